@@ -1,0 +1,133 @@
+"""What a run computes: frozen values that are passed down, hashed into the store's manifest and never read from a global."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+Mode = Literal["wrap", "absolute", "saturate"]
+CropPolicy = Literal["frame", "sequence", "smooth"]
+Search = Literal["full", "tracked"]
+
+
+def check_choice(name: str, value: object, choices: object) -> None:
+    """Raise ValueError unless `value` is one of the literals that `choices` lists."""
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceConfig:
+    """How faces are found and cut out.
+
+    Attributes
+    ----------
+    crop : {"frame", "sequence", "smooth"}
+        One box per frame (paper, fig. 2), one per sequence, or per-frame boxes median-filtered in time.
+    upsample : tuple of int
+        How often the image is doubled before dlib's search; later entries are tried only where no face was found.
+    search : {"full", "tracked"}
+        dlib's own search of the whole image, or the compiled search around the last box.
+    side : int
+        Height and width of a crop in pixels (paper, fig. 2: 267).
+    """
+
+    crop: CropPolicy = "frame"
+    upsample: tuple[int, ...] = (1,)
+    search: Search = "full"
+    side: int = 267
+
+    def __post_init__(self) -> None:
+        check_choice("crop", self.crop, CropPolicy)
+        check_choice("search", self.search, Search)
+        if not self.upsample or any(times not in (0, 1, 2) for times in self.upsample):
+            raise ValueError(f"upsample must hold numbers from 0 to 2, got {self.upsample!r}")
+        if not 8 <= self.side <= 4096:
+            raise ValueError(f"side must be 8 to 4096 pixels, got {self.side}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionConfig:
+    """How crops become motion masks.
+
+    Attributes
+    ----------
+    mode : {"wrap", "absolute", "saturate"}
+        The difference of successive crops: modulo 256 as the paper's scripts have it (fig. 3), |a - b|, or max(a - b, 0).
+    level : int
+        Grey levels; a pixel is on where the difference is above it (paper, fig. 4: 127).
+    size : int
+        Side of the erosion's square footprint in pixels (paper, fig. 4: 5).
+    """
+
+    mode: Mode = "wrap"
+    level: int = 127
+    size: int = 5
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, Mode)
+        if not 0 <= self.level <= 255:
+            raise ValueError(f"level must be 0 to 255 grey levels, got {self.level}")
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """Everything that decides the bytes of a store, apart from its input."""
+
+    faces: FaceConfig = field(default_factory=FaceConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    features: tuple[str, ...] = ("projection",)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, as the manifest holds them."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    def hash(self) -> str:
+        """Return 16 hexadecimal digits that differ where any value differs."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "PreprocessConfig":
+        """Rebuild a config from a manifest's values.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing, unknown or out of range.
+        """
+        unknown = set(values) - {entry.name for entry in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown configuration keys {sorted(unknown)}: written by a newer fastck?")
+        try:
+            faces = {**values["faces"], "upsample": tuple(values["faces"]["upsample"])}
+            return cls(
+                faces=FaceConfig(**faces),
+                motion=MotionConfig(**values["motion"]),
+                features=tuple(values["features"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the configuration is incomplete or from another fastck version: {error}") from error
+
+
+PRESETS: dict[str, FaceConfig] = {
+    "paper": FaceConfig(crop="frame", upsample=(1,)),  # bit for bit what the paper's scripts give
+    "stable": FaceConfig(crop="sequence", upsample=(0, 1)),  # one box a sequence: no motion that is only crop jitter
+}
+
+
+def preset_faces(preset: str, **changes: Any) -> FaceConfig:
+    """Return a preset's face settings with some of them changed (None leaves a setting as it is).
+
+    Raises
+    ------
+    ValueError
+        If the preset is unknown or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
