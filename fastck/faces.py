@@ -1,0 +1,185 @@
+"""Face boxes: what one is, dlib's detector, and the policies that turn detections into one crop per frame."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.config import CropPolicy
+
+Gray = NDArray[np.uint8]
+
+SMOOTH_WINDOW = 5  # frames; an odd number, wide enough to outlast a one- or two-frame jump between dlib's rungs
+
+
+class FaceBox(NamedTuple):
+    """A face's rectangle in pixels, half-open and inside the image: ``gray[top:bottom, left:right]`` is the crop."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def area(self) -> int:
+        """Height times width in square pixels."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+
+class FaceSearch(Protocol):
+    """Anything that finds the faces of one frame; may remember the last frame of the same sequence."""
+
+    def __call__(self, gray: Gray) -> list[FaceBox]:
+        """Return the faces of a (H, W) uint8 frame."""
+
+    def reset(self) -> None:
+        """Forget the last frame: another sequence begins."""
+
+
+def clip_box(top: int, left: int, bottom: int, right: int, shape: tuple[int, ...]) -> FaceBox | None:
+    """Return the part of a rectangle inside an image of `shape`, or None where nothing of it is inside."""
+    box = FaceBox(max(top, 0), max(left, 0), min(bottom, shape[0]), min(right, shape[1]))
+    return box if box.bottom > box.top and box.right > box.left else None
+
+
+def box_from_dlib(rectangle: Any, shape: tuple[int, ...]) -> FaceBox | None:
+    """Convert dlib's rectangle, the only place that does so.
+
+    dlib's right and bottom edge are inclusive; the paper slices with them as they are (fig. 2), which leaves the last
+    row and column out. So its numbers, taken as half-open, give the paper's crop.
+    """
+    return clip_box(rectangle.top(), rectangle.left(), rectangle.bottom(), rectangle.right(), shape)
+
+
+class Detector:
+    """dlib's frontal face detector over the whole image.
+
+    Parameters
+    ----------
+    upsample : int
+        How often the image is doubled before the search (paper: 1). Smallest face found: about 80 pixels / 2**upsample.
+
+    Notes
+    -----
+    Constructing it takes about a quarter of a second, and one object must not be shared between threads: make one per
+    thread and keep it. dlib releases the GIL while it searches.
+    """
+
+    def __init__(self, upsample: int = 1) -> None:
+        import dlib
+
+        if upsample not in (0, 1, 2):
+            raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
+        self.upsample = upsample
+        self._search = dlib.get_frontal_face_detector()
+
+    def __call__(self, gray: Gray) -> list[FaceBox]:
+        """Return the faces of a frame in dlib's order, most certain first.
+
+        Parameters
+        ----------
+        gray : ndarray of shape (H, W), uint8
+
+        Returns
+        -------
+        boxes : list of FaceBox
+            Empty where no face is found.
+        """
+        check_gray(gray)
+        boxes = [box_from_dlib(found, gray.shape) for found in self._search(np.ascontiguousarray(gray), self.upsample)]
+        return [box for box in boxes if box is not None]
+
+    def reset(self) -> None:
+        """Do nothing: every frame is searched by itself."""
+
+
+def check_gray(gray: object) -> None:
+    """Raise TypeError or ValueError unless `gray` is a (H, W) uint8 array with pixels in it."""
+    if not isinstance(gray, np.ndarray) or gray.dtype != np.uint8:
+        raise TypeError(f"gray must be a uint8 array, got {getattr(gray, 'dtype', type(gray).__name__)}")
+    if gray.ndim != 2 or gray.size == 0:
+        raise ValueError(f"gray must have shape (H, W) with H, W >= 1, got {gray.shape}")
+
+
+def largest(boxes: Sequence[FaceBox]) -> FaceBox | None:
+    """Return the box with the largest area, the first of equals; None for no boxes."""
+    return max(boxes, key=lambda box: box.area, default=None)
+
+
+def crop(gray: Gray, box: FaceBox, *, side: int = 267, out: Gray | None = None) -> Gray:
+    """Cut a box out and resize it to a square, bilinear, as the paper does (fig. 2).
+
+    Parameters
+    ----------
+    gray : ndarray of shape (H, W), uint8
+    box : FaceBox
+        Inside the image.
+    side : int
+        Height and width of the result in pixels.
+    out : ndarray of shape (side, side), uint8, optional
+        Receives the result; C-contiguous.
+
+    Returns
+    -------
+    cropped : ndarray of shape (side, side), uint8
+
+    Raises
+    ------
+    ValueError
+        If the box is empty or reaches outside of the image.
+    """
+    if clip_box(*box, shape=gray.shape) != box:
+        raise ValueError(f"box must lie inside the {gray.shape[1]}x{gray.shape[0]} image and not be empty, got {box}")
+    cut = gray[box.top : box.bottom, box.left : box.right]
+    return cv2.resize(cut, (side, side), dst=out)  # type: ignore[return-value]
+
+
+def fill_missing(found: Sequence[FaceBox | None]) -> list[FaceBox]:
+    """Give every frame a box: a frame without a face takes the last one before it, leading ones the first found.
+
+    Returns
+    -------
+    boxes : list of FaceBox
+        As long as `found`, or empty where no frame has a face.
+    """
+    last = next((box for box in found if box is not None), None)
+    if last is None:
+        return []
+    boxes = []
+    for box in found:
+        last = box or last
+        boxes.append(last)
+    return boxes
+
+
+def smooth_boxes(boxes: Sequence[FaceBox]) -> list[FaceBox]:
+    """Median-filter each edge in time over SMOOTH_WINDOW frames, the first and last box repeated at the ends."""
+    half = SMOOTH_WINDOW // 2
+    padded = np.pad(np.asarray(boxes), ((half, half), (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, SMOOTH_WINDOW, axis=0)
+    # An odd window's median is one of its values, so a smoothed box never leaves the image.
+    return [FaceBox(*map(int, edges)) for edges in np.median(windows, axis=-1)]
+
+
+def crop_boxes(found: Sequence[FaceBox | None], policy: CropPolicy) -> list[FaceBox]:
+    """Return the box each frame is cropped with.
+
+    Parameters
+    ----------
+    found : sequence of FaceBox or None
+        The face of each frame, None where none was found. For the policy "sequence" later entries do not matter once
+        one is found.
+    policy : {"frame", "sequence", "smooth"}
+        Each frame's own box; the first one for all frames; each frame's own, median-filtered in time.
+
+    Returns
+    -------
+    boxes : list of FaceBox
+        As long as `found`, or empty where no frame has a face.
+    """
+    boxes = fill_missing(found)
+    if not boxes or policy == "frame":
+        return boxes
+    return boxes[:1] * len(boxes) if policy == "sequence" else smooth_boxes(boxes)
