@@ -1,0 +1,167 @@
+"""The paper's computation as plain loops, one pixel at a time: the specification, and the slowest opponent.
+
+NumPy's scalars become Python's first, so that arithmetic means what it says; nothing here is written to be slow.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def wrap(a: int, b: int) -> int:
+    """Difference modulo 256, as two uint8 images give it (paper, fig. 3)."""
+    return (a - b) % 256
+
+
+def absolute(a: int, b: int) -> int:
+    """Distance of two grey levels."""
+    return abs(a - b)
+
+
+def saturate(a: int, b: int) -> int:
+    """Difference, 0 where negative."""
+    return max(a - b, 0)
+
+
+MODES: dict[str, Callable[[int, int], int]] = {"wrap": wrap, "absolute": absolute, "saturate": saturate}
+
+
+def frame_difference(frames: np.ndarray, *, mode: str = "wrap") -> np.ndarray:
+    """Every frame less the one after it (paper, fig. 3)."""
+    count, height, width = frames.shape
+    out = np.zeros((count - 1, height, width), np.uint8)
+    for t in range(count - 1):
+        for r in range(height):
+            for c in range(width):
+                out[t, r, c] = MODES[mode](int(frames[t, r, c]), int(frames[t + 1, r, c]))
+    return out
+
+
+def threshold(frames: np.ndarray, *, level: int = 127, value: int = 255) -> np.ndarray:
+    """`value` above `level`, else 0 (paper, fig. 4)."""
+    out = np.zeros_like(frames)
+    for t in range(frames.shape[0]):
+        for r in range(frames.shape[1]):
+            for c in range(frames.shape[2]):
+                if frames[t, r, c] > level:
+                    out[t, r, c] = value
+    return out
+
+
+def erode(frames: np.ndarray, *, size: int = 5) -> np.ndarray:
+    """Minimum over a size x size footprint anchored at size // 2; pixels outside never erode (paper, fig. 4)."""
+    count, height, width = frames.shape
+    out = np.zeros_like(frames)
+    for t in range(count):
+        for r in range(height):
+            for c in range(width):
+                least = 255
+                for row in range(max(r - size // 2, 0), min(r - size // 2 + size, height)):
+                    for column in range(max(c - size // 2, 0), min(c - size // 2 + size, width)):
+                        least = min(least, int(frames[t, row, column]))
+                out[t, r, c] = least
+    return out
+
+
+def mean_pool_2x2(frames: np.ndarray) -> np.ndarray:
+    """Mean of the pixels that each 2x2 window covers (paper, fig. 13A and 13B)."""
+    count, height, width = frames.shape
+    out = np.zeros((count, (height + 1) // 2, (width + 1) // 2), np.float32)
+    for t in range(count):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                total, pixels = 0.0, 0
+                for r in range(2 * i, min(2 * i + 2, height)):
+                    for c in range(2 * j, min(2 * j + 2, width)):
+                        total += float(frames[t, r, c])
+                        pixels += 1
+                out[t, i, j] = total / pixels
+    return out
+
+
+def project(frames: np.ndarray) -> np.ndarray:
+    """Row 0: the mean of each column; row 1: the mean of each row (paper, fig. 14)."""
+    count, size, _ = frames.shape
+    out = np.zeros((count, 2, size), np.float32)
+    for t in range(count):
+        for i in range(size):
+            column, row = 0.0, 0.0
+            for j in range(size):
+                column += float(frames[t, j, i])
+                row += float(frames[t, i, j])
+            out[t, 0, i] = column / size
+            out[t, 1, i] = row / size
+    return out
+
+
+def motion_masks(frames: np.ndarray, *, mode: str = "wrap", level: int = 127, size: int = 5) -> np.ndarray:
+    """Difference, threshold and erosion, one after the other, as 0 and 1."""
+    return erode(threshold(frame_difference(frames, mode=mode), level=level, value=1), size=size)
+
+
+def motion_projections(frames: np.ndarray, *, mode: str = "wrap", level: int = 127, size: int = 5) -> np.ndarray:
+    """Projections of the motion masks."""
+    return project(motion_masks(frames, mode=mode, level=level, size=size))
+
+
+def motion_pools(
+    frames: np.ndarray, *, times: int = 1, mode: str = "wrap", level: int = 127, size: int = 5
+) -> np.ndarray:
+    """The motion masks pooled `times` times."""
+    pools = motion_masks(frames, mode=mode, level=level, size=size)
+    for _ in range(times):
+        pools = mean_pool_2x2(pools)
+    return pools
+
+
+def pack(masks: np.ndarray) -> np.ndarray:
+    """Eight pixels in a byte, the first one in the highest bit, as `np.packbits` does."""
+    count, height, width = masks.shape
+    out = np.zeros((count, height, (width + 7) // 8), np.uint8)
+    for t in range(count):
+        for r in range(height):
+            for c in range(width):
+                out[t, r, c // 8] |= int(masks[t, r, c]) << (7 - c % 8)
+    return out
+
+
+def paper_crop(path: Path, *, side: int = 267) -> np.ndarray | None:
+    """One frame as the paper's script reads it: a new detector for every frame (fig. 2); None without a face."""
+    import cv2
+    import dlib
+
+    detector = dlib.get_frontal_face_detector()
+    gray = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    for face in detector(gray, 1):
+        crop = gray[max(face.top(), 0) : face.bottom(), max(face.left(), 0) : face.right()]
+        return np.asarray(cv2.resize(crop, (side, side)))
+    return None
+
+
+def paper_masks(paths: list[Path], *, side: int = 267) -> np.ndarray:
+    """The `binary` images of one sequence: crop, uint8 difference, threshold, erosion (fig. 2 to 4), as 0 and 255."""
+    import cv2
+
+    masks: list[np.ndarray] = []
+    previous = None
+    for path in paths:
+        crop = paper_crop(path, side=side)
+        if crop is None:
+            continue
+        if previous is not None:
+            _, mask = cv2.threshold(previous - crop, 127, 255, cv2.THRESH_BINARY)
+            masks.append(cv2.erode(mask, np.ones((5, 5), np.uint8)))
+        previous = crop
+    return np.array(masks, np.uint8).reshape(-1, side, side)
+
+
+def paper_features(paths: list[Path], *, pooled: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+    """The paper's whole script for one sequence: projections by plain loops, and 34-pixel frames where asked for."""
+    ones = (paper_masks(paths) / 255 >= 0.2).astype(np.uint8)
+    pools = None
+    if pooled:
+        pools = ones
+        for _ in range(3):
+            pools = mean_pool_2x2(pools)
+    return project(ones), pools

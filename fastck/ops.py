@@ -1,0 +1,483 @@
+"""The public operations on frames: check, allocate, call the kernel, return."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastck.config import Mode, check_choice
+from fastck.kernels import motion, pool
+
+_DIFFERENCE: dict[str, Callable[..., None]] = {
+    "wrap": motion.frame_difference_wrap,
+    "absolute": motion.frame_difference_absolute,
+    "saturate": motion.frame_difference_saturate,
+}
+_POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
+FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
+
+
+def check_frames(frames: object, *, min_frames: int = 1, dtypes: Sequence[str] = ("uint8",)) -> np.ndarray:
+    """Return `frames` as a contiguous read-only view (a copy only where it is not contiguous)."""
+    if not isinstance(frames, np.ndarray):
+        raise TypeError(f"frames must be a NumPy array, got {type(frames).__name__}: np.asarray it")
+    if frames.dtype.name not in dtypes:
+        raise TypeError(f"frames must have dtype {' or '.join(dtypes)}, got {frames.dtype}: convert with astype")
+    if frames.ndim != 3 or frames.shape[0] < min_frames or 0 in frames.shape[1:]:
+        raise ValueError(f"frames must have shape (T, H, W) with T >= {min_frames} and H, W >= 1, got {frames.shape}")
+    # Numba compiles anew for each array type: read-only, C-ordered and aligned is one that every array can become.
+    view = np.require(frames, requirements=("C", "A")).view()
+    view.flags.writeable = False
+    return view
+
+
+def check_out(out: object, *, shape: tuple[int, ...], dtype: npt.DTypeLike, name: str = "out") -> np.ndarray:
+    """Return `out`, or a new array where it is None; kernels write to it, so it has to fit exactly."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} must have dtype {np.dtype(dtype)}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"{name} must be C-contiguous, aligned and writeable: pass a slice along the first axis")
+    return out.view(np.ndarray)
+
+
+def check_grey(name: str, value: object) -> np.uint8:
+    """Return a grey level as uint8."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if not 0 <= value <= 255:
+        raise ValueError(f"{name} must be 0 to 255 grey levels, got {value}")
+    return np.uint8(value)
+
+
+def check_count(name: str, value: object) -> int:
+    """Return a number that counts something, so is at least one."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def difference_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the differences of frames of `shape`."""
+    return (shape[0] - 1, *shape[1:])
+
+
+def packed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of masks of `shape` with eight pixels in a byte."""
+    return (*shape[:-1], -(-shape[-1] // 8))
+
+
+def pooled_shape(shape: tuple[int, ...], *, times: int = 1) -> tuple[int, ...]:
+    """Shape of frames of `shape` after `times` 2x2 poolings."""
+    height, width = shape[-2:]
+    for _ in range(times):
+        height, width = -(-height // 2), -(-width // 2)
+    return (*shape[:-2], height, width)
+
+
+def projection_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the projections of square frames of `shape`."""
+    if shape[-1] != shape[-2]:
+        raise ValueError(f"frames to project must be square, got {shape[-2]} x {shape[-1]} pixels: crop or resize them")
+    return (*shape[:-2], 2, shape[-1])
+
+
+def feature_shape(name: str, side: int = 267) -> tuple[int, ...]:
+    """Shape of one row of a store's feature for crops of `side` pixels."""
+    if name == "projection":
+        return projection_shape((side, side))
+    if name == "mask":
+        return packed_shape((side, side))
+    if name in _POOLS:
+        return pooled_shape((side, side), times=_POOLS[name])
+    raise ValueError(f"feature must be one of {', '.join(FEATURES)}, got {name!r}")
+
+
+def feature_dtype(name: str) -> np.dtype[Any]:
+    """Type of a store's feature: packed masks are bytes, all others float32."""
+    feature_shape(name)
+    return np.dtype(np.uint8 if name == "mask" else np.float32)
+
+
+def frame_difference(frames: np.ndarray, *, mode: Mode = "wrap", out: np.ndarray | None = None) -> np.ndarray:
+    """Subtract from every frame the one after it (paper, fig. 3).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8
+        Grey levels; T >= 2. Not modified.
+    mode : {"wrap", "absolute", "saturate"}
+        ``frames[t] - frames[t + 1]`` modulo 256 as the paper's scripts have it, its absolute value, or 0 where negative
+        (`cv2.subtract`).
+    out : ndarray of shape (T-1, H, W), uint8, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    difference : ndarray of shape (T-1, H, W), uint8
+        Grey levels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `frames`, `mode` or `out` is not as above.
+    """
+    check_choice("mode", mode, Mode)
+    frames = check_frames(frames, min_frames=2)
+    out = check_out(out, shape=difference_shape(frames.shape), dtype=np.uint8)
+    _DIFFERENCE[mode](frames, out)
+    return out
+
+
+def threshold(frames: np.ndarray, *, level: int = 127, value: int = 255, out: np.ndarray | None = None) -> np.ndarray:
+    """Set pixels above a level to a value and all others to 0, as `cv2.THRESH_BINARY` (paper, fig. 4).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8
+        Grey levels; T >= 1. Not modified.
+    level, value : int
+        Grey levels, 0 to 255.
+    out : ndarray of the shape of `frames`, uint8, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    thresholded : ndarray of the shape of `frames`, uint8
+        `value` and 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `frames`, a level or `out` is not as above.
+    """
+    frames = check_frames(frames)
+    above, on = check_grey("level", level), check_grey("value", value)
+    out = check_out(out, shape=frames.shape, dtype=np.uint8)
+    motion.threshold(frames, above, on, out)
+    return out
+
+
+def erode(frames: np.ndarray, *, size: int = 5, out: np.ndarray | None = None) -> np.ndarray:
+    """Replace each pixel by the minimum of a square around it, as `cv2.erode` (paper, fig. 4).
+
+    Pixels outside the frame never erode, and an even footprint reaches one pixel further up and left, as in OpenCV.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8
+        Grey levels or mask values; T >= 1. Not modified.
+    size : int
+        Side of the footprint in pixels; at least 1, may exceed the frame.
+    out : ndarray of the shape of `frames`, uint8, optional
+        Receives the result; may be a memmap slice, not `frames` itself.
+
+    Returns
+    -------
+    eroded : ndarray of the shape of `frames`, uint8
+        Grey levels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `frames`, `size` or `out` is not as above.
+    """
+    frames = check_frames(frames)
+    size = check_count("size", size)
+    out = check_out(out, shape=frames.shape, dtype=np.uint8)
+    motion.erode(frames, size, out)
+    return out
+
+
+def mean_pool_2x2(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Average each 2x2 window, halving height and width (paper, fig. 13).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8, float32 or float64
+        Grey levels or mask values; T, H, W >= 1. Not modified.
+    out : ndarray of shape (T, ceil(H/2), ceil(W/2)), float32, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    pooled : ndarray of shape (T, ceil(H/2), ceil(W/2)), float32
+        Mean of the pixels each window covers, in the units of `frames`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `frames` is not of that dtype or shape, or `out` does not fit.
+    """
+    frames = check_frames(frames, dtypes=("uint8", "float32", "float64"))
+    out = check_out(out, shape=pooled_shape(frames.shape), dtype=np.float32)
+    pool.mean_pool_2x2(frames, out)
+    return out
+
+
+def project(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Reduce each square frame to its column means and row means (paper, fig. 14).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, N, N), uint8, float32 or float64
+        Grey levels or mask values; T >= 1. Not modified.
+    out : ndarray of shape (T, 2, N), float32, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    projections : ndarray of shape (T, 2, N), float32
+        Row 0 holds the column means, row 1 the row means, in the units of `frames`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `frames` is not of that dtype or shape or not square, or `out` does not fit.
+    """
+    frames = check_frames(frames, dtypes=("uint8", "float32", "float64"))
+    out = check_out(out, shape=projection_shape(frames.shape), dtype=np.float32)
+    (motion.project_integers if frames.dtype == np.uint8 else motion.project_floats)(frames, out)
+    return out
+
+
+def motion_features(
+    frames: np.ndarray,
+    *,
+    features: Sequence[str] = ("projection",),
+    mode: Mode = "wrap",
+    level: int = 127,
+    size: int = 5,
+    out: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Compute several of a store's features in one pass over the frames.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8
+        Grey levels; T >= 2; square where "projection" is asked for. Not modified.
+    features : sequence of str
+        Of `FEATURES`: "projection", "mask" (packed), "pool134", "pool67", "pool34" (the mask pooled 1, 2 and 3 times).
+    mode, level, size
+        As in `motion_masks`.
+    out : mapping of str to ndarray, optional
+        Arrays to fill, by feature; others are allocated.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        By feature: (T-1, 2, N) float32, (T-1, H, ceil(W/8)) uint8, (T-1, h, w) float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+    """
+    frames = check_frames(frames, min_frames=2)
+    masks = motion_masks(frames, mode=mode, level=level, size=size)
+    given = dict(out or {})
+    unknown = sorted(set(given) - set(features))
+    if unknown:
+        raise ValueError(f"out holds arrays for features not asked for: {', '.join(unknown)}")
+    made: dict[str, np.ndarray] = {}
+    for name in features:
+        if name == "projection":
+            made[name] = project(masks, out=given.get(name))
+        elif name == "mask":
+            target = check_out(given.get(name), shape=packed_shape(masks.shape), dtype=np.uint8)
+            target[...] = np.packbits(masks, axis=-1)
+            made[name] = target
+        else:
+            feature_shape(name)
+            made[name] = motion_pools(
+                frames, times=_POOLS[name], mode=mode, level=level, size=size, out=given.get(name)
+            )
+    return made
+
+
+def motion_masks(
+    frames: np.ndarray,
+    *,
+    mode: Mode = "wrap",
+    level: int = 127,
+    size: int = 5,
+    packed: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Difference, threshold and erode in one pass (paper, fig. 3 and 4).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8
+        Grey levels; T >= 2. Not modified.
+    mode : {"wrap", "absolute", "saturate"}
+        As in `frame_difference`.
+    level : int
+        A pixel is on where the difference is above it; 0 to 255 grey levels.
+    size : int
+        Side of erosion's footprint in pixels, as in `erode`.
+    packed : bool
+        Eight pixels in a byte, as ``np.packbits(mask, axis=-1)`` has them: the store's format.
+    out : ndarray of shape (T-1, H, W) or, packed, (T-1, H, ceil(W/8)), uint8, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    masks : ndarray of the shape of `out`, uint8
+        0 and 1, or packed bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+    """
+    masks = erode(threshold(frame_difference(frames, mode=mode), level=level, value=1), size=size)
+    result = np.packbits(masks, axis=-1) if packed else masks
+    out = check_out(out, shape=result.shape, dtype=np.uint8)
+    out[...] = result
+    return out
+
+
+def motion_projections(
+    frames: np.ndarray, *, mode: Mode = "wrap", level: int = 127, size: int = 5, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Project the motion masks in one pass, without making them (paper, fig. 3, 4 and 14).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, N, N), uint8
+        Grey levels; T >= 2. Not modified.
+    mode, level, size
+        As in `motion_masks`.
+    out : ndarray of shape (T-1, 2, N), float32, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    projections : ndarray of shape (T-1, 2, N), float32
+        Fractions from 0 to 1: row 0 column means, row 1 row means.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+    """
+    return project(motion_masks(frames, mode=mode, level=level, size=size), out=out)
+
+
+def motion_pools(
+    frames: np.ndarray,
+    *,
+    times: int = 1,
+    mode: Mode = "wrap",
+    level: int = 127,
+    size: int = 5,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Average the motion masks over 2x2 windows, `times` times over (paper, fig. 13).
+
+    Parameters
+    ----------
+    frames : ndarray of shape (T, H, W), uint8
+        Grey levels; T >= 2. Not modified.
+    times : int
+        How often height and width are halved, at least once: 267 to 134, 67, 34.
+    mode, level, size
+        As in `motion_masks`.
+    out : ndarray of shape (T-1, h, w), float32, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    pools : ndarray of shape (T-1, h, w), float32
+        Fractions from 0 to 1, exactly those of `mean_pool_2x2` applied `times` times.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+    """
+    times = check_count("times", times)
+    pools = motion_masks(frames, mode=mode, level=level, size=size)
+    for _ in range(times - 1):
+        pools = mean_pool_2x2(pools)
+    return mean_pool_2x2(pools, out=out)
+
+
+def unpack_masks(packed: np.ndarray, *, width: int = 267, out: np.ndarray | None = None) -> np.ndarray:
+    """Unpack masks of eight pixels a byte, as ``np.unpackbits(packed, axis=-1, count=width)``.
+
+    Parameters
+    ----------
+    packed : ndarray of shape (..., H, ceil(width/8)), uint8
+        Packed masks, as a store keeps them.
+    width : int
+        Pixels in a row.
+    out : ndarray of shape (..., H, width), uint8, optional
+        Receives the result.
+
+    Returns
+    -------
+    masks : ndarray of shape (..., H, width), uint8
+        0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+    """
+    width = check_count("width", width)
+    if not isinstance(packed, np.ndarray) or packed.dtype != np.uint8:
+        raise TypeError(f"packed must be a NumPy array of uint8, got {getattr(packed, 'dtype', type(packed).__name__)}")
+    if packed.ndim < 1 or packed.shape[-1] != -(-width // 8):
+        raise ValueError(f"packed must hold {-(-width // 8)} bytes a row for width {width}, got shape {packed.shape}")
+    masks = np.unpackbits(packed, axis=-1, count=width)
+    if out is None:
+        return masks
+    out = check_out(out, shape=masks.shape, dtype=np.uint8)
+    out[...] = masks
+    return out
+
+
+def pad_sequence(features: np.ndarray, *, timesteps: int = 39) -> np.ndarray:
+    """Bring a sequence to a number of timesteps by zeros on both sides (paper, fig. 11).
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, ...), any dtype
+        One row for each timestep; n <= `timesteps`. Not modified.
+    timesteps : int
+        Rows of the result (paper, fig. 11: 39).
+
+    Returns
+    -------
+    padded : ndarray of shape (timesteps, ...), dtype of `features`
+        ``ceil(rest / 2)`` zero rows, the sequence, ``floor(rest / 2)`` zero rows, with ``rest = timesteps - n``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `features` is no array, or longer than `timesteps`: cut it first, knowingly.
+    """
+    timesteps = check_count("timesteps", timesteps)
+    if not isinstance(features, np.ndarray):
+        raise TypeError(f"features must be a NumPy array, got {type(features).__name__}: np.asarray it")
+    if features.ndim < 1:
+        raise ValueError("features must have shape (n, ...), got a scalar")
+    rest = timesteps - features.shape[0]
+    if rest < 0:
+        raise ValueError(
+            f"features must have at most {timesteps} rows, got {features.shape[0]}: cut the sequence first"
+        )
+    padded = np.zeros((timesteps, *features.shape[1:]), features.dtype)
+    left = -(-rest // 2)
+    padded[left : left + features.shape[0]] = features
+    return padded
