@@ -1,4 +1,4 @@
-"""What a run computes: frozen values that are passed down, hashed into the store's manifest and never read from a global."""
+"""What a run computes: frozen values that are passed down and hashed into the manifest, never read from a global."""
 
 import hashlib
 import json
@@ -31,12 +31,15 @@ class FaceConfig:
         dlib's own search of the whole image, or the compiled search around the last box.
     side : int
         Height and width of a crop in pixels (paper, fig. 2: 267).
+    boxes : str
+        Digest of the CSV file that stands in for detection; empty for none.
     """
 
     crop: CropPolicy = "frame"
     upsample: tuple[int, ...] = (1,)
     search: Search = "full"
     side: int = 267
+    boxes: str = ""
 
     def __post_init__(self) -> None:
         check_choice("crop", self.crop, CropPolicy)
@@ -54,7 +57,7 @@ class MotionConfig:
     Attributes
     ----------
     mode : {"wrap", "absolute", "saturate"}
-        The difference of successive crops: modulo 256 as the paper's scripts have it (fig. 3), |a - b|, or max(a - b, 0).
+        The difference of successive crops: modulo 256 as in the paper's scripts (fig. 3), |a - b|, or max(a - b, 0).
     level : int
         Grey levels; a pixel is on where the difference is above it (paper, fig. 4: 127).
     size : int

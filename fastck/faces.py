@@ -133,7 +133,7 @@ def crop(gray: Gray, box: FaceBox, *, side: int = 267, out: Gray | None = None) 
     if clip_box(*box, shape=gray.shape) != box:
         raise ValueError(f"box must lie inside the {gray.shape[1]}x{gray.shape[0]} image and not be empty, got {box}")
     cut = gray[box.top : box.bottom, box.left : box.right]
-    return cv2.resize(cut, (side, side), dst=out)  # type: ignore[return-value]
+    return cv2.resize(cut, (side, side), dst=out)
 
 
 def fill_missing(found: Sequence[FaceBox | None]) -> list[FaceBox]:

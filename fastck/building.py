@@ -1,0 +1,384 @@
+"""A store in the making: files of their final size, a journal of finished sequences, and the steps that close it.
+
+A sequence is done when its rows are on their way to disk and its line is in the journal; whatever is killed before that
+is computed again, to the same bytes. Only the process that holds the lock writes the journal and the tables; workers
+write nothing but the rows of their own sequence.
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from fastck import store as stores
+from fastck.config import PreprocessConfig
+from fastck.store import BOXES, FORMAT, MANIFEST, array_layout
+
+log = logging.getLogger(__name__)
+
+NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+JOURNAL, INPUTS, LOCK, OWNER = "journal.jsonl", "inputs.csv", ".lock", ".lock-owner"
+SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSequence:
+    """One sequence's share of the store: known before anything is decoded."""
+
+    sequence: str
+    subject: str
+    emotion: int | None
+    n_frames: int
+    folder: str
+    fingerprint: str  # changes when a file of the sequence does
+    start: int
+    frame_start: int
+
+    @property
+    def length(self) -> int:
+        """Rows in the feature arrays: one per pair of successive frames."""
+        return max(self.n_frames - 1, 0)
+
+
+def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
+    """Return what the store's input is known by: one row per sequence."""
+    columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
+    rows = [[getattr(entry, name) for name in columns] for entry in plan]
+    return pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV, the same bytes for the same values."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing, and have it on disk when this returns."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
+    """Write rows at their place in a .npy file.
+
+    Not through a memmap: on a network file system two machines that map the same page lose each other's rows, and on a
+    full disk a memmap kills the process where a write raises OSError.
+    """
+    with path.open("r+b") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)  # `allocate` writes that version; it leaves the file at the first row
+        file.seek(start * rows.itemsize * int(np.prod(rows.shape[1:])), os.SEEK_CUR)
+        file.write(np.ascontiguousarray(rows).data)
+
+
+def allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Create a .npy file of zeros with its blocks reserved, so that a full disk shows now and not midway."""
+    open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+        except OSError as error:
+            if error.errno not in NOT_SUPPORTED:
+                raise
+            log.warning("%s: this file system reserves no space beforehand (%s)", path.name, error.strerror)
+
+
+class StoreBuilder:
+    """Create or resume a store under its lock; use as a context manager.
+
+    Parameters
+    ----------
+    path : path-like
+        The store's folder; created where missing.
+    config : PreprocessConfig
+    plan : sequence of PlannedSequence
+        Sorted by sequence.
+    layout : str
+        Folder layout the plan was read with, for the manifest.
+    overwrite : bool
+        Remove a store of another configuration or input first.
+
+    Attributes
+    ----------
+    finished : bool
+        The store was complete before: there is nothing to do.
+    done : dict of str to dict
+        What the journal says of the sequences that are done.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else, or a store of another configuration or input and `overwrite` is not set.
+    OSError
+        If there is not enough disk space, the folder is not writable, or another run holds the lock.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        config: PreprocessConfig,
+        plan: Sequence[PlannedSequence],
+        *,
+        layout: str,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.config = config
+        self.plan = plan
+        self.layout = layout
+        self.overwrite = overwrite
+        self.finished = False
+        self.done: dict[str, dict[str, Any]] = {}
+        self._inputs = table_bytes(inputs_table(plan))
+        self._lock = FileLock(self.path / LOCK, timeout=0)
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Names of the store's arrays: the boxes and every feature."""
+        return (BOXES, *self.config.features)
+
+    def planned_shape(self, name: str) -> tuple[int, ...]:
+        """Return an array's shape while the store is in the making, sequences that will fail included."""
+        rows = sum(entry.n_frames if name == BOXES else entry.length for entry in self.plan)
+        return (rows, *array_layout(name, self.config.faces.side)[0])
+
+    def __enter__(self) -> "StoreBuilder":
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"the store must be a folder, {self.path} is a file")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._acquire()
+        try:
+            self._prepare()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire()
+        except Timeout:
+            owner = self.path / OWNER
+            holder = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
+            raise BlockingIOError(f"{self.path} is being written by {holder}; wait for it or stop it first") from None
+        (self.path / OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+
+    def _release(self) -> None:
+        (self.path / OWNER).unlink(missing_ok=True)
+        self._lock.release()  # the lock's file stays: removing it would let two runs hold locks on different files
+
+    def _prepare(self) -> None:
+        difference = self._difference()
+        if difference and not self.overwrite:
+            raise ValueError(f"{self.path} {difference}; take another folder, or --overwrite to replace it")
+        if difference:
+            self._clear()
+        if (self.path / MANIFEST).exists():
+            (self.path / JOURNAL).unlink(missing_ok=True)  # a run killed between its last two steps
+            self.finished = True
+        elif (self.path / JOURNAL).exists():
+            self.done = self._read_journal()
+            log.info("%s: %d of %d sequences are done already", self.path, len(self.done), len(self.plan))
+        else:
+            self._create()
+
+    def _difference(self) -> str:
+        """Return in what the folder differs from the store this run would make; empty for nothing or no store yet."""
+        if (self.path / MANIFEST).exists():
+            path = self.path / MANIFEST
+            was = stores.parse_manifest(path.read_text(encoding="utf-8"), path)["config"]
+        elif (self.path / JOURNAL).exists():
+            header = self._journal_lines()[:1]
+            if not header:
+                return ""  # killed while the journal's first line was written: nothing is lost by starting anew
+            was = header[0]["config"]
+        else:
+            known = {LOCK, OWNER, INPUTS, INPUTS + ".tmp", *(f"{name}.npy" for name in self.array_names)}
+            strange = sorted(entry.name for entry in self.path.iterdir() if entry.name not in known)
+            if strange:
+                raise ValueError(f"{self.path} is neither empty nor a store (it holds {strange[0]}): take another")
+            return ""
+        changes = [*config_changes(was, self.config.as_dict()), *self._input_changes()]
+        return f"was made with {'; '.join(changes)}" if changes else ""
+
+    def _input_changes(self) -> list[str]:
+        try:
+            data = (self.path / INPUTS).read_bytes()
+        except FileNotFoundError:
+            return [f"no record of its input ({INPUTS} is missing)"]
+        if data == self._inputs:
+            return []
+        dtypes = {"sequence": "str", "fingerprint": "str", "emotion": "Int64"}
+        before = stores.read_table(self.path / INPUTS, dtypes).set_index("sequence")
+        now = inputs_table(self.plan).set_index("sequence")
+        common = before.index.intersection(now.index)
+        unlike = before.loc[common, "fingerprint"] != now.loc[common, "fingerprint"]
+        relabelled = before.loc[common, "emotion"].fillna(-1) != now.loc[common, "emotion"].fillna(-1)
+        kinds = {
+            "since removed": before.index.difference(now.index),
+            "since added": now.index.difference(before.index),
+            "since changed": common[unlike.to_numpy(bool)],
+            "since relabelled": common[relabelled.to_numpy(bool)],
+        }
+        said = [
+            f"{len(names)} sequences {kind} ({', '.join(names[:3])})" for kind, names in kinds.items() if len(names)
+        ]
+        return [f"another input: {', '.join(said)}" if said else "another input"]
+
+    def _clear(self) -> None:
+        """Remove the store's own files, the marks of completion first."""
+        names = [MANIFEST, JOURNAL, INPUTS, stores.SEQUENCES, stores.QUARANTINE, stores.CHECKSUMS]
+        for name in (*names, *(path.name for path in self.path.glob("*.npy"))):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _create(self) -> None:
+        layouts = {
+            name: (self.planned_shape(name), array_layout(name, self.config.faces.side)[1]) for name in self.array_names
+        }
+        needed = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in layouts.values()) + SPARE_BYTES
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise OSError(
+                f"{self.path} needs {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free: make room first"
+            )
+        write_atomically(self.path / INPUTS, self._inputs)
+        for name, (shape, dtype) in layouts.items():
+            allocate(self.path / f"{name}.npy", shape, dtype)
+        self._append({"format": FORMAT, "config": self.config.as_dict()})
+
+    # -- Journal --------------------------------------------------------------------------------------------------
+    def record(self, sequence: str, entry: dict[str, Any]) -> None:
+        """Say that a sequence is done: its rows are written, or it goes to the quarantine for a reason."""
+        self.done[sequence] = entry
+        self._append({"sequence": sequence, **entry})
+
+    def _append(self, values: dict[str, Any]) -> None:
+        text = json.dumps(values)
+        with (self.path / JOURNAL).open("a+b") as file:
+            if file.tell() and not self._ends_with_newline():
+                file.write(b"\n")  # the last line was torn by a kill: leave it behind, alone
+            file.write(f"{text}\t{stores.checksum(np.frombuffer(text.encode(), np.uint8))}\n".encode())
+
+    def _ends_with_newline(self) -> bool:
+        with (self.path / JOURNAL).open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def _journal_lines(self) -> list[dict[str, Any]]:
+        """Return the journal's whole lines; one torn by a kill does not count."""
+        lines = []
+        for line in (self.path / JOURNAL).read_text(encoding="utf-8").splitlines():
+            text, _, crc = line.rpartition("\t")
+            if crc == stores.checksum(np.frombuffer(text.encode(), np.uint8)) and text:
+                lines.append(json.loads(text))
+        return lines
+
+    def _read_journal(self) -> dict[str, dict[str, Any]]:
+        lines = self._journal_lines()
+        if not lines:
+            self._clear()
+            self._create()
+        return {line.pop("sequence"): line for line in lines[1:]}
+
+    # -- Closing --------------------------------------------------------------------------------------------------
+    def finish(self, versions: dict[str, str]) -> None:
+        """Close the store: take out the rows of quarantined sequences, write the tables, then the manifest.
+
+        May be killed and called again at any point.
+        """
+        good = [entry for entry in self.plan if "reason" not in self.done[entry.sequence]]
+        arrays = {name: self._compact(name, good) for name in self.array_names}
+        tables = self._tables(good)
+        for name, table in tables.items():
+            write_atomically(self.path / name, table_bytes(table))
+        manifest = {
+            "format": FORMAT,
+            "fastck": versions["fastck"],
+            "config": self.config.as_dict(),
+            "config_hash": self.config.hash(),
+            "input_hash": stores.checksum(np.frombuffer(self._inputs, np.uint8)),
+            "layout": self.layout,
+            "versions": versions,
+            "counts": {
+                "sequences": len(good),
+                "quarantined": len(self.plan) - len(good),
+                "frames": sum(entry.n_frames for entry in good),
+                "rows": sum(entry.length for entry in good),
+                "missed": int(tables[stores.SEQUENCES]["n_missed"].sum()),
+            },
+            "arrays": arrays,
+        }
+        write_atomically(self.path / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        (self.path / JOURNAL).unlink()
+        self.finished = True
+
+    def _compact(self, name: str, good: Sequence[PlannedSequence]) -> dict[str, Any]:
+        """Drop the rows of sequences that are not good; return the array's shape and dtype."""
+        path = self.path / f"{name}.npy"
+        row_shape, dtype = array_layout(name, self.config.faces.side)
+        runs = [(e.frame_start, e.n_frames) if name == BOXES else (e.start, e.length) for e in good]
+        shape = (sum(length for _, length in runs), *row_shape)
+        if shape != self.planned_shape(name):
+            source = np.load(path, mmap_mode="r", allow_pickle=False)
+            if source.shape != shape:  # else a killed run had come past this array
+                temporary = self.path / f"{name}.npy.tmp"
+                allocate(temporary, shape, dtype)
+                target = open_memmap(temporary, mode="r+")
+                row = 0
+                for start, length in runs:
+                    target[row : row + length] = source[start : start + length]
+                    row += length
+                target.flush()
+                temporary.replace(path)
+        return {"shape": list(shape), "dtype": dtype.str}
+
+    def _tables(self, good: Sequence[PlannedSequence]) -> dict[str, pd.DataFrame]:
+        rows, sums, start, frame_start = [], [], 0, 0
+        for entry in good:
+            done = self.done[entry.sequence]
+            place = {"start": start, "length": entry.length, "frame_start": frame_start}
+            planned = {name: getattr(entry, name) for name in ("sequence", "subject", "emotion", "n_frames", "folder")}
+            rows.append({**planned, **place, **done["row"]})
+            sums += [(entry.sequence, name, done["crc32"][name]) for name in self.array_names]
+            start, frame_start = start + entry.length, frame_start + entry.n_frames
+        bad = [e for e in self.plan if "reason" in self.done[e.sequence]]
+        left_out = [(e.sequence, self.done[e.sequence]["reason"], e.folder) for e in bad]
+        return {
+            stores.SEQUENCES: pd.DataFrame(rows, columns=list(stores.TABLE_DTYPES)).astype(stores.TABLE_DTYPES),
+            stores.QUARANTINE: pd.DataFrame(left_out, columns=["sequence", "reason", "folder"]),
+            stores.CHECKSUMS: pd.DataFrame(sums, columns=["sequence", "array", "crc32"]),
+        }
+
+
+def config_changes(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return one "name value (now value)" for every setting in which two configurations differ."""
+    changes = []
+    for name in sorted(set(before) | set(now)):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += config_changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            changes.append(f"{prefix}{name} {json.dumps(old)} (now {json.dumps(new)})")
+    return changes

@@ -1,0 +1,356 @@
+"""Bulk preprocessing: sequences spread over workers with joblib, the only place that knows about parallelism."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from fastck import __version__
+from fastck.boxcache import BoxCache, cache_folder, cache_key
+from fastck.boxfile import BoxFile, read_boxes
+from fastck.building import PlannedSequence, StoreBuilder, write_rows
+from fastck.ckplus import SequenceRecord, scan
+from fastck.config import MotionConfig, PreprocessConfig, preset_faces
+from fastck.faces import FaceBox
+from fastck.ops import FEATURES, motion_features
+from fastck.sequence import BadSequence, Found, record_frames, run_sequence, serves
+from fastck.store import BOXES, Store, checksum, open_store
+
+log = logging.getLogger(__name__)
+
+Layout = Literal["ckplus", "folders", "labelled-folders"]
+
+
+@dataclass
+class Progress:
+    """How far a run is; the same object is updated and handed to the callback after every sequence.
+
+    Attributes
+    ----------
+    sequences, frames : int
+        What there is to do in all.
+    done, frames_done : int
+        What is done, earlier runs included.
+    resumed, frames_resumed : int
+        The part of it that an earlier run had done.
+    missed, quarantined : int
+        Frames without a face; sequences left out.
+    reasons : dict of str to str
+        Why each quarantined sequence was left out.
+    seconds : dict of str to float
+        Time spent in each stage, summed over the workers.
+    """
+
+    sequences: int = 0
+    frames: int = 0
+    done: int = 0
+    frames_done: int = 0
+    resumed: int = 0
+    frames_resumed: int = 0
+    missed: int = 0
+    quarantined: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, planned: PlannedSequence, entry: dict[str, Any]) -> None:
+        """Count a sequence that is done."""
+        self.done += 1
+        self.frames_done += planned.n_frames
+        if "reason" in entry:
+            self.quarantined += 1
+            self.reasons[planned.sequence] = entry["reason"]
+        else:
+            self.missed += entry["row"]["n_missed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """All that a worker needs for one sequence; the store's arrays are opened by path, wherever the worker runs."""
+
+    record: SequenceRecord
+    planned: PlannedSequence
+    config: PreprocessConfig
+    store: Path
+    found: Sequence[FaceBox | None] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What a worker hands back: the journal's entry, new detections, and where the time went."""
+
+    entry: dict[str, Any]
+    found: Found | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def preprocess(
+    root: str | Path,
+    store: str | Path,
+    *,
+    preset: str = "paper",
+    features: Sequence[str] = ("projection",),
+    labels: str | Path | None = None,
+    layout: Layout = "ckplus",
+    motion: MotionConfig | None = None,
+    crop: str | None = None,
+    upsample: Sequence[int] | None = None,
+    search: str | None = None,
+    boxes: str | Path | None = None,
+    n_jobs: int = -1,
+    overwrite: bool = False,
+    box_cache: bool = True,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Store:
+    """Turn a folder of face sequences into a store of motion features.
+
+    Parameters
+    ----------
+    root : path-like
+        The data set, for example the folder that holds CK+'s ``cohn-kanade-images`` and ``Emotion``.
+    store : path-like
+        The store's folder, made where missing. An unfinished store of the same input and configuration is continued.
+    preset : {"paper", "stable"}
+        "paper": every frame searched by itself, upsampled once, bit for bit what the paper's scripts give.
+        "stable": one box per sequence, the better feature: no motion that is only crop jitter.
+    features : sequence of str
+        Any of "projection", "mask", "pool134", "pool67", "pool34".
+    labels : path-like, optional
+        The folder of label files, where it is not ``ROOT/Emotion``.
+    layout : {"ckplus", "folders", "labelled-folders"}
+        How `root` is organised; see `fastck.scan`.
+    motion : MotionConfig, optional
+        Difference mode, level and footprint; the paper's by default.
+    crop, upsample, search : optional
+        Changes to the preset's face settings; see `FaceConfig`.
+    boxes : path-like, optional
+        A CSV of boxes to use in place of detection; see `fastck.boxfile.read_boxes`.
+    n_jobs : int
+        Workers; -1 for one per core. Any number gives the same bytes. ``joblib.parallel_config`` decides what a worker
+        is: threads by default; processes, Dask or Ray where the caller sets it.
+    overwrite : bool
+        Replace a store of another configuration or input.
+    box_cache : bool
+        Keep detections in the user's cache folder (FASTCK_CACHE_DIR), and use those kept.
+    on_progress : callable, optional
+        Is given a `Progress` at the start and after every sequence.
+
+    Returns
+    -------
+    store : Store
+        Sequences that could not be used are in its quarantine, with the reason.
+
+    Raises
+    ------
+    ValueError
+        If an option is wrong, `root` holds no sequences, or `store` was made from something else.
+    OSError
+        If the store cannot be written, or another run is writing it.
+    """
+    records = scan(root, labels=labels, layout=layout).records
+    if not records:
+        raise ValueError(
+            f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
+        )
+    own_boxes = read_boxes(boxes) if boxes is not None else None
+    faces = preset_faces(
+        preset,
+        crop=crop,
+        upsample=tuple(upsample) if upsample is not None else None,
+        search=search,
+        boxes=own_boxes.digest if own_boxes else None,
+    )
+    config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=check_features(features))
+    plan = make_plan(records, Path(root))
+    progress = Progress(sequences=len(plan), frames=sum(entry.n_frames for entry in plan))
+    cache = BoxCache(cache_folder() / "boxes.sqlite" if box_cache and own_boxes is None else None)
+    with StoreBuilder(store, config, plan, layout=layout, overwrite=overwrite) as builder, cache:
+        if not builder.finished:
+            _run(builder, records, Path(root), own_boxes, cache, n_jobs, progress, on_progress)
+            builder.finish(library_versions())
+    return open_store(store)
+
+
+def _run(
+    builder: StoreBuilder,
+    records: Sequence[SequenceRecord],
+    root: Path,
+    own_boxes: BoxFile | None,
+    cache: BoxCache,
+    n_jobs: int,
+    progress: Progress,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """Work off what the journal does not hold yet."""
+    config = builder.config
+    by_name = {entry.sequence: entry for entry in builder.plan}
+    for name, entry in builder.done.items():
+        progress.add(by_name[name], entry)
+    progress.resumed, progress.frames_resumed = progress.done, progress.frames_done
+    report = on_progress or (lambda _: None)
+    report(progress)
+    todo = [record for record in records if record.sequence not in builder.done]
+    engine = detector_version()
+
+    def key(planned: PlannedSequence) -> str:
+        return cache_key(planned.fingerprint, root / planned.folder, config.faces, engine)
+
+    def tasks() -> Iterator[_Task]:
+        for record in todo:
+            planned = by_name[record.sequence]
+            found: Sequence[FaceBox | None] | None = None
+            if own_boxes is not None:
+                found = own_boxes.found(record)
+            elif serves(known := cache.get(key(planned)), planned.n_frames, config.faces):
+                found = known
+            yield _Task(record=record, planned=planned, config=config, store=builder.path.resolve(), found=found)
+
+    if todo:
+        _compile(config)
+    with _single_threaded_cv2():
+        # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
+        # A batch is one sequence, so that a kill costs no more than the sequences that are being worked on.
+        workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
+        for name, outcome in workers(delayed(_work)(task) for task in tasks()):
+            builder.record(name, outcome.entry)
+            progress.add(by_name[name], outcome.entry)
+            for stage, seconds in outcome.seconds.items():
+                progress.seconds[stage] = progress.seconds.get(stage, 0.0) + seconds
+            if outcome.found is not None:
+                cache.put(key(by_name[name]), outcome.found)
+            report(progress)
+
+
+def _work(task: _Task) -> tuple[str, _Outcome]:
+    """Take one sequence through all stages and write its rows; runs in a worker."""
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)  # a worker in another process has not been told; one core per worker
+    sums: dict[str, str] = {}
+    planned, config = task.planned, task.config
+
+    def write(row: int, rows: dict[str, NDArray[Any]]) -> None:
+        for name, values in rows.items():
+            write_rows(task.store / f"{name}.npy", planned.start + row, values)
+            sums[name] = checksum(values, sums.get(name, "00000000"))
+
+    name = planned.sequence
+    try:
+        result = run_sequence(lambda: record_frames(task.record), planned.n_frames, config, write, found=task.found)
+    except BadSequence as error:
+        return name, _Outcome(entry={"reason": str(error)})
+    except (OSError, MemoryError):
+        raise  # the store cannot be written, or the machine is at its end: no fault of this sequence
+    except Exception as error:  # one strange sequence must not end a night's run
+        log.exception("%s", name)
+        return name, _Outcome(entry={"reason": f"unexpected {type(error).__name__}: {error}"})
+    boxes = np.asarray(result.boxes, np.int32)
+    write_rows(task.store / f"{BOXES}.npy", planned.frame_start, boxes)
+    sums[BOXES] = checksum(boxes)
+    row = {
+        "height": result.height,
+        "width": result.width,
+        "n_missed": result.n_missed,
+        "n_box_changes": int(result.box_changed.sum()),
+        "motion": result.motion,
+        "motion_at_box_changes": result.motion_at_box_changes,
+    }
+    found = result.found if task.found is None else None
+    return name, _Outcome(entry={"row": row, "crc32": sums}, found=found, seconds=result.seconds)
+
+
+def _compile(config: PreprocessConfig) -> None:
+    """Compile the kernels before workers start: processes that fill Numba's cache at the same time may crash."""
+    side = config.faces.side
+    frames = np.zeros((2, side, side), np.uint8)
+    motion = config.motion
+    names = tuple(dict.fromkeys(("projection", *config.features)))
+    motion_features(frames, features=names, mode=motion.mode, level=motion.level, size=motion.size)
+
+
+@contextmanager
+def _single_threaded_cv2() -> Iterator[None]:
+    """Keep OpenCV to one thread per worker, and give the caller's setting back."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def check_features(features: Sequence[str]) -> tuple[str, ...]:
+    """Return the features without repetitions, in the order of FEATURES.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown, or there are none.
+    """
+    unknown = [name for name in features if name not in FEATURES]
+    if unknown or not features or isinstance(features, str):
+        raise ValueError(f"features must be some of {', '.join(FEATURES)}, got {features!r}")
+    return tuple(name for name in FEATURES if name in features)
+
+
+# -- Plan -------------------------------------------------------------------------------------------------------------
+def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequence]:
+    """Give every sequence its rows, in the order of the records, whether it will turn out good or not."""
+    plan: list[PlannedSequence] = []
+    start = frame_start = 0
+    for record in records:
+        plan.append(
+            PlannedSequence(
+                sequence=record.sequence,
+                subject=record.subject,
+                emotion=record.emotion,
+                n_frames=record.n_frames,
+                folder=record_folder(record, root),
+                fingerprint=fingerprint(record),
+                start=start,
+                frame_start=frame_start,
+            )
+        )
+        start, frame_start = start + plan[-1].length, frame_start + record.n_frames
+    return plan
+
+
+def record_folder(record: SequenceRecord, root: Path) -> str:
+    """Return a sequence's folder, or its video file, relative to the root."""
+    place = record.video or record.frames[0].parent
+    return Path(os.path.relpath(place, root)).as_posix()
+
+
+def fingerprint(record: SequenceRecord) -> str:
+    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
+    digest = hashlib.sha256()
+    for path in (record.video,) if record.video is not None else record.frames:
+        try:
+            status = path.stat()
+            seen = f"{path.name}|{status.st_size}|{status.st_mtime_ns}\n"
+        except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
+            seen = f"{path.name}|{error.errno}\n"
+        digest.update(seen.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+# -- Versions ---------------------------------------------------------------------------------------------------------
+def detector_version() -> str:
+    """Return dlib's version: another one may find other boxes."""
+    import dlib
+
+    return str(dlib.__version__)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decides a store's bytes."""
+    named = {name: version(name) for name in ("numpy", "numba", "joblib", "pandas")}
+    return {"fastck": __version__, **named, "opencv": cv2.__version__, "dlib": detector_version()}

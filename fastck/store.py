@@ -1,0 +1,244 @@
+"""A finished store: plain NumPy files, two tables and a manifest, opened read-only."""
+
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fastck.config import PreprocessConfig
+from fastck.ops import feature_dtype, feature_shape, unpack_masks
+
+FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
+MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
+MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "layout", "versions", "counts", "arrays"}
+BOXES = "boxes"
+
+TABLE_DTYPES = {
+    "sequence": "str",
+    "subject": "str",
+    "emotion": "Int64",
+    "n_frames": "int64",
+    "start": "int64",
+    "length": "int64",
+    "frame_start": "int64",
+    "height": "int64",
+    "width": "int64",
+    "n_missed": "int64",
+    "n_box_changes": "int64",
+    "motion": "float64",
+    "motion_at_box_changes": "float64",
+    "folder": "str",
+}
+_TEXT = ("sequence", "subject", "folder", "reason", "array", "crc32", "fingerprint")
+
+
+def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the row shape and dtype of a store's array: a feature, or "boxes" with one row per frame."""
+    if name == BOXES:
+        return (4,), np.dtype(np.int32)
+    return feature_shape(name, side), np.dtype(feature_dtype(name))
+
+
+def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
+    """Read one of the store's CSV files; a sequence called "NA" stays text."""
+    numbers = {name: [""] for name in dtypes if name not in _TEXT}
+    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=numbers)
+    missing = set(dtypes) - set(table.columns)
+    if missing:
+        raise ValueError(f"{path.name} lacks the columns {sorted(missing)}: made by another fastck version?")
+    return table
+
+
+@dataclass(frozen=True)
+class Store:
+    """Motion features of many sequences, as `fastck.preprocess` leaves them.
+
+    Attributes
+    ----------
+    path : Path
+        The store's folder.
+    manifest : dict
+        Format version, configuration and its hash, library versions, counts, array shapes.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @cached_property
+    def config(self) -> PreprocessConfig:
+        """The configuration the store was made with."""
+        return PreprocessConfig.from_dict(self.manifest["config"])
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features the store holds."""
+        return self.config.features
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per good sequence, sorted by sequence.
+
+        Columns: sequence, subject, emotion (nullable), n_frames, start and length (rows in the feature arrays),
+        frame_start (row in `boxes`), height and width (pixels of a frame), n_missed (frames without a face),
+        n_box_changes (frames whose box differs from the one before), motion (mean share of mask pixels that are on),
+        motion_at_box_changes (the same over the steps where the box changed, NaN for none), folder (below the root).
+        """
+        return read_table(self.path / SEQUENCES, TABLE_DTYPES)
+
+    @cached_property
+    def quarantine(self) -> pd.DataFrame:
+        """One row per sequence that was left out: sequence, reason, folder."""
+        return read_table(self.path / QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
+
+    @cached_property
+    def boxes(self) -> NDArray[np.int32]:
+        """Read-only memmap of shape (frames, 4), int32: the box each frame was cropped with, as FaceBox orders it."""
+        return self._array(BOXES)
+
+    def feature(self, name: str) -> NDArray[Any]:
+        """Return a read-only memmap of all rows of a feature, sequence after sequence.
+
+        Parameters
+        ----------
+        name : str
+            "projection" gives (N, 2, side) float32, "pool134", "pool67", "pool34" (N, h, w) float32, "mask"
+            (N, side, ceil(side / 8)) uint8 packed as ``np.packbits(mask, axis=-1)`` does.
+
+        Raises
+        ------
+        ValueError
+            If the store does not hold the feature, or its file is damaged.
+        """
+        if name not in self.features:
+            raise ValueError(f"feature must be one of {', '.join(self.features)} in this store, got {name!r}")
+        return self._array(name)
+
+    def sequence(self, sequence: str, feature: str) -> NDArray[Any]:
+        """Return one sequence's rows of a feature, (length, ...); masks as 0 and 1, (length, side, side) uint8.
+
+        Raises
+        ------
+        ValueError
+            If the store does not hold the sequence or the feature.
+        """
+        row = self.row(sequence)
+        rows = self.feature(feature)[row.start : row.start + row.length]
+        return unpack_masks(rows, width=self.config.faces.side) if feature == "mask" else rows
+
+    def row(self, sequence: str) -> Any:
+        """Return the table's row of a sequence as a named tuple."""
+        position = self._positions.get(sequence)
+        if position is None:
+            raise ValueError(f"{self.path} holds no sequence {sequence!r}{self._why_missing(sequence)}")
+        return next(self.table.iloc[[position]].itertuples(index=False))
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.table["sequence"])}
+
+    def _why_missing(self, sequence: str) -> str:
+        left_out = self.quarantine.loc[self.quarantine["sequence"] == sequence, "reason"]
+        return f": quarantined, {left_out.iloc[0]}" if len(left_out) else "; `fastck info` lists what it holds"
+
+    def _array(self, name: str) -> NDArray[Any]:
+        path = self.path / f"{name}.npy"
+        shape, dtype = tuple(self.manifest["arrays"][name]["shape"]), np.dtype(self.manifest["arrays"][name]["dtype"])
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:  # cut off, or a pickled object
+            raise ValueError(f"{path} is damaged ({error}); make the store again with --overwrite") from error
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"{path} must hold {shape} {dtype}, got {array.shape} {array.dtype}; make it again with --overwrite"
+            )
+        return array
+
+    def verify(self) -> Iterator[str]:
+        """Check every array's shape and every sequence's checksum.
+
+        Yields
+        ------
+        problem : str
+            One line for each thing that is wrong; nothing for a sound store.
+        """
+        counts = self.manifest["counts"]
+        for name, table in (("sequences", self.table), ("quarantined", self.quarantine)):
+            if len(table) != counts[name]:
+                yield f"{name}: expected {counts[name]} rows in the table, got {len(table)}"
+        expected = read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
+        for name in self.manifest["arrays"]:
+            try:
+                array = self._array(name)
+            except (ValueError, OSError) as error:
+                yield str(error)
+                continue
+            sums = expected[expected["array"] == name].set_index("sequence")["crc32"].to_dict()
+            start, length = ("frame_start", "n_frames") if name == BOXES else ("start", "length")
+            for row in self.table.to_dict("records"):
+                rows = array[row[start] : row[start] + row[length]]
+                if checksum(rows) != sums.get(row["sequence"]):
+                    yield f"{name}.npy: the rows of {row['sequence']} are not what was written"
+
+
+def checksum(rows: NDArray[Any], before: str = "00000000") -> str:
+    """Return the CRC-32 of the rows' bytes as 8 hexadecimal digits, continuing `before`."""
+    return f"{zlib.crc32(np.ascontiguousarray(rows).data, int(before, 16)):08x}"
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a finished store.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder that `fastck.preprocess` made.
+
+    Returns
+    -------
+    store : Store
+
+    Raises
+    ------
+    ValueError
+        If the folder is not a store, is not finished, or comes from a newer fastck.
+    """
+    path = Path(path)
+    try:
+        text = (path / MANIFEST).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        unfinished = (path / "journal.jsonl").exists()
+        hint = (
+            "its preprocessing was not finished: run the same `fastck preprocess` again"
+            if unfinished
+            else "not a store"
+        )
+        raise ValueError(f"{path} has no {MANIFEST}: {hint}") from None
+    return Store(path, parse_manifest(text, path / MANIFEST))
+
+
+def parse_manifest(text: str, path: Path) -> dict[str, Any]:
+    """Return the manifest's values, checked.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, from a newer format, or has unknown or missing keys.
+    """
+    try:
+        manifest = json.loads(text)
+        version = manifest["format"]
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not a store's manifest: {error}") from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise ValueError(f"{path} has format {version}, this fastck reads up to {FORMAT}: update fastck")
+    if set(manifest) != MANIFEST_KEYS:
+        unknown, missing = sorted(set(manifest) - MANIFEST_KEYS), sorted(MANIFEST_KEYS - set(manifest))
+        raise ValueError(f"{path} has unknown keys {unknown} and lacks {missing}: made or edited by something else?")
+    return manifest
