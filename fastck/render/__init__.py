@@ -1,0 +1,6 @@
+"""Rendered faces: a CK+-shaped data set that anyone may use, made from a CC0 head model."""
+
+from fastck.render.dataset import RenderSummary, render_dataset
+from fastck.render.quirks import Quirk
+
+__all__ = ["Quirk", "RenderSummary", "render_dataset"]
