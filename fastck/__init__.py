@@ -1,3 +1,91 @@
-"""Facial-expression sequences to memory-mapped motion features, fast, and a ConvLSTM2D trained on them."""
+"""Facial-expression sequences to memory-mapped motion features, fast, and a ConvLSTM2D trained on them.
+
+The public names below are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastck.ckplus import EMOTIONS, SequenceRecord, scan
+    from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+    from fastck.faces import Detector, FaceBox
+    from fastck.ops import (
+        erode,
+        frame_difference,
+        mean_pool_2x2,
+        motion_features,
+        motion_masks,
+        motion_pools,
+        motion_projections,
+        pad_sequence,
+        project,
+        threshold,
+        unpack_masks,
+    )
+    from fastck.pipeline import preprocess
+    from fastck.sequence import process_frames
+    from fastck.store import Store, open_store
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "ckplus": ("EMOTIONS", "SequenceRecord", "scan"),
+    "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
+    "faces": ("Detector", "FaceBox"),
+    "ops": (
+        "erode",
+        "frame_difference",
+        "mean_pool_2x2",
+        "motion_features",
+        "motion_masks",
+        "motion_pools",
+        "motion_projections",
+        "pad_sequence",
+        "project",
+        "threshold",
+        "unpack_masks",
+    ),
+    "pipeline": ("preprocess",),
+    "sequence": ("process_frames",),
+    "store": ("Store", "open_store"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "EMOTIONS",
+    "Detector",
+    "FaceBox",
+    "FaceConfig",
+    "MotionConfig",
+    "PreprocessConfig",
+    "SequenceRecord",
+    "Store",
+    "erode",
+    "frame_difference",
+    "mean_pool_2x2",
+    "motion_features",
+    "motion_masks",
+    "motion_pools",
+    "motion_projections",
+    "open_store",
+    "pad_sequence",
+    "preprocess",
+    "process_frames",
+    "project",
+    "scan",
+    "threshold",
+    "unpack_masks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'fastck' has no attribute {name!r}")
+    value = getattr(import_module(f"fastck.{_MODULE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE])

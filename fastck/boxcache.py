@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -49,13 +50,14 @@ class BoxCache:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._base: sqlite3.Connection | None = None
+        self._turn = threading.Lock()  # joblib asks for tasks from threads of its own
 
     def __enter__(self) -> "BoxCache":
         if self.path is None:
             return self
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+            self._base = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
             self._base.execute(
                 "PRAGMA synchronous = OFF"
             )  # a kill is safe all the same; only a power cut may cost the cache
@@ -81,7 +83,8 @@ class BoxCache:
         if self._base is None:
             return None
         try:
-            row = self._base.execute("SELECT boxes FROM found WHERE key = ?", (key,)).fetchone()
+            with self._turn:
+                row = self._base.execute("SELECT boxes FROM found WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
             self._give_up(error)
             return None
@@ -96,6 +99,7 @@ class BoxCache:
             return
         data = np.array([NO_FACE if box is None else box for box in found], "<i4").tobytes()
         try:
-            self._base.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", (key, data))
+            with self._turn:
+                self._base.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", (key, data))
         except sqlite3.Error as error:
             self._give_up(error)

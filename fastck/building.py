@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from fastck import store as stores
 from fastck.config import PreprocessConfig
+from fastck.plan import PlannedSequence, inputs_table
 from fastck.store import BOXES, FORMAT, MANIFEST, array_layout
 
 log = logging.getLogger(__name__)
@@ -32,32 +32,6 @@ log = logging.getLogger(__name__)
 NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 JOURNAL, INPUTS, LOCK, OWNER = "journal.jsonl", "inputs.csv", ".lock", ".lock-owner"
 SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system itself
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedSequence:
-    """One sequence's share of the store: known before anything is decoded."""
-
-    sequence: str
-    subject: str
-    emotion: int | None
-    n_frames: int
-    folder: str
-    fingerprint: str  # changes when a file of the sequence does
-    start: int
-    frame_start: int
-
-    @property
-    def length(self) -> int:
-        """Rows in the feature arrays: one per pair of successive frames."""
-        return max(self.n_frames - 1, 0)
-
-
-def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
-    """Return what the store's input is known by: one row per sequence."""
-    columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
-    rows = [[getattr(entry, name) for name in columns] for entry in plan]
-    return pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
 
 
 def table_bytes(table: pd.DataFrame) -> bytes:

@@ -1,8 +1,8 @@
 """Bulk preprocessing: sequences spread over workers with joblib, the only place that knows about parallelism."""
 
-import hashlib
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,18 +13,19 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from fastck import __version__
 from fastck.boxcache import BoxCache, cache_folder, cache_key
 from fastck.boxfile import BoxFile, read_boxes
-from fastck.building import PlannedSequence, StoreBuilder, write_rows
+from fastck.building import StoreBuilder
 from fastck.ckplus import SequenceRecord, scan
 from fastck.config import MotionConfig, PreprocessConfig, preset_faces
 from fastck.faces import FaceBox
 from fastck.ops import FEATURES, motion_features
-from fastck.sequence import BadSequence, Found, record_frames, run_sequence, serves
-from fastck.store import BOXES, Store, checksum, open_store
+from fastck.plan import PlannedSequence, make_plan
+from fastck.sequence import serves
+from fastck.store import Store, open_store
+from fastck.worker import Task, watched, work
 
 log = logging.getLogger(__name__)
 
@@ -71,26 +72,6 @@ class Progress:
             self.reasons[planned.sequence] = entry["reason"]
         else:
             self.missed += entry["row"]["n_missed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """All that a worker needs for one sequence; the store's arrays are opened by path, wherever the worker runs."""
-
-    record: SequenceRecord
-    planned: PlannedSequence
-    config: PreprocessConfig
-    store: Path
-    found: Sequence[FaceBox | None] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    """What a worker hands back: the journal's entry, new detections, and where the time went."""
-
-    entry: dict[str, Any]
-    found: Found | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def preprocess(
@@ -199,12 +180,13 @@ def _run(
     report = on_progress or (lambda _: None)
     report(progress)
     todo = [record for record in records if record.sequence not in builder.done]
-    engine = detector_version()
+    engine, store = detector_version(), builder.path.resolve()
+    run, process = uuid.uuid4().hex, os.getpid()
 
     def key(planned: PlannedSequence) -> str:
         return cache_key(planned.fingerprint, root / planned.folder, config.faces, engine)
 
-    def tasks() -> Iterator[_Task]:
+    def tasks() -> Iterator[Task]:
         for record in todo:
             planned = by_name[record.sequence]
             found: Sequence[FaceBox | None] | None = None
@@ -212,15 +194,17 @@ def _run(
                 found = own_boxes.found(record)
             elif serves(known := cache.get(key(planned)), planned.n_frames, config.faces):
                 found = known
-            yield _Task(record=record, planned=planned, config=config, store=builder.path.resolve(), found=found)
+            yield Task(
+                record=record, planned=planned, config=config, store=store, found=found, run=run, process=process
+            )
 
     if todo:
         _compile(config)
-    with _single_threaded_cv2():
+    with _single_threaded_cv2(), watched(run):
         # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
         # A batch is one sequence, so that a kill costs no more than the sequences that are being worked on.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
-        for name, outcome in workers(delayed(_work)(task) for task in tasks()):
+        for name, outcome in workers(delayed(work)(task) for task in tasks()):
             builder.record(name, outcome.entry)
             progress.add(by_name[name], outcome.entry)
             for stage, seconds in outcome.seconds.items():
@@ -228,43 +212,6 @@ def _run(
             if outcome.found is not None:
                 cache.put(key(by_name[name]), outcome.found)
             report(progress)
-
-
-def _work(task: _Task) -> tuple[str, _Outcome]:
-    """Take one sequence through all stages and write its rows; runs in a worker."""
-    if cv2.getNumThreads() != 1:
-        cv2.setNumThreads(1)  # a worker in another process has not been told; one core per worker
-    sums: dict[str, str] = {}
-    planned, config = task.planned, task.config
-
-    def write(row: int, rows: dict[str, NDArray[Any]]) -> None:
-        for name, values in rows.items():
-            write_rows(task.store / f"{name}.npy", planned.start + row, values)
-            sums[name] = checksum(values, sums.get(name, "00000000"))
-
-    name = planned.sequence
-    try:
-        result = run_sequence(lambda: record_frames(task.record), planned.n_frames, config, write, found=task.found)
-    except BadSequence as error:
-        return name, _Outcome(entry={"reason": str(error)})
-    except (OSError, MemoryError):
-        raise  # the store cannot be written, or the machine is at its end: no fault of this sequence
-    except Exception as error:  # one strange sequence must not end a night's run
-        log.exception("%s", name)
-        return name, _Outcome(entry={"reason": f"unexpected {type(error).__name__}: {error}"})
-    boxes = np.asarray(result.boxes, np.int32)
-    write_rows(task.store / f"{BOXES}.npy", planned.frame_start, boxes)
-    sums[BOXES] = checksum(boxes)
-    row = {
-        "height": result.height,
-        "width": result.width,
-        "n_missed": result.n_missed,
-        "n_box_changes": int(result.box_changed.sum()),
-        "motion": result.motion,
-        "motion_at_box_changes": result.motion_at_box_changes,
-    }
-    found = result.found if task.found is None else None
-    return name, _Outcome(entry={"row": row, "crc32": sums}, found=found, seconds=result.seconds)
 
 
 def _compile(config: PreprocessConfig) -> None:
@@ -299,47 +246,6 @@ def check_features(features: Sequence[str]) -> tuple[str, ...]:
     if unknown or not features or isinstance(features, str):
         raise ValueError(f"features must be some of {', '.join(FEATURES)}, got {features!r}")
     return tuple(name for name in FEATURES if name in features)
-
-
-# -- Plan -------------------------------------------------------------------------------------------------------------
-def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequence]:
-    """Give every sequence its rows, in the order of the records, whether it will turn out good or not."""
-    plan: list[PlannedSequence] = []
-    start = frame_start = 0
-    for record in records:
-        plan.append(
-            PlannedSequence(
-                sequence=record.sequence,
-                subject=record.subject,
-                emotion=record.emotion,
-                n_frames=record.n_frames,
-                folder=record_folder(record, root),
-                fingerprint=fingerprint(record),
-                start=start,
-                frame_start=frame_start,
-            )
-        )
-        start, frame_start = start + plan[-1].length, frame_start + record.n_frames
-    return plan
-
-
-def record_folder(record: SequenceRecord, root: Path) -> str:
-    """Return a sequence's folder, or its video file, relative to the root."""
-    place = record.video or record.frames[0].parent
-    return Path(os.path.relpath(place, root)).as_posix()
-
-
-def fingerprint(record: SequenceRecord) -> str:
-    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
-    digest = hashlib.sha256()
-    for path in (record.video,) if record.video is not None else record.frames:
-        try:
-            status = path.stat()
-            seen = f"{path.name}|{status.st_size}|{status.st_mtime_ns}\n"
-        except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
-            seen = f"{path.name}|{error.errno}\n"
-        digest.update(seen.encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16]
 
 
 # -- Versions ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,37 @@
+"""More than one machine: joblib's Dask backend for the length of a run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from joblib import parallel_config
+
+CONNECT_SECONDS = 20
+
+
+@contextmanager
+def dask_cluster(address: str) -> Iterator[None]:
+    """Let joblib send its work to a Dask cluster while the context is open.
+
+    Parameters
+    ----------
+    address : str
+        The scheduler's, for example "tcp://10.0.0.1:8786". Its workers need fastck installed, and the data set and the
+        store under the same paths as here: a shared file system.
+
+    Raises
+    ------
+    ValueError
+        If Dask is not installed.
+    OSError
+        If no scheduler answers at the address.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError('--scheduler needs Dask: install it with pip install "fastck[dask]"') from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise OSError(f"no Dask scheduler answers at {address}: start one with `dask scheduler`, or mend it") from error
+    with client, parallel_config(backend="dask"):
+        yield

@@ -1,0 +1,152 @@
+"""What the commands share: one clear line for a user's mistake, progress, and the tables they print."""
+
+import functools
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fastck.pipeline import Progress as Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+console = Console()
+stderr = Console(stderr=True)
+
+USER_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is the shells' own for Ctrl-C
+SHOWN = 3  # examples of a reason that many sequences share
+
+
+def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn a command's ValueError or OSError into one line on stderr and exit code 2.
+
+    FASTCK_DEBUG=1 lets the traceback through, for reporting a bug.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            if os.environ.get("FASTCK_DEBUG"):
+                raise
+            fail(error_text(error))
+        except KeyboardInterrupt:
+            stderr.print("stopped")
+            raise typer.Exit(INTERRUPTED) from None
+        raise AssertionError("unreachable")
+
+    return run
+
+
+def fail(text: str) -> None:
+    """Print one line on stderr and leave with exit code 2."""
+    print("error: " + " ".join(text.split()), file=sys.stderr)
+    raise typer.Exit(USER_ERROR)
+
+
+def error_text(error: Exception) -> str:
+    """Return an error's text; an operating system's error as "path: what is wrong"."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def show_logs(verbose: bool) -> None:
+    """Send the library's log to stderr: warnings, and with `verbose` what it does."""
+    handler = RichHandler(console=stderr, show_path=False, show_time=False)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+@contextmanager
+def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar with rate and remaining time; yields a function that takes (done, total, text)."""
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=stderr)
+    task = bar.add_task(what, total=None, text="")
+
+    def update(done: int, total: int, text: str) -> None:
+        bar.start()  # not before there is something to show: a mistake in the arguments gets its one line alone
+        bar.update(task, completed=done, total=total, text=text)
+
+    try:
+        yield update
+    finally:
+        bar.stop()
+
+
+class PreprocessView:
+    """Shows a `fastck.preprocess` run while it goes, and sums it up; `last` is None where nothing was to do."""
+
+    def __init__(self, update: Callable[[int, int, str], None]) -> None:
+        self._update = update
+        self._started = time.perf_counter()
+        self.last: Run | None = None
+
+    def __call__(self, run: "Run") -> None:
+        """Take in how far the run is."""
+        self.last = run
+        text = f"{self._rate(run):,.0f} frames/s"
+        if run.quarantined:
+            text += f", {run.quarantined} quarantined"
+        self._update(run.frames_done, run.frames, text)
+
+    def _rate(self, run: "Run") -> float:
+        """Return frames per second, what an earlier run had done left out."""
+        return (run.frames_done - run.frames_resumed) / max(time.perf_counter() - self._started, 1e-9)
+
+    def stopped(self) -> str:
+        """Return the line for a run that was interrupted."""
+        done = f"with {self.last.done} of {self.last.sequences} sequences done" if self.last else "before the first one"
+        return f"stopped {done}; the same command goes on from here"
+
+    def summary(self, run: "Run") -> Table:
+        """Return the table printed at the end."""
+        table = Table(show_header=False, box=None, pad_edge=False)
+        resumed = f", {run.resumed} of them by an earlier run" if run.resumed else ""
+        table.add_row("sequences", f"{run.done - run.quarantined} done{resumed}, {run.quarantined} quarantined")
+        table.add_row("frames", f"{run.frames_done}, {run.missed} without a face")
+        table.add_row("time", f"{time.perf_counter() - self._started:.1f} s, {self._rate(run):,.0f} frames/s")
+        stages = ", ".join(f"{stage} {run.seconds[stage]:.1f} s" for stage in sorted(run.seconds))
+        if stages:
+            table.add_row("workers' time", stages)
+        return table
+
+
+def reasons_table(reasons: dict[str, str]) -> Table:
+    """Return why sequences were left out, one row per reason however many share it."""
+    groups: dict[str, list[str]] = {}
+    for sequence, reason in reasons.items():
+        # "S005_001_00000003.png: truncated" and its neighbours are one reason.
+        groups.setdefault(re.sub(r"^[^:]*\.\w+: ", "", reason), []).append(sequence)
+    table = Table("quarantined because", "sequences", "for example")
+    for reason, sequences in sorted(groups.items(), key=lambda item: -len(item[1])):
+        table.add_row(safe(reason), str(len(sequences)), safe(", ".join(sequences[:SHOWN])))
+    return table
+
+
+def safe(text: str) -> str:
+    """Return text that a terminal shows as it is: no markup, no control characters."""
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return shown.replace("[", r"\[")
