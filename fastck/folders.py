@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fastck.images import is_image, is_video
+from fastck.messages import one_line, reason
 
 _JUNK_FILES = {
     "thumbs.db",
@@ -55,18 +56,6 @@ class Listing:
     images: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-
-
-def one_line(text: object) -> str:
-    """Return the text with line breaks, control and undecodable characters escaped."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in str(text)
-    )
-
-
-def reason(error: OSError) -> str:
-    """Return what the system says about an error in lower case: "permission denied"."""
-    return one_line(error.strerror or error).lower()
 
 
 def safe_name(parts: tuple[str, ...]) -> str:

@@ -39,7 +39,7 @@ class FrameOrder:
 def order_frames(names: list[str]) -> FrameOrder:
     """Put the image files of one folder in the order of their frame numbers.
 
-    The frame number is the last number in the name (``S005_001_00000011.png``: 11); where that is the same in all names,
+    The frame number is the last number in the name (``S005_001_00000011.png``: 11); where that is the same in all names
     as in ``frame12_30fps.png``, the last one that differs. Of several files with one number the lossless type is kept
     (PNG, then TIFF, BMP, others), then the pattern of name that most files have, then the name with most digits, then
     the first by name.

@@ -4,7 +4,8 @@ import math
 import re
 from pathlib import Path
 
-from fastck.folders import Finding, Listing, one_line, reason, walk
+from fastck.folders import Finding, Listing, walk
+from fastck.messages import one_line, reason
 
 EMOTIONS = {
     0: "neutral",

@@ -1,0 +1,162 @@
+"""Kind and size of an image from its first bytes, so that an absurd size is refused before anything is allocated."""
+
+import struct
+from dataclasses import dataclass
+
+MAX_PIXELS = 1 << 26  # 8192 x 8192; OpenCV alone would accept 2**30 and allocate gigabytes
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OTHER_KINDS = (
+    (b"GIF8", "a GIF"),
+    (b"RIFF", "a RIFF file (WebP, AVI)"),
+    (b"%PDF", "a PDF"),
+    (b"PK\3\4", "a ZIP archive"),
+)
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
+_JPEG_SINGLE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 258, 277, 322, 323
+
+
+class ImageError(ValueError):
+    """A file that does not decode to a gray image or a video; the text is one line that says what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageHeader:
+    """What an image file says of itself.
+
+    Attributes
+    ----------
+    kind : str
+        "PNG", "JPEG", "TIFF" or "BMP".
+    width, height : int
+        Pixels as stored, before an EXIF orientation is applied.
+    channels : int
+        1 for gray (and palettes), 2 for gray and alpha, 3 or 4 for colour.
+    bits : int
+        Bits of one channel.
+    """
+
+    kind: str
+    width: int
+    height: int
+    channels: int
+    bits: int
+
+
+def read_header(data: bytes) -> ImageHeader:
+    """Return kind and size of an image, and refuse what is no image or has too many pixels.
+
+    Parameters
+    ----------
+    data : bytes
+        The file from its beginning. For PNG and BMP 33 bytes are enough; TIFF keeps its header anywhere in the file.
+
+    Raises
+    ------
+    ImageError
+        If the content is no PNG, JPEG, TIFF or BMP, if its header is damaged or cut off, or if it has more than
+        `MAX_PIXELS` pixels.
+    """
+    try:
+        header, largest = _parse(data)
+    except (struct.error, IndexError) as error:
+        raise ImageError("the header is cut off or damaged") from error
+    if header.width < 1 or header.height < 1:
+        raise ImageError(f"the header says {header.width} x {header.height} pixels: damaged")
+    if max(largest, header.width * header.height) > MAX_PIXELS:
+        size = f"{header.width} x {header.height}"
+        raise ImageError(f"the header says {size} pixels; more than {MAX_PIXELS:,} are refused: scale the image down")
+    return header
+
+
+def _parse(data: bytes) -> tuple[ImageHeader, int]:
+    """Return the header and the pixels of the largest block a decoder would allocate."""
+    if data.startswith(PNG_SIGNATURE):
+        width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+        return ImageHeader(kind="PNG", width=width, height=height, channels=_PNG_CHANNELS.get(colour, 0), bits=bits), 0
+    if data.startswith(b"\xff\xd8\xff"):
+        return _parse_jpeg(data), 0
+    if data.startswith(_TIFF_SIGNATURES):
+        return _parse_tiff(data)
+    if data.startswith(b"BM"):
+        return _parse_bmp(data), 0
+    if not data:
+        raise ImageError("the file is empty")
+    what = next(
+        (name for start, name in _OTHER_KINDS if data.startswith(start)), f"a file that begins with {data[:8]!r}"
+    )
+    raise ImageError(f"the content must be PNG, JPEG, TIFF or BMP, got {what}")
+
+
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+
+
+def _parse_jpeg(data: bytes) -> ImageHeader:
+    at = 2
+    while True:
+        if data[at] != 0xFF:
+            raise ImageError("the header is damaged: a JPEG marker is missing")
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif marker in _JPEG_SINGLE:
+            at += 2
+        elif marker in _JPEG_FRAMES:
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
+            return ImageHeader(kind="JPEG", width=width, height=height, channels=channels, bits=bits)
+        else:
+            length = struct.unpack_from(">H", data, at + 2)[0]
+            if marker in (0xD9, 0xDA) or length < 2:  # image data or the end before any size
+                raise ImageError("the header is damaged: a JPEG without a size")
+            at += 2 + length
+
+
+def _parse_bmp(data: bytes) -> ImageHeader:
+    (size,) = struct.unpack_from("<I", data, 14)
+    if size == 12:  # OS/2
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+    else:
+        width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+    channels = 1 if bits <= 8 else 4 if bits == 32 else 3
+    # A negative height means rows from top to bottom.
+    return ImageHeader(kind="BMP", width=width, height=abs(height), channels=channels, bits=min(bits, 8))
+
+
+def _parse_tiff(data: bytes) -> tuple[ImageHeader, int]:
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    if big:
+        (at,) = struct.unpack_from(order + "Q", data, 8)
+        (count,) = struct.unpack_from(order + "Q", data, at)
+        at, size, entry = at + 8, 20, order + "HHQ"
+    else:
+        (at,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, at)
+        at, size, entry = at + 2, 12, order + "HHI"
+    values = {}
+    for number in range(min(count, 4096)):
+        tag, form, n = struct.unpack_from(entry, data, at + number * size)
+        values[tag] = _tiff_value(data, at + number * size + struct.calcsize(entry), order, form, n, 8 if big else 4)
+    if _TIFF_WIDTH not in values or _TIFF_HEIGHT not in values:
+        raise ImageError("the header is damaged: a TIFF without a size")
+    header = ImageHeader(
+        kind="TIFF",
+        width=values[_TIFF_WIDTH],
+        height=values[_TIFF_HEIGHT],
+        channels=values.get(_TIFF_SAMPLES, 1),
+        bits=values.get(_TIFF_BITS, 1),
+    )
+    return header, values.get(_TIFF_TILE_WIDTH, 0) * values.get(_TIFF_TILE_HEIGHT, 0)
+
+
+def _tiff_value(data: bytes, at: int, order: str, form: int, n: int, room: int) -> int:
+    """Return the first value of a TIFF entry, 0 for types that hold no whole number."""
+    code = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(form)
+    if code is None or n == 0:
+        return 0
+    if n * struct.calcsize(code) > room:
+        (at,) = struct.unpack_from(order + ("Q" if room == 8 else "I"), data, at)
+    (value,) = struct.unpack_from(order + code, data, at)
+    return int(value)
