@@ -1,0 +1,249 @@
+"""What a set of test predictions is worth: metrics, their intervals, and simple models beside them."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000  # bootstrap draws; the ends of a 95 % interval then wander by about a tenth of its width
+
+
+def confusion(true: Sequence[int], predicted: Sequence[int], classes: Sequence[int]) -> np.ndarray:
+    """Count test sequences by true (row) and predicted (column) class: (C, C) int64.
+
+    Raises
+    ------
+    ValueError
+        If an emotion is not among `classes`.
+    """
+    index = {code: position for position, code in enumerate(classes)}
+    try:
+        rows = [index[int(code)] for code in true]
+        columns = [index[int(code)] for code in predicted]
+    except KeyError as error:
+        raise ValueError(f"emotion {error.args[0]} is not one of {tuple(classes)}") from None
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, (rows, columns), 1)
+    return counts
+
+
+def metrics(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute metrics of confusion matrices.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (..., C, C)
+        True class by row; may be fractions.
+
+    Returns
+    -------
+    values : dict
+        "accuracy", "balanced_accuracy" (mean recall over classes that occur) and "macro_f1" (over classes that occur or
+        are predicted), shape (...); "precision", "recall" and "f1", shape (..., C), 0 where there was nothing to
+        divide by.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    support, called = counts.sum(axis=-1), counts.sum(axis=-2)
+    recall, precision = _ratio(hits, support), _ratio(hits, called)
+    f1 = _ratio(2 * hits, support + called)
+    return {
+        "accuracy": _ratio(hits.sum(axis=-1), counts.sum(axis=(-2, -1))),
+        "balanced_accuracy": _ratio(recall.sum(axis=-1), (support > 0).sum(axis=-1)),
+        "macro_f1": _ratio(f1.sum(axis=-1), (support + called > 0).sum(axis=-1)),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=np.asarray(whole) > 0)
+
+
+def wilson_interval(successes: float, n: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval of a share.
+
+    Parameters
+    ----------
+    successes, n : float
+        Successes out of n trials; fractions are allowed (means over repeats).
+    confidence : float
+        0 to 1.
+
+    Returns
+    -------
+    low, high : float
+        (0, 1) for n = 0.
+
+    References
+    ----------
+    Wilson, E. B. (1927), J. Am. Stat. Assoc. 22, 209-212.
+    """
+    from statistics import NormalDist
+
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must be between 0 and n={n}, got {successes}")
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # Rounding must not push the ends past what the share itself allows.
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
+
+
+def bootstrap_intervals(
+    counts: np.ndarray, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Percentile intervals of all metrics, resampling subjects: one subject's sequences are not independent.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (S, C, C)
+        Confusion matrix of each subject.
+    confidence : float
+        0 to 1.
+    resamples : int
+        Number of draws.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    intervals : dict
+        As `metrics`, each with a leading axis of (low, high).
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    subjects, classes = counts.shape[0], counts.shape[-1]
+    draws = np.random.default_rng(seed).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
+    resampled = (draws @ counts.reshape(subjects, -1)).reshape(resamples, classes, classes)
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    return {name: np.quantile(values, ends, axis=0) for name, values in metrics(resampled).items()}
+
+
+def evaluate(predictions: pd.DataFrame, *, classes: Sequence[int], seed: int = 0) -> dict[str, Any]:
+    """Summarise test predictions pooled over folds; several repeats count as one set of their mean size.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns subject, true, predicted and, if there are several, repeat.
+    classes : sequence of int
+        Emotion codes in class order.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    summary : dict
+        Plain JSON values: "n" and "subjects"; "accuracy" (Wilson interval), "balanced_accuracy" and "macro_f1"
+        (subject-clustered bootstrap), each {"value", "low", "high"}; "per_class" by code with the same and "support";
+        "confusion" summed over repeats; "repeats" with count, and mean and standard deviation of the three metrics.
+
+    Raises
+    ------
+    ValueError
+        If there are no predictions.
+    """
+    if predictions.empty:
+        raise ValueError("there are no test predictions to evaluate")
+    repeats = predictions["repeat"] if "repeat" in predictions else pd.Series(0, index=predictions.index)
+    n_repeats = int(repeats.nunique())
+    by_subject = np.stack(
+        [
+            confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
+            for _, rows in predictions.groupby("subject", sort=True)
+        ]
+    )
+    by_repeat = np.stack(
+        [
+            confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
+            for _, rows in predictions.groupby(repeats)
+        ]
+    )
+    mean_counts = by_subject.sum(axis=0) / n_repeats
+    values, intervals = metrics(mean_counts), bootstrap_intervals(by_subject / n_repeats, seed=seed)
+    each = metrics(by_repeat)
+    low, high = wilson_interval(float(np.trace(mean_counts)), float(mean_counts.sum()))
+    summary: dict[str, Any] = {
+        "n": len(predictions) / n_repeats,
+        "subjects": len(by_subject),
+        "accuracy": {"value": float(values["accuracy"]), "low": low, "high": high},
+    }
+    for name in ("balanced_accuracy", "macro_f1"):
+        summary[name] = _entry(values[name], intervals[name])
+    summary["per_class"] = {
+        str(code): {
+            **{
+                name: _entry(values[name][position], intervals[name][:, position])
+                for name in ("precision", "recall", "f1")
+            },
+            "support": float(mean_counts[position].sum()),
+        }
+        for position, code in enumerate(classes)
+    }
+    summary["confusion"] = by_subject.sum(axis=0).tolist()
+    summary["repeats"] = {"count": n_repeats} | {
+        name: {"mean": float(each[name].mean()), "sd": float(each[name].std(ddof=1)) if n_repeats > 1 else None}
+        for name in ("accuracy", "balanced_accuracy", "macro_f1")
+    }
+    return summary
+
+
+def _entry(value: np.ndarray, interval: np.ndarray) -> dict[str, float]:
+    return {"value": float(value), "low": float(interval[0]), "high": float(interval[1])}
+
+
+BASELINES = ("majority class", "nearest centroid", "logistic regression")
+
+
+def baseline_predictions(
+    name: str, train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, *, seed: int = 0
+) -> np.ndarray:
+    """Train one of BASELINES with scikit-learn and return its test predictions.
+
+    Parameters
+    ----------
+    name : str
+        One of BASELINES.
+    train, test : ndarray of shape (N, D), float32
+        Flattened padded features.
+    train_labels : ndarray of shape (N,), int
+        Emotion codes.
+    seed : int
+        Seed of the solver.
+
+    Returns
+    -------
+    predicted : ndarray of shape (N,), int
+        Emotion codes.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import NearestCentroid
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if name not in BASELINES:
+        raise ValueError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")
+    if len(np.unique(train_labels)) == 1 or name == "majority class":
+        model: Any = DummyClassifier(strategy="most_frequent")
+    elif name == "nearest centroid":
+        model = NearestCentroid()
+    else:
+        # All principal components of N sequences span the N points exactly: the same regression, with N columns
+        # instead of twenty thousand.
+        model = make_pipeline(
+            StandardScaler(), PCA(random_state=seed), LogisticRegression(max_iter=2000, random_state=seed)
+        )
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        # Padding leaves columns that are zero everywhere; NearestCentroid says so though it does not matter to it.
+        warnings.filterwarnings("ignore", message=".*zero standard deviation")
+        return np.asarray(model.fit(train, train_labels).predict(test))

@@ -1,0 +1,222 @@
+"""From a store to tf.data: shuffled indices, cut in batches, each gathered from the memmap in one vectorised call."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+# Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
+PREFETCH = 2
+
+
+class SequenceStore(Protocol):
+    """What this module needs of a fastck.store.Store."""
+
+    @property
+    def table(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def feature(self, name: str) -> np.ndarray: ...  # noqa: D102
+
+
+class Gather:
+    """Reads padded batches of one feature: call it with positions in `sequences`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (timesteps, rows, columns) of one padded sequence.
+    targets : ndarray of shape (n_sequences, n_classes), float32
+        One-hot emotions.
+    seconds : float
+        Time spent gathering so far.
+    cut : dict of str to int
+        Sequences longer than `timesteps`, with their true length in difference frames.
+    """
+
+    def __init__(
+        self,
+        store: SequenceStore,
+        sequences: Sequence[str],
+        *,
+        feature: str,
+        classes: Sequence[int],
+        timesteps: int = 39,
+        too_long: str = "error",
+    ) -> None:
+        if too_long not in ("error", "skip", "first", "last"):
+            raise ValueError(f"too_long must be one of error, skip, first, last, got {too_long!r}")
+        rows = store.table.set_index("sequence")
+        missing = [name for name in sequences if name not in rows.index]
+        if missing:
+            raise ValueError(f"{len(missing)} sequences are not in the store, for example {missing[0]!r}")
+        rows = rows.loc[list(sequences)]
+        long = rows.index[rows["length"] > timesteps]
+        self.cut: dict[str, int] = {str(name): int(length) for name, length in rows.loc[long, "length"].items()}
+        if self.cut and too_long == "error":
+            name, length = next(iter(self.cut.items()))
+            raise ValueError(
+                f"{len(self.cut)} sequences have more than timesteps={timesteps} difference frames, for example {name} "
+                f"with {length}; raise timesteps, or choose too_long='last', 'first' or 'skip'"
+            )
+        if too_long == "skip":
+            rows = rows.drop(long)
+        strange = rows.index[~rows["emotion"].isin(list(classes)).to_numpy(dtype=bool)]
+        if len(strange):
+            odd = rows.loc[strange, "emotion"].iloc[0]
+            raise ValueError(f"sequence {strange[0]} has emotion {odd}, not one of {tuple(classes)}")
+        self.sequences = tuple(str(name) for name in rows.index)
+        self.seconds = 0.0
+        self._values = store.feature(feature)
+        self._packed = feature == "mask"
+        lengths = rows["length"].to_numpy(dtype=np.int64)
+        self._length = np.minimum(lengths, timesteps)
+        self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self._length if too_long == "last" else 0)
+        height, width = (int(size) for size in self._values.shape[1:])
+        # Masks are square; their packed rows hold eight pixels a byte.
+        self.shape = (timesteps, height, height if self._packed else width)
+        codes = rows["emotion"].to_numpy(dtype=np.int64)
+        self.targets = (codes[:, None] == np.asarray(classes)[None, :]).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __call__(self, indices: np.ndarray) -> np.ndarray:
+        """Return the padded sequences at `indices`: (B, timesteps, rows, columns, 1) float32."""
+        began = time.perf_counter()
+        length = self._length[indices]
+        batch = np.repeat(np.arange(len(indices)), length)
+        step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        left = -((length - self.shape[0]) // 2)  # ceil(rest / 2) zero frames before (paper, fig. 11)
+        values = self._values[np.repeat(self._start[indices], length) + step]
+        if self._packed:
+            values = np.unpackbits(values, axis=-1, count=self.shape[2])
+        out = np.zeros((len(indices), *self.shape, 1), dtype=np.float32)
+        out[batch, np.repeat(left, length) + step, :, :, 0] = values
+        self.seconds += time.perf_counter() - began
+        return out
+
+
+def batches(
+    store: SequenceStore,
+    sequences: Sequence[str],
+    *,
+    feature: str,
+    classes: Sequence[int],
+    timesteps: int = 39,
+    batch_size: int = 64,
+    shuffle: bool = False,
+    seed: int = 0,
+    epoch: int = 0,
+    epochs: int = 1,
+    too_long: str = "error",
+) -> tf.data.Dataset:
+    """Return padded, one-hot labelled batches of a store's sequences as a tf.data.Dataset.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the feature; read batch by batch from its memmap.
+    sequences : sequence of str
+        Names, in the order of an unshuffled pass.
+    feature : str
+        "projection", "pool134", "pool67", "pool34" or "mask" (unpacked here to 0 and 1).
+    classes : sequence of int
+        Emotion codes; the position is the class index.
+    timesteps : int
+        Zero frames on both sides bring every sequence to this length: left ceil(rest / 2) (paper, fig. 11).
+    batch_size : int
+        Sequences per batch; the last one may be smaller.
+    shuffle : bool
+        Draw a new order for every pass, from `seed` and the pass's number alone.
+    seed : int
+        Seed of the orders.
+    epoch, epochs : int
+        Number of the first pass, and how many passes follow one another. Pass 7 has the same order whether it was
+        reached in one go or not.
+    too_long : {"error", "skip", "first", "last"}
+        For sequences with more than `timesteps` rows: raise, leave out, or keep the first or last rows.
+
+    Returns
+    -------
+    dataset : tf.data.Dataset
+        Of ((B, timesteps, rows, columns, 1) float32, (B, n_classes) float32 one-hot).
+
+    Raises
+    ------
+    ValueError
+        If a sequence is unknown, has another emotion, or is too long.
+    """
+    gather = Gather(store, sequences, feature=feature, classes=classes, timesteps=timesteps, too_long=too_long)
+    orders = pass_orders(len(gather), shuffle=shuffle, seed=seed, epoch=epoch, epochs=epochs)
+    pieces = [order[first : first + batch_size] for order in orders for first in range(0, len(order), batch_size)]
+    return gathered(gather, pieces)
+
+
+def pass_orders(n: int, *, shuffle: bool, seed: int, epoch: int = 0, epochs: int = 1) -> list[np.ndarray]:
+    """Orders of passes `epoch` to `epoch + epochs - 1` over n sequences, each drawn from (seed, its number)."""
+    if not shuffle:
+        return [np.arange(n)] * epochs
+    return [np.random.default_rng((seed, number)).permutation(n) for number in range(epoch, epoch + epochs)]
+
+
+def accumulation_pieces(
+    orders: Sequence[np.ndarray], *, batch_size: int, micro_batches: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Cut each batch into the same number of micro-batches, weighted so that their gradients' mean is the batch's.
+
+    Keras sums the gradients of `micro_batches` steps and divides by that number, whatever each held. A batch of 34 in
+    8 micro-batches makes pieces of 5 and 4; the weight 8 * 5 / 34 of a piece restores the mean over 34. Where a
+    batch has fewer sequences than micro-batches, pieces of one sequence with weight 0 fill up.
+
+    Parameters
+    ----------
+    orders : sequence of ndarray
+        Positions, one array per pass.
+    batch_size : int
+        Sequences per optimiser step.
+    micro_batches : int
+        Pieces per optimiser step.
+
+    Returns
+    -------
+    pieces, weights : list of ndarray
+        Positions (int64) and weights (float32) of each micro-batch.
+    """
+    pieces, weights = [], []
+    for order in orders:
+        for first in range(0, len(order), batch_size):
+            batch = order[first : first + batch_size]
+            for piece in np.array_split(batch, micro_batches):
+                share = micro_batches * len(piece) / len(batch)
+                pieces.append(piece if len(piece) else batch[:1])
+                weights.append(np.full(max(len(piece), 1), share, dtype=np.float32))
+    return pieces, weights
+
+
+def gathered(
+    gather: Gather, pieces: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None
+) -> tf.data.Dataset:
+    """Dataset that gathers `pieces` (positions) one after another, with sample weights if given."""
+    longest = max((len(piece) for piece in pieces), default=0)
+    # One rectangular array instead of ragged pieces: positions, filled with -1 that each row cuts off again.
+    table = np.full((len(pieces), longest), -1, dtype=np.int64)
+    for row, piece in zip(table, pieces, strict=True):
+        row[: len(piece)] = piece
+    scale = np.zeros(table.shape, dtype=np.float32)
+    for factors, weight in zip(scale, weights or (), strict=weights is not None):
+        factors[: len(weight)] = weight
+    targets = tf.constant(gather.targets)
+
+    def load(positions: Any, factors: Any) -> tuple[Any, ...]:
+        real = tf.boolean_mask(positions, positions >= 0)
+        values = tf.numpy_function(gather, [real], tf.float32, stateful=False)
+        values.set_shape((None, *gather.shape, 1))
+        if weights is None:
+            return values, tf.gather(targets, real)
+        return values, tf.gather(targets, real), tf.boolean_mask(factors, positions >= 0)
+
+    dataset = tf.data.Dataset.from_tensor_slices((table, scale)).map(load, num_parallel_calls=1, deterministic=True)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(pieces))).prefetch(PREFETCH)
