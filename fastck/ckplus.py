@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
-from fastck.folders import Finding, Listing, safe_name, short_hash, walk
+from fastck.findings import Finding
+from fastck.folders import Listing, safe_name, short_hash, walk
 from fastck.framenames import order_frames
 from fastck.images import ImageError, count_video_frames
 from fastck.labels import EMOTIONS, emotion_of_name, read_labels

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from fastck.findings import Finding
 from fastck.images import is_image, is_video
 from fastck.messages import one_line, reason
 
@@ -22,28 +23,6 @@ _JUNK_FILES = {
 }  # in lower case; names with a leading dot are junk too
 _JUNK_FOLDERS = {"__macosx", "$recycle.bin", "system volume information"}
 _LONGEST_NAME = 120  # bytes of an id; file systems allow 255 bytes, and the store appends suffixes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something odd about the input, in one line.
-
-    Attributes
-    ----------
-    kind : str
-        Short slug, the same for every finding of its sort: "junk-file", "empty-label-folder", ...
-    sequence : str
-        Id of the sequence concerned, or "" where there is none.
-    path : Path
-        The file or folder concerned.
-    text : str
-        One line: what is odd and what was done about it.
-    """
-
-    kind: str
-    sequence: str
-    path: Path
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

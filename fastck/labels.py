@@ -4,7 +4,8 @@ import math
 import re
 from pathlib import Path
 
-from fastck.folders import Finding, Listing, walk
+from fastck.findings import Finding
+from fastck.folders import Listing, walk
 from fastck.messages import one_line, reason
 
 EMOTIONS = {

@@ -1,0 +1,64 @@
+"""What is odd about a data set: one `Finding` per oddity, and a table of the sorts there are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Outcome = Literal["left out", "not labelled", "kept"]
+
+# kind: what happens to the thing concerned, and what the kind means, for summaries ("12 x ...").
+KINDS: dict[str, tuple[Outcome, str]] = {
+    "unreadable-folder": ("left out", "folders that cannot be read"),
+    "vanished-folder": ("left out", "folders that vanished while they were read"),
+    "unreadable-image": ("left out", "images that do not decode; their sequences go to the quarantine"),
+    "unreadable-video": ("left out", "videos that do not decode"),
+    "empty-sequence": ("left out", "sequence folders without an image"),
+    "single-frame": ("left out", "sequences of one frame, in which nothing moves"),
+    "misplaced-images": ("left out", "folders with images where the layout has none"),
+    "misplaced-video": ("left out", "videos where the layout has none"),
+    "duplicate-frame": ("left out", "frame numbers that several files have; one of them is kept"),
+    "unnumbered-frame": ("left out", "images without a frame number among numbered ones"),
+    "broken-link": ("left out", "links that lead nowhere"),
+    "symlink-loop": ("left out", "links to a folder that contains them"),
+    "repeated-link": ("left out", "links to a folder that another link leads to"),
+    "not-a-file": ("left out", "pipes, devices and the like"),
+    "label-without-sequence": ("left out", "labels of sequences that do not exist"),
+    "junk-folder": ("left out", "hidden and system folders"),
+    "junk-file": ("left out", "hidden and system files"),
+    "other-file": ("left out", "files of other sorts"),
+    "no-labels": ("not labelled", "data sets without a label folder"),
+    "unknown-emotion": ("not labelled", "folder names that stand for no emotion"),
+    "bad-label": ("not labelled", "label files that hold no emotion code"),
+    "unreadable-label": ("not labelled", "label files that cannot be read"),
+    "foreign-label": ("not labelled", "label files named after another sequence"),
+    "several-label-files": ("not labelled", "label folders with several files; where they agree the label is used"),
+    "empty-label-folder": ("not labelled", "label folders that are empty"),
+    "mixed-sizes": ("kept", "sequences whose image size changes"),
+    "mixed-colour": ("kept", "sequences with gray and colour images"),
+    "frame-gap": ("kept", "sequences with gaps in their frame numbers"),
+    "foreign-frames": ("kept", "sequences with frames named after another sequence"),
+    "unnumbered-frames": ("kept", "sequences without frame numbers, in the order of their names"),
+    "neutral-label": ("kept", "sequences labelled neutral, which CK+ gives to none"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something odd about the input, in one line.
+
+    Attributes
+    ----------
+    kind : str
+        A key of `KINDS`: "junk-file", "empty-label-folder", ...
+    sequence : str
+        Id of the sequence concerned, or "" where there is none.
+    path : Path
+        The file or folder concerned.
+    text : str
+        One line: what is odd and what was done about it.
+    """
+
+    kind: str
+    sequence: str
+    path: Path
+    text: str
