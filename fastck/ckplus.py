@@ -276,7 +276,8 @@ def _label_by_folder(
     labelled = {}
     unknown: Counter[str] = Counter()
     for (parts, path), record in records.items():
-        top = path.relative_to(images_root).parts[0] if len(parts) > 1 else ""
+        folders = parts[:-1] if record.video is not None else parts
+        top = folders[0] if folders else ""
         emotion = emotion_of_name(top)
         unknown[top] += emotion is None
         labelled[parts, path] = replace(record, emotion=emotion)
