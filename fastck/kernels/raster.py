@@ -13,7 +13,21 @@ EDGE_TOLERANCE = 1e-6  # corner weight; closes hairline gaps between neighbourin
 BROAD_POWER_SQUARINGS = 5  # the broad highlight is facing ** 32
 GLINT_SQUARINGS = 8  # the glint of a wet eye is facing ** 256
 GLINT = 0.9
+EYE_GLOSS, MOUTH_GLOSS = 0.5, 0.12  # weights of the broad highlight on eyeballs, and on teeth and tongue
+OCCLUSION_BIAS, OCCLUSION_LIMIT = 0.004, 0.55  # decimetres of relief without shadow; the darkest one blur can make
+MOUTH_POWER = 1.8  # the mouth's inside gets less light than the depth test alone says
+BYTE_SUM_MEAN = 510.0  # of four bytes; each has mean 127.5 and variance (256**2 - 1) / 12
+BYTE_SUM_DEVIATION = 147.8
 WRAP = 0.25  # lets the key light reach round the terminator: a cheap stand-in for light scattered in skin
+
+
+@kernel
+def add_shape(index, delta, weight, vertices):
+    """Add a weighted shape in place: (k,) int32, (k, 3) float32, scalar -> (V, 3) float64."""
+    for n in range(index.shape[0]):
+        v = index[n]
+        for axis in range(3):
+            vertices[v, axis] += weight * delta[n, axis]
 
 
 @kernel
@@ -93,17 +107,19 @@ def _power_of_two(value, squarings):
 
 @kernel
 def shade(
-    triangle, weights, openness, triangles, material, texel, normals, neutral, texture, eye_table, flat, key, fill,
-    key_power, fill_power, ambient, eye_centre, eye_gloss, mouth_power, image,
+    triangle, weights, depth, blurred, occlusion, triangles, material, texel, normals, neutral, texture, eye_table,
+    flat, key, fill, key_power, fill_power, ambient, eye_centre, image,
 ):  # fmt: skip
     """Light every covered pixel of the (H, W, C) float32 image; the others keep the background.
 
-    `texel` (F, 3, 2) float32 are texture columns and rows of the corners; `texture` (S, S, C + 2) float32 holds colour,
-    gloss and "inside the mouth"; `eye_table` (A, C) is the eyeball's colour over the cosine off its axis, 0.5 to 1;
-    `flat` (2, C) are the colours of teeth and tongue; `openness` (H, W) float32 is the ambient light's share.
+    `texel` (F, 3, 2) float32 are texture columns and rows of the corners; `texture` (S, S, C + 2) uint8 holds the
+    square roots of colour and gloss (bytes stay in the processor's cache) and "inside the mouth"; `eye_table` (A, C) is
+    the eyeball's colour over the cosine off its axis, 0.5 to 1; `flat` (2, C) are the colours of teeth and tongue;
+    `blurred` (K, H, W) float32 are blurred copies of `depth`, each with its strength in `occlusion` (K,): a point that
+    lies deeper than its surroundings gets less light.
     """
     height, width, channels = image.shape
-    one, zero = np.float32(1), np.float32(0)
+    one, zero, byte = np.float32(1), np.float32(0), np.float32(1 / 255)
     half_x, half_y, half_z = key[0], key[1], key[2] + one
     half_scale = one / np.sqrt(half_x * half_x + half_y * half_y + half_z * half_z)
     half_x, half_y, half_z = half_x * half_scale, half_y * half_scale, half_z * half_scale
@@ -127,7 +143,10 @@ def shade(
             lit += fill_power * max(zero, nx * fill[0] + ny * fill[1] + nz * fill[2]) + ambient
             facing = max(zero, nx * half_x + ny * half_y + nz * half_z)
             broad = _power_of_two(facing, BROAD_POWER_SQUARINGS)
-            light = openness[r, c]
+            light = one
+            for level in range(blurred.shape[0]):
+                sunk = occlusion[level] * (blurred[level, r, c] - depth[r, c] - np.float32(OCCLUSION_BIAS))
+                light *= one - min(max(sunk, zero), np.float32(OCCLUSION_LIMIT))
 
             kind = material[f]
             if kind == SKIN:
@@ -138,22 +157,19 @@ def shade(
                 fu, fv = u - np.float32(column), v - np.float32(row)
                 a, b = (one - fu) * (one - fv), fu * (one - fv)
                 d, e = (one - fu) * fv, fu * fv
-                gloss = (
-                    a * texture[row, column, channels]
-                    + b * texture[row, column + 1, channels]
-                    + d * texture[row + 1, column, channels]
-                    + e * texture[row + 1, column + 1, channels]
-                )
+                root = byte * np.float32(texture[row, column, channels])
+                gloss = root * root
                 if texture[row, column, channels + 1] > 0:
-                    light = light**mouth_power
+                    light = light ** np.float32(MOUTH_POWER)
                 shine = gloss * broad
                 for channel in range(channels):
-                    colour = (
-                        a * texture[row, column, channel]
-                        + b * texture[row, column + 1, channel]
-                        + d * texture[row + 1, column, channel]
-                        + e * texture[row + 1, column + 1, channel]
+                    root = byte * (
+                        a * np.float32(texture[row, column, channel])
+                        + b * np.float32(texture[row, column + 1, channel])
+                        + d * np.float32(texture[row + 1, column, channel])
+                        + e * np.float32(texture[row + 1, column + 1, channel])
                     )
+                    colour = root * root
                     image[r, c, channel] = min(one, (colour * lit + shine) * light)
             elif kind == EYE:
                 px = w0 * neutral[i, 0] + w1 * neutral[j, 0] + w2 * neutral[k, 0]
@@ -164,42 +180,43 @@ def shade(
                 step = max(zero, (cosine - np.float32(0.5)) * np.float32(2 * (eye_table.shape[0] - 1)))
                 entry = min(int(step), eye_table.shape[0] - 2)
                 part = step - np.float32(entry)
-                shine = eye_gloss * broad + np.float32(GLINT) * _power_of_two(facing, GLINT_SQUARINGS)
+                shine = np.float32(EYE_GLOSS) * broad + np.float32(GLINT) * _power_of_two(facing, GLINT_SQUARINGS)
                 for channel in range(channels):
                     colour = (one - part) * eye_table[entry, channel] + part * eye_table[entry + 1, channel]
                     image[r, c, channel] = min(one, (colour * lit + shine) * light)
             else:
-                light = light**mouth_power
-                shine = np.float32(0.12) * broad
+                light = light ** np.float32(MOUTH_POWER)
+                shine = np.float32(MOUTH_GLOSS) * broad
                 for channel in range(channels):
                     image[r, c, channel] = min(one, (flat[kind - TEETH, channel] * lit + shine) * light)
 
 
 @kernel
 def expose(image, curve, noise, key, out):
-    """Film: (H, W, C) float32 in 0..1 -> uint8 through the tone curve (A,) float32 in grey levels, plus noise.
+    """Film: (N,) float32 in 0..1 -> (N,) uint8 through the tone curve (A,) float32 in grey levels, plus noise.
 
-    The noise is counter-based: pixel n of frame `key` is splitmix64(key + n), whose four 16-bit parts add up to a bell
-    curve. No state is carried, so a frame's bytes depend on its key only.
+    The noise is counter-based: splitmix64 of key + n serves two pixels, each the sum of four of its bytes, which is
+    nearly a bell curve. No state is carried, so a frame's bytes depend on its key only.
     """
-    height, width, channels = image.shape
+    size = image.shape[0]
+    zero, half, one, white = np.float32(0), np.float32(0.5), np.float32(1), np.float32(255)
     top = np.float32(curve.shape[0] - 1)
-    # The sum of four 16-bit uniforms has mean 131070 and standard deviation sqrt(4 / 12) * 65536.
-    scale = np.float32(noise / 37837.2)
-    mask, shift = np.uint64(0xFFFF), np.uint64(16)
+    scale = np.float32(noise / BYTE_SUM_DEVIATION)
     counter = np.uint64(key)
-    for r in range(height):
-        for c in range(width):
-            for channel in range(channels):
-                value = min(max(image[r, c, channel], np.float32(0)), np.float32(1)) * top
-                entry = min(int(value), curve.shape[0] - 2)
-                part = value - np.float32(entry)
-                level = curve[entry] + part * (curve[entry + 1] - curve[entry])
-                counter += np.uint64(0x9E3779B97F4A7C15)
-                z = counter
-                z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-                z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-                z = z ^ (z >> np.uint64(31))
-                total = (z & mask) + ((z >> shift) & mask) + ((z >> np.uint64(32)) & mask) + (z >> np.uint64(48))
-                level += scale * (np.float32(np.int64(total)) - np.float32(131070))
-                out[r, c, channel] = np.uint8(min(max(level + np.float32(0.5), np.float32(0)), np.float32(255)))
+    for pair in range((size + 1) // 2):
+        counter += np.uint64(0x9E3779B97F4A7C15)
+        z = counter
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+        # Add neighbouring bytes in 16-bit lanes, then neighbouring lanes: two sums of four, in lanes 0 and 2.
+        z = (z & np.uint64(0x00FF00FF00FF00FF)) + ((z >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF))
+        z = z + (z >> np.uint64(16))
+        for part in range(2):
+            n = 2 * pair + part
+            if n < size:
+                total = np.int32((z >> np.uint64(32 * part)) & np.uint64(0xFFFF))
+                value = min(max(image[n], zero), one)
+                level = curve[np.int32(value * top + half)]
+                level += scale * (np.float32(total) - np.float32(BYTE_SUM_MEAN)) + half
+                out[n] = np.uint8(np.int32(min(max(level, zero), white)))

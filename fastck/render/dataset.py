@@ -103,8 +103,9 @@ def render_take(take: Take, person: Person, *, seed: int, blink: float, yaw: flo
     rng = np.random.default_rng([seed, take.subject, take.position])
     acting, film = rng.spawn(2)
     poses = perform(load_model(), manner, take.emotion, acting, n_frames=take.n_frames, blink=blink, yaw=yaw)
+    buffers = scene.buffers()
     for pose in poses:
-        yield scene.render(pose, key=int(film.integers(2**63)))
+        yield scene.render(pose, key=int(film.integers(2**63)), buffers=buffers)
 
 
 def write_take(out: Path, take: Take, frames: Iterator[np.ndarray]) -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fastck.kernels.raster import add_shape
+
 MODEL_PATH = Path(__file__).parent / "face_model.npz"
 DELTA_UNIT = 0.001  # decimetres; shapes are stored as int16 thousandths
 
@@ -56,7 +58,7 @@ def load_model() -> FaceModel:
     for key in arrays:
         if key.endswith("/index"):
             name = key.removesuffix("/index")
-            shapes[name] = (arrays[key].astype(np.intp), arrays[f"{name}/delta"] * DELTA_UNIT)
+            shapes[name] = (arrays[key].astype(np.int32), (arrays[f"{name}/delta"] * DELTA_UNIT).astype(np.float32))
     model = FaceModel(
         vertices=arrays["vertices"].astype(np.float64),
         triangles=arrays["triangles"].astype(np.int32),
@@ -76,6 +78,5 @@ def deform(model: FaceModel, vertices: np.ndarray, weights: dict[str, float]) ->
     """Return `vertices` (V, 3) plus the weighted sum of the named shapes."""
     result = vertices.copy()
     for name, weight in weights.items():
-        index, delta = model.shapes[name]
-        result[index] += weight * delta  # a shape lists a vertex at most once
+        add_shape(*model.shapes[name], weight, result)
     return result

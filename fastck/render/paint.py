@@ -13,13 +13,15 @@ from fastck.kernels.raster import EYE, SKIN, rasterise, vertex_normals
 from fastck.render.model import load_model
 from fastck.render.subject import Subject
 
-SIZE = 2048  # texels per side: about two per pixel of the face
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as OpenCV converts to gray
-LIP_TINT = np.array([0.86, 0.52, 0.50])  # relative to the skin
+SIZE = 1536  # texels per side: about one and a half per pixel of the face
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as OpenCV converts to gray
+LIP_TINT = np.array([0.86, 0.52, 0.50], np.float32)  # relative to the skin
+FRECKLE_TINT = np.array([0.6, 1.0, 1.2], np.float32)  # how much of each channel a freckle takes
 MOUTH_INSIDE = np.array([0.25, 0.08, 0.07])
 TEETH, TONGUE = np.array([0.85, 0.82, 0.74]), np.array([0.55, 0.25, 0.25])
 SCLERA = np.array([0.86, 0.84, 0.82])
 SKIN_GLOSS, LIP_GLOSS = 0.12, 0.15  # weights of the broad highlight; the lips' adds to the skin's
+SHIRT_GLOSS = 0.15  # relative to skin
 NOISE_OCTAVES = ((64, 0.5), (256, 0.6), (1024, 0.8))  # (cells per side, weight): blotches, mottling, pores
 IRIS_ANGLE, PUPIL_ANGLE, RIM_ANGLE = 0.53, 0.22, 0.46  # radians off the eye's axis; the dark rim ends at the iris
 EYE_TABLE = 512  # entries over the cosine off the eye's axis, 0.5 to 1
@@ -38,8 +40,10 @@ class Canvas:
         Fixed skin noise, and the point on the model's own neutral face (decimetres; x without sign).
     lips, lids, ears : ndarray of shape (N,), float32
         Painting masks in 0..1.
-    mouth : ndarray of shape (N,), bool
-        Inside the mouth.
+    mouth, shirt : ndarray of shape (N,), bool
+        Inside the mouth; below the neckline.
+    brow_area, hair_area, beard_area : ndarray of shape (K,), intp
+        The texels where that layer can cover anything; the rest need not be computed.
     texel : ndarray of shape (F, 3, 2), float32
         Texture column and row of every triangle's corners.
     """
@@ -53,6 +57,10 @@ class Canvas:
     lids: np.ndarray
     ears: np.ndarray
     mouth: np.ndarray
+    shirt: np.ndarray
+    brow_area: np.ndarray
+    hair_area: np.ndarray
+    beard_area: np.ndarray
     texel: np.ndarray
 
 
@@ -62,8 +70,8 @@ class Paint:
 
     Attributes
     ----------
-    texture : ndarray of shape (SIZE, SIZE, C + 2), float32
-        Linear colour, gloss and "inside the mouth".
+    texture : ndarray of shape (SIZE, SIZE, C + 2), uint8
+        Square roots of linear colour and of gloss (255 is 1), and whether a texel is inside the mouth.
     eyes : ndarray of shape (EYE_TABLE, C), float32
         Colour of the eyeball over the cosine off its axis, 0.5 to 1.
     flat : ndarray of shape (2, C), float32
@@ -133,6 +141,8 @@ def canvas() -> Canvas:
     share = np.stack([first, second, 1 - first - second], axis=1)
     point = np.einsum("nk,nkd->nd", share, model.vertices[corners].astype(np.float32))
 
+    x, y, z = np.abs(point[:, 0]), point[:, 1].copy(), point[:, 2].copy()
+
     def mask(name: str) -> np.ndarray:
         large = cv2.resize(model.masks[name], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         return large.ravel()[nearest].astype(np.float32) / 255
@@ -140,27 +150,30 @@ def canvas() -> Canvas:
     return Canvas(
         where=where,
         noise=skin_noise()[where],
-        x=np.abs(point[:, 0]),
-        y=point[:, 1].copy(),
-        z=point[:, 2].copy(),
+        x=x,
+        y=y,
+        z=z,
         lips=mask("lips"),
         lids=mask("eyelids"),
         ears=mask("ears"),
         mouth=mask("inside_mouth") > 0.5,
+        shirt=y < 5.55 + 0.35 * np.clip(x, 0, 1.2),
+        brow_area=np.flatnonzero((z > 0.9) & (np.abs(y - 7.5) < 0.4) & (x < 0.75)),
+        hair_area=np.flatnonzero((y > 6.7) & ((y > 7.3) | (z < 0.9))),
+        beard_area=np.flatnonzero((y > 6.1) & (y < 6.75) & (z > 0.5)),
         texel=texel,
     )
 
 
-def brow_opacity(subject: Subject, canvas: Canvas) -> np.ndarray:
+def brow_opacity(subject: Subject, canvas: Canvas, where: np.ndarray) -> np.ndarray:
     """Return how much brow covers each texel: an arch drawn on the neutral face, thinner towards the temple."""
-    x, y = canvas.x, canvas.y
+    x, y, noise = canvas.x[where], canvas.y[where], canvas.noise[where]
     along = np.clip((x - 0.10) / 0.46, 0, 1)  # 0 at the nose, 1 at the temple
     middle = 7.47 + subject.brow_height + 0.055 * subject.brow_arch * np.sin(np.pi * 0.85 * along) - 0.03 * along
     thickness = 0.045 * (1 - 0.65 * along) * subject.brow_thickness
-    across = np.exp(-(np.abs((y + 0.006 * canvas.noise - middle) / thickness) ** 3))
+    across = np.exp(-(np.abs((y + 0.006 * noise - middle) / thickness) ** 3))
     ends = soft_step(x, 0.10, 0.012) * soft_step(x, 0.55, -0.015)
-    hairs = np.clip(0.85 + 0.15 * canvas.noise, 0, 1)
-    return across * ends * (canvas.z > 0.9) * hairs * subject.brow_opacity  # z: the front of the head only
+    return across * ends * np.clip(0.85 + 0.15 * noise, 0, 1) * subject.brow_opacity
 
 
 def hair_opacity(
@@ -173,19 +186,20 @@ def hair_opacity(
     return np.maximum(crown, side)
 
 
-def beard_opacity(canvas: Canvas) -> np.ndarray:
+def beard_opacity(subject: Subject, canvas: Canvas, where: np.ndarray) -> np.ndarray:
     """Return the shade of a shaved beard on chin, jaw and upper lip."""
-    below_nose = np.clip((6.75 - canvas.y) / 0.1, 0, 1)
-    above_throat = np.clip((canvas.y - 6.1) / 0.1, 0, 1)
-    return below_nose * above_throat * np.clip((canvas.z - 0.5) / 0.2, 0, 1)
+    y, z = canvas.y[where], canvas.z[where]
+    below_nose, above_throat = np.clip((6.75 - y) / 0.1, 0, 1), np.clip((y - 6.1) / 0.1, 0, 1)
+    shade = below_nose * above_throat * np.clip((z - 0.5) / 0.2, 0, 1) * (1 - canvas.lips[where])
+    return np.clip(subject.beard * shade * (1 + 0.2 * canvas.noise[where]), 0, 1)
 
 
-def to_channels(colour: np.ndarray, subject: Subject) -> np.ndarray:
-    """Return (N, C) float32: RGB as it is, or for gray files the one value that ends at the same grey level."""
-    if subject.colour:
-        return colour.astype(np.float32)
-    gray = (np.maximum(colour, 0) ** (1 / subject.gamma)) @ LUMA
-    return (gray**subject.gamma)[:, None].astype(np.float32)
+def to_channels(root: np.ndarray, subject: Subject) -> np.ndarray:
+    """Return (N, C) float32 from the square roots of linear RGB (N, 3): themselves, or for gray files their luma.
+
+    OpenCV weighs tone-mapped RGB when it reads colour as gray, and a square root is close to the film's tone curve.
+    """
+    return (root if subject.colour else root @ LUMA[:, None]).astype(np.float32)
 
 
 def paint_skin(subject: Subject, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
@@ -193,21 +207,29 @@ def paint_skin(subject: Subject, canvas: Canvas) -> tuple[np.ndarray, np.ndarray
     noise, lips = canvas.noise, canvas.lips
     skin, hair_colour = subject.skin.astype(np.float32), subject.hair.astype(np.float32)
     colour = skin * (1 + np.float32(subject.grain) * noise)[:, None]
-    spots = np.clip(noise - 1.3, 0, 1) * (canvas.y > 6.7) * (canvas.y < 7.3)
-    colour *= 1 - np.float32(subject.freckles) * spots[:, None] * np.array([0.6, 1.0, 1.2], np.float32)
-    colour = mix(colour, skin * LIP_TINT.astype(np.float32), np.float32(subject.lip_strength) * lips)
-    colour *= (1 - np.float32(subject.lid_shadow) * canvas.lids)[:, None]  # stands for lashes; the model has none
+    gloss = SKIN_GLOSS + LIP_GLOSS * lips
+    if subject.freckles > 0:
+        spots = np.clip(noise - 1.3, 0, 1) * (canvas.y > 6.7) * (canvas.y < 7.3)
+        colour *= 1 - np.float32(subject.freckles) * spots[:, None] * FRECKLE_TINT
+    marked = np.flatnonzero((lips > 0) | (canvas.lids > 0))
+    colour[marked] = mix(colour[marked], skin * LIP_TINT, np.float32(subject.lip_strength) * lips[marked])
+    colour[marked] *= (1 - np.float32(subject.lid_shadow) * canvas.lids[marked])[:, None]  # stands for lashes
     colour[canvas.mouth] = MOUTH_INSIDE
-    colour = mix(colour, hair_colour, brow_opacity(subject, canvas))
-    hair = hair_opacity(subject, canvas.x, canvas.y, canvas.z, noise) * (1 - canvas.ears)
-    colour = mix(colour, hair_colour * (1 + np.float32(0.25) * noise[:, None]), hair)
+
+    where = canvas.brow_area
+    colour[where] = mix(colour[where], hair_colour, brow_opacity(subject, canvas, where))
+    where = canvas.hair_area
+    fray = noise[where]
+    hair = hair_opacity(subject, canvas.x[where], canvas.y[where], canvas.z[where], fray) * (1 - canvas.ears[where])
+    colour[where] = mix(colour[where], hair_colour * (1 + np.float32(0.25) * fray[:, None]), hair)
+    gloss[where] *= 1 - 0.6 * hair
     if subject.beard > 0:
-        shade = np.float32(subject.beard) * beard_opacity(canvas) * (1 - lips) * (1 + np.float32(0.2) * noise)
-        colour = mix(colour, hair_colour, np.clip(shade, 0, 1))
-    shirt = canvas.y < 5.55 + 0.35 * np.clip(canvas.x, 0, 1.2)
-    colour[shirt] = subject.shirt.astype(np.float32) * (1 + np.float32(0.02) * noise[shirt])[:, None]
-    gloss = (SKIN_GLOSS + LIP_GLOSS * lips) * (1 - 0.6 * hair) * np.where(shirt, np.float32(0.15), np.float32(1))
-    return colour, gloss.astype(np.float32)
+        where = canvas.beard_area
+        colour[where] = mix(colour[where], hair_colour, beard_opacity(subject, canvas, where))
+    cloth = canvas.shirt
+    colour[cloth] = subject.shirt.astype(np.float32) * (1 + np.float32(0.02) * noise[cloth])[:, None]
+    gloss[cloth] *= SHIRT_GLOSS
+    return colour, gloss
 
 
 def eye_table(subject: Subject) -> np.ndarray:
@@ -220,18 +242,17 @@ def eye_table(subject: Subject) -> np.ndarray:
 
 
 def paint_subject(subject: Subject) -> Paint:
-    """Bake a subject's colours; about a tenth of a second."""
+    """Bake a subject's colours."""
     layout = canvas()
-    channels = 3 if subject.colour else 1
     colour, gloss = paint_skin(subject, layout)
-    texture = np.empty((SIZE, SIZE, channels + 2), np.float32)
-    texture[layout.where] = np.concatenate(
-        [to_channels(colour, subject), gloss[:, None], layout.mouth[:, None].astype(np.float32)], axis=1
-    )
+    root = to_channels(np.sqrt(np.clip(colour, 0, 1)), subject)
+    texture = np.empty((SIZE, SIZE, root.shape[1] + 2), np.uint8)
+    values = np.column_stack([root, np.sqrt(gloss), layout.mouth])
+    texture[layout.where] = values * np.float32(255) + np.float32(0.5)
     return Paint(
         texture=texture,
-        eyes=np.ascontiguousarray(to_channels(eye_table(subject), subject)),
-        flat=np.ascontiguousarray(to_channels(np.stack([TEETH, TONGUE]), subject)),
+        eyes=np.ascontiguousarray(to_channels(np.sqrt(eye_table(subject)), subject) ** 2),
+        flat=np.ascontiguousarray(to_channels(np.sqrt([TEETH, TONGUE]), subject) ** 2),
     )
 
 
@@ -241,5 +262,5 @@ def hair_displacement(subject: Subject) -> np.ndarray:
     x, y, z = np.abs(model.vertices[:, 0]), model.vertices[:, 1], model.vertices[:, 2]
     eye = np.zeros(len(x), bool)
     eye[model.triangles[model.material >= EYE]] = True
-    above_ears = soft_step(y, 7.55, 0.08)
+    above_ears = soft_step(y, 7.75, 0.12)
     return subject.hair_volume * hair_opacity(subject, x, y, z, 0.0) * above_ears * ~eye

@@ -19,11 +19,10 @@ NECK = np.array([0.0, 6.2, 0.0])  # the head turns about the top of the spine
 NECK_RANGE = (5.6, 6.55)  # height + NECK_SLOPE * depth, decimetres: below it nothing turns, above it all
 NECK_SLOPE = 0.35
 EYE_CENTRE = np.array([0.3078, 7.284, 1.245], np.float32)  # mean of the left eyeball's neutral vertices; x flips right
-EYE_GLOSS, MOUTH_POWER = 0.5, 1.8  # the mouth's inside gets less light than the depth test alone says
 BACKGROUND_DEPTH = -2.0  # decimetres behind the target
-OCCLUSION = ((2.5, 4.8), (6.5, 3.3), (15.5, 1.5))  # (blur in pixels, strength): creases, sockets, chin on neck
-OCCLUSION_BIAS, OCCLUSION_LIMIT = 0.004, 0.55
-OCCLUSION_REDUCTIONS = (1, 2, 4)  # each blur runs on a picture this much smaller
+OCCLUSION_BLUR = (2.5, 6.5, 15.5)  # pixels: creases, eye sockets, chin on neck
+OCCLUSION_STRENGTH = np.array([4.8, 3.3, 1.5], np.float32)  # light lost per decimetre
+OCCLUSION_REDUCTION = (2, 4, 8)  # each blur runs on a picture this much smaller
 LENS_BLUR = 0.7  # pixels
 CURVE = 4096  # entries of the tone curve
 BACKDROP_TINT = np.array([0.95, 0.97, 1.0])
@@ -37,20 +36,26 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return lean @ nod @ turn
 
 
-def occlusion(depth: np.ndarray) -> np.ndarray:
-    """Return how open each pixel is to ambient light (H, W) float32: less where the surroundings lie nearer."""
+def blur_depth(depth: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out` (K, H, W) float32 with blurred copies of `depth`, made on smaller pictures: they are smooth anyway."""
     height, width = depth.shape
-    openness = np.ones_like(depth)
-    for (sigma, strength), reduction in zip(OCCLUSION, OCCLUSION_REDUCTIONS, strict=True):
-        small = depth
-        if reduction > 1:
-            small = cv2.resize(depth, (width // reduction, height // reduction), interpolation=cv2.INTER_AREA)
-        blurred = cv2.GaussianBlur(small, (0, 0), sigma / reduction)
-        if reduction > 1:
-            blurred = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
-        sunk = np.clip(strength * (blurred - depth - OCCLUSION_BIAS), 0, OCCLUSION_LIMIT)
-        openness *= 1 - sunk
-    return openness
+    for level, (sigma, reduction) in enumerate(zip(OCCLUSION_BLUR, OCCLUSION_REDUCTION, strict=True)):
+        small = cv2.resize(depth, (width // reduction, height // reduction), interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), sigma / reduction)
+        cv2.resize(small, (width, height), dst=out[level], interpolation=cv2.INTER_LINEAR)
+
+
+class Buffers:
+    """The pictures that a frame is made in, kept from frame to frame: fresh memory costs as much as the shading."""
+
+    def __init__(self, height: int, channels: int) -> None:
+        shape = (height, WIDTH)
+        self.hit = np.empty(shape, np.int32)
+        self.weights = np.empty((*shape, 2), np.float32)
+        self.depth = np.empty(shape, np.float32)
+        self.blurred = np.empty((len(OCCLUSION_BLUR), *shape), np.float32)
+        self.image = np.empty((*shape, channels), np.float32)
+        self.sharp = np.empty((*shape, channels), np.float32)
 
 
 class Scene:
@@ -89,6 +94,10 @@ class Scene:
         self._curve = (255 * levels ** (1 / subject.gamma)).astype(np.float32)
         self._backdrop = self._make_backdrop()
 
+    def buffers(self) -> Buffers:
+        """Return the working memory for this scene's frames."""
+        return Buffers(self.subject.height, 3 if self.subject.colour else 1)
+
     def _make_backdrop(self) -> np.ndarray:
         """Return the empty picture (H, W, C) float32: a slanted gradient."""
         corners = np.array(self.subject.backdrop, np.float64).reshape(2, 2)
@@ -116,7 +125,7 @@ class Scene:
         row = subject.height * CENTRE_ROW + subject.shift[1] - y * perspective
         return np.stack([column, row, z], axis=1)
 
-    def render(self, pose: Pose, *, key: int) -> np.ndarray:
+    def render(self, pose: Pose, *, key: int, buffers: Buffers | None = None) -> np.ndarray:
         """Render one frame.
 
         Parameters
@@ -125,6 +134,8 @@ class Scene:
             Expression and head turn.
         key : int
             Seeds the sensor noise, 0 to 2**63 - 1.
+        buffers : Buffers, optional
+            From `buffers()`, to be used again for the next frame; not by two threads at once.
 
         Returns
         -------
@@ -137,19 +148,19 @@ class Scene:
         normals = np.empty(vertices.shape, np.float32)
         vertex_normals(vertices, model.triangles, normals)
 
-        hit = np.empty(self.shape[:2], np.int32)
-        weights = np.empty((*self.shape[:2], 2), np.float32)
-        depth = np.full(self.shape[:2], BACKGROUND_DEPTH, np.float32)
-        rasterise(screen, model.triangles, self._two_sided, hit, weights, depth)
-
-        image = self._backdrop.copy()
+        kept = self.buffers() if buffers is None else buffers
+        kept.depth.fill(BACKGROUND_DEPTH)
+        rasterise(screen, model.triangles, self._two_sided, kept.hit, kept.weights, kept.depth)
+        blur_depth(kept.depth, kept.blurred)
+        np.copyto(kept.sharp, self._backdrop)
         shade(
-            hit, weights, occlusion(depth), model.triangles, model.material, canvas().texel, normals, self._neutral,
-            paint.texture, paint.eyes, paint.flat, subject.key, subject.fill, np.float32(subject.key_power),
-            np.float32(subject.fill_power), np.float32(subject.ambient), EYE_CENTRE, np.float32(EYE_GLOSS),
-            np.float32(MOUTH_POWER), image,
+            kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH, model.triangles, model.material,
+            canvas().texel, normals, self._neutral, paint.texture, paint.eyes, paint.flat, subject.key, subject.fill,
+            np.float32(subject.key_power), np.float32(subject.fill_power), np.float32(subject.ambient), EYE_CENTRE,
+            kept.sharp,
         )  # fmt: skip
-        image = cv2.GaussianBlur(image, (0, 0), LENS_BLUR).reshape(image.shape)  # OpenCV drops a channel axis of 1
+        image = kept.image
+        cv2.GaussianBlur(kept.sharp, (0, 0), LENS_BLUR, dst=image)
         frame = np.empty(image.shape, np.uint8)
-        expose(image, self._curve, np.float32(self._noise), np.uint64(key), frame)
+        expose(image.ravel(), self._curve, np.float32(self._noise), np.uint64(key), frame.ravel())
         return frame if subject.colour else frame[..., 0]

@@ -16,6 +16,7 @@ AGE_SPREAD, OLDEST = 0.35, 0.8  # weight of the old shape: half have 0, nobody t
 BROWN_IRIS = (0.18, 0.12, 0.08)
 IRIS_COLOURS = (BROWN_IRIS, (0.25, 0.33, 0.22), (0.28, 0.40, 0.52))
 HAIR_TINT = np.array([1.0, 0.78, 0.62])  # scaled by the subject's hair brightness
+EXPOSED_SKIN, EXPOSURE_POWER = 0.55, 0.4  # linear brightness that needs no correction; share of it that is made
 SHIRT_TINT = 0.12  # spread of a shirt's channels round its brightness
 BEARD_SHARE = 1 / 3  # of the men have a shade of beard
 EYE = 1
@@ -154,6 +155,9 @@ def draw_subject(model: FaceModel, rng: np.random.Generator) -> Subject:
     light_haired = ancestry[ANCESTRIES.index("caucasian")] >= 0.5
     hair = HAIR_TINT ** rng.uniform(0.6, 1.6) * rng.uniform(0.03, 0.22) * (rng.uniform(1.0, 2.4) if light_haired else 1)
     iris = IRIS_COLOURS[rng.integers(len(IRIS_COLOURS))] if light_haired else BROWN_IRIS
+    skin = (ancestry @ SKIN_TONES) * rng.uniform(0.85, 1.08) * rng.normal(1, 0.02, 3)
+    # The photographer opens the lens for darker skin, but not all the way.
+    exposure = float((EXPOSED_SKIN / skin.mean()) ** EXPOSURE_POWER)
     shirt = rng.uniform(0.08, 0.6) + rng.uniform(-SHIRT_TINT, SHIRT_TINT, 3)
     top, bottom = rng.uniform(0.3, 0.75), rng.uniform(0.2, 0.6)
     slant = rng.normal(0, 0.05)
@@ -161,26 +165,26 @@ def draw_subject(model: FaceModel, rng: np.random.Generator) -> Subject:
     return Subject(
         vertices=vertices,
         eye_height=float(vertices[eye_vertices, 1].mean()),
-        skin=(ancestry @ SKIN_TONES) * rng.uniform(0.85, 1.08) * rng.normal(1, 0.02, 3),
+        skin=skin,
         iris=np.array(iris) * rng.uniform(0.8, 1.25),
-        hair=hair,
+        hair=np.minimum(hair, 0.6 * skin),
         shirt=np.clip(shirt, 0.03, 0.75),
         brow_opacity=float(rng.uniform(0.6, 1.0)),
         brow_thickness=float((0.75 + 0.55 * maleness) * rng.uniform(0.8, 1.2)),
         brow_arch=float(rng.uniform(0.4, 1.5) * (1.15 - 0.4 * maleness)),
         brow_height=float(rng.normal(0, 0.012)),
         hairline=float(rng.normal(0.0, 0.08)),
-        hair_volume=float(rng.uniform(0.03, 0.32)),
+        hair_volume=float(rng.uniform(0.02, 0.22)),
         beard=float(maleness > 0.5 and rng.random() < BEARD_SHARE) * float(rng.uniform(0.2, 0.55)),
         lip_strength=float(rng.uniform(0.45, 0.9) * (1.1 - 0.35 * maleness)),
         freckles=float(rng.exponential(0.05) if light_haired else 0.0),
-        grain=float(rng.uniform(0.02, 0.05)),
+        grain=float(rng.uniform(0.015, 0.035)),
         lid_shadow=float(rng.uniform(0.35, 0.6)),
         key=direction(side, rng.uniform(0.35, 0.8), 1.0),
         fill=direction(-0.8 if side >= 0 else 0.8, 0.1, 0.6),
-        key_power=float(rng.uniform(0.65, 0.9)),
-        fill_power=float(rng.uniform(0.1, 0.28)),
-        ambient=float(rng.uniform(0.12, 0.22)),
+        key_power=exposure * float(rng.uniform(0.65, 0.9)),
+        fill_power=exposure * float(rng.uniform(0.1, 0.28)),
+        ambient=exposure * float(rng.uniform(0.12, 0.22)),
         backdrop=(top - slant, top + slant, bottom - slant, bottom + slant),
         scale=float(rng.uniform(138, 160)),
         shift=(float(rng.normal(0, 8)), float(rng.normal(0, 5))),
