@@ -2,5 +2,6 @@
 
 from fastck.render.dataset import RenderSummary, render_dataset
 from fastck.render.quirks import Quirk
+from fastck.render.sheet import contact_sheet
 
-__all__ = ["Quirk", "RenderSummary", "render_dataset"]
+__all__ = ["Quirk", "RenderSummary", "contact_sheet", "render_dataset"]

@@ -66,7 +66,7 @@ class Person:
     """A subject who is drawn and painted when first needed, by whichever thread comes first."""
 
     def __init__(self, seed: int, number: int, *, noise: float) -> None:
-        self._identity = np.random.default_rng([seed, number])
+        self._identity = subject_rng(seed, number)
         self._noise = noise
         self._lock = threading.Lock()
         self._ready: tuple[Scene, Manner] | None = None
@@ -78,6 +78,11 @@ class Person:
                 subject, manner = draw_person(self._identity)
                 self._ready = Scene(subject, noise=self._noise), manner
             return self._ready
+
+
+def subject_rng(seed: int, number: int) -> np.random.Generator:
+    """Return the generator that a subject's looks and manner are drawn from."""
+    return np.random.default_rng([seed, number])
 
 
 def draw_person(rng: np.random.Generator) -> tuple[Subject, Manner]:
