@@ -74,7 +74,9 @@ def read_header(data: bytes) -> ImageHeader:
 def _parse(data: bytes) -> tuple[ImageHeader, int]:
     """Return the header and the pixels of the largest block a decoder would allocate."""
     if data.startswith(PNG_SIGNATURE):
-        width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+        kind, width, height, bits, colour = struct.unpack_from(">4sIIBB", data, 12)
+        if kind != b"IHDR":
+            raise ImageError("the PNG header is damaged")
         return ImageHeader(kind="PNG", width=width, height=height, channels=_PNG_CHANNELS.get(colour, 0), bits=bits), 0
     if data.startswith(b"\xff\xd8\xff"):
         return _parse_jpeg(data), 0

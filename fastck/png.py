@@ -27,6 +27,7 @@ _BITS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY_A
 _COLOUR_SPACE = frozenset({b"gAMA", b"sRGB", b"iCCP", b"cHRM", b"cICP"})
 # Of the other chunks only these can reach the pixels; text, time, animation and so on are never shown to OpenCV.
 _USED = _COLOUR_SPACE | {b"tRNS", b"eXIf"}
+_LENGTHS = {b"gAMA": 4, b"sRGB": 1, b"cHRM": 32, b"cICP": 4}
 # Adam7: first row, first column, row step, column step of each pass.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -79,9 +80,9 @@ def parse_png(content: bytes) -> PngImage:
         If the file is cut off or damaged, if a chunk that matters fails its checksum, or if the image has too many
         pixels. A damaged chunk that does not matter is passed over, as libpng does.
     """
-    header = read_header(content[:33])
     chunks = _read_chunks(content)
     _, fields = next(chunks)
+    header = read_header(content[:33])
     bits, colour, compression, filtering, interlacing = fields[8:13]
     if compression or filtering or interlacing > 1 or bits not in _BITS.get(colour, ()):
         raise ImageError(f"the PNG header is damaged: colour type {colour} with {bits} bits, interlacing {interlacing}")
@@ -99,7 +100,7 @@ def parse_png(content: bytes) -> PngImage:
                 raise ImageError("the PNG palette is damaged")
             if colour == _PALETTE:
                 head[kind] = data
-        elif kind in _USED and not (parts and kind != b"eXIf"):  # after the image data only an orientation still counts
+        elif kind in _USED and _is_sound(kind, data, colour, late=bool(parts)):
             (tail if parts else head).setdefault(kind, data)
         previous = kind
     if colour == _PALETTE and b"PLTE" not in head:
@@ -178,6 +179,15 @@ def essential_png(png: PngImage) -> bytes:
 
 def _chunks(chunks: tuple[tuple[bytes, memoryview], ...]) -> list[bytes]:
     return [_chunk(kind, data) for kind, data in chunks]
+
+
+def _is_sound(kind: bytes, data: memoryview, colour: int, *, late: bool) -> bool:
+    """Say whether libpng would heed a chunk; after the image data (late) it heeds an orientation only."""
+    if kind == b"tRNS":
+        right_length = 1 <= len(data) <= 256 if colour == _PALETTE else len(data) == {_GRAY: 2, _RGB: 6}.get(colour)
+    else:
+        right_length = len(data) == _LENGTHS.get(kind, len(data))
+    return right_length and (kind == b"eXIf" or not late)
 
 
 def _chunk(kind: bytes, data: bytes | memoryview) -> bytes:
