@@ -5,9 +5,9 @@ a few frames. Where the boxes are known, or one box serves the whole sequence, t
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 CHUNK = 32  # frames held at a time: 2.3 MB of crops, and long enough that the kernels' call costs nothing
 Found = list[FaceBox | None]
-_thread = threading.local()
 
 
 class BadSequence(ValueError):
@@ -128,16 +127,22 @@ def _timed(frames: Iterator[Gray], seconds: dict[str, float]) -> Iterator[Gray]:
 
 
 # -- Boxes ------------------------------------------------------------------------------------------------------------
-def searches_for(config: FaceConfig) -> list[FaceSearch]:
-    """Return this thread's detectors, one per upsampling: they are costly to make and unsafe to share."""
-    kept: dict[tuple[int, str], FaceSearch] = _thread.__dict__.setdefault("searches", {})
-    for upsample in config.upsample:
-        if (upsample, config.search) not in kept:
-            kept[upsample, config.search] = _make_search(upsample, config.search)
-    searches = [kept[upsample, config.search] for upsample in config.upsample]
-    for search in searches:
-        search.reset()
-    return searches
+_idle: dict[tuple[int, str], list[FaceSearch]] = {}  # by upsampling and engine
+
+
+@contextmanager
+def borrowed(upsample: int, search: str) -> Iterator[FaceSearch]:
+    """Lend a detector that nobody else uses meanwhile: a quarter of a second to make, and unsafe to share."""
+    idle = _idle.setdefault((upsample, search), [])
+    try:
+        engine = idle.pop()  # one step under the GIL, so two threads never get the same one
+    except IndexError:
+        engine = _make_search(upsample, search)
+    engine.reset()
+    try:
+        yield engine
+    finally:
+        idle.append(engine)
 
 
 def _make_search(upsample: int, search: str) -> FaceSearch:
@@ -150,13 +155,22 @@ def _make_search(upsample: int, search: str) -> FaceSearch:
 
 def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
     """Return the largest face of each frame, None for none; only up to the first face where one box serves all."""
-    searches = searches_for(config)
     found: Found = []
-    for gray in frames:
-        faces = (largest(search(gray)) for search in searches)
-        found.append(next((box for box in faces if box is not None), None))
-        if config.crop == "sequence" and found[-1] is not None:
-            break
+    with ExitStack() as stack:
+        engines: list[FaceSearch] = []
+
+        def search(gray: Gray) -> FaceBox | None:
+            for position, upsample in enumerate(config.upsample):
+                if position == len(engines):  # later ones are often never needed
+                    engines.append(stack.enter_context(borrowed(upsample, config.search)))
+                if (box := largest(engines[position](gray))) is not None:
+                    return box
+            return None
+
+        for gray in frames:
+            found.append(search(gray))
+            if config.crop == "sequence" and found[-1] is not None:
+                break
     return found
 
 

@@ -12,3 +12,21 @@ def real_faces() -> Path:
     if not root.is_dir():
         pytest.skip("real-faces is not beside this checkout")
     return root
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a small rendered set: two subjects, three sequences each. Not to be changed; copy it first."""
+    from fastck.render import render_dataset
+
+    root = tmp_path_factory.mktemp("rendered") / "set"
+    render_dataset(root, subjects=2, sequences=3, seed=1)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every test's detections out of the user's cache and out of other tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("FASTCK_CACHE_DIR", str(folder))
+    return folder

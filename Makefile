@@ -1,0 +1,55 @@
+# Everything from nothing: Python 3.11 or newer, and network access to a package index. See CONTRIBUTING.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+DEMO_OUT ?= demo-out
+
+.PHONY: help demo test lint check bench docs test-lowest clean
+
+help:
+	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
+	@echo "make test         lint, types, import contracts and all tests"
+	@echo "make test-lowest  a smaller round of tests on the lowest supported versions"
+	@echo "make bench        run the benchmarks and write BENCHMARKS.md"
+	@echo "make docs         build the documentation into site/"
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev,docs]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/fastck demo $(DEMO_OUT) --overwrite
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+test: lint check
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-json=bench.json -q
+	$(BIN)/python -m benchmarks.report bench.json
+
+docs: $(VENV)/.installed
+	$(BIN)/mkdocs build --strict
+
+$(LOWEST)/.installed: pyproject.toml requirements-lowest.txt
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python -m pip install --quiet --requirement requirements-lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+test-lowest: $(LOWEST)/.installed
+	NUMBA_CACHE_DIR=$(LOWEST)/numba $(LOWEST)/bin/python -m pytest -m "not slow" tests/test_ops.py tests/test_pipeline.py tests/test_store.py tests/test_ckplus.py
+
+clean:
+	rm -rf $(VENV) $(LOWEST) $(DEMO_OUT) site bench.json
