@@ -174,6 +174,8 @@ def count_video_frames(path: str | PathLike[str]) -> int:
 def _open_video(path: str | PathLike[str]) -> cv2.VideoCapture:
     with Path(path).open("rb"):  # a missing or forbidden file is the system's error, not the decoder's
         pass
+    # Read by OpenCV when it opens its first video: FFmpeg says nothing for itself (-8 is its AV_LOG_QUIET).
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with _quiet_opencv():
         capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
