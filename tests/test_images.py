@@ -98,11 +98,11 @@ def test_orientation_is_applied(save: Save, orientation: int, name: str) -> None
     tags = Image.Exif()
     tags[0x112] = orientation
     path = save(picture(), name, exif=tags)
-    if (
-        cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) is not None
-    ):  # OpenCV 5.0's imread fails on TIFF files turned by 90 degrees
+    if not (name.endswith("tif") and orientation > 4):  # cv2.imread 5.0 fails on TIFF files that it has to turn
         assert_as_imread(path)
-    upright = ImageOps.exif_transpose(Image.open(path))
+    image = Image.open(path)
+    image.load()
+    upright = ImageOps.exif_transpose(image)
     assert read_gray(path).shape == upright.size[::-1]
     if not name.endswith("jpg"):
         np.testing.assert_array_equal(read_gray(path), np.asarray(upright))
