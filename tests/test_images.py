@@ -100,12 +100,10 @@ def test_orientation_is_applied(save: Save, orientation: int, name: str) -> None
     path = save(picture(), name, exif=tags)
     if not (name.endswith("tif") and orientation > 4):  # cv2.imread 5.0 fails on TIFF files that it has to turn
         assert_as_imread(path)
-    image = Image.open(path)
-    image.load()
-    upright = ImageOps.exif_transpose(image)
-    assert read_gray(path).shape == upright.size[::-1]
-    if not name.endswith("jpg"):
-        np.testing.assert_array_equal(read_gray(path), np.asarray(upright))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert read_gray(path).shape == upright.shape
+    if not name.endswith("jpg"):  # decoders may differ by one
+        np.testing.assert_array_equal(read_gray(path), upright)
 
 
 def test_content_decides_not_the_suffix(save: Save) -> None:
