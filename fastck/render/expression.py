@@ -52,7 +52,7 @@ EXTRA_SHARE = 0.35  # how likely a person adds each of them
 RESTING = ("browDown", "browInnerUp", "mouthFrown", "mouthSmile", "eyeSquint", "mouthPress", "jawOpen")
 RESTING_WEIGHT = 0.06  # standard deviation: nobody's neutral face is the model's
 FEWEST, MOST = 10, 30  # frames from onset to apex
-FRAME_BETA = (2.0, 3.0)  # beta distribution over that range: mean 10 + 20 * 2 / 5 = 18, as CK+'s
+FRAME_BETA = (1.3, 1.8)  # beta distribution over that range: mean 18, as CK+ has
 UNIT_LAG = 0.22  # the latest unit starts this share of the sequence after the first
 BLINK_FRAMES = 7  # a blink takes about 0.25 s; CK+ was recorded at 30 frames a second
 PITCH, ROLL = 2.5, 1.5  # degrees, standard deviation at the first frame: CK+ is frontal, not rigid
@@ -131,7 +131,7 @@ def ease(t: np.ndarray | float) -> np.ndarray:
 
 def draw_length(rng: np.random.Generator) -> int:
     """Return a number of frames from onset to apex: 10 to 30, mean 18."""
-    return FEWEST + round((MOST - FEWEST) * float(rng.beta(*FRAME_BETA)))
+    return FEWEST + int((MOST - FEWEST + 1) * rng.beta(*FRAME_BETA))
 
 
 def sway(rng: np.random.Generator, n_frames: int, spread: float) -> np.ndarray:
