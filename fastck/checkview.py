@@ -23,7 +23,7 @@ def render_check(report: CheckReport, *, examples: int = 3) -> RenderableType:
     renderable
         Tables of counts, of lengths, and of findings by what becomes of them.
     """
-    parts: list[RenderableType] = [_counts_table(report)]
+    parts: list[RenderableType] = [Text(one_line(report.root), style="bold"), _counts_table(report)]
     if report.lengths is not None:
         parts.append(_lengths_text(report.lengths))
     if report.sizes is not None:
@@ -35,7 +35,7 @@ def render_check(report: CheckReport, *, examples: int = 3) -> RenderableType:
 
 
 def _counts_table(report: CheckReport) -> Table:
-    table = Table(title=one_line(report.root), title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("")
     table.add_column("here", justify="right")
     expected = {what: (ckplus, here) for what, ckplus, here in report.comparison}

@@ -283,7 +283,7 @@ def _label_by_folder(
         labelled[parts, path] = replace(record, emotion=emotion)
     for top in sorted(+unknown):
         name = (
-            f"the folder name {one_line(top)!r} stands for no emotion" if top else "no folder above it names an emotion"
+            f"the folder name '{one_line(top)}' stands for no emotion" if top else "no folder above it names an emotion"
         )
         text = f"{name}: {unknown[top]} sequences count as not labelled"
         findings.append(Finding(kind="unknown-emotion", sequence="", path=images_root / top, text=text))

@@ -47,7 +47,7 @@ def parse_label(content: bytes) -> int:
         raise ValueError("the label file is empty")
     if not _NUMBER.fullmatch(text):
         shown = one_line(text) if len(text) <= 40 else one_line(text[:40]) + "..."
-        raise ValueError(f"the label file must hold one number, got {shown!r}")
+        raise ValueError(f"the label file must hold one number, got '{shown}'")
     value = float(text)
     if not math.isfinite(value) or value != int(value) or int(value) not in EMOTIONS:
         raise ValueError(f"the label must be a whole number from 0 to {max(EMOTIONS)}, got {text[:40]}")
