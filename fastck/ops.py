@@ -4,107 +4,108 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastck.arrays import (
+    check_count,
+    check_frames,
+    check_grey,
+    check_out,
+    difference_shape,
+    packed_shape,
+    pooled_shape,
+    projection_shape,
+)
 from fastck.config import Mode, check_choice
-from fastck.kernels import motion, pool
+from fastck.kernels import motion, pool, words
 
 _DIFFERENCE: dict[str, Callable[..., None]] = {
     "wrap": motion.frame_difference_wrap,
     "absolute": motion.frame_difference_absolute,
     "saturate": motion.frame_difference_saturate,
 }
+_MODES = {"wrap": words.WRAP, "absolute": words.ABSOLUTE, "saturate": words.SATURATE}
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
-
-
-def check_frames(frames: object, *, min_frames: int = 1, dtypes: Sequence[str] = ("uint8",)) -> np.ndarray:
-    """Return `frames` as a contiguous read-only view (a copy only where it is not contiguous)."""
-    if not isinstance(frames, np.ndarray):
-        raise TypeError(f"frames must be a NumPy array, got {type(frames).__name__}: np.asarray it")
-    if frames.dtype.name not in dtypes:
-        raise TypeError(f"frames must have dtype {' or '.join(dtypes)}, got {frames.dtype}: convert with astype")
-    if frames.ndim != 3 or frames.shape[0] < min_frames or 0 in frames.shape[1:]:
-        raise ValueError(f"frames must have shape (T, H, W) with T >= {min_frames} and H, W >= 1, got {frames.shape}")
-    # Numba compiles anew for each array type: read-only, C-ordered and aligned is one that every array can become.
-    view = np.require(frames, requirements=("C", "A")).view()
-    view.flags.writeable = False
-    return view
-
-
-def check_out(out: object, *, shape: tuple[int, ...], dtype: npt.DTypeLike, name: str = "out") -> np.ndarray:
-    """Return `out`, or a new array where it is None; kernels write to it, so it has to fit exactly."""
-    if out is None:
-        return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
-    if out.dtype != dtype:
-        raise TypeError(f"{name} must have dtype {np.dtype(dtype)}, got {out.dtype}")
-    if out.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
-    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
-        raise ValueError(f"{name} must be C-contiguous, aligned and writeable: pass a slice along the first axis")
-    return out.view(np.ndarray)
-
-
-def check_grey(name: str, value: object) -> np.uint8:
-    """Return a grey level as uint8."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not 0 <= value <= 255:
-        raise ValueError(f"{name} must be 0 to 255 grey levels, got {value}")
-    return np.uint8(value)
-
-
-def check_count(name: str, value: object) -> int:
-    """Return a number that counts something, so is at least one."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
-
-
-def difference_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the differences of frames of `shape`."""
-    return (shape[0] - 1, *shape[1:])
-
-
-def packed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of masks of `shape` with eight pixels in a byte."""
-    return (*shape[:-1], -(-shape[-1] // 8))
-
-
-def pooled_shape(shape: tuple[int, ...], *, times: int = 1) -> tuple[int, ...]:
-    """Shape of frames of `shape` after `times` 2x2 poolings."""
-    height, width = shape[-2:]
-    for _ in range(times):
-        height, width = -(-height // 2), -(-width // 2)
-    return (*shape[:-2], height, width)
-
-
-def projection_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the projections of square frames of `shape`."""
-    if shape[-1] != shape[-2]:
-        raise ValueError(f"frames to project must be square, got {shape[-2]} x {shape[-1]} pixels: crop or resize them")
-    return (*shape[:-2], 2, shape[-1])
+# What the fused kernel fills, with the type of each; an array of no frames asks for nothing.
+_FORMS: dict[str, np.ndarray] = {
+    "projection": np.empty((0, 0, 0), np.float32),
+    "unpacked": np.empty((0, 0, 0), np.uint8),
+    "mask": np.empty((0, 0, 0), np.uint8),
+    "pool134": np.empty((0, 0, 0), np.float32),
+    "pool67": np.empty((0, 0, 0), np.float32),
+    "pool34": np.empty((0, 0, 0), np.float32),
+}
 
 
 def feature_shape(name: str, side: int = 267) -> tuple[int, ...]:
-    """Shape of one row of a store's feature for crops of `side` pixels."""
-    if name == "projection":
-        return projection_shape((side, side))
-    if name == "mask":
-        return packed_shape((side, side))
-    if name in _POOLS:
-        return pooled_shape((side, side), times=_POOLS[name])
-    raise ValueError(f"feature must be one of {', '.join(FEATURES)}, got {name!r}")
+    """Shape of one row of a store's feature for crops of `side` pixels.
+
+    Raises
+    ------
+    ValueError
+        If no feature has that name.
+    """
+    return _motion_shape(name, (2, side, side))[1:]
 
 
 def feature_dtype(name: str) -> np.dtype[Any]:
-    """Type of a store's feature: packed masks are bytes, all others float32."""
-    feature_shape(name)
-    return np.dtype(np.uint8 if name == "mask" else np.float32)
+    """Type of a store's feature: packed masks are bytes, all others float32.
+
+    Raises
+    ------
+    ValueError
+        If no feature has that name.
+    """
+    _check_feature(name)
+    return _FORMS[name].dtype
+
+
+def _check_feature(name: str) -> None:
+    if name not in FEATURES:
+        raise ValueError(f"feature must be one of {', '.join(FEATURES)}, got {name!r}")
+
+
+def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    _check_feature(name)
+    rows = difference_shape(shape)
+    if name == "projection":
+        return projection_shape(rows)
+    return packed_shape(rows) if name == "mask" else pooled_shape(rows, times=_POOLS[name])
+
+
+def _motion_by_words(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
+    words.motion_words(frames, _MODES[mode], level, size, *(wanted.get(form, none) for form, none in _FORMS.items()))
+
+
+def _motion_by_pixels(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
+    for t in range(frames.shape[0] - 1):
+        mask = frame_difference(frames[t : t + 2], mode=mode)  # type: ignore[arg-type]
+        mask = erode(threshold(mask, level=level, value=1), size=size)
+        pooled = mask
+        for form, out in wanted.items():
+            if form == "projection":
+                project(mask, out=out[t : t + 1])
+            elif form == "unpacked":
+                out[t] = mask[0]
+            elif form == "mask":
+                out[t] = np.packbits(mask[0], axis=-1)
+        for form, times in _POOLS.items():
+            if times <= max((_POOLS[name] for name in wanted if name in _POOLS), default=0):
+                pooled = mean_pool_2x2(pooled)
+                if form in wanted:
+                    wanted[form][t] = pooled[0]
+
+
+# Who computes the fused operations, by the largest footprint each can do; the first that fits is taken.
+_MOTION: tuple[tuple[float, Callable[..., None]], ...] = (
+    (words.LARGEST_FOOTPRINT, _motion_by_words),  # every mode and level; the paper's 5x5 has its own loop within
+    (float("inf"), _motion_by_pixels),
+)
+
+
+def _motion(frames: np.ndarray, mode: str, level: object, size: object, wanted: Mapping[str, np.ndarray]) -> None:
+    above, side = int(check_grey("level", level)), check_count("size", size)
+    next(compute for largest, compute in _MOTION if side <= largest)(frames, mode, above, side, wanted)
 
 
 def frame_difference(frames: np.ndarray, *, mode: Mode = "wrap", out: np.ndarray | None = None) -> np.ndarray:
@@ -282,24 +283,18 @@ def motion_features(
         If an argument is not as above.
     """
     frames = check_frames(frames, min_frames=2)
-    masks = motion_masks(frames, mode=mode, level=level, size=size)
+    check_choice("mode", mode, Mode)
     given = dict(out or {})
     unknown = sorted(set(given) - set(features))
     if unknown:
         raise ValueError(f"out holds arrays for features not asked for: {', '.join(unknown)}")
-    made: dict[str, np.ndarray] = {}
-    for name in features:
-        if name == "projection":
-            made[name] = project(masks, out=given.get(name))
-        elif name == "mask":
-            target = check_out(given.get(name), shape=packed_shape(masks.shape), dtype=np.uint8)
-            target[...] = np.packbits(masks, axis=-1)
-            made[name] = target
-        else:
-            feature_shape(name)
-            made[name] = motion_pools(
-                frames, times=_POOLS[name], mode=mode, level=level, size=size, out=given.get(name)
-            )
+    made = {
+        name: check_out(
+            given.get(name), shape=_motion_shape(name, frames.shape), dtype=feature_dtype(name), name=f"out[{name!r}]"
+        )
+        for name in features
+    }
+    _motion(frames, mode, level, size, made)
     return made
 
 
@@ -339,10 +334,11 @@ def motion_masks(
     TypeError, ValueError
         If an argument is not as above.
     """
-    masks = erode(threshold(frame_difference(frames, mode=mode), level=level, value=1), size=size)
-    result = np.packbits(masks, axis=-1) if packed else masks
-    out = check_out(out, shape=result.shape, dtype=np.uint8)
-    out[...] = result
+    frames = check_frames(frames, min_frames=2)
+    check_choice("mode", mode, Mode)
+    shape = difference_shape(frames.shape)
+    out = check_out(out, shape=packed_shape(shape) if packed else shape, dtype=np.uint8)
+    _motion(frames, mode, level, size, {"mask" if packed else "unpacked": out})
     return out
 
 
@@ -370,7 +366,11 @@ def motion_projections(
     TypeError, ValueError
         If an argument is not as above.
     """
-    return project(motion_masks(frames, mode=mode, level=level, size=size), out=out)
+    frames = check_frames(frames, min_frames=2)
+    check_choice("mode", mode, Mode)
+    out = check_out(out, shape=projection_shape(difference_shape(frames.shape)), dtype=np.float32)
+    _motion(frames, mode, level, size, {"projection": out})
+    return out
 
 
 def motion_pools(
@@ -405,11 +405,17 @@ def motion_pools(
     TypeError, ValueError
         If an argument is not as above.
     """
+    frames = check_frames(frames, min_frames=2)
+    check_choice("mode", mode, Mode)
     times = check_count("times", times)
-    pools = motion_masks(frames, mode=mode, level=level, size=size)
-    for _ in range(times - 1):
-        pools = mean_pool_2x2(pools)
-    return mean_pool_2x2(pools, out=out)
+    shape = difference_shape(frames.shape)
+    out = check_out(out, shape=pooled_shape(shape, times=times), dtype=np.float32)
+    form = list(_POOLS)[min(times, 3) - 1]
+    pools = out if times <= 3 else np.empty(pooled_shape(shape, times=3), np.float32)
+    _motion(frames, mode, level, size, {form: pools})
+    for done in range(3, times):
+        pools = mean_pool_2x2(pools, out=out if done == times - 1 else None)
+    return out
 
 
 def unpack_masks(packed: np.ndarray, *, width: int = 267, out: np.ndarray | None = None) -> np.ndarray:

@@ -16,7 +16,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     them call it.
     """
     try:
-        return njit(nogil=True, cache=True)(function)
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError as error:  # Numba found no folder to write to: a read-only install without a home
         logger.warning("%s is compiled anew in every process: %s", function.__name__, error)
-        return njit(nogil=True)(function)
+        return njit(nogil=True, error_model="numpy")(function)
