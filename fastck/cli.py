@@ -13,8 +13,10 @@ import typer
 from fastck import __version__
 from fastck.console import (
     INTERRUPTED,
+    SHOWN,
     PreprocessView,
     console,
+    data_table,
     fail,
     one_line_errors,
     progress_bar,
@@ -31,6 +33,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+MOST_PROBLEMS = 20  # lines; the rest is counted
 
 
 class Layout(StrEnum):
@@ -208,6 +212,168 @@ def preprocess(
     console.print(f"store: {store} (fastck info {store})")
     if made.table.empty:
         fail(f"no sequence of {root} could be used: {made.path / 'quarantine.csv'} says why")
+
+
+@app.command()
+@one_line_errors
+def check(
+    root: Root,
+    labels: Labels = None,
+    layout: LayoutOption = Layout.ckplus,
+    deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing."""
+    from fastck.check import check as check_root
+    from fastck.checkview import render_check
+
+    show_logs(verbose)
+    with progress_bar("check", "sequences") as update:
+        report = check_root(
+            root, labels=labels, layout=layout.value, deep=deep, progress=lambda done, total: update(done, total, "")
+        )
+    console.print(render_check(report, examples=SHOWN))
+
+
+@app.command()
+@one_line_errors
+def info(
+    store: StorePath,
+    verify: Annotated[bool, typer.Option(help="Check every array's shape and every sequence's checksum.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write all of it as one self-contained HTML page.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The data set, for thumbnails of quarantined sequences.")] = None,
+) -> None:
+    """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
+    from fastck.info import describe_store
+    from fastck.store import open_store
+
+    opened = open_store(store)
+    console.print(describe_store(opened))
+    if html is not None:
+        from fastck.info_page import info_html
+
+        console.print(f"wrote {info_html(opened, html, root=root)}")
+    if verify:
+        problems = list(opened.verify())
+        for problem in problems[:MOST_PROBLEMS]:
+            stderr.print(problem, markup=False)
+        if problems:
+            fail(f"{store} has {len(problems)} problems: make it again with fastck preprocess --overwrite")
+        console.print("verified: every shape and checksum is right")
+
+
+@app.command()
+@one_line_errors
+def preview(
+    source: Annotated[
+        Path, typer.Argument(metavar="STORE|FOLDER|VIDEO", help="A store, or a folder of frames, or a video.")
+    ],
+    sequence: Annotated[
+        str | None, typer.Argument(metavar="[SEQUENCE]", help="With a store: which one, e.g. S005_001.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The sheet of all stages, a PNG.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="Also the stages as they move, a GIF.")] = None,
+    mp4: Annotated[Path | None, typer.Option(help="Also the stages as they move, an MP4.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="With a store: the data set it was made from, to show frames and crops.")
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = Preset.stable,
+    compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
+    columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
+) -> None:
+    """Draw every stage of one sequence: frame and box, crop, difference, mask, eroded mask, pooled, projections."""
+    from fastck.animation import save_animation
+    from fastck.preview import preview_clip, preview_store
+    from fastck.sheet import save_sheet
+    from fastck.store import open_store
+
+    if out is None and gif is None and mp4 is None:
+        fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
+    if sequence is None:
+        drawn = preview_clip(source, preset=preset.value, compare=compare, columns=columns)
+    else:
+        drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
+    if drawn.note:
+        stderr.print(drawn.note, markup=False)
+    if out is not None:
+        console.print(f"wrote {save_sheet(drawn, out)}")
+    for path in (gif, mp4):
+        if path is not None:
+            console.print(f"wrote {save_animation(drawn, path)}")
+
+
+@app.command()
+@one_line_errors
+def render(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
+    subjects: Annotated[int, typer.Option(help="How many people, 1 to 999; 123 make a set of CK+'s size.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
+    sequences: Annotated[
+        int | None, typer.Option(help="Sequences per person, 1 to 7.  [default: 3 to 7, as CK+ 4.8 on average]")
+    ] = None,
+    jobs: Jobs = -1,
+    quirks: Annotated[bool, typer.Option(help="Also plant CK+'s oddities, listed in OUT/rendered.json.")] = False,
+    noise: Annotated[float | None, typer.Option(help="Sensor noise, grey levels.")] = None,
+    blink: Annotated[float | None, typer.Option(help="Share of sequences with a blink, 0 to 1.")] = None,
+    yaw: Annotated[float | None, typer.Option(help="Spread of the head's turn, degrees.")] = None,
+) -> None:
+    """Render people who go from neutral to an emotion, in CK+'s folder layout: images, labels, and nobody's face.
+
+    Writes OUT/cohn-kanade-images, OUT/Emotion and OUT/rendered.json. The same options give the same bytes.
+    """
+    from fastck.render import render_dataset
+
+    hard = {"noise": noise, "blink": blink, "yaw": yaw}
+    with progress_bar("render", "sequences") as update:
+        made = render_dataset(
+            out,
+            subjects=subjects,
+            seed=seed,
+            sequences=sequences,
+            n_jobs=jobs,
+            quirks=quirks,
+            progress=lambda done, total: update(done, total, ""),
+            **{name: value for name, value in hard.items() if value is not None},
+        )
+    text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
+    console.print(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
+
+
+@app.command()
+@one_line_errors
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run's folder, or one of its folds.")],
+    clip: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of frames, or a video.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the probabilities as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw them, a PNG.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Frames between windows of a clip longer than the network's.")
+    ] = None,
+) -> None:
+    """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on."""
+    from fastck.predict import plot_prediction, write_prediction
+    from fastck.predict import predict as predict_clip
+
+    prediction = predict_clip(run, clip, stride=stride)
+    console.print(data_table(prediction.table))
+    for note in prediction.notes:
+        stderr.print(note, markup=False)
+    if json_file is not None:
+        write_prediction(prediction, json_file)
+        console.print(f"wrote {json_file}")
+    if plot is not None:
+        plot_prediction(prediction, plot)
+        console.print(f"wrote {plot}")
+
+
+@app.command()
+@one_line_errors
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training run's folder.")]) -> None:
+    """Write RUN's report again: report.html (one file), .txt, .json, the tables and the pictures; print the text."""
+    from fastck.report import report_text, write_report
+
+    console.print(report_text(write_report(run)), markup=False, highlight=False)
+    console.print(f"wrote {run / 'report.html'}")
 
 
 @app.command()

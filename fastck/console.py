@@ -17,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fastck.pipeline import Progress as Run
 
 P = ParamSpec("P")
@@ -143,6 +145,14 @@ def reasons_table(reasons: dict[str, str]) -> Table:
     table = Table("quarantined because", "sequences", "for example")
     for reason, sequences in sorted(groups.items(), key=lambda item: -len(item[1])):
         table.add_row(safe(reason), str(len(sequences)), safe(", ".join(sequences[:SHOWN])))
+    return table
+
+
+def data_table(data: "pd.DataFrame") -> Table:
+    """Return a data frame as a table, fractions with three places."""
+    table = Table(*data.columns)
+    for row in data.itertuples(index=False):
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else safe(str(value)) for value in row))
     return table
 
 
