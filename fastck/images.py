@@ -58,13 +58,15 @@ def read_gray(path: str | PathLike[str]) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : path-like
-        A PNG, JPEG, TIFF or BMP file; its content decides the format, not its name. Of an animation or a file with
-        several pages the first image is read. An EXIF orientation is applied.
+        A PNG, JPEG, TIFF or BMP file; its content decides the format, not its name. Of a file with several pages the
+        first is read, of an animated PNG the still image that readers without animation show. An EXIF orientation is
+        applied.
 
     Returns
     -------
     gray : ndarray of shape (H, W), uint8
-        Gray levels 0 to 255; 16-bit files are scaled as OpenCV does.
+        Gray levels 0 to 255; 16-bit files are scaled as OpenCV does. Colour animations alone may differ from OpenCV: by
+        one grey level for rounding, and where the still image is not the first of the animation.
 
     Raises
     ------

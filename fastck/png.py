@@ -28,6 +28,7 @@ _COLOUR_SPACE = frozenset({b"gAMA", b"sRGB", b"iCCP", b"cHRM", b"cICP"})
 # Of the other chunks only these can reach the pixels; text, time, animation and so on are never shown to OpenCV.
 _USED = _COLOUR_SPACE | {b"tRNS", b"eXIf"}
 _LENGTHS = {b"gAMA": 4, b"sRGB": 1, b"cHRM": 32, b"cICP": 4}
+_LIBPNG_SURPLUS = 1024  # bytes; PNG_INFLATE_BUF_SIZE of libpng
 # Adam7: first row, first column, row step, column step of each pass.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -89,11 +90,8 @@ def parse_png(content: bytes) -> PngImage:
     parts: list[memoryview] = []
     head: dict[bytes, memoryview] = {}
     tail: dict[bytes, memoryview] = {}
-    previous = b"IHDR"
     for kind, data in chunks:
         if kind == b"IDAT":
-            if parts and previous != b"IDAT":
-                raise ImageError("the PNG image data is interrupted: damaged")
             parts.append(data)
         elif kind == b"PLTE":
             if parts or kind in head or len(data) % 3 or not 3 <= len(data) <= 768:
@@ -102,7 +100,6 @@ def parse_png(content: bytes) -> PngImage:
                 head[kind] = data
         elif kind in _USED and _is_sound(kind, data, colour, late=bool(parts)):
             (tail if parts else head).setdefault(kind, data)
-        previous = kind
     if colour == _PALETTE and b"PLTE" not in head:
         raise ImageError("the PNG palette is missing: damaged")
     return PngImage(
@@ -198,7 +195,8 @@ def _read_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yield type and content of each chunk from IHDR to IEND (without it), skipping damaged ones that do not matter."""
     view = memoryview(content)
     at = len(PNG_SIGNATURE)
-    expected = b"IHDR"
+    seen: set[bytes] = set()
+    previous = b""
     while True:
         if at + 12 > len(view):
             raise ImageError("the PNG file is cut off")
@@ -207,8 +205,12 @@ def _read_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if end + 4 > len(view):
             raise ImageError("the PNG file is cut off")
         kind = bytes(view[at + 4 : at + 8])
-        if (kind == b"IHDR") != (expected == b"IHDR") or (kind == b"IHDR" and length != 13):
+        if (kind == b"IHDR") != (not seen) or (kind == b"IHDR" and length != 13):
             raise ImageError("the PNG header is damaged")
+        if kind == b"IDAT" and kind in seen and previous != b"IDAT":
+            raise ImageError("the PNG image data is interrupted: damaged")
+        if not (kind.isalpha() and kind.isascii()):
+            raise ImageError("the PNG file is damaged: a chunk without a name")
         critical = not kind[0] & 0x20  # PNG writes the types of chunks that matter with a capital
         if critical and kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
             raise ImageError(f"the PNG file has an unknown chunk {kind!r}: damaged")
@@ -218,19 +220,20 @@ def _read_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
             yield kind, view[at + 8 : end]
         elif critical:
             raise ImageError(f"the PNG file is damaged: wrong checksum in chunk {kind.decode('ascii')}")
-        expected = b""
+        seen.add(kind)
+        previous = kind
         at = end + 4
 
 
 def _inflate_start(data: bytes | memoryview, length: int) -> tuple[bytes, bool]:
-    """Decompress with zlib what libdeflate refuses: more rows than the image has, which libpng accepts."""
+    """Decompress with zlib what libdeflate refuses: more rows than the image has, of which libpng looks at 1 KiB."""
     decompressor = zlib.decompressobj()
     try:
         raw = decompressor.decompress(data, length)
-        surplus = decompressor.decompress(decompressor.unconsumed_tail, 1)
+        surplus = decompressor.decompress(decompressor.unconsumed_tail, _LIBPNG_SURPLUS)
     except zlib.error:
         return b"", False
-    return raw, len(raw) == length and len(surplus) > 0
+    return raw, len(raw) == length and (decompressor.eof or len(surplus) == _LIBPNG_SURPLUS)
 
 
 def _raw_length(png: PngImage) -> int:

@@ -171,12 +171,21 @@ def test_gamma_reaches_colour_only() -> None:
     assert not parse_png(write_png(noise(4, 4, 3), [0] * 4, before=gamma)).is_plain
 
 
-def test_animation_gives_its_first_image() -> None:
+def test_gray_animation_gives_its_first_image() -> None:
     first, second = Image.fromarray(noise(20, 30)), Image.fromarray(noise(20, 30, seed=1))
     buffer = io.BytesIO()
     first.save(buffer, "PNG", save_all=True, append_images=[second])
     np.testing.assert_array_equal(decode_gray(buffer.getvalue()), noise(20, 30))
     assert_as_opencv(buffer.getvalue(), plain=True)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_animation_gives_the_still_image(mode: str) -> None:
+    still, first, second = (Image.fromarray(noise(20, 30, 4, seed=n)).convert(mode) for n in range(3))
+    alone, animated = io.BytesIO(), io.BytesIO()
+    still.save(alone, "PNG")
+    still.save(animated, "PNG", save_all=True, append_images=[first, second], default_image=True)
+    np.testing.assert_array_equal(decode_gray(animated.getvalue()), decode_gray(alone.getvalue()))
 
 
 PIXELS = noise(16, 24)
