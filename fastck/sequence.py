@@ -19,6 +19,7 @@ from fastck.ckplus import SequenceRecord
 from fastck.config import FaceConfig, PreprocessConfig
 from fastck.faces import Detector, FaceBox, FaceSearch, Gray, clip_box, crop, crop_boxes, largest
 from fastck.images import read_gray, read_video
+from fastck.messages import one_line
 from fastck.ops import motion_features
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
         try:
             gray = read_gray(path)
         except (ValueError, OSError) as error:
-            raise BadSequence(f"{path.name}: {_plain(error)}") from error
+            raise BadSequence(_plain(error, path)) from error
         yield gray
 
 
@@ -95,13 +96,13 @@ def _named(frames: Iterator[Gray], path: Path) -> Iterator[Gray]:
     try:
         yield from frames
     except (ValueError, OSError) as error:
-        raise BadSequence(f"{path.name}: {_plain(error)}") from error
+        raise BadSequence(_plain(error, path)) from error
 
 
-def _plain(error: Exception) -> str:
-    """Return an error's text on one line, an operating system's error without its number and path."""
+def _plain(error: Exception, path: Path) -> str:
+    """Return an error's text on one line after the file's name; where the data set lies does not matter."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())
+    return f"{path.name}: {' '.join(text.replace(f'{one_line(str(path))}: ', '').split())}"
 
 
 def _same_size(frames: Iterable[Gray], shape: tuple[int, ...] = ()) -> Iterator[Gray]:
