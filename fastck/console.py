@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from fastck.messages import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,5 +161,4 @@ def data_table(data: "pd.DataFrame") -> Table:
 
 def safe(text: str) -> str:
     """Return text that a terminal shows as it is: no markup, no control characters."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return shown.replace("[", r"\[")
+    return escape(one_line(text))
