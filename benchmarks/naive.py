@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fastck.bench import pool_by_loops, project_by_loops  # there because `fastck bench` needs them too
+
 
 def wrap(a: int, b: int) -> int:
     """Difference modulo 256, as two uint8 images give it (paper, fig. 3)."""
@@ -66,33 +68,12 @@ def erode(frames: np.ndarray, *, size: int = 5) -> np.ndarray:
 
 def mean_pool_2x2(frames: np.ndarray) -> np.ndarray:
     """Mean of the pixels that each 2x2 window covers (paper, fig. 13A and 13B)."""
-    count, height, width = frames.shape
-    out = np.zeros((count, (height + 1) // 2, (width + 1) // 2), np.float32)
-    for t in range(count):
-        for i in range(out.shape[1]):
-            for j in range(out.shape[2]):
-                total, pixels = 0.0, 0
-                for r in range(2 * i, min(2 * i + 2, height)):
-                    for c in range(2 * j, min(2 * j + 2, width)):
-                        total += float(frames[t, r, c])
-                        pixels += 1
-                out[t, i, j] = total / pixels
-    return out
+    return np.stack([pool_by_loops(frame) for frame in frames])
 
 
 def project(frames: np.ndarray) -> np.ndarray:
     """Row 0: the mean of each column; row 1: the mean of each row (paper, fig. 14)."""
-    count, size, _ = frames.shape
-    out = np.zeros((count, 2, size), np.float32)
-    for t in range(count):
-        for i in range(size):
-            column, row = 0.0, 0.0
-            for j in range(size):
-                column += float(frames[t, j, i])
-                row += float(frames[t, i, j])
-            out[t, 0, i] = column / size
-            out[t, 1, i] = row / size
-    return out
+    return np.stack([project_by_loops(frame) for frame in frames])
 
 
 def motion_masks(frames: np.ndarray, *, mode: str = "wrap", level: int = 127, size: int = 5) -> np.ndarray:

@@ -1,0 +1,260 @@
+"""Who computes what: one registry for the parity tests and the benchmarks.
+
+A contender is given frames and returns a call without arguments; whatever can be made beforehand (buffers, footprints,
+tensors, graphs) is made before the call, for all of them alike. All run in one thread.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from benchmarks import naive
+from fastck import bench, ops
+
+Run = Callable[[], np.ndarray]
+CONTENDERS: dict[str, dict[str, Callable[[np.ndarray], Run]]] = {}
+FLOOR = "memory copy"
+FOOTPRINT = np.ones((5, 5), np.uint8)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing to compute: its name, what it is computed of, and how far float results may differ."""
+
+    name: str
+    stage: str  # of what: "frames", "differences", "binary" (0 and 255) or "masks" (0 and 1)
+    tolerance: float = 0.0
+
+
+# Float tolerances: means of at most 512 float32 terms added in another order.
+OPERATIONS = [
+    Operation("frame_difference", "frames"),
+    Operation("frame_difference absolute", "frames"),
+    Operation("threshold", "differences"),
+    Operation("erode", "binary"),
+    Operation("mean_pool_2x2", "masks", 1e-6),
+    Operation("project", "masks", 1e-6),
+    Operation("motion_masks", "frames"),
+    Operation("motion_masks packed", "frames"),
+    Operation("motion_projections", "frames", 1e-6),
+    Operation("motion_projections absolute", "frames", 1e-6),
+    Operation("motion_pools x3", "frames", 1e-6),
+]
+
+
+def contender(operation: str, name: str) -> Callable[[Callable[[np.ndarray], Run]], Callable[[np.ndarray], Run]]:
+    """Register a function that makes the call."""
+
+    def register(make: Callable[[np.ndarray], Run]) -> Callable[[np.ndarray], Run]:
+        CONTENDERS.setdefault(operation, {})[name] = make
+        return make
+
+    return register
+
+
+def inputs(stage: str, frames: np.ndarray) -> np.ndarray:
+    """What an operation's contenders are given."""
+    if stage == "frames":
+        return frames
+    differences = frames[:-1] - frames[1:]
+    if stage == "differences":
+        return differences
+    binary = np.where(differences > 127, np.uint8(255), np.uint8(0))
+    return binary if stage == "binary" else numpy_erode(binary)() // np.uint8(255)
+
+
+def floor(frames: np.ndarray) -> Run:
+    """Copying the frames once: nothing that reads them all can be much faster."""
+    out = np.empty_like(frames)
+
+    def run() -> np.ndarray:
+        np.copyto(out, frames)
+        return out
+
+    return run
+
+
+# The paper's loops. Where the paper itself calls NumPy and OpenCV (difference, threshold, erosion), so does its chain.
+contender("frame_difference", "naive")(lambda x: lambda: naive.frame_difference(x))
+contender("frame_difference absolute", "naive")(lambda x: lambda: naive.frame_difference(x, mode="absolute"))
+contender("threshold", "naive")(lambda x: lambda: naive.threshold(x))
+contender("erode", "naive")(lambda x: lambda: naive.erode(x))
+contender("mean_pool_2x2", "naive")(lambda x: lambda: naive.mean_pool_2x2(x))
+contender("project", "naive")(lambda x: lambda: naive.project(x))
+
+
+@contender("motion_projections", "naive")
+def naive_projections(frames: np.ndarray) -> Run:
+    masks = bench.opencv_masks(frames)
+    return lambda: naive.project(masks())
+
+
+@contender("motion_pools x3", "naive")
+def naive_pools(frames: np.ndarray) -> Run:
+    masks = bench.opencv_masks(frames)
+    return lambda: naive.mean_pool_2x2(naive.mean_pool_2x2(naive.mean_pool_2x2(masks())))
+
+
+# NumPy, vectorised over all frames.
+contender("frame_difference", "NumPy")(lambda x: lambda: x[:-1] - x[1:])
+
+
+@contender("frame_difference absolute", "NumPy")
+def numpy_absolute(frames: np.ndarray) -> Run:
+    return lambda: np.maximum(frames[:-1], frames[1:]) - np.minimum(frames[:-1], frames[1:])
+
+
+@contender("threshold", "NumPy")
+def numpy_threshold(frames: np.ndarray) -> Run:
+    return lambda: (frames > 127) * np.uint8(255)
+
+
+@contender("erode", "NumPy")
+def numpy_erode(frames: np.ndarray) -> Run:
+    height, width = frames.shape[1:]
+
+    def run() -> np.ndarray:
+        padded = np.pad(frames, ((0, 0), (2, 2), (2, 2)), constant_values=255)
+        rows = np.minimum.reduce([padded[:, r : r + height] for r in range(5)])
+        return np.asarray(np.minimum.reduce([rows[:, :, c : c + width] for c in range(5)]))
+
+    return run
+
+
+def numpy_pool(frames: np.ndarray) -> np.ndarray:
+    """Mean of four strided views, odd sizes made even by repeating the edge."""
+    padded = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2)), mode="edge")
+    rows = padded[:, ::2].astype(np.float32) + padded[:, 1::2]
+    return np.asarray((rows[:, :, ::2] + rows[:, :, 1::2]) * np.float32(0.25))
+
+
+contender("mean_pool_2x2", "NumPy")(lambda x: lambda: numpy_pool(x))
+
+
+@contender("project", "NumPy")
+def numpy_project(frames: np.ndarray) -> Run:
+    def run() -> np.ndarray:
+        return np.stack([frames.mean(axis=1, dtype=np.float32), frames.mean(axis=2, dtype=np.float32)], axis=1)
+
+    return run
+
+
+def numpy_masks(frames: np.ndarray) -> np.ndarray:
+    """The paper's chain, one array operation after the other."""
+    return numpy_erode(((frames[:-1] - frames[1:]) > 127).view(np.uint8))()
+
+
+contender("motion_masks", "NumPy")(lambda x: lambda: numpy_masks(x))
+contender("motion_masks packed", "NumPy")(lambda x: lambda: np.packbits(numpy_masks(x), axis=-1))
+contender("motion_projections", "NumPy")(lambda x: lambda: numpy_project(numpy_masks(x))())
+contender("motion_pools x3", "NumPy")(lambda x: lambda: numpy_pool(numpy_pool(numpy_pool(numpy_masks(x)))))
+
+
+# OpenCV, frame by frame into buffers made beforehand: that keeps them in the cache.
+def opencv(frames: np.ndarray, count: int, step: Callable[[int, np.ndarray], object]) -> Run:
+    """Call `step` for each frame with its part of the result."""
+    cv2.setNumThreads(1)
+    out = np.empty((count, *frames.shape[1:]), np.uint8)
+
+    def run() -> np.ndarray:
+        for t in range(count):
+            step(t, out[t])
+        return out
+
+    return run
+
+
+@contender("frame_difference absolute", "OpenCV")
+def opencv_absolute(frames: np.ndarray) -> Run:
+    return opencv(frames, len(frames) - 1, lambda t, out: cv2.absdiff(frames[t], frames[t + 1], dst=out))
+
+
+@contender("threshold", "OpenCV")
+def opencv_threshold(frames: np.ndarray) -> Run:
+    return opencv(frames, len(frames), lambda t, out: cv2.threshold(frames[t], 127, 255, cv2.THRESH_BINARY, dst=out))
+
+
+@contender("erode", "OpenCV")
+def opencv_erode(frames: np.ndarray) -> Run:
+    return opencv(frames, len(frames), lambda t, out: cv2.erode(frames[t], FOOTPRINT, dst=out))
+
+
+@contender("mean_pool_2x2", "OpenCV")
+def opencv_pool(frames: np.ndarray) -> Run:
+    cv2.setNumThreads(1)
+    height, width = ops.pooled_shape(frames.shape[1:])
+    out = np.empty((len(frames), height, width), np.float32)
+    bottom, right = frames.shape[1] % 2, frames.shape[2] % 2
+
+    def run() -> np.ndarray:
+        for t, frame in enumerate(frames):
+            even = cv2.copyMakeBorder(frame.astype(np.float32), 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+            cv2.resize(even, (width, height), dst=out[t], interpolation=cv2.INTER_AREA)
+        return out
+
+    return run
+
+
+@contender("project", "OpenCV")
+def opencv_project(frames: np.ndarray) -> Run:
+    cv2.setNumThreads(1)
+    out = np.empty((len(frames), 2, frames.shape[2]), np.float32)
+
+    def run() -> np.ndarray:
+        for t, frame in enumerate(frames):
+            cv2.reduce(frame, 0, cv2.REDUCE_AVG, dst=out[t, :1], dtype=cv2.CV_32F)
+            cv2.reduce(frame, 1, cv2.REDUCE_AVG, dst=out[t, 1].reshape(-1, 1), dtype=cv2.CV_32F)
+        return out
+
+    return run
+
+
+contender("motion_masks", "OpenCV")(bench.opencv_masks)
+contender("motion_projections", "OpenCV")(bench.opencv_projections)
+contender("motion_pools x3", "OpenCV")(bench.opencv_pools)
+
+
+@contender("motion_masks packed", "OpenCV")
+def opencv_packed(frames: np.ndarray) -> Run:
+    masks = bench.opencv_masks(frames)
+    return lambda: np.packbits(masks(), axis=-1)
+
+
+@contender("motion_projections absolute", "OpenCV")
+def opencv_absolute_projections(frames: np.ndarray) -> Run:
+    absolute, count = opencv_absolute(frames), len(frames) - 1
+    binary = opencv(frames, count, lambda t, out: None)()
+    masks = np.empty_like(binary)
+    project = opencv_project(masks)
+
+    def run() -> np.ndarray:
+        for t, difference in enumerate(absolute()):
+            cv2.threshold(difference, 15, 1, cv2.THRESH_BINARY, dst=binary[t])
+            cv2.erode(binary[t], FOOTPRINT, dst=masks[t])
+        return project()
+
+    return run
+
+
+# fastck, with `out` made beforehand as the others have it.
+def fastck(operation: Callable[..., np.ndarray], frames: np.ndarray, **options: object) -> Run:
+    """Call an operation that fills one array again and again."""
+    out = operation(frames, **options)
+    return lambda: operation(frames, out=out, **options)
+
+
+contender("frame_difference", "fastck")(lambda x: fastck(ops.frame_difference, x))
+contender("frame_difference absolute", "fastck")(lambda x: fastck(ops.frame_difference, x, mode="absolute"))
+contender("threshold", "fastck")(lambda x: fastck(ops.threshold, x))
+contender("erode", "fastck")(lambda x: fastck(ops.erode, x))
+contender("mean_pool_2x2", "fastck")(lambda x: fastck(ops.mean_pool_2x2, x))
+contender("project", "fastck")(lambda x: fastck(ops.project, x))
+contender("motion_masks", "fastck")(lambda x: fastck(ops.motion_masks, x))
+contender("motion_masks packed", "fastck")(lambda x: fastck(ops.motion_masks, x, packed=True))
+contender("motion_projections", "fastck")(lambda x: fastck(ops.motion_projections, x))
+contender("motion_projections absolute", "fastck")(
+    lambda x: fastck(ops.motion_projections, x, mode="absolute", level=15)
+)
+contender("motion_pools x3", "fastck")(lambda x: fastck(ops.motion_pools, x, times=3))

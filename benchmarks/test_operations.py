@@ -1,0 +1,74 @@
+"""Every operation, every contender: the same result first, then the time."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("skimage")
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
+from benchmarks import contenders_other  # noqa: E402, F401  (registers its contenders)
+from benchmarks.contenders import CONTENDERS, FLOOR, OPERATIONS, Operation, floor, inputs  # noqa: E402
+from fastck.bench import sample_frames  # noqa: E402
+
+SIDES = (64, 267, 512)
+PAIRS = [(operation, name) for operation in OPERATIONS for name in CONTENDERS[operation.name]]
+IDS = [f"{operation.name}-{name}" for operation, name in PAIRS]
+SLOW = 2  # frames that the plain loops are given
+
+
+def check(operation: Operation, result: np.ndarray, expected: np.ndarray) -> None:
+    """Compare a result with fastck's, of which it may be the beginning."""
+    assert result.shape[1:] == expected.shape[1:]
+    np.testing.assert_allclose(result, expected[: len(result)], rtol=0, atol=operation.tolerance)
+
+
+@pytest.mark.parametrize(("operation", "name"), PAIRS, ids=IDS)
+@pytest.mark.parametrize("side", [1, 35])
+def test_contenders_agree(operation: Operation, name: str, side: int) -> None:
+    data = inputs(operation.stage, sample_frames(3, side=side))
+    check(operation, CONTENDERS[operation.name][name](data)(), CONTENDERS[operation.name]["fastck"](data)())
+
+
+@pytest.mark.parametrize(("operation", "name"), PAIRS, ids=IDS)
+@pytest.mark.parametrize("side", SIDES)
+def test_speed(
+    benchmark: Callable[..., np.ndarray],
+    frames_of: Callable[[int], np.ndarray],
+    operation: Operation,
+    name: str,
+    side: int,
+) -> None:
+    if name == "naive" and side > 64 and benchmark.disabled:  # type: ignore[attr-defined]
+        pytest.skip("the plain loops take seconds there; 64 pixels keep them working")
+    data = inputs(operation.stage, frames_of(side))
+    few = data[:SLOW] if name == "naive" else data
+    run = CONTENDERS[operation.name][name](few)
+    result = run()  # compiles, and fills the caches
+    check(operation, result, CONTENDERS[operation.name]["fastck"](data)())
+    describe(benchmark, operation.name, side, name, len(result))
+    if name == "naive":
+        benchmark.pedantic(run, rounds=3, iterations=1)  # type: ignore[attr-defined]
+    else:
+        benchmark(run)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS])
+def test_floor(
+    benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], operation: Operation, side: int
+) -> None:
+    data = frames_of(side)[1:]
+    describe(benchmark, operation.name, side, FLOOR, len(data))
+    np.testing.assert_array_equal(benchmark(floor(data)), data)
+
+
+def describe(benchmark: Callable[..., np.ndarray], operation: str, side: int, name: str, results: int) -> None:
+    """Note what the report needs: pytest-benchmark knows the time of a call only."""
+    benchmark.group = f"{operation} {side}"  # type: ignore[attr-defined]
+    benchmark.extra_info.update(  # type: ignore[attr-defined]
+        kind="operation", operation=operation, side=side, contender=name, results=results
+    )
