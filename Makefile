@@ -21,7 +21,8 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/fastck demo $(DEMO_OUT) --overwrite
+	@if [ "$(DEMO_OUT)" = demo-out ]; then rm -rf demo-out; fi
+	$(BIN)/fastck demo $(DEMO_OUT)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -22,6 +22,7 @@ from fastck.messages import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fastck.bench import Measurement
     from fastck.pipeline import Progress as Run
 
 P = ParamSpec("P")
@@ -156,6 +157,19 @@ def data_table(data: "pd.DataFrame") -> Table:
     table = Table(*data.columns)
     for row in data.itertuples(index=False):
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else safe(str(value)) for value in row))
+    return table
+
+
+def bench_table(measurements: "Sequence[Measurement]") -> Table:
+    """Return measured times by operation, and how they compare with fastck's; rows where fastck loses say so."""
+    table = Table("operation", "contender", "µs", "against fastck")
+    for entry in measurements:
+        ratio = "" if entry.contender == "fastck" else f"{entry.ratio:,.1f} times"
+        # A copy computes nothing: it is the floor, not a contender.
+        lost = entry.ratio < 1 and not entry.contender.startswith("copy")
+        table.add_row(
+            entry.operation, entry.contender, f"{entry.microseconds:,.1f}", ratio + (" (faster)" if lost else "")
+        )
     return table
 
 
