@@ -28,6 +28,7 @@ _COLOUR_SPACE = frozenset({b"gAMA", b"sRGB", b"iCCP", b"cHRM", b"cICP"})
 # Of the other chunks only these can reach the pixels; text, time, animation and so on are never shown to OpenCV.
 _USED = _COLOUR_SPACE | {b"tRNS", b"eXIf"}
 _LENGTHS = {b"gAMA": 4, b"sRGB": 1, b"cHRM": 32, b"cICP": 4}
+_CHUNK_START = struct.Struct(">I4s")  # length, type
 _LIBPNG_SURPLUS = 1024  # bytes; PNG_INFLATE_BUF_SIZE of libpng
 # Adam7: first row, first column, row step, column step of each pass.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -198,31 +199,41 @@ def _read_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
     seen: set[bytes] = set()
     previous = b""
     while True:
-        if at + 12 > len(view):
+        if at + 12 > len(content):
             raise ImageError("the PNG file is cut off")
-        length = int.from_bytes(view[at : at + 4])
+        length, kind = _CHUNK_START.unpack_from(content, at)
         end = at + 8 + length
-        if end + 4 > len(view):
+        if end + 4 > len(content):
             raise ImageError("the PNG file is cut off")
-        kind = bytes(view[at + 4 : at + 8])
-        if (kind == b"IHDR") != (not seen) or (kind == b"IHDR" and length != 13):
-            raise ImageError("the PNG header is damaged")
-        if kind == b"IDAT" and kind in seen and previous != b"IDAT":
-            raise ImageError("the PNG image data is interrupted: damaged")
-        if not (kind.isalpha() and kind.isascii()):
-            raise ImageError("the PNG file is damaged: a chunk without a name")
-        critical = not kind[0] & 0x20  # PNG writes the types of chunks that matter with a capital
-        if critical and kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            raise ImageError(f"the PNG file has an unknown chunk {kind!r}: damaged")
-        if deflate.crc32(view[at + 4 : end]) == int.from_bytes(view[end : end + 4]):
+        if (
+            kind != previous or kind == b"IHDR"
+        ):  # most of a file is a run of IDAT chunks, of which the first is looked at
+            _check_kind(kind, length, seen)
+            seen.add(kind)
+        if deflate.crc32(view[at + 4 : end]) == int.from_bytes(content[end : end + 4]):
             if kind == b"IEND":
                 return
             yield kind, view[at + 8 : end]
-        elif critical:
+        elif _is_critical(kind):
             raise ImageError(f"the PNG file is damaged: wrong checksum in chunk {kind.decode('ascii')}")
-        seen.add(kind)
         previous = kind
         at = end + 4
+
+
+def _check_kind(kind: bytes, length: int, seen: set[bytes]) -> None:
+    """Refuse a chunk that cannot stand here, after a chunk of another type."""
+    if (kind == b"IHDR") == bool(seen) or (kind == b"IHDR" and length != 13):
+        raise ImageError("the PNG header is damaged")
+    if kind == b"IDAT" and kind in seen:
+        raise ImageError("the PNG image data is interrupted: damaged")
+    if not (kind.isalpha() and kind.isascii()):
+        raise ImageError("the PNG file is damaged: a chunk without a name")
+    if _is_critical(kind) and kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
+        raise ImageError(f"the PNG file has an unknown chunk {kind!r}: damaged")
+
+
+def _is_critical(kind: bytes) -> bool:
+    return not kind[0] & 0x20  # PNG writes the types of chunks that matter with a capital
 
 
 def _inflate_start(data: bytes | memoryview, length: int) -> tuple[bytes, bool]:
