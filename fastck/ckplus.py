@@ -257,7 +257,8 @@ def _video_record(source: _Source, sequence: str, subject: str, findings: list[F
     try:
         count = count_video_frames(source.path)
     except ImageError as error:
-        add("unreadable-video", f"is left out ({one_line(error)})")
+        text = f"{error}: left out"
+        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=source.path, text=text))
         return None
     except OSError as error:
         add("unreadable-video", f"cannot be read ({reason(error)}): left out")

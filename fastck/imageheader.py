@@ -14,7 +14,7 @@ _OTHER_KINDS = (
     (b"PK\3\4", "a ZIP archive"),
 )
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
-_JPEG_SINGLE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
+_JPEG_SINGLE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # markers without a length; 0 is none at all
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 258, 277, 322, 323
 
 
@@ -98,8 +98,9 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 def _parse_jpeg(data: bytes) -> ImageHeader:
     at = 2
     while True:
-        if data[at] != 0xFF:
-            raise ImageError("the header is damaged: a JPEG marker is missing")
+        at = data.find(b"\xff", at)  # bytes between two segments are passed over, as libjpeg does
+        if at < 0:
+            raise ImageError("the header is cut off or damaged")
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1

@@ -140,7 +140,7 @@ def decode_png(png: PngImage) -> NDArray[np.uint8]:
     return gray
 
 
-def inflate(png: PngImage) -> bytearray | bytes:
+def inflate(png: PngImage) -> bytearray:
     """Decompress the image data to filtered rows, exactly as many bytes as the size in the header asks for.
 
     Raises
@@ -236,14 +236,16 @@ def _is_critical(kind: bytes) -> bool:
     return not kind[0] & 0x20  # PNG writes the types of chunks that matter with a capital
 
 
-def _inflate_start(data: bytes | memoryview, length: int) -> tuple[bytes, bool]:
+def _inflate_start(data: bytes | memoryview, length: int) -> tuple[bytearray, bool]:
     """Decompress with zlib what libdeflate refuses: more rows than the image has, of which libpng looks at 1 KiB."""
     decompressor = zlib.decompressobj()
     try:
-        raw = decompressor.decompress(data, length)
+        raw = bytearray(
+            decompressor.decompress(data, length)
+        )  # a bytearray as above, so that one compiled kernel serves
         surplus = decompressor.decompress(decompressor.unconsumed_tail, _LIBPNG_SURPLUS)
     except zlib.error:
-        return b"", False
+        return bytearray(), False
     return raw, len(raw) == length and (decompressor.eof or len(surplus) == _LIBPNG_SURPLUS)
 
 

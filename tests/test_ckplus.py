@@ -6,9 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fastck import ckplus
 from fastck.ckplus import EMOTIONS, Scan, scan, subject_of
 from fastck.findings import KINDS
+from fastck.folders import safe_name
+from fastck.images import ImageError
 
 
 def touch(*paths: Path) -> None:
@@ -245,6 +250,36 @@ def test_videos_in_ckplus_layout(tmp_path: Path) -> None:
     assert sorted(kinds(found)) == ["misplaced-video"] * 2 + ["unreadable-video"] * 2
 
 
+def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("empty", "forbidden", "noise", "still"):
+        touch(tmp_path / f"{name}.avi")
+
+    def count(path: Path) -> int:
+        if path.stem == "forbidden":
+            raise PermissionError(13, "Permission denied")
+        if path.stem == "noise":
+            raise ImageError(f"{path}: not a video that can be decoded")
+        return {"empty": 0, "still": 1}[path.stem]
+
+    monkeypatch.setattr(ckplus, "count_video_frames", count)
+    found = scan(tmp_path, layout="folders")
+    assert [(record.sequence, record.n_frames) for record in found.records] == [("still", 1)]
+    assert [finding.text.removeprefix(str(tmp_path)) for finding in found.findings] == [
+        "/empty.avi holds no frame that decodes: left out",
+        "/forbidden.avi cannot be read (permission denied): left out",
+        "/noise.avi: not a video that can be decoded: left out",
+        "/still.avi has one frame only: no motion to see",
+    ]
+    assert kinds(found) == ["unreadable-video"] * 3 + ["single-frame"]
+
+
+def test_frames_without_numbers(tmp_path: Path) -> None:
+    touch(tmp_path / "a/onset.png", tmp_path / "a/apex.png")
+    found = scan(tmp_path, layout="folders")
+    assert [path.name for path in found.records[0].frames] == ["apex.png", "onset.png"]
+    assert kinds(found) == ["unnumbered-frames"]
+
+
 def test_plain_folders(tmp_path: Path) -> None:
     touch(*(tmp_path / f"P001/Anger/{n}.jpg" for n in range(3)))
     touch(*(tmp_path / f"S010_002/{n}.tif" for n in range(3)))
@@ -298,6 +333,17 @@ def test_ids_are_harmless_file_names(tmp_path: Path, name: str) -> None:
     assert record.sequence.isprintable()
     assert not record.sequence.startswith(("-", "."))
     assert record.n_frames == 2
+
+
+@given(st.lists(st.text(min_size=1, max_size=150), min_size=1, max_size=4).map(tuple))
+def test_any_path_gives_a_harmless_id(parts: tuple[str, ...]) -> None:
+    name = safe_name(parts)
+    assert Path(name).name == name
+    assert name not in ("", ".", "..")
+    assert not name.startswith(("-", "."))
+    assert name.isprintable()
+    assert 0 < len(name.encode()) <= 120
+    assert safe_name((name,)) == name
 
 
 def test_undecodable_file_names(tmp_path: Path) -> None:

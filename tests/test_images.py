@@ -149,6 +149,14 @@ def test_jpeg_without_end_is_refused_though_its_thumbnail_has_one(save: Save) ->
     assert_refused(path, "cut off")
 
 
+def test_jpeg_with_bytes_between_its_segments(save: Save) -> None:
+    path = save(picture(), "a.jpg")
+    content = path.read_bytes()
+    quantisation = content.index(b"\xff\xdb")
+    path.write_bytes(content[:quantisation] + b"a\xff\x00b\xff" + content[quantisation:])
+    assert_as_imread(path)
+
+
 def tiff(width: int, height: int, tile: int = 0, *, order: str = "<") -> bytes:
     tags = [
         (256, 4, width),
@@ -247,11 +255,29 @@ def test_header_behind_long_metadata(save: Save) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0\0\1", b"\xff\xd8\xff\xe0\0\2x", b"II*\0\x08\0\0\0\0\0", b"BM"]
+    "content",
+    [
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8\xff\xe0\0\1",
+        b"\xff\xd8\xff\xe0\0\2x",
+        SIGNATURE + bytes(30),
+        b"II*\0\x08\0\0\0\0\0",
+        b"BM",
+    ],
 )
 def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     assert_refused(tmp_path / "a.png", "header is damaged|cut off or damaged")
+
+
+def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(picture(), "a.jpg")
+
+    def fail(*args: object) -> None:
+        raise cv2.error("OpenCV(5.0.0) error: (-4:Insufficient memory)\n Failed to allocate")
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    assert_refused(path, "the JPEG file does not decode: OpenCV.*Insufficient memory")
 
 
 def test_opencv_log_level_is_given_back(save: Save) -> None:
