@@ -78,7 +78,7 @@ def _group_table(report: CheckReport, outcome: str, examples: int) -> Renderable
     table.add_column("what", ratio=2)
     table.add_column("examples", ratio=3, overflow="fold")
     for group in groups:
-        shown = [finding.text for finding in group.findings[:examples]]
+        shown = [finding.text.removeprefix(one_line(report.root) + "/") for finding in group.findings[:examples]]
         if len(group.findings) > examples:
             shown.append(f"and {len(group.findings) - examples} more")
         table.add_row(str(len(group.findings)), group.meaning, Text("\n".join(shown)))
@@ -92,7 +92,7 @@ def _verdict(report: CheckReport) -> Text:
         f"{usable} of {report.n_sequences} sequences can be preprocessed, as far as is known without looking for faces"
     )
     if n_bad:
-        text += f"; into the quarantine would go {', '.join(report.left_out[:5])}" + (", ..." if n_bad > 5 else "")
+        text += f"; these would be quarantined: {', '.join(report.left_out[:5])}" + (", ..." if n_bad > 5 else "")
     if report.comparison:
         differing = [what for what, expected, here in report.comparison if expected != here]
         if not differing:

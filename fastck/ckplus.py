@@ -19,6 +19,7 @@ __all__ = ["EMOTIONS", "Finding", "Layout", "Scan", "SequenceRecord", "scan"]
 Layout = Literal["ckplus", "folders", "labelled-folders"]
 _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
+_CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
 _CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")  # S005_001: subject, then number of the recording
 
 
@@ -292,7 +293,7 @@ def _label_by_folder(
 
 
 def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
-    named = re.fullmatch(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+", Path(name).stem)
+    named = _CK_FRAME.match(name)
     return named is not None and named.groups() != parts
 
 

@@ -4,10 +4,9 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import PurePath
 
 # Where two files have the same number the type that keeps grey levels exactly is preferred.
-_TYPE_RANK = {".png": 0, ".tif": 1, ".tiff": 1, ".bmp": 2, ".dib": 2}
+_TYPE_RANK = {"png": 0, "tif": 1, "tiff": 1, "bmp": 2, "dib": 2}
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -46,7 +45,7 @@ def order_frames(names: list[str]) -> FrameOrder:
     """
     if len(names) == 1:
         return FrameOrder(names=tuple(names), numbered=_DIGITS.search(names[0]) is not None)
-    runs = {name: _DIGITS.findall(PurePath(name).stem) for name in names}
+    runs = {name: _DIGITS.findall(name.rpartition(".")[0]) for name in names}
     numbered = [name for name in names if runs[name]]
     if not numbered:
         return FrameOrder(names=tuple(sorted(names)), numbered=False)
@@ -55,12 +54,13 @@ def order_frames(names: list[str]) -> FrameOrder:
     for name in numbered:
         by_number[int(runs[name][column])].append(name)
     numbers = sorted(by_number)
-    patterns = Counter(map(_pattern, numbered))
+    pattern = {name: _DIGITS.sub("#", name) for name in numbered}
+    patterns = Counter(pattern.values())
     kept, duplicates = [], []
     for number in numbers:
         first, *rest = sorted(
             by_number[number],
-            key=lambda name: (_type_rank(name), -patterns[_pattern(name)], -len(name), name),
+            key=lambda name: (_type_rank(name), -patterns[pattern[name]], -len(name), name),
         )
         kept.append(first)
         if rest:
@@ -92,9 +92,5 @@ def _gaps(numbers: list[int]) -> tuple[tuple[int, int], ...]:
     return tuple((before, after) for before, after in pairwise(numbers) if after - before > usual)
 
 
-def _pattern(name: str) -> str:
-    return _DIGITS.sub("#", name)
-
-
 def _type_rank(name: str) -> int:
-    return _TYPE_RANK.get(PurePath(name).suffix.lower(), 3)
+    return _TYPE_RANK.get(name.rpartition(".")[2].lower(), 3)

@@ -104,7 +104,7 @@ def test_deep_check_survives_a_file_that_vanishes(root: Path) -> None:
 def test_view(root: Path) -> None:
     text = shown(check(root, deep=True))
     assert "3 of 4 sequences can be preprocessed" in text
-    assert "quarantine would go S011_001" in text
+    assert "would be quarantined: S011_001" in text
     assert "1 to 41 frames" in text
     assert "86 of 9 x 8" in text
     assert next(line for line in text.splitlines() if "593" in line).split()[1:4:2] == ["sequences", "4"]
@@ -142,7 +142,7 @@ def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "1.png").touch()
     text = shown(check(tmp_path, layout="folders"), width=400)
-    assert "[red]a\\nb" in text
+    assert "[red]a\\nb has one frame only" in text
 
 
 def test_real_faces(real_faces: Path) -> None:
