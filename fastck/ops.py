@@ -23,7 +23,13 @@ _DIFFERENCE: dict[str, Callable[..., None]] = {
     "absolute": motion.frame_difference_absolute,
     "saturate": motion.frame_difference_saturate,
 }
-_MODES = {"wrap": words.WRAP, "absolute": words.ABSOLUTE, "saturate": words.SATURATE}
+# How the fused kernel compares: by mode and level, and by mode for every other level.
+_COMPARISON: dict[tuple[str, int | None], int] = {
+    ("wrap", 127): words.SIGN,  # the paper's
+    ("wrap", None): words.WRAP,
+    ("absolute", None): words.ABSOLUTE,
+    ("saturate", None): words.SATURATE,
+}
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
 # What the fused kernel fills, with the type of each; an array of no frames asks for nothing.
@@ -74,7 +80,8 @@ def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _motion_by_words(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
-    words.motion_words(frames, _MODES[mode], level, size, *(wanted.get(form, none) for form, none in _FORMS.items()))
+    comparison = _COMPARISON.get((mode, level), _COMPARISON[mode, None])
+    words.motion_words(frames, comparison, level, size, *(wanted.get(form, none) for form, none in _FORMS.items()))
 
 
 def _motion_by_pixels(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:

@@ -17,7 +17,7 @@ from fastck.kernels import kernel
 BYTE, WORD = ir.IntType(8), ir.IntType(64)
 ROWS = 32  # rows that `_count_rows` adds to its counters at a time: eight vectors of four words
 PLANES = 8  # bits of a counter; so at most 255 rows in each of its four lanes
-WRAP, ABSOLUTE, SATURATE = 0, 1, 2
+WRAP, ABSOLUTE, SATURATE, SIGN = 0, 1, 2, 3  # SIGN: wrap above 127, which is the highest bit
 LARGEST_FOOTPRINT = 57  # leaves eight columns of a word: a strip has to be whole bytes
 
 
@@ -67,7 +67,7 @@ def _call(builder, name, vector, *values):
 # Portable vector code: LLVM turns it into vpsubb and vpmovmskb on AVX2, mask registers on AVX-512, shifts and adds on
 # NEON. x > level is the sign of x + (127 - level) or x - (level - 127), saturated: only the sign is read. Two
 # differences at a time load the frame between them once.
-def _compare(typing, frames, difference):
+def _compare(typing, frames, difference, *, sign=False):
     def codegen(context, builder, signature, args):
         frames, first, second, third, up, down = args
         vector = ir.VectorType(BYTE, 64)
@@ -75,9 +75,10 @@ def _compare(typing, frames, difference):
         a, b, c = (_load(builder, place, vector) for place in places)
         words = []
         for apart in (difference(builder, vector, a, b), difference(builder, vector, b, c)):
-            raised = _call(builder, "uadd.sat", vector, apart, _splat(builder, up, 64))
-            shifted = _call(builder, "usub.sat", vector, raised, _splat(builder, down, 64))
-            words.append(builder.bitcast(builder.icmp_signed("<", shifted, ir.Constant(vector, [0] * 64)), WORD))
+            if not sign:
+                apart = _call(builder, "uadd.sat", vector, apart, _splat(builder, up, 64))
+                apart = _call(builder, "usub.sat", vector, apart, _splat(builder, down, 64))
+            words.append(builder.bitcast(builder.icmp_signed("<", apart, ir.Constant(vector, [0] * 64)), WORD))
         return context.make_tuple(builder, signature.return_type, words)
 
     index = types.intp
@@ -88,6 +89,12 @@ def _compare(typing, frames, difference):
 def _above_wrap(typing, frames, first, second, third, up, down):
     """Where 64 pixels from `first` on, less those from `second` on, modulo 256, exceed a level; and second, third."""
     return _compare(typing, frames, lambda builder, vector, a, b: builder.sub(a, b))
+
+
+@intrinsic
+def _above_sign(typing, frames, first, second, third, up, down):
+    """The same for the difference modulo 256 and level 127."""
+    return _compare(typing, frames, lambda builder, vector, a, b: builder.sub(a, b), sign=True)
 
 
 @intrinsic
@@ -267,15 +274,15 @@ def _pool_3(typing, words, index, line, at):
 
 
 @kernel
-def _compare_narrow(frames, t, mode, level, starts, words):
-    """Do as `_compare_rows` for frames of fewer than 64 columns, pixel by pixel."""
-    height, width = words.shape[1], frames.shape[2]
-    for j in range(words.shape[0]):
+def _compare_narrow(frames, t, mode, level, starts, above, words):
+    """Do as `_compare_rows` for one frame of fewer than 64 columns, pixel by pixel; to words[t % 2]."""
+    height, width = frames.shape[1], frames.shape[2]
+    for j in range(starts.size):
         for r in range(height):
             word = np.uint64(0)
             for bit in range(min(64, width - starts[j])):
                 apart = np.int64(frames[t, r, starts[j] + bit]) - np.int64(frames[t + 1, r, starts[j] + bit])
-                if mode == WRAP:
+                if mode == WRAP or mode == SIGN:
                     apart &= 255
                 elif mode == ABSOLUTE:
                     apart = abs(apart)
@@ -283,32 +290,35 @@ def _compare_narrow(frames, t, mode, level, starts, words):
                     apart = max(apart, 0)
                 if apart > level:
                     word |= np.uint64(1) << np.uint64(bit)
-            words[j, r] = word
+            words[t % 2, j, above + r] = word
 
 
 @kernel
-def _compare_rows(frames, t, mode, level, starts, words, after):
+def _compare_rows(frames, t, mode, level, starts, above, words):
     """Where frame t is above frame t + 1 by more than `level`, and t + 1 above t + 2, if there is one.
 
-    64 columns from starts[j] on to words[j, r] and after[j, r], uint64.
+    64 columns from starts[j] on to words[0, j, above + r] and words[1, j, above + r], uint64.
     """
-    height, width = words.shape[1], frames.shape[2]
+    height, width = frames.shape[1], frames.shape[2]
     up, down = np.uint8(max(127 - level, 0)), np.uint8(max(level - 127, 0))
     step = height * width
     then = step if t + 2 < frames.shape[0] else 0
-    strips = words.shape[0]
     for r in range(height):
         row = (t * height + r) * width
-        for j in range(strips):
+        for j in range(starts.size):
             first = row + starts[j]
             second = first + step
             third = second + then
-            if mode == WRAP:
-                words[j, r], after[j, r] = _above_wrap(frames, first, second, third, up, down)
+            if mode == SIGN:
+                word, after = _above_sign(frames, first, second, third, up, down)
+            elif mode == WRAP:
+                word, after = _above_wrap(frames, first, second, third, up, down)
             elif mode == ABSOLUTE:
-                words[j, r], after[j, r] = _above_absolute(frames, first, second, third, up, down)
+                word, after = _above_absolute(frames, first, second, third, up, down)
             else:
-                words[j, r], after[j, r] = _above_saturate(frames, first, second, third, up, down)
+                word, after = _above_saturate(frames, first, second, third, up, down)
+            words[0, j, above + r] = word
+            words[1, j, above + r] = after
 
 
 @kernel
@@ -383,7 +393,7 @@ def _pack(eroded, strip, reverse, t, out):
     height, n = out.shape[1], out.shape[2]
     step = strip // 8
     for j in range(strips):
-        for r in range(height):
+        for r in range(reverse.shape[1]):
             reverse[j, r] = _reverse_bits(eroded[j, r])
     whole = _whole_rows(out, t, (strips - 1) * step + 8)
     for r in range(whole):
@@ -483,7 +493,7 @@ def motion_words(frames, mode, level, size, projections, masks, packed, pools_1,
         inside = min(64, width - begin)
         edges[2, j] = ((np.uint64(1) << edges[0, j]) - np.uint64(1)) | ~(full >> np.uint64(64 - inside))  # outside
         edges[3, j] = full >> np.uint64(64 - min(strip, width - strip * j))  # keep
-    padded = (height + 8 + ROWS - 1) // ROWS * ROWS
+    padded = (height + 8 + ROWS - 1) // ROWS * ROWS  # whole vectors, and room for `_extend`
     words = np.full((2, strips, height + tall - 1), full, np.uint64)  # rows above and below the frame never erode
     spare = np.empty((2, height + tall - 1), np.uint64)
     eroded = np.zeros((strips, padded), np.uint64)
@@ -493,12 +503,11 @@ def motion_words(frames, mode, level, size, projections, masks, packed, pools_1,
     rows = np.empty(height, np.uint64)
     line = np.empty(strips * strip // 2 + 32, np.float32)
     pools = (pools_1, pools_2, pools_3)
-    inner = words[:, :, above : above + height]
     for t in range(frames.shape[0] - 1):
         if width < 64:
-            _compare_narrow(frames, t, mode, level, starts, inner[t % 2])
+            _compare_narrow(frames, t, mode, level, starts, above, words)
         elif t % 2 == 0:
-            _compare_rows(frames, t, mode, level, starts, inner[0], inner[1])
+            _compare_rows(frames, t, mode, level, starts, above, words)
         for j in range(strips):
             lift, drop, outside, keep = edges[0, j], edges[1, j], edges[2, j], edges[3, j]
             _erode_strip(words[t % 2, j], spare, size, tall, lift, drop, outside, keep, eroded[j])
