@@ -5,7 +5,6 @@ is computed again, to the same bytes. Only the process that holds the lock write
 write nothing but the rows of their own sequence.
 """
 
-import errno
 import json
 import logging
 import os
@@ -20,16 +19,16 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
 
+from fastck import journal
 from fastck import store as stores
 from fastck.config import PreprocessConfig
 from fastck.plan import PlannedSequence, inputs_table
 from fastck.store import BOXES, FORMAT, MANIFEST, array_layout
+from fastck.storefiles import allocate, write_atomically
 
 log = logging.getLogger(__name__)
 
-NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 JOURNAL, INPUTS, LOCK, OWNER = "journal.jsonl", "inputs.csv", ".lock", ".lock-owner"
 SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system itself
 
@@ -37,41 +36,6 @@ SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system
 def table_bytes(table: pd.DataFrame) -> bytes:
     """Return a table as CSV, the same bytes for the same values."""
     return table.to_csv(index=False, lineterminator="\n").encode()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing, and have it on disk when this returns."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
-    """Write rows at their place in a .npy file.
-
-    Not through a memmap: on a network file system two machines that map the same page lose each other's rows, and on a
-    full disk a memmap kills the process where a write raises OSError.
-    """
-    with path.open("r+b") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)  # `allocate` writes that version; it leaves the file at the first row
-        file.seek(start * rows.itemsize * int(np.prod(rows.shape[1:])), os.SEEK_CUR)
-        file.write(np.ascontiguousarray(rows).data)
-
-
-def allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Create a .npy file of zeros with its blocks reserved, so that a full disk shows now and not midway."""
-    open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
-        except OSError as error:
-            if error.errno not in NOT_SUPPORTED:
-                raise
-            log.warning("%s: this file system reserves no space beforehand (%s)", path.name, error.strerror)
 
 
 class StoreBuilder:
@@ -184,7 +148,7 @@ class StoreBuilder:
             path = self.path / MANIFEST
             was = stores.parse_manifest(path.read_text(encoding="utf-8"), path)["config"]
         elif (self.path / JOURNAL).exists():
-            header = self._journal_lines()[:1]
+            header = journal.read(self.path / JOURNAL)[:1]
             if not header:
                 return ""  # killed while the journal's first line was written: nothing is lost by starting anew
             was = header[0]["config"]
@@ -240,37 +204,16 @@ class StoreBuilder:
         write_atomically(self.path / INPUTS, self._inputs)
         for name, (shape, dtype) in layouts.items():
             allocate(self.path / f"{name}.npy", shape, dtype)
-        self._append({"format": FORMAT, "config": self.config.as_dict()})
+        journal.append(self.path / JOURNAL, {"format": FORMAT, "config": self.config.as_dict()})
 
     # -- Journal --------------------------------------------------------------------------------------------------
     def record(self, sequence: str, entry: dict[str, Any]) -> None:
         """Say that a sequence is done: its rows are written, or it goes to the quarantine for a reason."""
         self.done[sequence] = entry
-        self._append({"sequence": sequence, **entry})
-
-    def _append(self, values: dict[str, Any]) -> None:
-        text = json.dumps(values)
-        with (self.path / JOURNAL).open("a+b") as file:
-            if file.tell() and not self._ends_with_newline():
-                file.write(b"\n")  # the last line was torn by a kill: leave it behind, alone
-            file.write(f"{text}\t{stores.checksum(np.frombuffer(text.encode(), np.uint8))}\n".encode())
-
-    def _ends_with_newline(self) -> bool:
-        with (self.path / JOURNAL).open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-
-    def _journal_lines(self) -> list[dict[str, Any]]:
-        """Return the journal's whole lines; one torn by a kill does not count."""
-        lines = []
-        for line in (self.path / JOURNAL).read_text(encoding="utf-8").splitlines():
-            text, _, crc = line.rpartition("\t")
-            if crc == stores.checksum(np.frombuffer(text.encode(), np.uint8)) and text:
-                lines.append(json.loads(text))
-        return lines
+        journal.append(self.path / JOURNAL, {"sequence": sequence, **entry})
 
     def _read_journal(self) -> dict[str, dict[str, Any]]:
-        lines = self._journal_lines()
+        lines = journal.read(self.path / JOURNAL)
         if not lines:
             self._clear()
             self._create()

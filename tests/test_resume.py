@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 import fastck
-from fastck import building
+from fastck import building, storefiles
 from fastck.building import JOURNAL, LOCK
 from fastck.config import MotionConfig
 from tests.test_pipeline import assert_same_store
@@ -66,7 +66,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("name", ["write_atomically", "allocate", "write_rows"])
 def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_path, monkeypatch, name):
     target = "fastck.worker.write_rows" if name == "write_rows" else f"fastck.building.{name}"
-    real = getattr(building, name)
+    real = getattr(storefiles, name)
     finished = False
     for step in range(40):
         calls = iter(range(1000))
@@ -187,7 +187,7 @@ def test_disk_space_is_looked_at_first(dataset, tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_midway_ends_the_run_and_loses_nothing(dataset, undisturbed, tmp_path, monkeypatch):
-    real, calls = building.write_rows, iter(range(1000))
+    real, calls = storefiles.write_rows, iter(range(1000))
 
     def full(*arguments):
         if next(calls) == 9:

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import fastck
-from fastck.building import allocate, write_rows
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.store import checksum
+from fastck.storefiles import allocate, write_rows
 
 
 @pytest.fixture(scope="module")

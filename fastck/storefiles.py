@@ -1,0 +1,50 @@
+"""How a store's files are written: whole or not at all, and each sequence's rows at their place."""
+
+import errno
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing, and have it on disk when this returns."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
+    """Write rows at their place in a .npy file.
+
+    Not through a memmap: on a network file system two machines that map the same page lose each other's rows, and on a
+    full disk a memmap kills the process where a write raises OSError.
+    """
+    with path.open("r+b") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)  # `allocate` writes that version; it leaves the file at the first row
+        file.seek(start * rows.itemsize * int(np.prod(rows.shape[1:])), os.SEEK_CUR)
+        file.write(np.ascontiguousarray(rows).data)
+
+
+def allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Create a .npy file of zeros with its blocks reserved, so that a full disk shows now and not midway."""
+    open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+        except OSError as error:
+            if error.errno not in NOT_SUPPORTED:
+                raise
+            log.warning("%s: this file system reserves no space beforehand (%s)", path.name, error.strerror)
