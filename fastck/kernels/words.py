@@ -282,7 +282,7 @@ def _compare_narrow(frames, t, mode, level, starts, above, words):
             word = np.uint64(0)
             for bit in range(min(64, width - starts[j])):
                 apart = np.int64(frames[t, r, starts[j] + bit]) - np.int64(frames[t + 1, r, starts[j] + bit])
-                if mode == WRAP or mode == SIGN:
+                if mode in (WRAP, SIGN):
                     apart &= 255
                 elif mode == ABSOLUTE:
                     apart = abs(apart)
