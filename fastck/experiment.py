@@ -201,6 +201,8 @@ class TrainConfig:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if self.remat and not self.fused:
+            raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
             raise ValueError(f"micro_batch must be at most batch_size ({self.batch_size}), got {self.micro_batch}")
 

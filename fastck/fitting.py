@@ -115,7 +115,7 @@ def fit_split(
         "seed": seed,
     }
     with set_up_keras(config).scope():
-        network = build_network(**shape)
+        network = build_network(**shape, fused=config.fused, remat=plan.remat)
         compile_network(network, learning_rate=config.learning_rate, micro_batches=plan.micro_batches)
     network.optimizer.build(network.trainable_variables)  # so that a checkpoint's moments find their place
 
@@ -126,7 +126,7 @@ def fit_split(
         stopper = keras.callbacks.EarlyStopping(patience=config.early_stopping, restore_best_weights=True)
     keeper = Checkpoint(checkpoints, every=config.checkpoint_every, stopper=stopper)
     start = keeper.restore(network, config.epochs)
-    callbacks: list[keras.callbacks.Callback] = [stopper] if stopper else []
+    callbacks: list[keras.callbacks.Callback] = [_DropoutSeeds(seed), *([stopper] if stopper else [])]
     if config.max_steps is not None:
         callbacks.append(_StepLimit(config.max_steps))
     if tensorboard is not None:
@@ -150,11 +150,15 @@ def fit_split(
     seconds = time.perf_counter() - began
     input_seconds = training.seconds + gathers["validation"].seconds
     steps_taken = int(network.optimizer.iterations)
-    network.optimizer = None
-    probabilities = predict_batches(network, gathers["test"], plan.micro_batch)
+    trained = network.get_weights()
+    history = pd.DataFrame(keeper.history, columns=list(HISTORY))
+    del network, callbacks, stopper, keeper  # and with them Adam's state, before the weights are held twice
+    final = build_network(**shape)
+    final.set_weights(trained)
+    probabilities = predict_batches(final, gathers["test"], plan.micro_batch)
     return Fitted(
-        network=network,
-        history=pd.DataFrame(keeper.history, columns=list(HISTORY)),
+        network=final,
+        history=history,
         predictions=_prediction_table(gathers["test"], probabilities, config.classes),
         seconds=seconds,
         input_seconds=input_seconds,
@@ -217,6 +221,19 @@ def _prediction_table(gather: Gather, probabilities: np.ndarray, classes: Sequen
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)
 
 
+class _DropoutSeeds(keras.callbacks.Callback):
+    """Seed dropout from the epoch's number: Keras saves weights and Adam's state, but not where dropout's seeds are."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.seed_generator.state.assign([self.seed + epoch, 0])
+
+
 class _StepLimit(keras.callbacks.Callback):
     """End training after a number of optimiser steps."""
 
@@ -232,9 +249,9 @@ class _StepLimit(keras.callbacks.Callback):
 class Checkpoint(keras.callbacks.Callback):
     """Keeps what a killed training needs to go on as if nothing had happened.
 
-    The weights file holds the network, Adam's state and the dropout's counter; the state file holds the history and
-    what early stopping remembers. Both are replaced atomically, the state file last. Shuffling needs no state:
-    pass_orders draws each epoch from its number.
+    The weights file holds the network and Adam's state; the state file holds the history and what early stopping
+    remembers. The state file is replaced atomically, last. Shuffling and dropout need no state: both are drawn from
+    the epoch's number.
     """
 
     def __init__(self, folder: Path, *, every: int, stopper: keras.callbacks.EarlyStopping | None = None) -> None:

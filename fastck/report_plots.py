@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 
-def _new_figure(width: float, height: float) -> tuple[Any, Any]:
+def new_figure(width: float, height: float) -> tuple[Any, Any]:
     """Figure and axes that need no display and leave pyplot's state alone."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str], path: Path) -> None
     path : Path
         PNG file.
     """
-    figure, axes = _new_figure(1.6 + 0.75 * len(names), 1.2 + 0.7 * len(names))
+    figure, axes = new_figure(1.6 + 0.75 * len(names), 1.2 + 0.7 * len(names))
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -60,7 +60,7 @@ def plot_curves(history: pd.DataFrame, quantity: str, path: Path, *, validation:
     validation : str
         How the second curve is called.
     """
-    figure, axes = _new_figure(7, 4.2)
+    figure, axes = new_figure(7, 4.2)
     for column, label, colour in ((quantity, "training", "C0"), (f"val_{quantity}", validation, "C1")):
         curves = history.pivot_table(index="epoch", columns=["repeat", "fold"], values=column, dropna=True)
         if curves.empty:

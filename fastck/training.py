@@ -122,7 +122,7 @@ def _plan(store: Store, config: TrainConfig) -> MemoryPlan:
         batch_size=config.batch_size,
         budget=config.memory,
         micro_batch=config.micro_batch,
-        remat=config.remat,
+        remat=config.remat if config.fused else False,
     )
 
 

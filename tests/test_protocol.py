@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
-from tinystore import make_table
 
 from fastck.experiment import FOUR, TrainConfig
 from fastck.protocol import balance, leakage, make_splits, select
+from tests.tinystore import make_table
 
 
 @st.composite

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from tinystore import make_store, make_table
 
 from fastck.store import Store
+from tests.tinystore import make_store, make_table
 
 tfdata = pytest.importorskip("fastck.tfdata", exc_type=ImportError)
 CLASSES = (1, 3, 5, 7)
