@@ -206,13 +206,18 @@ def _decode_opencv(content: bytes, kind: str) -> NDArray[np.uint8]:
     return gray
 
 
+# The function moved in OpenCV 5; both return the level before.
+_set_log_level = getattr(cv2.utils, "logging", cv2).setLogLevel
+_SILENT = 0
+
+
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Silence OpenCV's own messages while any thread is in here: what they say is in the exception."""
     global _log_users, _log_level
     with _log_lock:
         if _log_users == 0:
-            _log_level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            _log_level = _set_log_level(_SILENT)
         _log_users += 1
     try:
         yield
@@ -220,4 +225,4 @@ def _quiet_opencv() -> Iterator[None]:
         with _log_lock:
             _log_users -= 1
             if _log_users == 0:
-                cv2.utils.logging.setLogLevel(_log_level)
+                _set_log_level(_log_level)

@@ -280,22 +280,26 @@ def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest
     assert_refused(path, "the JPEG file does not decode: OpenCV.*Insufficient memory")
 
 
+def log_level() -> int:
+    return getattr(cv2.utils, "logging", cv2).getLogLevel()  # it moved in OpenCV 5
+
+
 def test_opencv_log_level_is_given_back(save: Save) -> None:
-    level = cv2.utils.logging.getLogLevel()
+    level = log_level()
     path = save(picture(), "a.bmp")
     read_gray(path)
     path.write_bytes(path.read_bytes()[:-30])
     assert_refused(path, "damaged")
-    assert cv2.utils.logging.getLogLevel() == level
+    assert log_level() == level
 
 
 def test_opencv_log_level_with_several_threads(save: Save) -> None:
-    level = cv2.utils.logging.getLogLevel()
+    level = log_level()
     path = save(picture(), "a.jpg")
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(read_gray, [path] * 200))
     assert all(np.array_equal(gray, read[0]) for gray in read)
-    assert cv2.utils.logging.getLogLevel() == level
+    assert log_level() == level
 
 
 def write_video(path: Path, fourcc: str = "MJPG", n_frames: int = 6) -> Path:
