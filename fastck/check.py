@@ -100,7 +100,7 @@ class CheckReport:
     @property
     def left_out(self) -> tuple[str, ...]:
         """Ids of the sequences that preprocessing would quarantine, as far as is known without looking for faces."""
-        kinds = ("single-frame", "unreadable-image")
+        kinds = ("single-frame", "unreadable-image", "mixed-sizes")
         ids = {finding.sequence for group in self.groups if group.kind in kinds for finding in group.findings}
         return tuple(sorted(ids))
 
