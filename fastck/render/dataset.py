@@ -189,7 +189,7 @@ def render_dataset(
     blink : float
         Share of the sequences with a blink, 0 to 1.
     yaw : float
-        Standard deviation of the head's turn at the first frame, degrees; half as much is added during a sequence.
+        Standard deviation of the head's turn at the first frame, degrees; a quarter as much is added during a sequence.
         Above about 15 dlib's frontal detector starts to miss faces.
     progress : callable, optional
         Called in this thread as ``progress(done, total)`` after every sequence.

@@ -56,8 +56,10 @@ FRAME_BETA = (1.3, 1.8)  # beta distribution over that range: mean 18, as CK+ ha
 UNIT_LAG = 0.22  # the latest unit starts this share of the sequence after the first
 BLINK_FRAMES = 7  # a blink takes about 0.25 s; CK+ was recorded at 30 frames a second
 PITCH, ROLL = 2.5, 1.5  # degrees, standard deviation at the first frame: CK+ is frontal, not rigid
-DRIFT = 0.5  # turn from first to last frame, relative to the starting turn's spread
-SWAY = 0.25  # degrees, standard deviation of the slow sway on top
+DRIFT = 0.25  # turn from first to last frame, relative to the starting turn's spread
+SWAY = 0.12  # degrees, standard deviation of the slow sway on top
+SHIFT = 0.003  # decimetres, the same of the head as a whole
+GAZE, GAZE_DRIFT = 0.06, 0.02  # 1 is as far as the eyes turn: off the camera, and during a sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +213,8 @@ def perform(
     first, drift = rng.normal(0, turn), rng.normal(0, DRIFT * turn)
     wobble = np.stack([sway(rng, n_frames, np.deg2rad(SWAY)) for _ in range(3)])
     angles = first[:, None] + drift[:, None] * ease(time) + wobble
-    shift = np.stack([sway(rng, n_frames, 0.006) for _ in range(2)])
-    look = rng.normal(0, 0.06, 2)[:, None] + np.stack([sway(rng, n_frames, 0.03) for _ in range(2)])
+    shift = np.stack([sway(rng, n_frames, SHIFT) for _ in range(2)])
+    look = rng.normal(0, GAZE, 2)[:, None] + np.stack([sway(rng, n_frames, GAZE_DRIFT) for _ in range(2)])
     if rng.random() < blink:
         shut = blink_curve(rng, n_frames)
         curves["unit/eyeBlinkLeft"] = curves["unit/eyeBlinkRight"] = shut

@@ -1,0 +1,81 @@
+"""The demo: refuses early, compares the presets, says what its numbers are worth."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fastck import demo
+from fastck.demo import DISCLAIMER, PresetResult, demo_text, jitter, run_demo
+
+
+def test_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="subjects must be at least 4"):
+        run_demo(tmp_path / "out", subjects=3)
+    with pytest.raises(ValueError, match="epochs must be at least 1"):
+        run_demo(tmp_path / "out", epochs=0)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="must be a new or empty folder"):
+        run_demo(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else object())
+    with pytest.raises(ValueError, match=r"needs tensorflow: pip install 'fastck\[train\]'"):
+        run_demo(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_jitter_weighs_sequences_by_their_length() -> None:
+    table = pd.DataFrame({"n_frames": [11, 31], "length": [10, 30], "n_box_changes": [5, 3], "motion": [0.4, 0.0]})
+    assert jitter(table) == (pytest.approx(8 / 40), pytest.approx(0.1))
+
+
+def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) -> None:
+    presets = tuple(
+        PresetResult(
+            preset=preset,
+            store=tmp_path / f"store-{preset}",
+            seconds=seconds,
+            box_changes=changes,
+            motion=0.05,
+            accuracy={3: 0.31, 4: 0.52},
+            baseline={3: 0.41, 4: 0.62},
+            runs={phase: tmp_path / f"run-{preset}-phase{phase}" for phase in (3, 4)},
+        )
+        for preset, seconds, changes in (("paper", 80.0, 0.093), ("stable", 4.0, 0.0))
+    )
+    text = demo_text(tmp_path, tmp_path / "faces", presets, subjects=12, epochs=15, seconds=200.0)
+    assert DISCLAIMER in text
+    assert "says nothing about accuracy on CK+" in text
+    assert ["frames", "whose", "box", "changed", "9.3", "%", "0.0", "%"] in [line.split() for line in text.splitlines()]
+    for entry in presets:
+        assert str(entry.store) in text
+        for run in entry.runs.values():
+            assert f"{run}/report.html" in text
+
+
+@pytest.mark.slow
+def test_a_small_demo_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorflow")
+    # Four frames a sequence and one phase: the whole way, but not the whole time.
+    monkeypatch.setattr("fastck.render.dataset.draw_length", lambda rng: 4)
+    monkeypatch.setattr(demo, "DEMO_PHASES", (4,))
+    said: list[str] = []
+    steps: set[str] = set()
+    result = run_demo(
+        tmp_path / "out",
+        subjects=4,
+        epochs=1,
+        n_jobs=2,
+        say=said.append,
+        progress=lambda step, done, total: steps.add(step),
+    )
+    assert steps == {"rendering", "preprocessing, preset paper", "preprocessing, preset stable"}
+    assert DISCLAIMER in said[0]
+    paper, stable = result.presets
+    assert stable.box_changes == 0 <= paper.box_changes
+    assert (tmp_path / "out" / "README.md").read_text() == result.text
+    for entry in result.presets:
+        report = json.loads((entry.runs[4] / "report.json").read_text())
+        assert entry.accuracy[4] == report["evaluation"]["accuracy"]["value"]
+        assert (entry.runs[4] / "report.html").exists()
