@@ -19,6 +19,7 @@ import fastck
 from fastck.cli import app
 from tests import badset
 from tests.badset import LABELS, NAMES, SORTS, SPOILT
+from tests.smalldisk import small_disk
 
 OPTIONS = ["--preset", "stable", "--features", "projection,mask"]
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
@@ -295,8 +296,9 @@ def test_a_store_folder_that_is_not_writable(rendered, tmp_path):
     assert "Permission denied" in line
 
 
-def test_a_disk_that_is_full(rendered, outcome, small_disk):
-    line = the_error(run("preprocess", rendered, small_disk / "store", *OPTIONS))
+def test_a_disk_that_is_full(rendered, tmp_path):
+    with small_disk(tmp_path / "disk", 8) as disk:
+        line = the_error(run("preprocess", rendered, disk / "store", *OPTIONS))
     assert re.search(r"store needs \d+ MiB, \d+ MiB are free: make room first", line)
 
 
