@@ -175,6 +175,14 @@ def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
     return found
 
 
+def needed(found: Sequence[FaceBox | None], config: FaceConfig) -> Found:
+    """Return the part of known detections that a search would have come to: the rest must not count as missed."""
+    if config.crop != "sequence":
+        return list(found)
+    first = next((number for number, box in enumerate(found) if box is not None), len(found) - 1)
+    return list(found[: first + 1])
+
+
 def serves(found: Sequence[FaceBox | None] | None, n_frames: int, config: FaceConfig) -> bool:
     """Say whether detections that are known already are all a configuration needs."""
     if found is None:
@@ -256,7 +264,7 @@ def run_sequence(
     seconds: dict[str, float] = {}
     result = SequenceResult(seconds=seconds)
     if found is not None and serves(found, n_frames, config.faces):
-        result.found = list(found)
+        result.found = needed(found, config.faces)
     else:
         started = time.perf_counter()
         result.found = find_faces(_timed(_same_size(open_frames()), seconds), config.faces)

@@ -233,6 +233,15 @@ def test_kept_detections_of_one_frame_do_not_serve_a_box_per_frame(rendered, ren
     assert_same_store(each.path, fresh.path)
 
 
+def test_kept_detections_of_all_frames_count_as_a_search_for_one_would(odd_real, tmp_path):
+    part = part_of(odd_real, ["I001_001"], tmp_path / "set")
+    each = fastck.preprocess(part, tmp_path / "one", crop="frame", upsample=(0,))
+    assert each.table["n_missed"][0] > 0
+    kept = fastck.preprocess(part, tmp_path / "two", crop="sequence", upsample=(0,))
+    fresh = fastck.preprocess(part, tmp_path / "three", crop="sequence", upsample=(0,), box_cache=False)
+    assert_same_store(kept.path, fresh.path)
+
+
 def test_changed_files_are_searched_again(rendered, tmp_path):
     root = shutil.copytree(rendered, tmp_path / "set")
     before = fastck.preprocess(root, tmp_path / "one", preset="stable", upsample=(0,))
