@@ -1,0 +1,247 @@
+"""Write BENCHMARKS.md and its chart from the JSON that pytest-benchmark left.
+
+python -m benchmarks.report bench.json [BENCHMARKS.md]
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import FLOOR
+
+SHOWN = ("numpy", "numba", "opencv-python-headless", "scikit-image", "tensorflow", "dlib-bin", "joblib")
+OWN = "fastck"
+COLOURS = {OWN: "#d1495b", FLOOR: "#b0b0b0"}
+BOUNDS = Path(__file__).with_name("bounds.md")  # what limits the kernels, instruction by instruction
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender's time."""
+
+    kind: str
+    operation: str
+    side: int
+    contender: str
+    seconds: float  # for one result: a frame, a batch, a step
+    unit: str
+    note: str
+
+
+def read_rows(document: dict[str, Any]) -> list[Row]:
+    """Take the best time of each benchmark, divided by the results it made."""
+    rows = []
+    for entry in document["benchmarks"]:
+        info = entry["extra_info"]
+        if "kind" not in info:
+            continue
+        seconds = info.get("measured", entry["stats"]["min"]) / info["results"]
+        rows.append(
+            Row(
+                kind=info["kind"],
+                operation=info["operation"],
+                side=info.get("side", 0),
+                contender=info["contender"],
+                seconds=seconds,
+                unit=info.get("unit", "frame"),
+                note=info.get("note", ""),
+            )
+        )
+    return rows
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """Values in order of first appearance."""
+    return list(dict.fromkeys(values))
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def ratio(value: float) -> str:
+    """How many times fastck's time."""
+    return f"{value:,.0f}x" if value >= 100 else f"{value:.2g}x" if value < 10 else f"{value:.0f}x"
+
+
+def operation_table(rows: list[Row]) -> list[str]:
+    """One operation: contenders down, sizes across; where another is faster than fastck, the cell says so."""
+    sides = sorted({row.side for row in rows})
+    times = {(row.contender, row.side): row.seconds for row in rows}
+    lines = ["| | " + " | ".join(f"{side}x{side}" for side in sides) + " |", "|---|" + "---:|" * len(sides)]
+    contenders = sorted(
+        unique(row.contender for row in rows), key=lambda name: times.get((name, 267), times.get((name, sides[-1]), 0))
+    )
+    for name in contenders:
+        cells = []
+        for side in sides:
+            if (name, side) not in times:
+                cells.append("")
+                continue
+            against = times[name, side] / times[OWN, side]
+            mark = " **faster**" if against < 1 and name != FLOOR else ""
+            cells.append(duration(times[name, side]) + ("" if name == OWN else f" ({ratio(against)}{mark})"))
+        label = f"**{name}**" if name == OWN else f"_{name}_" if name == FLOOR else name
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def stage_table(rows: list[Row]) -> list[str]:
+    """One stage: time per unit, against the slowest."""
+    slowest = max(row.seconds for row in rows)
+    lines = [f"| | time per {rows[0].unit} | times as fast as the slowest | |", "|---|---:|---:|---|"]
+    for row in sorted(rows, key=lambda row: row.seconds):
+        lines.append(f"| {row.contender} | {duration(row.seconds)} | {ratio(slowest / row.seconds)} | {row.note} |")
+    return lines
+
+
+def essentials(rows: list[Row]) -> list[str]:
+    """The project's targets and what was measured, at 267x267 pixels and in one thread."""
+    at = {(row.operation, row.contender): row.seconds for row in rows if row.side == 267 or row.kind == "stage"}
+
+    def over(operation: str, name: str) -> float:
+        return at[operation, name] / at[operation, OWN]
+
+    pools = "motion_pools x3"
+    rivals = [seconds for (operation, name), seconds in at.items() if operation == pools and name not in (OWN, FLOOR)]
+    threads = "threads: motion_projections 267"
+    claims = [
+        ("projections: times as fast as OpenCV's chain", 7, over("motion_projections", "OpenCV"), True),
+        ("projections: times as fast as the paper's loops", 4000, over("motion_projections", "naive"), True),
+        ("projections: copies of the frames", 1.2, 1 / over("motion_projections", FLOOR), False),
+        (
+            "packed masks: times as fast as OpenCV's masks",
+            7,
+            at["motion_masks", "OpenCV"] / at["motion_masks packed", OWN],
+            True,
+        ),
+        ("pooled to 34: times as fast as the paper's loops", 5000, over(pools, "naive"), True),
+        ("pooled to 34: times as fast as the next best", 1, min(rivals) / at[pools, OWN], True),
+        (
+            "absolute difference, level 15: times of the paper's",
+            1.5,
+            at["motion_projections absolute", OWN] / at["motion_projections", OWN],
+            False,
+        ),
+    ]
+    if (threads, "2 thread(s)") in at:
+        claims.append(
+            ("two threads: throughput of one", 1.8, at[threads, "1 thread(s)"] / at[threads, "2 thread(s)"], True)
+        )
+    lines = ["| | target | measured | |", "|---|---:|---:|---|"]
+    for name, target, measured, least in claims:
+        held = measured >= target if least else measured <= target
+        sign = "at least" if least else "at most"
+        lines.append(f"| {name} | {sign} {target:,} | {measured:,.3g} | {'held' if held else '**missed**'} |")
+    return lines
+
+
+def chart(rows: list[Row], path: Path) -> None:
+    """Draw the fused operations at 267x267 pixels, one bar for each contender, on a log scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [row for row in rows if row.side == 267 and row.operation.startswith("motion_")]
+    operations = unique(row.operation for row in shown)
+    figure, axes = plt.subplots(len(operations), 1, figsize=(8, 1.5 * len(operations)), sharex=True, squeeze=False)
+    for axis, operation in zip(axes[:, 0], operations, strict=True):
+        bars = sorted((row for row in shown if row.operation == operation), key=lambda row: -row.seconds)
+        colours = [COLOURS.get(row.contender, "#30638e") for row in bars]
+        drawn = axis.barh([row.contender for row in bars], [row.seconds * 1e6 for row in bars], color=colours)
+        axis.bar_label(drawn, [duration(row.seconds) for row in bars], padding=3, fontsize=7)
+        axis.set_xscale("log")
+        axis.set_title(operation, fontsize=9, loc="left")
+        axis.tick_params(labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.1)
+    axes[-1, 0].set_xlabel(
+        "microseconds per frame of 267x267 pixels, one thread (log scale; shorter is better)", fontsize=8
+    )
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def versions() -> str:
+    """Versions of the libraries that took part."""
+    found = []
+    for name in SHOWN:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def machine_line(document: dict[str, Any]) -> str:
+    """Processor, cores, system, Python, date."""
+    info = document["machine_info"]
+    cpu = info.get("cpu", {})
+    return (
+        f"{cpu.get('brand_raw', platform.processor() or info['machine'])}, {cpu.get('count', '?')} core(s); "
+        f"{info['system']} {info['release']}, Python {info['python_version']}; {document['datetime'][:10]}"
+    )
+
+
+def report(document: dict[str, Any], picture: str) -> str:
+    """Whole text of BENCHMARKS.md."""
+    rows = read_rows(document)
+    operations = [row for row in rows if row.kind == "operation"]
+    stages = [row for row in rows if row.kind == "stage"]
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` (`benchmarks/report.py`); do not edit.",
+        "",
+        f"Machine: {machine_line(document)}.",
+        f"Versions: {versions()}.",
+        "",
+        "Times are the best of many calls, per frame, in one thread, with buffers made beforehand and results checked",
+        "to be equal before timing. In brackets: how many times fastck's time. `memory copy` copies the frames once: the",
+        "floor. `naive` is the paper's plain loops (in its chains difference, threshold and erosion are NumPy's and",
+        'OpenCV\'s, as in the paper). Compile time is apart, under "start of a process".',
+        "",
+        f"![Fused operations, log scale]({picture})",
+        "",
+    ]
+    if operations:
+        lines += ["## The essentials", "", *essentials(rows), ""]
+        lines += ["## Operations", ""]
+    for operation in unique(row.operation for row in operations):
+        lines += [f"### {operation}", ""]
+        lines += [*operation_table([row for row in operations if row.operation == operation]), ""]
+    if stages:
+        lines += ["## Stages", ""]
+    for stage in unique(row.operation for row in stages):
+        lines += [f"### {stage}", "", *stage_table([row for row in stages if row.operation == stage]), ""]
+    return "\n".join([*lines, BOUNDS.read_text()])
+
+
+def main(arguments: list[str]) -> int:
+    """Read the JSON, write the report and the chart beside it."""
+    if not 1 <= len(arguments) <= 2:
+        print("usage: python -m benchmarks.report BENCH.json [BENCHMARKS.md]", file=sys.stderr)
+        return 2
+    document = json.loads(Path(arguments[0]).read_text())
+    target = Path(arguments[1] if len(arguments) > 1 else "BENCHMARKS.md")
+    picture = target.parent / "docs" / "images" / "benchmarks.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    chart(read_rows(document), picture)
+    target.write_text(report(document, picture.relative_to(target.parent).as_posix()))
+    print(f"wrote {target} and {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
