@@ -1,0 +1,175 @@
+"""Every code block of the documentation runs, in order, page by page; links lead somewhere; pictures stay small.
+
+A page starts in an empty folder with `faces`, a set of 28 short rendered sequences, linked into it. Blocks are run as
+they stand, but for what SHORTER replaces. A block that cannot run here says why in a comment line before it:
+``<!-- not run: needs a GPU -->``.
+"""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fastck.labels import EMOTIONS
+
+PROJECT = Path(__file__).resolve().parents[1]
+DOCS = PROJECT / "docs"
+README = PROJECT / "README.md"
+PAGES = sorted(path.relative_to(PROJECT).as_posix() for path in [*DOCS.rglob("*.md"), README])
+BLOCK = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+SHORTER = [(r"--epochs \d+", "--epochs 1")]
+NOT_CODE = {"text", "csv", "toml", "json"}  # output, and files' contents
+LARGEST = 150_000  # bytes of a picture
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    code: str
+    reason: str | None
+    line: int
+
+
+def blocks_of(page: str) -> list[Block]:
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    return [
+        Block(found["kind"], found["code"], found["reason"], text.count("\n", 0, found.start("code")) + 1)
+        for found in BLOCK.finditer(text)
+    ]
+
+
+@pytest.fixture(scope="module")
+def small_faces(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four people with seven emotions each, three frames long: the last frames of rendered sequences, taken in turns."""
+    root = tmp_path_factory.mktemp("docs") / "small"
+    sources = sorted((rendered / "cohn-kanade-images").glob("*/*"))
+    codes = [code for code in EMOTIONS if code]
+    for number in range(4 * len(codes)):
+        subject, sequence = f"S{number // 7 + 1:03d}", f"{number % 7 + 1:03d}"
+        frames = root / "cohn-kanade-images" / subject / sequence
+        labels = root / "Emotion" / subject / sequence
+        frames.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for place, path in enumerate(sorted(sources[number % len(sources)].iterdir())[-3:], start=1):
+            shutil.copy(path, frames / f"{subject}_{sequence}_{place:08d}.png")
+        (labels / f"{subject}_{sequence}_00000003_emotion.txt").write_text(f"   {codes[number % 7]:.7e}\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of detections for all pages: they look at the same frames again and again."""
+    return tmp_path_factory.mktemp("boxes")
+
+
+def run_shell(code: str) -> None:
+    """Run lines of commands: fastck and train.py through their typer applications, in this process."""
+    for line in re.sub(r"\\\n", " ", code).splitlines():
+        words = shlex.split(line, comments=True)
+        if not words:
+            continue
+        if words[0] == "fastck":
+            from fastck.cli import app
+        elif words[:2] == ["python", "train.py"]:
+            from train import app
+
+            words = words[1:]
+        else:
+            pytest.fail(f"cannot run {line!r}: mark the block with a reason")
+        result = CliRunner().invoke(app, words[1:])
+        if result.exit_code != 0:
+            raise AssertionError(f"{line}: exit code {result.exit_code}\n{result.output}") from result.exception
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.kind for block in blocks_of(page))])
+def test_code_blocks_run(
+    page: str, small_faces: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(PROJECT))
+    monkeypatch.setenv("FASTCK_CACHE_DIR", str(cache))
+    blocks = blocks_of(page)
+    assert all(block.kind for block in blocks), "every block names its language"
+    makes_faces = any("render_dataset(" in block.code for block in blocks)
+    if not makes_faces:
+        (tmp_path / "faces").symlink_to(small_faces)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks:
+        if block.reason is not None or block.kind in NOT_CODE:
+            continue
+        code = block.code
+        for pattern, replacement in SHORTER:
+            code = re.sub(pattern, replacement, code)
+        if block.kind == "python":
+            # Newlines first, so that a traceback shows the page's own line numbers.
+            exec(compile("\n" * (block.line - 1) + code, page, "exec"), namespace)
+        elif block.kind == "bash":
+            # Rendering has tests of its own; here its small stand-in is there already.
+            run_shell(re.sub(r"^fastck render faces\b.*\n", "", code, flags=re.MULTILINE))
+        else:
+            pytest.fail(f"{page}:{block.line}: unknown kind of block {block.kind!r}")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_exist(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert ((PROJECT / page).parent / target).exists(), target
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r": (\S+\.md)$", (PROJECT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert listed == {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+
+
+def test_pictures_are_small_and_used() -> None:
+    pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in PAGES)
+    for path in (DOCS / "images").iterdir():
+        assert path.stat().st_size <= LARGEST, path.name
+        assert path.name in pages, path.name
+
+
+def test_reference_holds_every_command() -> None:
+    from fastck.cli import app
+
+    text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"^::help fastck (\w+)$", text, flags=re.MULTILINE)) == names
+
+
+def test_help_texts_fill_the_reference() -> None:
+    specification = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert specification is not None
+    assert specification.loader is not None
+    hooks = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(hooks)
+    page = hooks.on_page_markdown("# T\n\n::help fastck info\n\n::help train.py\n")
+    assert "Usage: fastck info [OPTIONS] STORE" in page.replace("{STORE}", "STORE")
+    assert "--protocol" in page
+    assert "::help" not in page
+    with pytest.raises(ValueError, match="nonsense"):
+        hooks.on_page_markdown("::help fastck nonsense")
+
+
+@pytest.mark.slow
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
+    for name in ("mkdocs", "material", "mkdocstrings"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed (extra docs)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(PAGES) - 1
+    loaded = re.compile(r'(?:src=|<link[^>]*stylesheet[^>]*href=)"?(?:https?:)?//')
+    assert not [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))]
