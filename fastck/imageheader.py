@@ -61,7 +61,7 @@ def read_header(data: bytes) -> ImageHeader:
     """
     try:
         header, largest = _parse(data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:  # OverflowError: an offset of BigTIFF
         raise ImageError("the header is cut off or damaged") from error
     if header.width < 1 or header.height < 1:
         raise ImageError(f"the header says {header.width} x {header.height} pixels: damaged")

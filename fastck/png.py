@@ -89,19 +89,24 @@ def parse_png(content: bytes) -> PngImage:
     if compression or filtering or interlacing > 1 or bits not in _BITS.get(colour, ()):
         raise ImageError(f"the PNG header is damaged: colour type {colour} with {bits} bits, interlacing {interlacing}")
     parts: list[memoryview] = []
-    head: dict[bytes, memoryview] = {}
-    tail: dict[bytes, memoryview] = {}
+    head: list[tuple[bytes, memoryview]] = []
+    tail: list[tuple[bytes, memoryview]] = []
+    has_palette = False
     for kind, data in chunks:
         if kind == b"IDAT":
             parts.append(data)
         elif kind == b"PLTE":
-            if parts or kind in head or len(data) % 3 or not 3 <= len(data) <= 768:
+            if parts or has_palette or len(data) % 3 or not 3 <= len(data) <= 768:
                 raise ImageError("the PNG palette is damaged")
-            if colour == _PALETTE:
-                head[kind] = data
+            has_palette = True
+            if colour not in (
+                _GRAY,
+                _GRAY_ALPHA,
+            ):  # in RGB it is a mere suggestion, but a gamma after it counts no more
+                head.append((kind, data))
         elif kind in _USED and _is_sound(kind, data, colour, late=bool(parts)):
-            (tail if parts else head).setdefault(kind, data)
-    if colour == _PALETTE and b"PLTE" not in head:
+            (tail if parts else head).append((kind, data))
+    if colour == _PALETTE and not has_palette:
         raise ImageError("the PNG palette is missing: damaged")
     return PngImage(
         width=header.width,
@@ -110,8 +115,8 @@ def parse_png(content: bytes) -> PngImage:
         colour=colour,
         interlaced=interlacing == 1,
         data=parts[0] if len(parts) == 1 else b"".join(parts),
-        head=tuple(head.items()),
-        tail=tuple(tail.items()),
+        head=tuple(head),
+        tail=tuple(tail),
     )
 
 
@@ -226,7 +231,7 @@ def _check_kind(kind: bytes, length: int, seen: set[bytes]) -> None:
         raise ImageError("the PNG header is damaged")
     if kind == b"IDAT" and kind in seen:
         raise ImageError("the PNG image data is interrupted: damaged")
-    if not (kind.isalpha() and kind.isascii()):
+    if not (kind.isalpha() and kind.isascii() and kind[2:3].isupper()):
         raise ImageError("the PNG file is damaged: a chunk without a name")
     if _is_critical(kind) and kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
         raise ImageError(f"the PNG file has an unknown chunk {kind!r}: damaged")

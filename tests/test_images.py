@@ -261,6 +261,7 @@ def test_header_behind_long_metadata(save: Save) -> None:
         b"\xff\xd8\xff\xe0\0\1",
         b"\xff\xd8\xff\xe0\0\2x",
         SIGNATURE + bytes(30),
+        b"II+\0\x08\0\0\0" + b"\xff" * 8,
         b"II*\0\x08\0\0\0\0\0",
         b"BM",
     ],
