@@ -4,6 +4,7 @@ import struct
 from dataclasses import dataclass
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192; OpenCV alone would accept 2**30 and allocate gigabytes
+MAX_SIDE = 1_000_000  # libpng's limit; OpenCV's is 2**20
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -57,7 +58,7 @@ def read_header(data: bytes) -> ImageHeader:
     ------
     ImageError
         If the content is no PNG, JPEG, TIFF or BMP, if its header is damaged or cut off, or if it has more than
-        `MAX_PIXELS` pixels.
+        `MAX_PIXELS` pixels or `MAX_SIDE` on one side.
     """
     try:
         header, largest = _parse(data)
@@ -68,6 +69,10 @@ def read_header(data: bytes) -> ImageHeader:
     if max(largest, header.width * header.height) > MAX_PIXELS:
         size = f"{header.width} x {header.height}"
         raise ImageError(f"the header says {size} pixels; more than {MAX_PIXELS:,} are refused: scale the image down")
+    if max(header.width, header.height) > MAX_SIDE:
+        raise ImageError(
+            f"the header says {header.width} x {header.height} pixels; a side above {MAX_SIDE:,} is refused"
+        )
     return header
 
 

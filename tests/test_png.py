@@ -258,6 +258,17 @@ def test_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]) -> N
         decode_gray(content)
 
 
+def test_longest_side_is_libpngs() -> None:
+    row = noise(1, 1_000_000)
+    raw = zlib.compress(b"\0" + row.tobytes(), 1)
+    start, end = SIGNATURE + header(1_000_000, 1), chunk(b"IDAT", raw) + chunk(b"IEND", b"")
+    assert_as_opencv(start + end)
+    longer = SIGNATURE + header(1_000_001, 1) + end
+    assert opencv(longer) is None
+    with pytest.raises(ImageError, match="a side above 1,000,000 is refused"):
+        decode_gray(longer)
+
+
 def test_rows_beyond_the_image_are_never_decompressed() -> None:
     bomb = assemble(RAW, packed=zlib.compress(RAW + bytes(20_000_000), 1))
     decode_gray(GOOD)  # compiles
