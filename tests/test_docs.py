@@ -27,6 +27,7 @@ BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 SHORTER = [(r"--epochs \d+", "--epochs 1")]
+SLOW = {"docs/tutorial.md"}
 NOT_CODE = {"text", "csv", "toml", "json"}  # output, and files' contents
 LARGEST = 150_000  # bytes of a picture
 
@@ -49,7 +50,7 @@ def blocks_of(page: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def small_faces(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four people with seven emotions each, three frames long: the last frames of rendered sequences, taken in turns."""
+    """Four people with seven emotions each: the last three frames of rendered sequences, taken in turns."""
     root = tmp_path_factory.mktemp("docs") / "small"
     sources = sorted((rendered / "cohn-kanade-images").glob("*/*"))
     codes = [code for code in EMOTIONS if code]
@@ -90,7 +91,13 @@ def run_shell(code: str) -> None:
             raise AssertionError(f"{line}: exit code {result.exit_code}\n{result.output}") from result.exception
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(block.kind for block in blocks_of(page))])
+def pages_with_code() -> list[object]:
+    """The pages that hold blocks; the one that trains networks is slow."""
+    pages = [page for page in PAGES if blocks_of(page)]
+    return [pytest.param(page, marks=pytest.mark.slow if page in SLOW else ()) for page in pages]
+
+
+@pytest.mark.parametrize("page", pages_with_code())
 def test_code_blocks_run(
     page: str, small_faces: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
