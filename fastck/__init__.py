@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastck.ckplus import EMOTIONS, SequenceRecord, scan
     from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+    from fastck.estimator import MotionFeatures
     from fastck.faces import Detector, FaceBox
     from fastck.ops import (
         erode,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ckplus": ("EMOTIONS", "SequenceRecord", "scan"),
     "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
+    "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox"),
     "ops": (
         "erode",
@@ -58,6 +60,7 @@ __all__ = [
     "FaceBox",
     "FaceConfig",
     "MotionConfig",
+    "MotionFeatures",
     "PreprocessConfig",
     "SequenceRecord",
     "Store",
