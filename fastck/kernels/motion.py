@@ -52,56 +52,71 @@ def _window(size, length):
     return before, before + min((size - 1) // 2, length - 1) + 1
 
 
-# A minimum over n pixels is made of minima over 1, 2, 4, ... pixels and one last overlapping pair: log2(n) passes of
-# plain vectorisable loops, for any n. Pixels outside the frame hold 255, so they never erode.
+@kernel
+def _lower(first, second, out):
+    """The lower of two: three (n,) uint8 arrays."""
+    for i in range(out.size):
+        out[i] = first[i] if first[i] < second[i] else second[i]
+
+
+@kernel
+def _copy(pixels, out):
+    """Two (n,) uint8 arrays; an assignment of slices would do, but takes seconds to compile."""
+    for i in range(out.size):
+        out[i] = pixels[i]
+
+
+# A minimum over n pixels is made of minima over 1, 2, 4, ... pixels and one last overlapping pair: log2(n) plain passes
+# for any n. They run over the whole padded frame at once, first along the rows, then, a row's length apart, down the
+# columns; what runs over the end of a row spoils only the padding there. Padding is 255, so it never erodes.
 @kernel
 def erode(frames, size, out):
     """Minimum over a size x size footprint: (T, H, W) uint8 -> same."""
     height, width = out.shape[1], out.shape[2]
     above, tall = _window(size, height)
     left, wide = _window(size, width)
-    rows = np.empty((height + tall - 1, width), np.uint8)
-    line = np.full(width + wide - 1, np.uint8(255), np.uint8)
-    spare = np.empty_like(line)
-    pairs = np.empty_like(line)
+    stride = width + wide - 1
+    pixels = (height + tall - 1) * stride
+    plane = np.empty(pixels, np.uint8)
+    spare = np.empty(pixels, np.uint8)
     for t in range(out.shape[0]):
-        rows[:above] = np.uint8(255)
-        rows[above + height :] = np.uint8(255)
+        plane[:] = np.uint8(255)
         for r in range(height):
-            line[left : left + width] = frames[t, r]
+            start = (above + r) * stride + left
+            _copy(frames[t, r], plane[start : start + width])
+        current, target = plane, spare
+        valid = pixels
+        for extent, step in ((wide, 1), (tall, stride)):
             reach = 1
-            current, target, other = line, spare, pairs
-            while 2 * reach <= wide:
-                for c in range(width + wide - 2 * reach):
-                    target[c] = min(current[c], current[c + reach])
-                current, target, other = target, other, target
-                reach *= 2
-            for c in range(width):
-                rows[above + r, c] = min(current[c], current[c + wide - reach])
-        reach = 1
-        while 2 * reach <= tall:
-            for r in range(height + tall - 2 * reach):
-                for c in range(width):
-                    rows[r, c] = min(rows[r, c], rows[r + reach, c])
-            reach *= 2
+            while reach < extent:
+                further = min(reach, extent - reach)  # the last pair overlaps
+                valid -= further * step
+                _lower(current[:valid], current[further * step : further * step + valid], target[:valid])
+                current, target = target, current
+                reach += further
         for r in range(height):
-            for c in range(width):
-                out[t, r, c] = min(rows[r, c], rows[r + tall - reach, c])
+            _copy(current[r * stride : r * stride + width], out[t, r])
 
 
 @kernel
 def project_integers(frames, out):
     """Column means and row means: (T, N, N) uint8 -> (T, 2, N) float32."""
     n = out.shape[2]
-    columns = np.empty(n, np.uint32)
+    columns = np.empty(n, np.int32)
+    few = np.empty(n, np.uint16)  # sums of up to 257 rows fit: twice as many in a vector
     for t in range(out.shape[0]):
-        columns[:] = np.uint32(0)
-        for r in range(n):
-            total = np.uint32(0)
+        columns[:] = 0
+        for first in range(0, n, 257):
+            few[:] = 0
+            for r in range(first, min(first + 257, n)):
+                for c in range(n):
+                    few[c] += np.uint16(frames[t, r, c])
+                total = np.uint32(0)
+                for c in range(n):
+                    total += np.uint32(frames[t, r, c])
+                out[t, 1, r] = np.float32(total / n)
             for c in range(n):
-                total += np.uint32(frames[t, r, c])
-                columns[c] += np.uint32(frames[t, r, c])
-            out[t, 1, r] = np.float32(total / n)
+                columns[c] += np.int32(few[c])
         for c in range(n):
             out[t, 0, c] = np.float32(columns[c] / n)
 
