@@ -27,9 +27,14 @@ def main(
     repeats: Annotated[int | None, typer.Option(help="Repeat with other seeds. (default 1)")] = None,
     per_emotion: Annotated[int | None, typer.Option(help="Sequences per emotion; 0: all. (default paper's)")] = None,
     mean_frames: Annotated[float | None, typer.Option(help="Frames per sequence to balance to; 0: any.")] = None,
+    test_size: Annotated[float | None, typer.Option(help="Tested share under random (default 0.3)")] = None,
+    validation_size: Annotated[
+        float | None, typer.Option(help="Validating share of training subjects, other protocols (default 0.15)")
+    ] = None,
     timesteps: Annotated[int | None, typer.Option(help="Frames a sequence is padded to. (default 39)")] = None,
     too_long: Annotated[TooLong | None, typer.Option(help="Sequences beyond --timesteps. (default last)")] = None,
     filters: Annotated[int | None, typer.Option(help="Channels of the recurrent layer. (default 64)")] = None,
+    dense: Annotated[int | None, typer.Option(help="Units of the hidden layer (default 100)")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropped share. (default 0.5)")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's step. (default 0.001)")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part. (default 100)")] = None,
@@ -39,10 +44,14 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Decides everything random. (default 1)")] = None,
     memory: Annotated[str | None, typer.Option(help="Allowed memory, such as 12GiB. (default the device's)")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Sequences in memory at once. (default planned)")] = None,
+    remat: Annotated[bool | None, typer.Option(help="Recompute time steps to save memory (default planned)")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Keras' dtype policy. (default float32)")] = None,
     deterministic: Annotated[bool | None, typer.Option(help="Bit for bit repeatable. (default yes)")] = None,
     fused: Annotated[bool | None, typer.Option(help="Train with the fused recurrent layer. (default yes)")] = None,
     tensorboard: Annotated[bool | None, typer.Option(help="Write TensorBoard logs. (default no)")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Epochs between checkpoints; 0: none (default 1)")
+    ] = None,
     keep_models: Annotated[bool | None, typer.Option(help="Keep each fold's model. (default yes)")] = None,
     baselines: Annotated[bool | None, typer.Option(help="Fit scikit-learn baselines too. (default yes)")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
@@ -50,9 +59,9 @@ def main(
 ) -> None:
     """Train the paper's network on STORE and write to the run's folder:
 
-    history.csv, predictions.csv, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png,
-    report.html, report.json, report.txt, baselines.csv, model.keras, model_summary.txt and run.json. Runs with several
-    folds keep each fold's files under folds/.
+    predictions.csv (of the test part), training_predictions.csv, history.csv, classification_report.txt and .json,
+    confusion_matrix.png, accuracy.png, loss.png, report.html, report.json, report.txt, baselines.csv, model.keras,
+    model_summary.txt and run.json. Runs with several folds keep each fold's files under folds/.
     """
     options = {name: value for name, value in locals().items() if name not in ("store", "output", "config", "resume")}
     try:

@@ -38,6 +38,8 @@ class Fitted:
         One row per epoch: HISTORY.
     predictions : DataFrame
         One row per test sequence: sequence, true, predicted and a probability per class.
+    training_predictions : DataFrame or None
+        The same for what it was trained on, to see how far apart the two are; None for a trial run (`max_steps`).
     seconds, input_seconds : float
         Time spent fitting, and the part of it in which input was gathered (beside the network's work, not before it).
     optimizer_steps : int
@@ -47,6 +49,7 @@ class Fitted:
     network: keras.Model
     history: pd.DataFrame
     predictions: pd.DataFrame
+    training_predictions: pd.DataFrame | None
     seconds: float
     input_seconds: float
     optimizer_steps: int
@@ -151,15 +154,16 @@ def fit_split(
     input_seconds = training.seconds + gathers["validation"].seconds
     steps_taken = int(network.optimizer.iterations)
     trained = network.get_weights()
+    full = config.max_steps is None
     history = pd.DataFrame(keeper.history, columns=list(HISTORY))
     del network, callbacks, stopper, keeper  # and with them Adam's state, before the weights are held twice
     final = build_network(**shape)
     final.set_weights(trained)
-    probabilities = predict_batches(final, gathers["test"], plan.micro_batch)
     return Fitted(
         network=final,
         history=history,
-        predictions=_prediction_table(gathers["test"], probabilities, config.classes),
+        predictions=_predict(final, gathers["test"], plan.micro_batch, config.classes),
+        training_predictions=_predict(final, training, plan.micro_batch, config.classes) if full else None,
         seconds=seconds,
         input_seconds=input_seconds,
         optimizer_steps=steps_taken,
@@ -209,7 +213,9 @@ def probability_columns(classes: Sequence[int]) -> list[str]:
     return [f"p_{EMOTIONS[code]}" for code in classes]
 
 
-def _prediction_table(gather: Gather, probabilities: np.ndarray, classes: Sequence[int]) -> pd.DataFrame:
+def _predict(network: keras.Model, gather: Gather, batch_size: int, classes: Sequence[int]) -> pd.DataFrame:
+    """Predictions of all sequences of a gather, as a table."""
+    probabilities = predict_batches(network, gather, batch_size)
     codes = np.asarray(classes)
     table = pd.DataFrame(
         {

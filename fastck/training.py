@@ -220,6 +220,8 @@ def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, fold
     )
     _write_table(folder / "history.csv", fitted.history)
     _write_table(folder / "predictions.csv", fitted.predictions)
+    if fitted.training_predictions is not None:
+        _write_table(folder / "training_predictions.csv", fitted.training_predictions)
     lines: list[str] = []
     fitted.network.summary(print_fn=lines.append)
     (folder / "model_summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

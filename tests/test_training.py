@@ -27,6 +27,7 @@ FILES = {
     "loss.png",
     "model.keras",
     "model_summary.txt",
+    "training_predictions.csv",
     "predictions.csv",
     "report.html",
     "report.json",
