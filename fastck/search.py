@@ -152,7 +152,7 @@ class Detections:
         return int(self.kept[np.argmax(areas)]) if areas.any() else None
 
     def check_ties(self, deciding: set[int], ranked: NDArray[np.int64]) -> None:
-        """Raise TooClose if another summation order could change what `deciding` ones exclude or how `ranked` follow."""
+        """Raise TooClose if another summation order could change what `deciding` ones exclude, or `ranked`."""
         scores = self.found[:, SCORE]
         if np.any(scores[ranked[:-1]] - scores[ranked[1:]] <= TIE):
             raise TooClose
