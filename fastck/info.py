@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WINDOW = 39  # timesteps the network sees (paper, fig. 11)
 UNLABELLED = "not labelled"
+MOST_ROWS = 20  # of the quarantine on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,23 +174,25 @@ def describe_store(store: Store) -> "Group":
     parts: list[Table] = [overview, emotions]
     if summary.quarantined:
         left_out = Table("quarantined", "reason")
-        for row in store.quarantine.itertuples():
+        for row in store.quarantine.head(MOST_ROWS).itertuples():
             left_out.add_row(Text(one_line(row.sequence)), Text(one_line(row.reason)))
+        if summary.quarantined > MOST_ROWS:
+            left_out.add_row("...", f"and {summary.quarantined - MOST_ROWS} more: quarantine.csv in the store")
         parts.append(left_out)
     return Group(*parts)
 
 
 def describe_numbers(summary: StoreSummary) -> list[tuple[str, str]]:
     """Return the summary as pairs of name and sentence; the sentence is empty where there is nothing to say."""
-    window, moved = summary.window, summary.moved
+    window, moved, cut = summary.window, summary.moved, f"{100 * summary.cut:.1f} %"
     return [
         ("sequences", f"{summary.sequences} of {summary.subjects} subjects, {summary.labelled} labelled"),
         ("frames", f"{summary.frames}, {summary.missed} without a face of their own; {summary.megabytes:.1f} MB"),
         ("quarantine", f"{summary.quarantined} sequences" if summary.quarantined else ""),
         (
             f"{window}-step window",
-            f"{summary.n_cut} sequences are longer ({100 * summary.cut:.1f} % of all steps would be cut), "
-            f"{100 * summary.padded:.0f} % of what the network sees is padding",
+            (f"{summary.n_cut} sequences are longer ({cut} of all steps would be cut), " if summary.n_cut else "")
+            + f"{100 * summary.padded:.0f} % of what the network sees is padding",
         ),
         (
             "box changes",

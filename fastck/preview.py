@@ -15,7 +15,7 @@ from fastck.config import PRESETS, FaceConfig, MotionConfig, PreprocessConfig, p
 from fastck.faces import FaceBox, Gray, crop, crop_boxes
 from fastck.ops import erode, frame_difference, mean_pool_2x2, project, threshold
 from fastck.sequence import find_faces, record_frames
-from fastck.store import Store
+from fastck.store import MANIFEST, SEQUENCES, Store
 
 STAGES = ("crop", "difference", "threshold", "mask", "pool34")  # in the order of the paper's figures 2 to 4 and 13
 POOLS = ("pool34", "pool67", "pool134")
@@ -128,6 +128,8 @@ def preview_clip(
     OSError
         If the path does not exist or cannot be read.
     """
+    if (Path(path) / MANIFEST).is_file():
+        raise ValueError(f"{path} is a store: name one of its sequences too, as {path}/{SEQUENCES} lists them")
     record = clip_record(path)
     names = tuple(PRESETS) if compare else (preset,)
     chosen = [preset_faces(name) if faces is None or compare else faces for name in names]
@@ -173,6 +175,10 @@ def preview_store(
     row = store.row(sequence)
     boxes = np.array(store.boxes[row.frame_start : row.frame_start + row.n_frames])
     if root is not None:
+        if not (Path(root) / row.folder).exists():
+            raise FileNotFoundError(
+                f"root {root} does not hold {row.folder}: give the root that the store was made from"
+            )
         record = clip_record(Path(root) / row.folder)
         if record.n_frames != row.n_frames:
             raise ValueError(

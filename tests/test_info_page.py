@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from fastck.charts import bar_chart, histogram, strip_chart
-from fastck.info import box_moves, describe_store, summarise
+from fastck.info import box_moves, describe_numbers, describe_store, summarise
 from fastck.info_page import info_html, page_text
 from fastck.pipeline import preprocess
 from fastck.store import Store
@@ -98,6 +98,7 @@ def test_terminal_shows_names_as_they_are(store: Store) -> None:
     assert "3 of 2 subjects, 2 labelled" in text
     assert "1 sequences are longer (9.6 % of all steps would be cut)" in text
     assert "S3_1" in text
+    assert "are longer" not in "".join(text for _, text in describe_numbers(summarise(store, window=44)))
     assert re.search(r"happy\W+2\W+2\W+24\.5", text)
 
 

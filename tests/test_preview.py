@@ -112,8 +112,10 @@ def test_wrong_root_and_comparison_without_root_say_what_to_do(clip: Path, store
         preview_store(store, "S001_002", compare=True)
     with pytest.raises(ValueError, match="no sequence 'S9'"):
         preview_store(store, "S9")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="does not hold cohn-kanade-images/S001/002"):
         preview_store(store, "S001_002", root=tmp_path)
+    with pytest.raises(ValueError, match="is a store: name one of its sequences"):
+        preview_clip(store.path)
     shutil.copytree(clip, tmp_path / "copy")
     next((tmp_path / "copy/cohn-kanade-images/S001/002").glob("*7.png")).unlink()
     with pytest.raises(ValueError, match="had 7 frames when the store was made"):
