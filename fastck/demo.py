@@ -152,7 +152,7 @@ def run_demo(
         try_preset(out, faces, preset, epochs=epochs, n_jobs=n_jobs, say=say, count=count) for preset in PRESET_NAMES
     )
     seconds = time.perf_counter() - start
-    text = demo_text(out, faces, presets, subjects=subjects, epochs=epochs, seconds=seconds)
+    text = demo_text(faces, presets, subjects=subjects, epochs=epochs, seconds=seconds)
     (out / "README.md").write_text(text, encoding="utf-8")
     return DemoResult(out=out, faces=faces, presets=presets, seconds=seconds, text=text)
 
@@ -212,9 +212,7 @@ def jitter(table: pd.DataFrame) -> tuple[float, float]:
     return float(table["n_box_changes"].sum()) / steps, motion
 
 
-def demo_text(
-    out: Path, faces: Path, presets: tuple[PresetResult, ...], *, subjects: int, epochs: int, seconds: float
-) -> str:
+def demo_text(faces: Path, presets: tuple[PresetResult, ...], *, subjects: int, epochs: int, seconds: float) -> str:
     """Return what the demo found and where everything is, as Markdown that reads well in a terminal."""
     rows = [
         ("", *(entry.preset for entry in presets)),

@@ -44,7 +44,7 @@ def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) ->
         )
         for preset, seconds, changes in (("paper", 80.0, 0.093), ("stable", 4.0, 0.0))
     )
-    text = demo_text(tmp_path, tmp_path / "faces", presets, subjects=12, epochs=15, seconds=200.0)
+    text = demo_text(tmp_path / "faces", presets, subjects=12, epochs=15, seconds=200.0)
     assert DISCLAIMER in text
     assert "says nothing about accuracy on CK+" in text
     assert ["frames", "whose", "box", "changed", "9.3", "%", "0.0", "%"] in [line.split() for line in text.splitlines()]
