@@ -35,7 +35,8 @@ SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system
 
 def table_bytes(table: pd.DataFrame) -> bytes:
     """Return a table as CSV, the same bytes for the same values."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    text = table.to_csv(index=False, lineterminator="\n")
+    return text.encode(errors="surrogateescape")  # a folder's name may be bytes that are no text
 
 
 class StoreBuilder:
@@ -129,6 +130,8 @@ class StoreBuilder:
 
     def _prepare(self) -> None:
         difference = self._difference()
+        if not difference and self.overwrite and (self.path / MANIFEST).exists():
+            difference = next(stores.open_store(self.path).verify(), "")
         if difference and not self.overwrite:
             raise ValueError(f"{self.path} {difference}; take another folder, or --overwrite to replace it")
         if difference:
@@ -145,8 +148,12 @@ class StoreBuilder:
     def _difference(self) -> str:
         """Return in what the folder differs from the store this run would make; empty for nothing or no store yet."""
         if (self.path / MANIFEST).exists():
-            path = self.path / MANIFEST
-            was = stores.parse_manifest(path.read_text(encoding="utf-8"), path)["config"]
+            try:
+                was = stores.open_store(self.path).manifest["config"]
+            except ValueError:
+                if not self.overwrite or not (self.path / INPUTS).exists():
+                    raise
+                return "is damaged"
         elif (self.path / JOURNAL).exists():
             header = journal.read(self.path / JOURNAL)[:1]
             if not header:

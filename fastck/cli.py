@@ -22,6 +22,7 @@ from fastck.console import (
     one_line_errors,
     progress_bar,
     reasons_table,
+    say,
     show_logs,
     stderr,
 )
@@ -210,7 +211,7 @@ def preprocess(
         console.print(view.summary(view.last))
         if view.last.reasons:
             console.print(reasons_table(view.last.reasons))
-    console.print(f"store: {store} (fastck info {store})")
+    say(f"store: {store} (fastck info {store})")
     if made.table.empty:
         fail(f"no sequence of {root} could be used: {made.path / 'quarantine.csv'} says why")
 
@@ -253,7 +254,7 @@ def info(
     if html is not None:
         from fastck.info_page import info_html
 
-        console.print(f"wrote {info_html(opened, html, root=root)}")
+        say(f"wrote {info_html(opened, html, root=root)}")
     if verify:
         problems = list(opened.verify())
         for problem in problems[:MOST_PROBLEMS]:
@@ -297,10 +298,10 @@ def preview(
     if drawn.note:
         stderr.print(drawn.note, markup=False)
     if out is not None:
-        console.print(f"wrote {save_sheet(drawn, out)}")
+        say(f"wrote {save_sheet(drawn, out)}")
     for path in (gif, mp4):
         if path is not None:
-            console.print(f"wrote {save_animation(drawn, path)}")
+            say(f"wrote {save_animation(drawn, path)}")
 
 
 @app.command()
@@ -337,7 +338,7 @@ def render(
             **{name: value for name, value in hard.items() if value is not None},
         )
     text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
-    console.print(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
+    say(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
 
 
 @app.command()
@@ -361,10 +362,10 @@ def predict(
         stderr.print(note, markup=False)
     if json_file is not None:
         write_prediction(prediction, json_file)
-        console.print(f"wrote {json_file}")
+        say(f"wrote {json_file}")
     if plot is not None:
         plot_prediction(prediction, plot)
-        console.print(f"wrote {plot}")
+        say(f"wrote {plot}")
 
 
 @app.command()
@@ -374,7 +375,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished t
     from fastck.report import report_text, write_report
 
     console.print(report_text(write_report(run)), markup=False, highlight=False)
-    console.print(f"wrote {run / 'report.html'}")
+    say(f"wrote {run / 'report.html'}")
 
 
 @app.command()
@@ -435,7 +436,7 @@ def export(
 
     with progress_bar("export", "sequences") as update:
         export_store(open_store(store), out, to=to.value, shards=shards, on_progress=lambda n, of: update(n, of, ""))
-    console.print(f"wrote {out}")
+    say(f"wrote {out}")
 
 
 def main() -> None:

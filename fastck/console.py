@@ -33,6 +33,7 @@ stderr = Console(stderr=True)
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is the shells' own for Ctrl-C
 SHOWN = 3  # examples of a reason that many sequences share
+MOST_REASONS = 25  # rows
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -142,13 +143,18 @@ class PreprocessView:
 
 def reasons_table(reasons: dict[str, str]) -> Table:
     """Return why sequences were left out, one row per reason however many share it."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     for sequence, reason in reasons.items():
-        # "S005_001_00000003.png: truncated" and its neighbours are one reason.
-        groups.setdefault(re.sub(r"^[^:]*\.\w+: ", "", reason), []).append(sequence)
+        # "S005_001_00000003.png: truncated" and its neighbours are one reason, and so is what differs in numbers only.
+        reason = re.sub(r"^[^:]*\.\w+: ", "", reason)
+        groups.setdefault(re.sub(r"\d+", "N", reason), []).append((sequence, reason))
     table = Table("quarantined because", "sequences", "for example")
-    for reason, sequences in sorted(groups.items(), key=lambda item: -len(item[1])):
-        table.add_row(safe(reason), str(len(sequences)), safe(", ".join(sequences[:SHOWN])))
+    for shape, members in sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_REASONS]:
+        sequences, texts = zip(*members, strict=True)
+        text = texts[0] if len(set(texts)) == 1 else shape
+        table.add_row(safe(text), str(len(members)), safe(", ".join(sequences[:SHOWN])))
+    if len(groups) > MOST_REASONS:
+        table.add_row(f"and {len(groups) - MOST_REASONS} other reasons, all in quarantine.csv", "", "")
     return table
 
 
@@ -171,6 +177,11 @@ def bench_table(measurements: "Sequence[Measurement]") -> Table:
             entry.operation, entry.contender, f"{entry.microseconds:,.1f}", ratio + (" (faster)" if lost else "")
         )
     return table
+
+
+def say(text: str) -> None:
+    """Print one line on stdout as it is, however strange the names in it, and never broken in two."""
+    console.print(safe(text), highlight=False, soft_wrap=True)
 
 
 def safe(text: str) -> str:

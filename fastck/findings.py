@@ -1,5 +1,6 @@
 """What is odd about a data set: one `Finding` per oddity, and a table of the sorts there are."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -62,3 +63,19 @@ class Finding:
     sequence: str
     path: Path
     text: str
+
+
+_KNOWN_TO_PREPROCESSING = {"single-frame", "unreadable-image", "mixed-sizes"}  # their sequences' quarantine says it
+_EXPECTED = {"junk-folder", "junk-file", "empty-label-folder"}  # every copy of CK+ has them
+
+
+def summarise(findings: Iterable[Finding]) -> list[str]:
+    """Return one line for each kind of finding that a run should tell, with how many there are and an example."""
+    by_kind: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_kind.setdefault(finding.kind, []).append(finding)
+    return [
+        f"{len(by_kind[kind])} x {meaning}: {outcome}, for example {by_kind[kind][0].text}"
+        for kind, (outcome, meaning) in KINDS.items()
+        if kind in by_kind and kind not in _KNOWN_TO_PREPROCESSING | _EXPECTED
+    ]

@@ -21,6 +21,7 @@ from fastck.building import StoreBuilder
 from fastck.ckplus import SequenceRecord, scan
 from fastck.config import MotionConfig, PreprocessConfig, preset_faces
 from fastck.faces import FaceBox
+from fastck.findings import summarise
 from fastck.ops import FEATURES, motion_features
 from fastck.plan import PlannedSequence, make_plan
 from fastck.sequence import serves
@@ -137,7 +138,10 @@ def preprocess(
     OSError
         If the store cannot be written, or another run is writing it.
     """
-    records = scan(root, labels=labels, layout=layout).records
+    found = scan(root, labels=labels, layout=layout)
+    records = found.records
+    for line in summarise(found.findings):
+        log.warning("%s", line)
     if not records:
         raise ValueError(
             f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
@@ -205,6 +209,8 @@ def _run(
         # A batch is one sequence, so that a kill costs no more than the sequences that are being worked on.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
         for name, outcome in workers(delayed(work)(task) for task in tasks()):
+            if "reason" in outcome.entry:
+                _check_root(root)
             builder.record(name, outcome.entry)
             progress.add(by_name[name], outcome.entry)
             for stage, seconds in outcome.seconds.items():
@@ -212,6 +218,12 @@ def _run(
             if outcome.found is not None:
                 cache.put(key(by_name[name]), outcome.found)
             report(progress)
+
+
+def _check_root(root: Path) -> None:
+    """Raise OSError where the whole data set is gone: that is no fault of the sequences that could not be read."""
+    if not root.is_dir() or next(root.iterdir(), None) is None:  # an unmounted disk leaves an empty folder
+        raise OSError(f"{root} is gone: bring it back, and run the same command again to go on")
 
 
 def _compile(config: PreprocessConfig) -> None:

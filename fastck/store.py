@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
@@ -19,6 +20,7 @@ FORMAT = 1  # raised when an older fastck could no longer read what a newer one 
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
 MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "layout", "versions", "counts", "arrays"}
 BOXES = "boxes"
+AGAIN = "make the store again with --overwrite"
 
 TABLE_DTYPES = {
     "sequence": "str",
@@ -49,10 +51,15 @@ def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
     """Read one of the store's CSV files; a sequence called "NA" stays text."""
     numbers = {name: [""] for name in dtypes if name not in _TEXT}
-    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=numbers)
+    try:
+        table = pd.read_csv(
+            path, dtype=dtypes, keep_default_na=False, na_values=numbers, encoding_errors="surrogateescape"
+        )
+    except ValueError as error:  # not a CSV file, or text where a number belongs
+        raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
     missing = set(dtypes) - set(table.columns)
     if missing:
-        raise ValueError(f"{path.name} lacks the columns {sorted(missing)}: made by another fastck version?")
+        raise ValueError(f"{path} lacks the columns {sorted(missing)}: made by another fastck version?")
     return table
 
 
@@ -151,13 +158,11 @@ class Store:
         path = self.path / f"{name}.npy"
         shape, dtype = tuple(self.manifest["arrays"][name]["shape"]), np.dtype(self.manifest["arrays"][name]["dtype"])
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:  # cut off, or a pickled object
-            raise ValueError(f"{path} is damaged ({error}); make the store again with --overwrite") from error
+            array = open_memmap(path, mode="r")  # unlike np.load it knows neither pickles nor archives
+        except (ValueError, OverflowError) as error:  # cut off, or something else
+            raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
         if array.shape != shape or array.dtype != dtype:
-            raise ValueError(
-                f"{path} must hold {shape} {dtype}, got {array.shape} {array.dtype}; make it again with --overwrite"
-            )
+            raise ValueError(f"{path} must hold {shape} {dtype}, got {array.shape} {array.dtype}; {AGAIN}")
         return array
 
     def verify(self) -> Iterator[str]:
@@ -169,15 +174,20 @@ class Store:
             One line for each thing that is wrong; nothing for a sound store.
         """
         counts = self.manifest["counts"]
-        for name, table in (("sequences", self.table), ("quarantined", self.quarantine)):
-            if len(table) != counts[name]:
-                yield f"{name}: expected {counts[name]} rows in the table, got {len(table)}"
-        expected = read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
+        try:
+            sizes = {"sequences": len(self.table), "quarantined": len(self.quarantine)}
+            expected = read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
+        except (ValueError, OSError) as error:
+            yield _what(error)
+            return
+        for name, size in sizes.items():
+            if size != counts[name]:
+                yield f"{name}: expected {counts[name]} rows in the table, got {size}"
         for name in self.manifest["arrays"]:
             try:
                 array = self._array(name)
             except (ValueError, OSError) as error:
-                yield str(error)
+                yield _what(error)
                 continue
             sums = expected[expected["array"] == name].set_index("sequence")["crc32"].to_dict()
             start, length = ("frame_start", "n_frames") if name == BOXES else ("start", "length")
@@ -185,6 +195,10 @@ class Store:
                 rows = array[row[start] : row[start] + row[length]]
                 if checksum(rows) != sums.get(row["sequence"]):
                     yield f"{name}.npy: the rows of {row['sequence']} are not what was written"
+
+
+def _what(error: Exception) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def checksum(rows: NDArray[Any], before: str = "00000000") -> str:
@@ -211,7 +225,7 @@ def open_store(path: str | Path) -> Store:
     """
     path = Path(path)
     try:
-        text = (path / MANIFEST).read_text(encoding="utf-8")
+        text = (path / MANIFEST).read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         unfinished = (path / "journal.jsonl").exists()
         hint = (
@@ -234,11 +248,29 @@ def parse_manifest(text: str, path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(text)
         version = manifest["format"]
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
+    except (json.JSONDecodeError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is not a store's manifest: {error}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise ValueError(f"{path} has format {version}, this fastck reads up to {FORMAT}: update fastck")
     if set(manifest) != MANIFEST_KEYS:
         unknown, missing = sorted(set(manifest) - MANIFEST_KEYS), sorted(MANIFEST_KEYS - set(manifest))
         raise ValueError(f"{path} has unknown keys {unknown} and lacks {missing}: made or edited by something else?")
+    for name, check in (("config", PreprocessConfig.from_dict), ("counts", _check_counts), ("arrays", _check_arrays)):
+        try:
+            check(manifest[name])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path}: {name} is not what fastck writes: {error}") from error
+    missing = sorted(set(manifest["config"]["features"]) - set(manifest["arrays"]))
+    if missing:
+        raise ValueError(f"{path}: arrays lacks {missing}")
     return manifest
+
+
+def _check_counts(counts: dict[str, Any]) -> None:
+    for name in ("sequences", "quarantined"):
+        int(counts[name])
+
+
+def _check_arrays(arrays: dict[str, Any]) -> None:
+    for layout in arrays.values():
+        tuple(map(int, layout["shape"])), np.dtype(layout["dtype"])

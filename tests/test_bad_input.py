@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from fastck.cli import app
 from tests import badset
 from tests.badset import LABELS, NAMES, SORTS, SPOILT
 from tests.smalldisk import small_disk
+from tests.test_pipeline import assert_same_store
 
 OPTIONS = ["--preset", "stable", "--features", "projection,mask"]
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
@@ -188,9 +190,8 @@ def test_strange_names_become_harmless_ids(outcome, name):
 
 @pytest.mark.parametrize("name", LABELS)
 def test_odd_labels_cost_no_sequence(outcome, name):
-    emotion = outcome.store.row(f"label-{name}_001").emotion
-    expected = LABELS[name][1]
-    assert (emotion is None or emotion != emotion) if expected is None else emotion == expected
+    emotion = outcome.store.table.set_index("sequence").loc[f"label-{name}_001", "emotion"]
+    assert emotion is pd.NA if LABELS[name][1] is None else emotion == LABELS[name][1]
     np.testing.assert_array_equal(outcome.mask(f"label-{name}"), outcome.mask("plain"))
 
 
@@ -214,7 +215,7 @@ def test_what_the_scan_left_out_is_told_by_the_run_too(outcome, text):
 
 def test_reasons_are_told_on_the_terminal(outcome):
     text = outcome.done.stdout
-    assert re.search(r"no face found in any of its 3 frames\s+2\s", text)
+    assert re.search(r"no face found in any of its 3 frames\W+2\W", text)
     for name in SPOILT:
         assert f"{name}_001" in text
     assert "\x1b" not in text
@@ -313,11 +314,8 @@ def test_boxes_outside_of_the_image_cost_their_sequence(rendered, outcome, tmp_p
     result = run("preprocess", rendered, tmp_path / "store", *OPTIONS, "--boxes", boxes)
     assert result.exit_code == 0, result.output
     store = fastck.open_store(tmp_path / "store")
-    assert store.quarantine["reason"].tolist() == [
-        "box (100, 200, 5000, 400) reaches outside of frame 1, 640x490"
-    ] or re.fullmatch(
-        r"box \(100, 200, 5000, 400\) reaches outside of frame 1, 640x4\d0", store.quarantine["reason"][0]
-    )
+    (reason,) = store.quarantine["reason"]
+    assert re.fullmatch(r"box \(100, 200, 5000, 400\) reaches outside of frame 1, 640x4[89]0", reason)
     assert len(store.table) == len(records) - 1
 
 
@@ -346,7 +344,7 @@ def test_reasons_that_differ_in_numbers_only_are_one_row(tmp_path):
     assert "no sequence of" in the_error(result)
     rows = [line for line in result.stdout.splitlines() if "no face found" in line]
     assert len(rows) == 1
-    assert re.search(r"no face found in any of its N frames\s+12\s+clip00, clip01, clip02", rows[0])
+    assert re.search(r"no face found in any of its N frames\W+12\W+clip00, clip01, clip02", rows[0])
 
 
 # -- Damaged and foreign stores -----------------------------------------------------------------------------------
@@ -400,8 +398,15 @@ DAMAGE = {
     "text-for-array": (replace("projection.npy", b"hello"), r"projection.npy is damaged"),
     "archive-for-array": (replace("projection.npy", b"PK\3\4" + bytes(100)), r"projection.npy is damaged"),
     "huge-array": (
-        replace("mask.npy", b"\x93NUMPY\1\0\x76\0" + b"{'descr':'|u1','fortran_order':False,'shape':(9" + b"9" * 40
-                + b",)}" + b" " * 27 + b"\n"),
+        replace(
+            "mask.npy",
+            b"\x93NUMPY\1\0\x76\0"
+            + b"{'descr':'|u1','fortran_order':False,'shape':(9"
+            + b"9" * 40
+            + b",)}"
+            + b" " * 27
+            + b"\n",
+        ),
         r"mask.npy is damaged",
     ),
     "pickle": (pickled, r"mask.npy is damaged"),
@@ -429,6 +434,28 @@ def test_damaged_and_foreign_stores_get_one_line(outcome, tmp_path, name):
     line = the_error(result)
     assert re.search(message, line) or ("problems" in line and re.search(message, result.stderr)), result.stderr
     assert not re.search(message + r"(.|\n)*\n.*" + message, result.stderr), "said twice"
+
+
+@pytest.mark.parametrize("name", ["cut-off-array", "empty-array", "not-json", "newer-format", "table-garbage"])
+def test_a_damaged_store_is_made_again_where_that_is_asked_for(rendered, outcome, tmp_path, name):
+    store = shutil.copytree(outcome.clean.path, tmp_path / "store")
+    DAMAGE[name][0](store)
+    result = run("preprocess", rendered, store, *OPTIONS, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert_same_store(store, outcome.clean.path)
+
+
+def test_a_sound_store_is_not_made_again(rendered, outcome, tmp_path):
+    store = shutil.copytree(outcome.clean.path, tmp_path / "store")
+    assert "complete already" in run("preprocess", rendered, store, *OPTIONS, "--overwrite").stdout
+
+
+def test_a_foreign_folder_with_a_manifest_is_never_cleared(rendered, tmp_path):
+    for name in ("manifest.json", "weights.npy"):
+        (tmp_path / name).write_text("{}")
+    for options in ([], ["--overwrite"]):
+        assert "is not a store's manifest" in the_error(run("preprocess", rendered, tmp_path, *OPTIONS, *options))
+    assert (tmp_path / "weights.npy").read_text() == "{}"
 
 
 def test_an_unfinished_store_says_how_to_finish_it(outcome, tmp_path):
