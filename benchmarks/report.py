@@ -208,7 +208,7 @@ def report(document: dict[str, Any], picture: str) -> str:
         f"Versions: {versions()}.",
         "",
         "Times are the best of many calls, per frame, in one thread, with buffers made beforehand and results checked",
-        "to be equal before timing. In brackets: how many times fastck's time. `memory copy` copies the frames once: the",
+        "to be equal before timing. In brackets: how many times fastck's time. `memory copy` copies the frames: the",
         "floor. `naive` is the paper's plain loops (in its chains difference, threshold and erosion are NumPy's and",
         'OpenCV\'s, as in the paper). Compile time is apart, under "start of a process".',
         "",

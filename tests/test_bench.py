@@ -1,0 +1,111 @@
+"""The kernels' decorator, the quick benchmark, and the report that `make bench` writes."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from benchmarks import naive, report
+from fastck import bench, kernels, ops
+
+
+def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypatch, caplog) -> None:
+    compiled = []
+
+    def njit(*, cache: bool = False, **options: object):
+        if cache:
+            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
+        compiled.append(options)
+        return lambda function: function
+
+    monkeypatch.setattr(kernels, "njit", njit)
+    kernels._say_once.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert kernels.kernel(len) is len
+        assert kernels.kernel(fastmath=True)(len) is len
+    assert [options.get("fastmath") for options in compiled] == [None, True]
+    assert all(options["nogil"] for options in compiled)
+    assert caplog.text.count("NUMBA_CACHE_DIR") == 1
+
+
+def test_loops_in_the_package_are_those_of_the_specification() -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (7, 7), dtype=np.uint8)
+    np.testing.assert_array_equal(bench.project_by_loops(mask), naive.project(mask[None])[0])
+    means = [[mask[i : i + 2, j : j + 2].mean() for j in range(0, 7, 2)] for i in range(0, 7, 2)]
+    np.testing.assert_allclose(bench.pool_by_loops(mask), means)
+
+
+def test_quick_measures_all_and_puts_fastck_first() -> None:
+    measurements = bench.quick(side=32, budget=0.05)
+    by_operation: dict[str, list[bench.Measurement]] = {}
+    for measurement in measurements:
+        by_operation.setdefault(measurement.operation, []).append(measurement)
+    assert list(by_operation) == ["masks (packed)", "projections", "pooled to 34"]
+    for rows in by_operation.values():
+        assert rows[0].contender == "fastck"
+        assert rows[0].ratio == 1
+        assert {"copy of the frames", "OpenCV"} <= {row.contender for row in rows}
+        for row in rows:
+            assert row.ratio == pytest.approx(row.microseconds / rows[0].microseconds)
+    loops = next(row for row in measurements if row.contender == "paper's loops")
+    assert loops.ratio > 20
+
+
+def test_quick_refuses_to_compare_different_results(monkeypatch) -> None:
+    monkeypatch.setattr(bench, "motion_projections", lambda frames, out=None: ops.motion_projections(frames, level=3))
+    with pytest.raises(RuntimeError, match="disagree on projections"):
+        bench.quick(side=32, budget=0.01)
+
+
+def entry(seconds: float, **info: object) -> dict[str, object]:
+    return {"stats": {"min": seconds}, "extra_info": info}
+
+
+def document() -> dict[str, object]:
+    shape = {"kind": "operation", "side": 267, "results": 10}
+    seconds = {
+        ("motion_projections", "fastck"): 4e-5,
+        ("motion_projections", "OpenCV"): 4e-4,
+        ("motion_projections", "naive"): 0.2,
+        ("motion_projections", "memory copy"): 2e-5,
+        ("motion_projections absolute", "fastck"): 7e-5,
+        ("motion_masks", "OpenCV"): 3e-4,
+        ("motion_masks packed", "fastck"): 4e-5,
+        ("motion_pools x3", "fastck"): 4e-5,
+        ("motion_pools x3", "OpenCV"): 3e-5,
+        ("motion_pools x3", "naive"): 0.4,
+        ("motion_masks", "fastck"): 6e-5,
+    }
+    entries = [entry(value, **shape, operation=name, contender=who) for (name, who), value in seconds.items()]
+    stage = {"kind": "stage", "operation": "decode", "unit": "frame", "results": 1}
+    entries += [entry(1e-3, **stage, contender="fastck"), entry(9.9, **stage, contender="OpenCV", measured=2e-3)]
+    machine = {"cpu": {"brand_raw": "Some CPU", "count": 2}, "machine": "x", "system": "Linux", "release": "6"}
+    machine["python_version"] = "3.11"
+    return {"benchmarks": [*entries, entry(1.0)], "machine_info": machine, "datetime": "2026-01-02T03:04:05"}
+
+
+def test_the_report_tells_ratios_losses_and_missed_targets() -> None:
+    text = report.report(document(), "picture.png")
+    assert "Some CPU, 2 core(s)" in text
+    assert "2026-01-02" in text
+    assert "| OpenCV | 40 µs (10x) |" in text
+    assert "| OpenCV | 3 µs (0.75x **faster**) |" in text  # a row where fastck loses stays and is marked
+    assert "| _memory copy_ | 2 µs (0.5x) |" in text
+    assert "| projections: times as fast as OpenCV's chain | at least 7 | 10 | held |" in text
+    assert "| projections: copies of the frames | at most 1.2 | 2 | **missed** |" in text
+    assert "| absolute difference, level 15: times of the paper's | at most 1.5 | 1.75 | **missed** |" in text
+    assert "| OpenCV | 2 ms | 1x |" in text  # measured elsewhere, not in the timed call
+    assert "vpmovmskb" in text
+
+
+def test_the_report_is_written_with_its_chart(tmp_path, monkeypatch, capsys) -> None:
+    pytest.importorskip("matplotlib")
+    import json
+
+    source = tmp_path / "bench.json"
+    source.write_text(json.dumps(document()))
+    assert report.main([str(source), str(tmp_path / "BENCHMARKS.md")]) == 0
+    assert "docs/images/benchmarks.png" in (tmp_path / "BENCHMARKS.md").read_text()
+    assert (tmp_path / "docs/images/benchmarks.png").read_bytes().startswith(b"\x89PNG")
+    assert report.main([]) == 2
+    assert "usage" in capsys.readouterr().err
