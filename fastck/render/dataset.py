@@ -229,7 +229,7 @@ def render_dataset(
         for done, take in enumerate(jobs(delayed(work)(take) for take in takes), start=1):
             left[take.subject] -= 1
             if left[take.subject] == 0:
-                del people[take.subject]  # a painted subject holds tens of megabytes
+                del people[take.subject]  # a painted subject holds up to twelve megabytes
             if progress is not None:
                 progress(done, len(takes))
     finally:
