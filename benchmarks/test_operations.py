@@ -51,7 +51,7 @@ def test_speed(
     check(operation, result, CONTENDERS[operation.name]["fastck"](data)())
     describe(benchmark, operation.name, side, name, len(result))
     if name == "naive":
-        benchmark.pedantic(run, rounds=3, iterations=1)  # type: ignore[attr-defined]
+        benchmark.pedantic(run, rounds=2, iterations=1)  # type: ignore[attr-defined]
     else:
         benchmark(run)
 

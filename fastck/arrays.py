@@ -14,8 +14,8 @@ def check_frames(frames: object, *, min_frames: int = 1, dtypes: Sequence[str] =
         raise TypeError(f"frames must have dtype {' or '.join(dtypes)}, got {frames.dtype}: convert with astype")
     if frames.ndim != 3 or frames.shape[0] < min_frames or 0 in frames.shape[1:]:
         raise ValueError(f"frames must have shape (T, H, W) with T >= {min_frames} and H, W >= 1, got {frames.shape}")
-    # Numba compiles anew for each array type: read-only, C-ordered and aligned is one that every array can become.
-    view = np.require(frames, requirements=("C", "A")).view()
+    # Numba compiles anew for each array type: read-only, C-ordered and native is one that every array can become.
+    view = np.require(frames, frames.dtype.newbyteorder("="), ("C", "A", "E")).view()
     view.flags.writeable = False
     return view
 

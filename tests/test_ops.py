@@ -93,6 +93,7 @@ def test_pooling_equals_tensorflow() -> None:
 def test_pooling_accepts_float64() -> None:
     frames = np.random.default_rng(2).random((2, 5, 4))
     np.testing.assert_allclose(ops.mean_pool_2x2(frames), naive.mean_pool_2x2(frames), rtol=3e-7)
+    np.testing.assert_array_equal(ops.mean_pool_2x2(frames.astype(">f8")), ops.mean_pool_2x2(frames))
 
 
 def test_what_is_smaller_than_the_footprint_leaves_an_empty_mask() -> None:
