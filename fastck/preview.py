@@ -191,8 +191,9 @@ def preview_store(
         configs, found = [store.config], [(boxes, missed)]
         if compare:
             other = next(faces for faces in PRESETS.values() if faces.crop != store.config.faces.crop)
-            configs.append(replace(store.config, faces=replace(other, side=store.config.faces.side)))
-            found.append(_detect(record, configs[-1]))
+            at = 0 if other.crop == "frame" else 1  # the paper's above, whichever the store's is
+            configs.insert(at, replace(store.config, faces=replace(other, side=store.config.faces.side)))
+            found.insert(at, _detect(record, configs[at]))
         return replace(_preview_record(record, configs, found, columns), title=sequence)
     if compare:
         raise ValueError("a comparison of presets crops the frames anew: give the data set's folder as root")

@@ -152,7 +152,7 @@ class Store:
 
     def _why_missing(self, sequence: str) -> str:
         left_out = self.quarantine.loc[self.quarantine["sequence"] == sequence, "reason"]
-        return f": quarantined, {left_out.iloc[0]}" if len(left_out) else "; `fastck info` lists what it holds"
+        return f": quarantined, {left_out.iloc[0]}" if len(left_out) else f"; its {SEQUENCES} lists what it holds"
 
     def _array(self, name: str) -> NDArray[Any]:
         path = self.path / f"{name}.npy"

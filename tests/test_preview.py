@@ -206,6 +206,19 @@ def test_both_presets_of_a_rendered_clip(rendered: Path, tmp_path: Path) -> None
     assert read_gray(tmp_path / "sheet.png").shape[0] > 1000
 
 
+def test_comparison_from_a_store_has_the_paper_above(rendered: Path, tmp_path: Path) -> None:
+    place = Path("cohn-kanade-images/S001/001")
+    (tmp_path / "root" / place).mkdir(parents=True)
+    for path in clip_record(rendered / place).frames[-3:]:
+        shutil.copy(path, tmp_path / "root" / place)
+    for preset in PRESETS:
+        made = preprocess(tmp_path / "root", tmp_path / preset, preset=preset, n_jobs=1)
+        preview = preview_store(made, "S001_001", root=tmp_path / "root", compare=True)
+        assert [view.name for view in preview.views] == ["paper", "stable"]
+        own = preview.views[list(PRESETS).index(preset)]
+        assert np.array_equal(np.asarray(own.projections), made.sequence("S001_001", "projection"))
+
+
 def test_missed_frames_are_found_again(real_faces: Path) -> None:
     preview = preview_clip(real_faces / "cohn-kanade-images/I001/001", preset="paper", columns=2)
     view = preview.views[0]
