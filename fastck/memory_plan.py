@@ -13,7 +13,7 @@ FLOAT = 4  # bytes of a float32
 GIB = 2**30
 
 # Measured on x86-64 with TensorFlow 2.21 and Keras 3.15 (peak resident memory of a process that trains).
-FRAMEWORK = 700 * 2**20  # bytes of Python, TensorFlow and its compiled graph before any data
+FRAMEWORK = 900 * 2**20  # bytes of Python, TensorFlow and its compiled graph before any data
 KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each time step for the way back
 KEPT_PER_STEP_REMAT = 2.0  # the same when a step keeps its states only and recomputes the rest
 WORKING = 14.0  # state-sized tensors alive within one time step
@@ -125,6 +125,7 @@ def plan_memory(
     budget: int | None = None,
     micro_batch: int | None = None,
     remat: bool | None = None,
+    active_steps: Sequence[int] | None = None,
 ) -> MemoryPlan:
     """Choose the largest micro-batch that fits, rematerialising only where nothing else does.
 
@@ -140,6 +141,9 @@ def plan_memory(
         Sequences in memory at once; None chooses.
     remat : bool, optional
         None chooses.
+    active_steps : sequence of int, optional
+        Time steps that the recurrent layer works on in each training sequence; all `timesteps` by default. The fused
+        layer leaves the zero frames in front out.
 
     Returns
     -------
@@ -167,6 +171,7 @@ def plan_memory(
                 micro_batch=size,
                 remat=keep,
                 budget=budget,
+                steps=_worst_steps(active_steps, size, timesteps),
             )
             if plan.total <= budget:
                 return plan
@@ -188,6 +193,14 @@ def _micro_batches(batch_size: int) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
+def _worst_steps(active_steps: Sequence[int] | None, size: int, timesteps: int) -> float:
+    """Mean time steps of the costliest micro-batch that can be drawn."""
+    if not active_steps:
+        return timesteps
+    longest = sorted(active_steps, reverse=True)[:size]
+    return sum(longest) / len(longest)
+
+
 def _estimate(
     *,
     rows: int,
@@ -201,6 +214,7 @@ def _estimate(
     micro_batch: int,
     remat: bool,
     budget: int,
+    steps: float,
 ) -> MemoryPlan:
     parameters = count_parameters(
         rows=rows, columns=columns, kernel_size=kernel_size, filters=filters, dense=dense, n_classes=n_classes
@@ -215,7 +229,7 @@ def _estimate(
         gradients=FLOAT * parameters,
         accumulators=FLOAT * parameters if micro_batches > 1 else 0,
         update=int(UPDATE_COPIES * FLOAT * parameters),
-        activations=int((kept * timesteps + WORKING) * state),
+        activations=int((kept * steps + WORKING) * state),
         inputs=int(INPUT_COPIES * FLOAT * timesteps * rows * columns * micro_batch),
         framework=FRAMEWORK,
         budget=budget,

@@ -72,6 +72,7 @@ def plot_curves(history: pd.DataFrame, quantity: str, path: Path, *, validation:
             label = f"{label}, mean of {curves.shape[1]}"
         axes.plot(curves.index, curves.mean(axis=1), color=colour, linewidth=1.8, marker=marker, label=label)
     axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(quantity)
     if quantity == "accuracy":
         axes.set_ylim(0, 1.02)

@@ -1,6 +1,7 @@
 """A training run from a store to a folder: splits, fits, baselines, files, report."""
 
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import shutil
@@ -85,8 +86,10 @@ def train(
             f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
             f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
         )
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
     splits = make_splits(store.table, config)
-    plan = _plan(store, config)
+    plan = _plan(store, config, splits)
     record = _describe(store, config, splits, plan)
     _claim(run_path, record, resume=resume)
     say(plan.text())
@@ -108,9 +111,15 @@ def train(
     return Run(path=run_path, report=write_report(run_path))
 
 
-def _plan(store: Store, config: TrainConfig) -> MemoryPlan:
-    """Plan the memory for the store's frame size."""
+def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
+    """Plan the memory for the store's frame size and the training sequences' lengths."""
     rows, columns = store.feature(config.feature).shape[1:]
+    active = None
+    if config.fused:
+        lengths = store.table.set_index("sequence")["length"].clip(upper=config.timesteps)
+        used = sorted({name for split in splits for name in split.train})
+        # Of `timesteps`, the ceil(rest / 2) zero frames in front cost nothing.
+        active = [config.timesteps - (config.timesteps - int(length) + 1) // 2 for length in lengths[used]]
     return plan_memory(
         rows=rows,
         columns=rows if config.feature == "mask" else columns,  # packed rows hold eight pixels a byte
@@ -123,6 +132,7 @@ def _plan(store: Store, config: TrainConfig) -> MemoryPlan:
         budget=config.memory,
         micro_batch=config.micro_batch,
         remat=config.remat if config.fused else False,
+        active_steps=active,
     )
 
 

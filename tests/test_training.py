@@ -129,17 +129,31 @@ def test_early_stopping_goes_back_to_the_best_epoch(store: Path, tmp_path: Path)
         assert fold["val_loss"].to_numpy().argmin() == len(fold) - 2
 
 
-@pytest.mark.parametrize(
-    ("phase", "size", "feature"), [(1, None, "mask"), (2, 134, "pool134"), (2, 67, "pool67"), (2, None, "pool34")]
-)
+@pytest.mark.parametrize(("phase", "size", "feature"), [(1, None, "mask"), (2, 67, "pool67")])
 def test_square_phases_train(tmp_path: Path, phase: int, size: int | None, feature: str) -> None:
     table = make_table(subjects=4, emotions=(1, 2, 3, 4, 5, 6, 7))
-    store = make_store(tmp_path / "store", table, side=26 if size is None and phase == 2 else 16)
+    store = make_store(tmp_path / "store", table, side=16)
     config = replace(SMALL, phase=phase, size=size, epochs=1, max_steps=1, checkpoint_every=0, micro_batch=8)
     result = train(store.path, tmp_path / "run", config, verbose=0)
     assert result.report["feature"] == feature
     assert result.report["training"]["optimizer_steps"] == 1
     assert "paper" not in result.report
+
+
+def test_tensorboard_logs_need_their_package(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install tensorboard"):
+        train(store, tmp_path / "run", replace(SMALL, tensorboard=True))
+
+
+@pytest.mark.parametrize(
+    ("phase", "size", "feature"),
+    [(1, None, "mask"), (2, 134, "pool134"), (2, 67, "pool67"), (2, None, "pool34"), (3, None, "projection")],
+)
+def test_phases_read_their_feature(phase: int, size: int | None, feature: str) -> None:
+    config = TrainConfig(phase=phase, size=size)
+    assert config.feature == feature
+    assert config.kernel_size == ((1, 3) if phase == 3 else (3, 3))
 
 
 def test_input_takes_little_of_the_time(run: Path) -> None:
