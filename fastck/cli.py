@@ -408,6 +408,36 @@ def demo(
 
 @app.command()
 @one_line_errors
+def compare_boxes(
+    root: Root,
+    labels: Labels = None,
+    layout: LayoutOption = Layout.ckplus,
+    jobs: Jobs = 1,
+    limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
+) -> None:
+    """Search every frame of ROOT with dlib and with --search tracked, and list each frame whose box differs.
+
+    Writes nothing. With one worker, the default, the times of both are cleanest.
+    """
+    from fastck.compare_boxes import compare_boxes as compare
+
+    with progress_bar("compare", "sequences") as update:
+        result = compare(
+            root,
+            labels=labels,
+            layout=layout.value,
+            n_jobs=jobs,
+            limit=limit,
+            progress=lambda done, total: update(done, total, ""),
+        )
+    if result.n_different:
+        console.print(data_table(result.differences))
+    text = f"{result.n_different} of {result.n_frames} frames differ, {result.n_faces} have a face"
+    console.print(f"{text}; dlib takes {result.speedup:.1f} times as long")
+
+
+@app.command()
+@one_line_errors
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="At 267x267 pixels only: under a minute.")] = False,
 ) -> None:

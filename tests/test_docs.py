@@ -150,8 +150,12 @@ def test_reference_holds_every_command() -> None:
     from fastck.cli import app
 
     text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
-    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert set(re.findall(r"^::help fastck (\w+)$", text, flags=re.MULTILINE)) == names
+    names = {
+        command.name or command.callback.__name__.replace("_", "-")
+        for command in app.registered_commands
+        if command.callback
+    }
+    assert set(re.findall(r"^::help fastck ([\w-]+)$", text, flags=re.MULTILINE)) == names
 
 
 def test_help_texts_fill_the_reference() -> None:
