@@ -1,5 +1,7 @@
 """dlib's frontal face search on one frame, layer by layer: which windows are scored, and which detections survive."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ class TooClose(Exception):
     """Two scores, or a score and its threshold, are too close to tell what dlib's summation order makes of them."""
 
 
+@cache
 def orientation_table() -> NDArray[np.uint8]:
     """Return 4 times the orientation (0 to 17) of each gradient (dy, dx) in -255 to 255, flat, ties as in dlib."""
     cosines = (1.0, 0.9397, 0.7660, 0.5, 0.1736, -0.1736, -0.5, -0.7660, -0.9397)

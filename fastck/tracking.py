@@ -18,6 +18,7 @@ Gray = NDArray[np.uint8]
 
 REFRESH = 10  # frames; every so often the finest layers are searched inside the face's box, too
 DEPTH = 3  # layers below a face's own that are searched around it in every frame: down to 0.58 of its size
+SIZES = 3  # sizes of frames whose buffers are kept; CK+ has two
 SURE = 1.0  # score; a weaker face has all layers searched inside its box in every frame
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class CompiledDetector:
 
     Notes
     -----
-    One object must not be shared between threads: it keeps its buffers, about 30 MB for 640x490 pixels and upsample 1.
+    One object must not be shared between threads: it keeps its buffers, about 10 MB for 640x490 pixels and upsample 1.
     The search releases the GIL. A frame whose scores are too close to call (about one in thousands) goes to dlib.
     """
 
@@ -44,7 +45,7 @@ class CompiledDetector:
             raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
         self.upsample = upsample
         self._bank: FilterBank = frontal_bank()
-        self._search: FrameSearch | None = None
+        self._searches: dict[tuple[int, ...], FrameSearch] = {}
         self._dlib: Detector | None = None
 
     def __call__(self, gray: Gray) -> list[FaceBox]:
@@ -72,10 +73,12 @@ class CompiledDetector:
         """Do nothing: every frame is searched by itself."""
 
     def _search_for(self, gray: Gray) -> FrameSearch:
-        """Return the search for frames of that size; one is kept, since a sequence has one size."""
-        if self._search is None or self._search.shape != gray.shape:
-            self._search = FrameSearch(gray.shape, self.upsample, self._bank)
-        return self._search
+        """Return the search for frames of that size, made when the size is first met."""
+        if gray.shape not in self._searches:
+            if len(self._searches) == SIZES:
+                del self._searches[next(iter(self._searches))]
+            self._searches[gray.shape] = FrameSearch(gray.shape, self.upsample, self._bank)
+        return self._searches[gray.shape]
 
     def _find(self, search: FrameSearch, gray: Gray) -> list[FaceBox]:
         return search.everything(gray)

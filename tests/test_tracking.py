@@ -104,14 +104,14 @@ def test_frames_of_any_size_and_layout(full, face):
     assert tracked(np.ascontiguousarray(tiny)) == [largest(full(np.ascontiguousarray(tiny)))]
     for shape in ((1, 1), (2, 300), (7, 9)):
         assert tracked(np.zeros(shape, np.uint8)) == []
+    assert len(tracked._searches) == fastck.tracking.SIZES  # buffers of earlier sizes are dropped
 
 
 def test_where_the_search_begins_never_matters(face):
     compiled = CompiledDetector(1)
     gray = scene(face, [(60, 90, 0.55), (170, 80, 0.7)])
     compiled(gray)
-    search = compiled._search
-    assert isinstance(search, FrameSearch)
+    (search,) = compiled._searches.values()
     results = []
     for start in range(search.levels):
         search.load(gray)
@@ -122,11 +122,11 @@ def test_where_the_search_begins_never_matters(face):
 
 def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
     counted = []
-    search = FrameSearch.search
+    score = FrameSearch.search
 
     def counting(self, windows):
         counted.append(sum((w[2] - w[0]) * (w[3] - w[1]) for w in windows.values()))
-        search(self, windows)
+        score(self, windows)
 
     monkeypatch.setattr(FrameSearch, "search", counting)
     tracked = TrackedDetector(upsample=1)
@@ -135,7 +135,8 @@ def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
         counted.clear()
         tracked(scene(face, [(120, 90, 1.0)]))
         spent.append(sum(counted))
-    everything = sum(rows * columns for rows, columns in tracked._search.pyramid.windows)
+    (search,) = tracked._searches.values()
+    everything = sum(rows * columns for rows, columns in search.pyramid.windows)
     assert spent[1] < 0.2 * everything
     assert spent[1] < spent[0]  # the first frame looks inside the face's box, too
     assert spent[fastck.tracking.REFRESH] > spent[1] == spent[2]  # and so does every tenth
