@@ -1,6 +1,7 @@
 """The stages around the kernels: decode, detect, preprocess, feed, train, import, compile, scale."""
 
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -245,10 +246,12 @@ def test_start(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     script = STARTS.get(name, STARTS["first result, kernels on disk"])
     subprocess.run([sys.executable, "-c", STARTS["import fastck"]], check=True)
     seconds = []
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     for _ in range(1 if benchmark.disabled or name not in STARTS else 5):
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", script], check=True)
         seconds.append(time.perf_counter() - start)
     describe(benchmark, "start of a process", name, "start", 1, "with the interpreter's own start")
     report_seconds(benchmark, min(seconds))
-    assert min(seconds) < 60
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used
+    assert used / len(seconds) < 30  # of processor time: the wall clock depends on who else is working
