@@ -241,8 +241,9 @@ What the numbers mean:
   no motion of the face.
 - Accuracies are of the paper's protocol, one random 70/30 split of sequences: the same people are on both sides, so
   even for rendered people they say little about new ones. With so few test sequences a difference of 0.1 is chance.
-- The paper trains 100 epochs with batches of 64; the demo {epochs} epochs with batches of {BATCH_SIZE}, enough to
-  see it work.
+- The paper trains 100 epochs with batches of 64; the demo {epochs} epochs with batches of {BATCH_SIZE}. So few
+  people and epochs only show that everything runs: the network may well stay near chance and below the baselines,
+  which need less data.
 
 Where everything is:
     {faces}    the images and labels, laid out as CK+
