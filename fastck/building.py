@@ -25,7 +25,7 @@ from fastck import store as stores
 from fastck.config import PreprocessConfig
 from fastck.plan import PlannedSequence, inputs_table
 from fastck.store import BOXES, FORMAT, MANIFEST, array_layout
-from fastck.storefiles import allocate, write_atomically
+from fastck.storefiles import allocate, sync, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -154,13 +154,10 @@ class StoreBuilder:
                 if not self.overwrite or not (self.path / INPUTS).exists():
                     raise
                 return "is damaged"
-        elif (self.path / JOURNAL).exists():
-            header = journal.read(self.path / JOURNAL)[:1]
-            if not header:
-                return ""  # killed while the journal's first line was written: nothing is lost by starting anew
-            was = header[0]["config"]
-        else:
-            known = {LOCK, OWNER, INPUTS, INPUTS + ".tmp", *(f"{name}.npy" for name in self.array_names)}
+        elif (self.path / JOURNAL).exists() and (lines := journal.read(self.path / JOURNAL)):
+            was = lines[0]["config"]
+        else:  # empty, or killed before the journal's first line: nothing is lost by starting anew
+            known = {LOCK, OWNER, INPUTS, INPUTS + ".tmp", JOURNAL, *(f"{name}.npy" for name in self.array_names)}
             strange = sorted(entry.name for entry in self.path.iterdir() if entry.name not in known)
             if strange:
                 raise ValueError(f"{self.path} is neither empty nor a store (it holds {strange[0]}): take another")
@@ -195,8 +192,8 @@ class StoreBuilder:
     def _clear(self) -> None:
         """Remove the store's own files, the marks of completion first."""
         names = [MANIFEST, JOURNAL, INPUTS, stores.SEQUENCES, stores.QUARANTINE, stores.CHECKSUMS]
-        for name in (*names, *(path.name for path in self.path.glob("*.npy"))):
-            (self.path / name).unlink(missing_ok=True)
+        for path in (*(self.path / name for name in names), *self.path.glob("*.npy"), *self.path.glob("*.npy.tmp")):
+            path.unlink(missing_ok=True)
 
     def _create(self) -> None:
         layouts = {
@@ -220,18 +217,68 @@ class StoreBuilder:
         journal.append(self.path / JOURNAL, {"sequence": sequence, **entry})
 
     def _read_journal(self) -> dict[str, dict[str, Any]]:
-        lines = journal.read(self.path / JOURNAL)
-        if not lines:
+        done = {line.pop("sequence"): line for line in journal.read(self.path / JOURNAL)[1:]}
+        if (damaged := self._damaged(done)) is None:
             self._clear()
             self._create()
-        return {line.pop("sequence"): line for line in lines[1:]}
+            return {}
+        return {name: entry for name, entry in done.items() if name not in damaged}
+
+    def _damaged(self, done: dict[str, dict[str, Any]]) -> set[str] | None:
+        """Return the finished sequences whose rows are not what was written; None where an array itself is not.
+
+        A kill damages nothing. A power cut may: the journal can be on disk before the rows it counts on.
+        """
+        good = [entry for entry in self.plan if "row" in done.get(entry.sequence, {})]
+        arrays = {}
+        for name in self.array_names:
+            try:
+                arrays[name] = open_memmap(self.path / f"{name}.npy", mode="r")
+            except (OSError, ValueError, OverflowError):
+                return None
+        if any(array.shape != self.planned_shape(name) for name, array in arrays.items()):
+            # A run was killed while it closed the store, everything done and on disk. Or it is somebody else's array.
+            closing = len(done) == len(self.plan) and all(
+                array.shape in (self.planned_shape(name), self._closed_shape(name, good))
+                for name, array in arrays.items()
+            )
+            return set() if closing else None
+        damaged = set()
+        for entry in good:
+            for name, array in arrays.items():
+                start, length = self._rows(entry, name)
+                if stores.checksum(array[start : start + length]) != done[entry.sequence]["crc32"][name]:
+                    damaged.add(entry.sequence)
+        return damaged
+
+    @staticmethod
+    def _rows(entry: PlannedSequence, name: str) -> tuple[int, int]:
+        """Return the first row and the number of rows of a sequence in an array."""
+        return (entry.frame_start, entry.n_frames) if name == BOXES else (entry.start, entry.length)
+
+    def _closed_shape(self, name: str, good: Sequence[PlannedSequence]) -> tuple[int, ...]:
+        """Return an array's shape in the finished store, without the sequences that are not good."""
+        return (sum(self._rows(entry, name)[1] for entry in good), *self.planned_shape(name)[1:])
 
     # -- Closing --------------------------------------------------------------------------------------------------
     def finish(self, versions: dict[str, str]) -> None:
         """Close the store: take out the rows of quarantined sequences, write the tables, then the manifest.
 
         May be killed and called again at any point.
+
+        Raises
+        ------
+        OSError
+            If rows changed after they were written: a bad disk, or a stray worker of a store that was replaced.
         """
+        for name in self.array_names:
+            sync(self.path / f"{name}.npy")
+        if (damaged := self._damaged(self.done)) is None or damaged:
+            what = f"rows of {', '.join(sorted(damaged)[:3])}" if damaged else "arrays"
+            raise OSError(
+                f"{self.path}: {what} changed after they were written, by another program or a bad disk; the same "
+                "command writes them again"
+            )
         good = [entry for entry in self.plan if "reason" not in self.done[entry.sequence]]
         arrays = {name: self._compact(name, good) for name in self.array_names}
         tables = self._tables(good)
@@ -261,9 +308,9 @@ class StoreBuilder:
     def _compact(self, name: str, good: Sequence[PlannedSequence]) -> dict[str, Any]:
         """Drop the rows of sequences that are not good; return the array's shape and dtype."""
         path = self.path / f"{name}.npy"
-        row_shape, dtype = array_layout(name, self.config.faces.side)
-        runs = [(e.frame_start, e.n_frames) if name == BOXES else (e.start, e.length) for e in good]
-        shape = (sum(length for _, length in runs), *row_shape)
+        dtype = array_layout(name, self.config.faces.side)[1]
+        runs = [self._rows(entry, name) for entry in good]
+        shape = self._closed_shape(name, good)
         if shape != self.planned_shape(name):
             source = np.load(path, mmap_mode="r", allow_pickle=False)
             if source.shape != shape:  # else a killed run had come past this array

@@ -186,6 +186,7 @@ def _run(
     todo = [record for record in records if record.sequence not in builder.done]
     engine, store = detector_version(), builder.path.resolve()
     run, process = uuid.uuid4().hex, os.getpid()
+    steps = sum(entry.length for entry in builder.plan)
 
     def key(planned: PlannedSequence) -> str:
         return cache_key(planned.fingerprint, root / planned.folder, config.faces, engine)
@@ -199,7 +200,15 @@ def _run(
             elif serves(known := cache.get(key(planned)), planned.n_frames, config.faces):
                 found = known
             yield Task(
-                record=record, planned=planned, config=config, store=store, found=found, run=run, process=process
+                record=record,
+                planned=planned,
+                config=config,
+                store=store,
+                found=found,
+                steps=steps,
+                frames=progress.frames,
+                run=run,
+                process=process,
             )
 
     if todo:

@@ -25,15 +25,30 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
-    """Write rows at their place in a .npy file.
+def sync(path: Path) -> None:
+    """Have a file's data on disk when this returns."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_rows(path: Path, start: int, rows: NDArray[Any], total: int) -> None:
+    """Write rows at their place in a .npy file that has `total` rows.
+
+    A file of another shape is left alone: a worker of a run that was killed may come too late, when another run has
+    closed or replaced the store.
 
     Not through a memmap: on a network file system two machines that map the same page lose each other's rows, and on a
     full disk a memmap kills the process where a write raises OSError.
     """
     with path.open("r+b") as file:
         np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)  # `allocate` writes that version; it leaves the file at the first row
+        # `allocate` writes version 1.0; reading the header leaves the file at the first row.
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        if shape != (total, *rows.shape[1:]) or dtype != rows.dtype or not 0 <= start <= total - len(rows):
+            raise ValueError(
+                f"{path} holds {shape} {dtype}, got {rows.shape} {rows.dtype} for row {start} of {total}: "
+                "the store was closed or replaced meanwhile"
+            )
         file.seek(start * rows.itemsize * int(np.prod(rows.shape[1:])), os.SEEK_CUR)
         file.write(np.ascontiguousarray(rows).data)
 

@@ -26,13 +26,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """All that a worker needs for one sequence; the store's arrays are opened by path, wherever the worker runs."""
+    """All that a worker needs for one sequence; the store's arrays are opened by path, wherever the worker runs.
+
+    `steps` and `frames` are the rows that the feature arrays and the boxes have in all, `run` and `process` say for
+    which run and from which process the task comes.
+    """
 
     record: SequenceRecord
     planned: PlannedSequence
     config: PreprocessConfig
     store: Path
     found: Sequence[FaceBox | None] | None
+    steps: int
+    frames: int
     run: str
     process: int
 
@@ -100,7 +106,7 @@ def work(task: Task) -> tuple[str, Outcome]:
 
     def write(row: int, rows: dict[str, NDArray[Any]]) -> None:
         for name, values in rows.items():
-            write_rows(task.store / f"{name}.npy", planned.start + row, values)
+            write_rows(task.store / f"{name}.npy", planned.start + row, values, task.steps)
             sums[name] = checksum(values, sums.get(name, "00000000"))
 
     def frames() -> Iterator[NDArray[np.uint8]]:
@@ -120,7 +126,7 @@ def work(task: Task) -> tuple[str, Outcome]:
         text = " ".join(str(error).split())
         return name, Outcome(entry={"reason": f"unexpected {type(error).__name__}: {text}"})
     boxes = np.asarray(result.boxes, np.int32)
-    write_rows(task.store / f"{BOXES}.npy", planned.frame_start, boxes)
+    write_rows(task.store / f"{BOXES}.npy", planned.frame_start, boxes, task.frames)
     sums[BOXES] = checksum(boxes)
     row = {
         "height": result.height,

@@ -165,11 +165,11 @@ def test_rows_are_written_where_they_belong(tmp_path):
     path = tmp_path / "a.npy"
     allocate(path, (5, 3), np.dtype(np.float32))
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-    write_rows(path, 2, rows)
+    write_rows(path, 2, rows, 5)
     expected = np.zeros((5, 3), np.float32)
     expected[2:4] = rows
     np.testing.assert_array_equal(np.load(path), expected)
-    write_rows(path, 5, rows[:0])
+    write_rows(path, 5, rows[:0], 5)
     assert path.stat().st_size == 128 + expected.nbytes
 
 
