@@ -1,5 +1,6 @@
 """dlib's frontal face search on one frame, layer by layer: which windows are scored, and which detections survive."""
 
+from bisect import bisect_left, bisect_right
 from functools import cache
 
 import numpy as np
@@ -206,6 +207,8 @@ class FrameSearch:
         ]
         firsts = np.cumsum([(0, 0), *self.pyramid.windows[:-1]], axis=0)
         self._all_edges = (*(np.concatenate(axis) for axis in zip(*self._edges, strict=True)), firsts)
+        # The same as lists: a handful of look-ups a frame is no work for NumPy.
+        self._ends = [[(axis[:, 0].tolist(), axis[:, 1].tolist()) for axis in pair] for pair in self._edges]
         # No box of a layer has a larger area in the frame than this, in square pixels.
         self.largest_area = [
             int(np.prod([(edges[:, 3] - edges[:, 2]).max(initial=0) for edges in pair])) for pair in self._edges
@@ -224,13 +227,13 @@ class FrameSearch:
     def around(self, box: Found, level: int) -> Window:
         """Return the positions of a layer whose boxes could exclude `box` or be excluded by it."""
         window = []
-        for edges, low, high in zip(self._edges[level], (box[1], box[0]), (box[3], box[2]), strict=True):
+        for (firsts, lasts), low, high in zip(self._ends[level], (box[1], box[0]), (box[3], box[2]), strict=True):
             side = high - low + 1
-            ratio = (edges[0, 1] - edges[0, 0] + 1) / side
-            out = side * reach(ratio, self.bank.union_share, self.bank.covered_share) + SLACK
-            begin = np.searchsorted(edges[:, 0], low - out)
-            end = np.searchsorted(edges[:, 1], high + out, "right")
-            window.append((5 + int(begin), 5 + int(max(begin, end))))
+            out = (
+                side * reach((lasts[0] - firsts[0] + 1) / side, self.bank.union_share, self.bank.covered_share) + SLACK
+            )
+            begin = bisect_left(firsts, low - out)
+            window.append((5 + begin, 5 + max(begin, bisect_right(lasts, high + out))))
         (top, bottom), (left, right) = window
         return top, left, bottom, right
 
