@@ -5,6 +5,7 @@ is computed again, to the same bytes. Only the process that holds the lock write
 write nothing but the rows of their own sequence.
 """
 
+import csv
 import json
 import logging
 import os
@@ -35,7 +36,11 @@ SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system
 
 def table_bytes(table: pd.DataFrame) -> bytes:
     """Return a table as CSV, the same bytes for the same values."""
-    text = table.to_csv(index=False, lineterminator="\n")
+    # The csv module leaves a lone carriage return unquoted, which would end a line on reading.
+    returns = any("\r" in str(value) for value in table.select_dtypes(exclude="number").to_numpy().flat)
+    text = table.to_csv(
+        index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    )
     return text.encode(errors="surrogateescape")  # a folder's name may be bytes that are no text
 
 
@@ -233,8 +238,8 @@ class StoreBuilder:
         arrays = {}
         for name in self.array_names:
             try:
-                arrays[name] = open_memmap(self.path / f"{name}.npy", mode="r")
-            except (OSError, ValueError, OverflowError):
+                arrays[name] = stores.open_array(self.path / f"{name}.npy")
+            except (OSError, ValueError):
                 return None
         if any(array.shape != self.planned_shape(name) for name, array in arrays.items()):
             # A run was killed while it closed the store, everything done and on disk. Or it is somebody else's array.

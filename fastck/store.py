@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,22 @@ def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path} lacks the columns {sorted(missing)}: made by another fastck version?")
     return table
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Return a read-only memmap of a .npy file.
+
+    Raises
+    ------
+    ValueError
+        If it is cut off, damaged, or something else; unlike np.load this knows neither pickles nor archives.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return open_memmap(path, mode="r")
+    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError) as error:  # NumPy's, on odd headers
+        raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
 
 
 @dataclass(frozen=True)
@@ -157,10 +174,7 @@ class Store:
     def _array(self, name: str) -> NDArray[Any]:
         path = self.path / f"{name}.npy"
         shape, dtype = tuple(self.manifest["arrays"][name]["shape"]), np.dtype(self.manifest["arrays"][name]["dtype"])
-        try:
-            array = open_memmap(path, mode="r")  # unlike np.load it knows neither pickles nor archives
-        except (ValueError, OverflowError) as error:  # cut off, or something else
-            raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
+        array = open_array(path)
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{path} must hold {shape} {dtype}, got {array.shape} {array.dtype}; {AGAIN}")
         return array
