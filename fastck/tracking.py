@@ -37,7 +37,7 @@ class CompiledDetector:
     Notes
     -----
     One object must not be shared between threads: it keeps its buffers, about 10 MB for 640x490 pixels and upsample 1.
-    The search releases the GIL. A frame whose scores are too close to call (about one in thousands) goes to dlib.
+    The search releases the GIL. A frame whose scores are too close to call goes to dlib, which is rare.
     """
 
     def __init__(self, upsample: int = 1) -> None:
