@@ -386,6 +386,8 @@ DAMAGE = {
     "unknown-setting": (unknown_setting, r"another fastck version.*colour"),
     "config-no-table": (edit(config=[1]), r"configuration"),
     "counts-no-table": (edit(counts=3), r"manifest.json.*counts"),
+    "counts-too-small": (edit(counts={"sequences": 3, "quarantined": 0}), r"expected 3 rows in the table, got 6"),
+    "counts-too-large": (edit(counts={"sequences": 6, "quarantined": 2}), r"expected 2 rows in the table, got 0"),
     "arrays-no-table": (edit(arrays=None), r"manifest.json.*arrays"),
     "arrays-incomplete": (edit(arrays={"boxes": {"shape": [1, 4], "dtype": "<i4"}}), r"manifest.json.*arrays"),
     "arrays-senseless": (edit(arrays={n: {"shape": "x"} for n in ("boxes", "mask", "projection")}), r"arrays"),

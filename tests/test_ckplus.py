@@ -107,6 +107,8 @@ def test_two_label_files(tmp_path: Path, second: str, emotion: int | None) -> No
     found = scan(tmp_path)
     assert found.records[0].emotion == emotion
     assert "several-label-files" in kinds(found)
+    outcome = "they agree" if emotion else "they differ, so the sequence counts as not labelled"
+    assert found.findings[-1].text.endswith(outcome)
 
 
 def test_label_named_after_another_sequence_is_not_used(tmp_path: Path) -> None:
@@ -425,3 +427,25 @@ def test_subjects() -> None:
 def test_emotion_codes() -> None:
     assert list(EMOTIONS) == list(range(8))
     assert EMOTIONS[5] == "happy"
+
+
+def test_many_gaps_are_counted(tmp_path: Path) -> None:
+    add_sequence(tmp_path, "S005", "001", frames=[1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 17])
+    assert "7 to 9, 9 to 11, 11 to 13, 13 to 15, 15 to 17: kept" in scan(tmp_path).findings[-1].text
+    add_sequence(tmp_path, "S005", "002", frames=[*range(9), 9, 11, 13, 15, 17, 19, 21, 23])
+    assert "17 to 19 and 2 more: kept" in scan(tmp_path).findings[-1].text
+
+
+def test_in_plain_folders_any_frame_name_will_do(tmp_path: Path) -> None:
+    touch(tmp_path / "clip" / "S005_001_00000001.png", tmp_path / "clip" / "S005_001_00000002.png")
+    assert scan(tmp_path, layout="folders").findings == []
+
+
+def test_what_a_root_holds_instead_is_named(tmp_path: Path) -> None:
+    for name in "abcde":
+        touch(tmp_path / name)
+    with pytest.raises(ValueError, match=r"\(it has a, b, c, d, e\)"):
+        scan(tmp_path)
+    touch(tmp_path / "f")
+    with pytest.raises(ValueError, match=r"\(it has a, b, c, d, e, \.\.\.\)"):
+        scan(tmp_path)

@@ -1,5 +1,7 @@
 """The order of frames by their file names."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +49,20 @@ def test_duplicates_prefer_lossless_then_the_usual_name_then_more_digits() -> No
     order = order_frames(["b1.png", "b2.png", "a2.png", "b3.png"])
     assert order.names == ("b1.png", "b2.png", "b3.png")
     assert order.duplicates == ((2, "b2.png", ("a2.png",)),)
+
+
+def test_the_frame_number_is_found_whichever_number_it_is() -> None:
+    for names in (["a1_30_2.png", "a2_30_2.png"], ["a1_30.png", "a2_30.png"], ["7_1.png", "7_2.png"]):
+        order = order_frames(names)
+        assert order.names == tuple(names)
+        assert order.duplicates == ()
+
+
+def test_lossless_types_have_their_ranks() -> None:
+    ranked = ["1.png", "1.tif", "1.bmp", "1.jpg"]
+    for better, worse in pairwise(ranked):
+        assert order_frames([worse, better]).names == (better,)
+        assert order_frames([better, worse]).names == (better,)
 
 
 def test_names_without_numbers() -> None:

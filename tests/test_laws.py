@@ -21,7 +21,7 @@ from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.console import MOST_REASONS, reasons_table
 from fastck.faces import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.folders import safe_name
-from fastck.ops import motion_features, motion_masks, pad_sequence
+from fastck.ops import erode, frame_difference, motion_features, motion_masks, pad_sequence, threshold
 from fastck.plan import PlannedSequence
 from fastck.store import BOXES, checksum, open_array, open_store, read_table
 from fastck.storefiles import write_rows
@@ -90,6 +90,17 @@ def test_padding_adds_zeros_on_both_sides_and_nothing_else(length, rest):
     assert not padded[left + length :].any()
 
 
+def test_defaults_are_the_papers():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 30, 30), np.uint8)
+    mask = (frame_difference(frames) > 127).astype(np.uint8) * 255
+    np.testing.assert_array_equal(threshold(frame_difference(frames)), mask)
+    still = np.ones((1, 9, 9), np.uint8)
+    still[0, 4, 4] = 0
+    assert erode(still).sum() == 81 - 25
+    with pytest.raises(ValueError, match="T >= 2"):
+        frame_difference(frames[:1])
+
+
 # -- Boxes ------------------------------------------------------------------------------------------------------------
 @st.composite
 def inside(draw) -> FaceBox:
@@ -152,6 +163,11 @@ def test_an_id_is_a_harmless_file_name(parts):
     assert not set(name) & set("/\\\0\n\r\t *?\"'<>|;&$`")
     assert len(name.encode()) <= 120
     assert safe_name((name,)) == name
+
+
+def test_an_id_is_as_long_as_it_may_be():
+    assert safe_name(("x" * 120,)) == "x" * 120
+    assert len(safe_name(("x" * 121,))) == 120
 
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
@@ -339,5 +355,6 @@ def test_any_damage_to_an_array_s_header_is_noticed_or_harmless(small_store, dat
         said = str(error)
     else:
         # What opens is right, or of another shape or dtype, which `Store.feature` refuses.
-        said = "damaged.npy" * (found.shape != right.shape or found.dtype != right.dtype or (found == right).all())
+        other = found.shape != right.shape or found.dtype != right.dtype
+        said = "damaged.npy" if other or (found == right).all() else "other values"
     assert "damaged.npy" in said
