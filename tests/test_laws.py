@@ -21,7 +21,7 @@ from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.console import MOST_REASONS, reasons_table
 from fastck.faces import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.folders import safe_name
-from fastck.ops import erode, frame_difference, motion_features, motion_masks, pad_sequence, threshold
+from fastck.ops import erode, frame_difference, motion_features, motion_masks, pad_sequence, threshold, unpack_masks
 from fastck.plan import PlannedSequence
 from fastck.store import BOXES, checksum, open_array, open_store, read_table
 from fastck.storefiles import write_rows
@@ -99,6 +99,14 @@ def test_defaults_are_the_papers():
     assert erode(still).sum() == 81 - 25
     with pytest.raises(ValueError, match="T >= 2"):
         frame_difference(frames[:1])
+    with pytest.raises(ValueError, match="T >= 2"):
+        motion_features(frames[:1])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.float32, bool])
+def test_packed_masks_are_bytes(dtype):
+    with pytest.raises(TypeError, match="packed must be a NumPy array of uint8"):
+        unpack_masks(np.zeros((3, 34), dtype))
 
 
 # -- Boxes ------------------------------------------------------------------------------------------------------------
