@@ -157,7 +157,10 @@ def preprocess(
     ] = None,
     search: Annotated[
         Search | None,
-        typer.Option(help="full: dlib's search of the whole image. tracked: fastck's, around the last box."),
+        typer.Option(
+            help="tracked: fastck's compiled search, only as much as the largest face needs. full: dlib's own. "
+            "The boxes are the same; fastck compare-boxes checks it on your data.  [default: tracked]"
+        ),
     ] = None,
     boxes: Annotated[
         Path | None,
