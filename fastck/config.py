@@ -28,7 +28,7 @@ class FaceConfig:
     upsample : tuple of int
         How often the image is doubled before dlib's search; later entries are tried only where no face was found.
     search : {"full", "tracked"}
-        dlib's own search of the whole image, or the compiled one that does only what the largest face needs; same boxes.
+        dlib's own search of the whole image, or the compiled one that does what the largest face needs: the same boxes.
     side : int
         Height and width of a crop in pixels (paper, fig. 2: 267).
     boxes : str
