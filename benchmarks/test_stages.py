@@ -20,8 +20,8 @@ from benchmarks.contenders import CONTENDERS, FLOOR, floor
 from benchmarks.scaling import LENGTH
 from fastck import images, ops
 from fastck.bench import sample_frames
+from fastck.detection.tracking import TrackedDetector
 from fastck.faces import Detector
-from fastck.tracking import TrackedDetector
 
 SEQUENCES, CLASSES = 96, (1, 3, 5, 7)
 

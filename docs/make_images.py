@@ -15,7 +15,7 @@ from PIL import Image
 from fastck import erode, frame_difference, preprocess, threshold
 from fastck.check import CKPLUS_EMOTIONS
 from fastck.experiment import TrainConfig
-from fastck.preview import Preview, View, preview_clip
+from fastck.looking.preview import Preview, View, preview_clip
 from fastck.protocol import Split, leakage, make_splits
 from fastck.render import render_dataset
 

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastck.dlib_weights import frontal_bank
+from fastck.detection.dlib_weights import frontal_bank
+from fastck.detection.search import FRAME, LEVEL, FrameSearch, Window
+from fastck.detection.tracking import find_largest
 from fastck.images import read_gray
 from fastck.render import render_dataset
-from fastck.search import FRAME, LEVEL, FrameSearch, Window
-from fastck.tracking import find_largest
 
 PICTURE = Path(__file__).parent / "images" / "tracked-search.png"
 INK, WHOLE, PART = "#1f2328", "#3d6fd6", "#e8710a"

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean, median
 
 from fastck.ckplus import EMOTIONS, Layout, Scan, SequenceRecord, scan
-from fastck.findings import KINDS, Finding
 from fastck.images import ImageError, read_gray, read_image_header
+from fastck.layouts.findings import KINDS, Finding
 from fastck.messages import one_line, reason
 
 TIMESTEPS = 39  # difference frames of the paper's window (fig. 11)
@@ -20,7 +20,7 @@ CKPLUS_EMOTIONS = {1: 45, 2: 18, 3: 59, 4: 25, 5: 69, 6: 28, 7: 83}
 
 @dataclass(frozen=True, kw_only=True)
 class FindingGroup:
-    """All findings of one kind; `outcome` and `meaning` as in `fastck.findings.KINDS`."""
+    """All findings of one kind; `outcome` and `meaning` as in `fastck.layouts.findings.KINDS`."""
 
     kind: str
     outcome: str
@@ -131,7 +131,7 @@ def check(
     Returns
     -------
     report : CheckReport
-        For `fastck.checkview.render_check`, or to be looked at by programs.
+        For `fastck.looking.checkview.render_check`, or to be looked at by programs.
 
     Raises
     ------

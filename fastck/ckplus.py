@@ -7,11 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
-from fastck.findings import Finding
-from fastck.folders import Listing, safe_name, short_hash, walk
-from fastck.framenames import order_frames
 from fastck.images import ImageError, count_video_frames
-from fastck.labels import EMOTIONS, emotion_of_name, read_labels
+from fastck.layouts.findings import Finding
+from fastck.layouts.folders import Listing, safe_name, short_hash, walk
+from fastck.layouts.framenames import order_frames
+from fastck.layouts.labels import EMOTIONS, emotion_of_name, read_labels
 from fastck.messages import one_line, reason
 
 __all__ = ["EMOTIONS", "Finding", "Layout", "Scan", "SequenceRecord", "scan"]

@@ -230,7 +230,7 @@ def check(
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing."""
     from fastck.check import check as check_root
-    from fastck.checkview import render_check
+    from fastck.looking.checkview import render_check
 
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
@@ -249,13 +249,13 @@ def info(
     root: Annotated[Path | None, typer.Option(help="The data set, for thumbnails of quarantined sequences.")] = None,
 ) -> None:
     """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
-    from fastck.info import describe_store
+    from fastck.looking.info import describe_store
     from fastck.store import open_store
 
     opened = open_store(store)
     console.print(describe_store(opened))
     if html is not None:
-        from fastck.info_page import info_html
+        from fastck.looking.info_page import info_html
 
         say(f"wrote {info_html(opened, html, root=root)}")
     if verify:
@@ -287,9 +287,9 @@ def preview(
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
     """Draw every stage of one sequence: frame and box, crop, difference, mask, eroded mask, pooled, projections."""
-    from fastck.animation import save_animation
-    from fastck.preview import preview_clip, preview_store
-    from fastck.sheet import save_sheet
+    from fastck.looking.animation import save_animation
+    from fastck.looking.preview import preview_clip, preview_store
+    from fastck.looking.sheet import save_sheet
     from fastck.store import open_store
 
     if out is None and gif is None and mp4 is None:
@@ -464,8 +464,8 @@ def export(
     shards: Annotated[int, typer.Option(help="Number of files for tfrecord.")] = 16,
 ) -> None:
     """Write a store in a format for larger systems: Zarr or TFRecord."""
-    from fastck.export import export_store
     from fastck.store import open_store
+    from fastck.storing.export import export_store
 
     with progress_bar("export", "sequences") as update:
         export_store(open_store(store), out, to=to.value, shards=shards, on_progress=lambda n, of: update(n, of, ""))

@@ -5,8 +5,8 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.ckplus import SequenceRecord, scan
-from fastck.folders import safe_name
 from fastck.images import count_video_frames, is_video
+from fastck.layouts.folders import safe_name
 from fastck.messages import one_line
 
 

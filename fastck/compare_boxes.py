@@ -65,7 +65,7 @@ def compare_boxes(
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> BoxComparison:
-    """Search every frame with dlib and with `fastck.tracking.TrackedDetector`, and compare the largest faces.
+    """Search every frame with dlib and with `fastck.detection.tracking.TrackedDetector`, and compare the largest faces.
 
     Parameters
     ----------

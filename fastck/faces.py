@@ -95,6 +95,13 @@ class Detector:
         """Do nothing: every frame is searched by itself."""
 
 
+def detector_version() -> str:
+    """Return dlib's version: another one may find other boxes."""
+    import dlib
+
+    return str(dlib.__version__)
+
+
 def check_gray(gray: object) -> None:
     """Raise TypeError or ValueError unless `gray` is a (H, W) uint8 array with pixels in it."""
     if not isinstance(gray, np.ndarray) or gray.dtype != np.uint8:

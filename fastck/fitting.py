@@ -1,5 +1,6 @@
 """One split: fit the network with Keras, checkpoint it so that it can be resumed, predict the test part."""
 
+import gc
 import json
 import logging
 import shutil
@@ -15,7 +16,7 @@ import pandas as pd
 import tensorflow as tf
 
 from fastck.experiment import TrainConfig
-from fastck.labels import EMOTIONS
+from fastck.layouts.labels import EMOTIONS
 from fastck.memory_plan import MemoryPlan
 from fastck.model import build_network, compile_network
 from fastck.protocol import Split
@@ -156,7 +157,10 @@ def fit_split(
     trained = network.get_weights()
     full = config.max_steps is None
     history = pd.DataFrame(keeper.history, columns=list(HISTORY))
-    del network, callbacks, stopper, keeper  # and with them Adam's state, before the weights are held twice
+    # Adam's state and the compiled graphs go before the weights are held twice; they refer to each other in circles.
+    del network, callbacks, stopper, keeper
+    keras.backend.clear_session()
+    gc.collect()
     final = build_network(**shape)
     final.set_weights(trained)
     return Fitted(

@@ -1,7 +1,7 @@
 """One image file or video -> gray frames.
 
-PNG files of the usual sort are decoded by `fastck.png`, everything else by OpenCV. Either way the size is read from the
-header and refused above `MAX_PIXELS` before anything is allocated for it.
+PNG files of the usual sort are decoded by `fastck.decoding.png`, everything else by OpenCV. Either way the size is
+read from the header and refused above `MAX_PIXELS` before anything is allocated for it.
 """
 
 import os
@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.imageheader import MAX_PIXELS, PNG_SIGNATURE, ImageError, ImageHeader, read_header
+from fastck.decoding.imageheader import MAX_PIXELS, PNG_SIGNATURE, ImageError, ImageHeader, read_header
+from fastck.decoding.png import decode_png, essential_png, inflate, parse_png
 from fastck.messages import one_line
-from fastck.png import decode_png, essential_png, inflate, parse_png
 
 __all__ = [
     "MAX_PIXELS",

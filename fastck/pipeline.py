@@ -15,17 +15,17 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from fastck import __version__
-from fastck.boxcache import BoxCache, cache_folder, cache_key
-from fastck.boxfile import BoxFile, read_boxes
-from fastck.building import StoreBuilder
 from fastck.ckplus import SequenceRecord, scan
 from fastck.config import MotionConfig, PreprocessConfig, preset_faces
-from fastck.faces import FaceBox
-from fastck.findings import summarise
+from fastck.detection.boxcache import BoxCache, cache_folder, cache_key
+from fastck.detection.boxfile import BoxFile, read_boxes
+from fastck.faces import FaceBox, detector_version
+from fastck.layouts.findings import summarise
 from fastck.ops import FEATURES, motion_features
-from fastck.plan import PlannedSequence, make_plan
 from fastck.sequence import serves
 from fastck.store import Store, open_store
+from fastck.storing.building import StoreBuilder
+from fastck.storing.plan import PlannedSequence, make_plan
 from fastck.worker import Task, watched, work
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def preprocess(
     crop, upsample, search : optional
         Changes to the preset's face settings; see `FaceConfig`.
     boxes : path-like, optional
-        A CSV of boxes to use in place of detection; see `fastck.boxfile.read_boxes`.
+        A CSV of boxes to use in place of detection; see `fastck.detection.boxfile.read_boxes`.
     n_jobs : int
         Workers; -1 for one per core. Any number gives the same bytes. ``joblib.parallel_config`` decides what a worker
         is: threads by default; processes, Dask or Ray where the caller sets it.
@@ -270,13 +270,6 @@ def check_features(features: Sequence[str]) -> tuple[str, ...]:
 
 
 # -- Versions ---------------------------------------------------------------------------------------------------------
-def detector_version() -> str:
-    """Return dlib's version: another one may find other boxes."""
-    import dlib
-
-    return str(dlib.__version__)
-
-
 def library_versions() -> dict[str, str]:
     """Return the versions of what decides a store's bytes."""
     named = {name: version(name) for name in ("numpy", "numba", "joblib", "pandas")}

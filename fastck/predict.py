@@ -10,7 +10,7 @@ import pandas as pd
 
 from fastck.clips import clip_record
 from fastck.config import PreprocessConfig
-from fastck.labels import EMOTIONS
+from fastck.layouts.labels import EMOTIONS
 from fastck.ops import pad_sequence, unpack_masks
 from fastck.report import read_run
 from fastck.sequence import process_record
@@ -190,7 +190,7 @@ def write_prediction(prediction: Prediction, path: str | Path) -> None:
 
 def plot_prediction(prediction: Prediction, path: str | Path) -> None:
     """Draw the probabilities as a PNG file: bars for one window, a line per emotion over several."""
-    from fastck.report_plots import new_figure
+    from fastck.reporting.plots import new_figure
 
     figure, axes = new_figure(7, 4)
     table = prediction.table

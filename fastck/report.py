@@ -9,10 +9,10 @@ import pandas as pd
 
 from fastck.evaluation import evaluate
 from fastck.experiment import PHASES, SUBJECT_INDEPENDENT
-from fastck.labels import EMOTIONS
-from fastck.report_html import html_page
-from fastck.report_paper import PUBLISHED, warnings
-from fastck.report_plots import plot_confusion, plot_curves
+from fastck.layouts.labels import EMOTIONS
+from fastck.reporting.html import html_page
+from fastck.reporting.paper import PUBLISHED, warnings
+from fastck.reporting.plots import plot_confusion, plot_curves
 
 PICTURES = ("confusion_matrix.png", "accuracy.png", "loss.png")
 _NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}

@@ -148,7 +148,7 @@ def borrowed(upsample: int, search: str) -> Iterator[FaceSearch]:
 
 def _make_search(upsample: int, search: str) -> FaceSearch:
     if search == "tracked":
-        from fastck.tracking import TrackedDetector
+        from fastck.detection.tracking import TrackedDetector
 
         return TrackedDetector(upsample=upsample)
     return Detector(upsample=upsample)

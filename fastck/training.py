@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ def train(
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
     splits = make_splits(store.table, config)
-    plan = _plan(store, config, splits)
+    # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
+    plan = _started_plan(run_path) if resume else _plan(store, config, splits)
     record = _describe(store, config, splits, plan)
     _claim(run_path, record, resume=resume)
     say(plan.text())
@@ -201,16 +202,24 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
         run_path.mkdir(parents=True, exist_ok=True)
         _write_json(path, record)
         return
-    if not path.exists():
-        raise ValueError(f"{run_path} holds no run to resume: it has no run.json")
     before, now = _read_json(path), json.loads(json.dumps(record))
-    for part in ("arguments", "splits", "memory_plan"):
+    for part in ("arguments", "splits"):
         if before.get(part) != now[part]:
-            raise ValueError(
-                f"{run_path} was started with other {part.replace('_', ' ')}: resume with the same settings"
-            )
+            raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
     if any(before["store"].get(key) != now["store"][key] for key in ("config_hash", "input_hash")):
         raise ValueError(f"{run_path} was started on another store ({before['store']['path']})")
+
+
+def _started_plan(run_path: Path) -> MemoryPlan:
+    """The memory plan of the run that is to be resumed."""
+    path = run_path / "run.json"
+    if not path.exists():
+        raise ValueError(f"{run_path} holds no run to resume: it has no run.json")
+    try:
+        values = _read_json(path)["memory_plan"]
+        return MemoryPlan(**{entry.name: values[entry.name] for entry in fields(MemoryPlan)})
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged or from another fastck version: {error!r}") from error
 
 
 def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str) -> None:

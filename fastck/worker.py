@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from fastck.ckplus import SequenceRecord
 from fastck.config import PreprocessConfig
 from fastck.faces import FaceBox
-from fastck.plan import PlannedSequence
 from fastck.sequence import BadSequence, Found, record_frames, run_sequence
 from fastck.store import BOXES, checksum
-from fastck.storefiles import write_rows
+from fastck.storing.plan import PlannedSequence
+from fastck.storing.storefiles import write_rows
 
 log = logging.getLogger(__name__)
 

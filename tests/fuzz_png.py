@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from fastck.images import ImageError, decode_gray
-from fastck.labels import EMOTIONS, parse_label
+from fastck.layouts.labels import EMOTIONS, parse_label
 from tests.pngfiles import SIGNATURE, chunk, exif, header, write_png
 
 Chunks = list[tuple[bytes, bytes]]

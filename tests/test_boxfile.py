@@ -2,10 +2,10 @@
 
 import pytest
 
-from fastck.boxcache import BoxCache, cache_folder, cache_key
-from fastck.boxfile import read_boxes
 from fastck.ckplus import SequenceRecord
 from fastck.config import FaceConfig
+from fastck.detection.boxcache import BoxCache, cache_folder, cache_key
+from fastck.detection.boxfile import read_boxes
 from fastck.faces import FaceBox
 
 HEADER = "sequence,frame,top,left,bottom,right\n"

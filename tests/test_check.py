@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fastck.check import CKPLUS_EMOTIONS, CKPLUS_TOTALS, CheckReport, check
-from fastck.checkview import render_check
+from fastck.looking.checkview import render_check
 
 
 def add_sequence(

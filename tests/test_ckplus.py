@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fastck import ckplus
 from fastck.ckplus import EMOTIONS, Scan, scan, subject_of
-from fastck.findings import KINDS
-from fastck.folders import safe_name
 from fastck.images import ImageError
+from fastck.layouts.findings import KINDS
+from fastck.layouts.folders import safe_name
 
 
 def touch(*paths: Path) -> None:

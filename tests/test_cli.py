@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import fastck
 from fastck.cli import app
 
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
 
 def run(*arguments):

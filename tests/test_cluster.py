@@ -11,7 +11,7 @@ import pytest
 
 import fastck
 from fastck.cluster import dask_cluster
-from fastck.export import export_store
+from fastck.storing.export import export_store
 from tests.test_pipeline import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}

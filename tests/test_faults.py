@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fastck
-from fastck import building, journal
-from fastck.building import JOURNAL
-from fastck.storefiles import allocate, write_rows
+from fastck.storing import building, journal
+from fastck.storing.building import JOURNAL
+from fastck.storing.storefiles import allocate, write_rows
 from tests.test_pipeline import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
@@ -46,7 +46,7 @@ def test_the_campaign_in_brief_loses_nothing():
 def unfinished(rendered, tmp_path, monkeypatch):
     """A store whose sequences are all done, but which is not closed."""
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.building.StoreBuilder.finish", lambda *_: (_ for _ in ()).throw(Stopped))
+        patch.setattr("fastck.storing.building.StoreBuilder.finish", lambda *_: (_ for _ in ()).throw(Stopped))
         with pytest.raises(Stopped):
             fastck.preprocess(rendered, tmp_path / "store", **OPTIONS)
     return tmp_path / "store"
@@ -201,7 +201,7 @@ def test_a_model_file_with_code_in_it_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "../../x", "/etc/passwd", "a/../../b", "....", "~", "con\0", "x" * 400, ""])
 def test_ids_never_lead_out_of_a_folder(tmp_path, name):
-    from fastck.folders import safe_name
+    from fastck.layouts.folders import safe_name
 
     made = safe_name(tuple(name.split("/")))
     assert (tmp_path / made).resolve().parent == tmp_path.resolve()

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-import fastck.search
-from fastck.dlib_weights import FilterBank, frontal_bank, parse_detector, separable
+import fastck.detection.search as search_module
+from fastck.detection.dlib_weights import FilterBank, frontal_bank, parse_detector, separable
+from fastck.detection.pyramid import Pyramid, copy_runs, count_levels, doubled
+from fastck.detection.search import AREA, BOX, SCORE, FrameSearch, orientation_table, reach
 from fastck.kernels import fhog
-from fastck.pyramid import Pyramid, copy_runs, count_levels, doubled
-from fastck.search import AREA, BOX, SCORE, FrameSearch, orientation_table, reach
 
 SHAPES = [(1, 1), (3, 2), (33, 40), (65, 300), (101, 77), (180, 321), (480, 640), (490, 640)]
 
@@ -116,7 +116,7 @@ def test_other_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("upsample", [0, 1])
 def test_scores_and_order_are_dlibs(bank, astronaut, upsample, monkeypatch):
-    monkeypatch.setattr(fastck.search, "TIE", 1.5)  # also keeps what is up to 1.5 below the threshold
+    monkeypatch.setattr(search_module, "TIE", 1.5)  # also keeps what is up to 1.5 below the threshold
     search = FrameSearch(astronaut.shape, upsample, bank)
     search.load(astronaut)
     search.search({level: search.whole(level) for level in range(search.levels)})
@@ -180,8 +180,8 @@ def test_plain_hog_agrees_on_a_small_image():
     planes = np.zeros((31, rows * columns + 16), np.float32)
     image = np.zeros((40, 80), np.uint8)
     image[:, :48] = gray
-    tables = (orientation_table(), fastck.search.vote_weights())
-    filled = fhog.extract(image, 40, 48, 0, 0, rows, columns, tables, fastck.search.hog_buffers(columns), planes)
+    tables = (orientation_table(), search_module.vote_weights())
+    filled = fhog.extract(image, 40, 48, 0, 0, rows, columns, tables, search_module.hog_buffers(columns), planes)
     assert filled == (4, rows - 5)
     ours = planes[:, : rows * columns].reshape(31, rows, columns)
     np.testing.assert_allclose(ours[:, 4:-5, 4:-5], expected, atol=1e-5)

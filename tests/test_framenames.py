@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastck.framenames import order_frames
+from fastck.layouts.framenames import order_frames
 
 prefixes, digits = st.sampled_from(["", "f", "S005_001_"]), st.text("0123456789", max_size=4)
 file_names = st.tuples(prefixes, digits, st.sampled_from([".png", ".jpg"])).map("".join)

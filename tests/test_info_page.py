@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fastck.charts import bar_chart, histogram, strip_chart
-from fastck.info import box_moves, describe_numbers, describe_store, summarise
-from fastck.info_page import info_html, page_text
+from fastck.looking.charts import bar_chart, histogram, strip_chart
+from fastck.looking.info import box_moves, describe_numbers, describe_store, summarise
+from fastck.looking.info_page import info_html, page_text
 from fastck.pipeline import preprocess
 from fastck.store import Store
 

@@ -15,16 +15,16 @@ from numpy.lib.format import open_memmap
 from rich.console import Console
 
 import fastck
-from fastck import journal
-from fastck.building import StoreBuilder
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.console import MOST_REASONS, reasons_table
 from fastck.faces import FaceBox, clip_box, crop_boxes, fill_missing, largest
-from fastck.folders import safe_name
+from fastck.layouts.folders import safe_name
 from fastck.ops import erode, frame_difference, motion_features, motion_masks, pad_sequence, threshold, unpack_masks
-from fastck.plan import PlannedSequence
 from fastck.store import BOXES, checksum, open_array, open_store, read_table
-from fastck.storefiles import write_rows
+from fastck.storing import journal
+from fastck.storing.building import StoreBuilder
+from fastck.storing.plan import PlannedSequence
+from fastck.storing.storefiles import write_rows
 
 FRAMES = hnp.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(1, 20), st.integers(1, 20)))
 LEVELS = st.integers(0, 254)
@@ -181,7 +181,7 @@ def test_an_id_is_as_long_as_it_may_be():
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
 @quick
 def test_tables_bring_back_any_text(tmp_path, rows):
-    from fastck.building import table_bytes
+    from fastck.storing.building import table_bytes
 
     table = pd.DataFrame(rows, columns=["sequence", "folder"])
     path = tmp_path / "table.csv"

@@ -13,8 +13,8 @@ import pytest
 
 import fastck
 from fastck import pipeline
-from fastck.building import LOCK
 from fastck.config import MotionConfig
+from fastck.storing.building import LOCK
 from tests.paper_script import paper_boxes, paper_masks, paper_pool, paper_projections
 
 ALL = ("projection", "mask", "pool134", "pool67", "pool34")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from fastck.decoding.png import parse_png
 from fastck.images import ImageError, decode_gray
-from fastck.png import parse_png
 from tests.pngfiles import SIGNATURE, chunk, exif, header, write_png
 
 WEIGHTS = (9797, 19234, 3737)

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from fastck.animation import iter_pictures, save_animation
 from fastck.clips import clip_record
 from fastck.config import PRESETS, MotionConfig, PreprocessConfig
 from fastck.faces import FaceBox, crop
 from fastck.images import count_video_frames, read_gray
+from fastck.looking.animation import iter_pictures, save_animation
+from fastck.looking.preview import iter_stages, preview_clip, preview_store, sample_frames
+from fastck.looking.sheet import draw_sheet, save_sheet
 from fastck.ops import erode, frame_difference, mean_pool_2x2, threshold
 from fastck.pipeline import preprocess
-from fastck.preview import iter_stages, preview_clip, preview_store, sample_frames
-from fastck.sheet import draw_sheet, save_sheet
 from fastck.store import Store
 
 HEIGHT, WIDTH = 120, 160

@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 
 import fastck
-from fastck import building, storefiles
-from fastck.building import JOURNAL, LOCK
 from fastck.config import MotionConfig
+from fastck.storing import building, storefiles
+from fastck.storing.building import JOURNAL, LOCK
 from tests.test_pipeline import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
@@ -65,7 +65,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", ["write_atomically", "allocate", "write_rows"])
 def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_path, monkeypatch, name):
-    target = "fastck.worker.write_rows" if name == "write_rows" else f"fastck.building.{name}"
+    target = "fastck.worker.write_rows" if name == "write_rows" else f"fastck.storing.building.{name}"
     real = getattr(storefiles, name)
     finished = False
     for step in range(40):
@@ -181,7 +181,7 @@ def test_the_second_run_says_who_holds_the_lock(dataset, tmp_path):
 
 def test_disk_space_is_looked_at_first(dataset, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("fastck.building.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("fastck.storing.building.shutil.disk_usage", lambda _: usage)
     with pytest.raises(OSError, match=r"needs 6[0-9] MiB, 0 MiB are free: make room first"):
         fastck.preprocess(dataset, tmp_path / "store", **OPTIONS)
 

@@ -10,7 +10,7 @@ import pytest
 import fastck
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.store import checksum
-from fastck.storefiles import allocate, write_rows
+from fastck.storing.storefiles import allocate, write_rows
 
 
 @pytest.fixture(scope="module")

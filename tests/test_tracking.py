@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from skimage import data
 
-import fastck.tracking
+import fastck.detection.tracking
 from fastck.compare_boxes import compare_boxes, edge_distance
+from fastck.detection.search import FrameSearch
+from fastck.detection.tracking import CompiledDetector, TrackedDetector, find_largest
 from fastck.faces import Detector, FaceBox, largest
-from fastck.search import FrameSearch
-from fastck.tracking import CompiledDetector, TrackedDetector, find_largest
 
 FRAME = (180, 240)  # small frames: dlib's own search is most of these tests' time
 
@@ -104,7 +104,7 @@ def test_frames_of_any_size_and_layout(full, face):
     assert tracked(np.ascontiguousarray(tiny)) == [largest(full(np.ascontiguousarray(tiny)))]
     for shape in ((1, 1), (2, 300), (7, 9)):
         assert tracked(np.zeros(shape, np.uint8)) == []
-    assert len(tracked._searches) == fastck.tracking.SIZES  # buffers of earlier sizes are dropped
+    assert len(tracked._searches) == fastck.detection.tracking.SIZES  # buffers of earlier sizes are dropped
 
 
 def test_where_the_search_begins_never_matters(face):
@@ -139,11 +139,11 @@ def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
     everything = sum(rows * columns for rows, columns in search.pyramid.windows)
     assert spent[1] < 0.2 * everything
     assert spent[1] < spent[0]  # the first frame looks inside the face's box, too
-    assert spent[fastck.tracking.REFRESH] > spent[1] == spent[2]  # and so does every tenth
+    assert spent[fastck.detection.tracking.REFRESH] > spent[1] == spent[2]  # and so does every tenth
 
 
 def test_scores_too_close_to_call_go_to_dlib(full, face, monkeypatch):
-    monkeypatch.setattr("fastck.search.TIE", 10.0)
+    monkeypatch.setattr("fastck.detection.search.TIE", 10.0)
     asked = []
     dlibs = Detector.__call__
     monkeypatch.setattr(Detector, "__call__", lambda self, gray: asked.append(1) or dlibs(self, gray))

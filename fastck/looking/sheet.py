@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastck.preview import Preview, View
+from fastck.looking.preview import Preview, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.dlib_weights import FilterBank, frontal_bank
+from fastck.detection.dlib_weights import FilterBank, frontal_bank
+from fastck.detection.search import AREA, BOX, LEVEL, SCORE, Detections, Found, FrameSearch, TooClose, Window, frame_box
 from fastck.faces import Detector, FaceBox, check_gray, largest
-from fastck.search import AREA, BOX, LEVEL, SCORE, Detections, Found, FrameSearch, TooClose, Window, frame_box
 
 Gray = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.preview import Preview, View, iter_stages
+from fastck.looking.preview import Preview, View, iter_stages
 from fastck.sequence import record_frames
 
 FPS = 8.0  # CK+'s 30 frames a second show an expression in half a second: too quick to see a crop jump

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from fastck.findings import Finding
 from fastck.images import is_image, is_video
+from fastck.layouts.findings import Finding
 from fastck.messages import one_line, reason
 
 _JUNK_FILES = {

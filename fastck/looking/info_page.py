@@ -9,14 +9,14 @@ from pathlib import Path
 
 import cv2
 
-from fastck.charts import bar_chart, histogram, strip_chart
 from fastck.clips import clip_record
 from fastck.faces import Gray
 from fastck.images import read_gray, read_video
-from fastck.info import StoreSummary, box_moves, describe_settings, emotion_name, summarise
+from fastck.looking.charts import bar_chart, histogram, strip_chart
+from fastck.looking.info import StoreSummary, box_moves, describe_settings, emotion_name, summarise
 from fastck.messages import one_line
 from fastck.store import Store
-from fastck.storefiles import write_atomically
+from fastck.storing.storefiles import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.dlib_weights import FilterBank
+from fastck.detection.dlib_weights import FilterBank
+from fastck.detection.pyramid import Pyramid, round_away
 from fastck.faces import FaceBox
 from fastck.kernels import fhog
-from fastck.pyramid import Pyramid, round_away
 
 Gray = NDArray[np.uint8]
 Found = NDArray[np.float64]

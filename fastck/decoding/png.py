@@ -17,7 +17,7 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.imageheader import PNG_SIGNATURE, ImageError, read_header
+from fastck.decoding.imageheader import PNG_SIGNATURE, ImageError, read_header
 from fastck.kernels.png import unfilter_gray, unfilter_rgb_to_gray
 
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6

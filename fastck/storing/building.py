@@ -21,12 +21,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.lib.format import open_memmap
 
-from fastck import journal
 from fastck import store as stores
 from fastck.config import PreprocessConfig
-from fastck.plan import PlannedSequence, inputs_table
 from fastck.store import BOXES, FORMAT, MANIFEST, array_layout
-from fastck.storefiles import allocate, sync, write_atomically
+from fastck.storing import journal
+from fastck.storing.plan import PlannedSequence, inputs_table
+from fastck.storing.storefiles import allocate, sync, write_atomically
 
 log = logging.getLogger(__name__)
 

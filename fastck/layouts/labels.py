@@ -4,8 +4,8 @@ import math
 import re
 from pathlib import Path
 
-from fastck.findings import Finding
-from fastck.folders import Listing, walk
+from fastck.layouts.findings import Finding
+from fastck.layouts.folders import Listing, walk
 from fastck.messages import one_line, reason
 
 EMOTIONS = {

@@ -1,0 +1,1 @@
+"""Image files to pixels: a PNG reader of its own, and the headers of all formats."""

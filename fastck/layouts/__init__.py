@@ -1,0 +1,1 @@
+"""What is in a data set's folders: the walk, the order of frames, the labels, and what is odd."""

@@ -1,0 +1,1 @@
+"""Pictures and pages of clips, data sets and stores."""

@@ -1,0 +1,1 @@
+"""How a store comes about: its plan, its journal, its files, and its way into other formats."""
