@@ -1,6 +1,7 @@
 """The stages around the kernels: decode, detect, preprocess, feed, train, import, compile, scale."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -113,6 +114,23 @@ def scaled(frames: int, n_jobs: int, preset: str, source: Path) -> dict[str, flo
 def report_seconds(benchmark: Any, seconds: float) -> None:
     """Give pytest-benchmark a time that was measured elsewhere: `measured` is what the report reads."""
     benchmark.extra_info["measured"] = seconds
+    benchmark.pedantic(lambda: None, rounds=1)
+
+
+BULK_SUBJECTS = 24  # FASTCK_BENCH_ROOT names a larger set: `fastck render ROOT --subjects 123` has CK+'s size
+
+
+def test_bulk(benchmark: Any, tmp_path: Path) -> None:
+    if benchmark.disabled:
+        pytest.skip("minutes; test_preprocess runs the same code")
+    from fastck.render import render_dataset
+
+    root = Path(os.environ.get("FASTCK_BENCH_ROOT", tmp_path / "set"))
+    if not root.exists():
+        render_dataset(root, subjects=BULK_SUBJECTS)
+    command = [sys.executable, "-m", "benchmarks.bulk", str(root), "2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    benchmark.extra_info["bulk"] = json.loads(result.stdout.splitlines()[-1])
     benchmark.pedantic(lambda: None, rounds=1)
 
 

@@ -1,0 +1,87 @@
+"""Bulk preprocessing of a rendered set of CK+'s shape, in a process of its own; prints seconds and memory as JSON.
+
+    python -m benchmarks.bulk ROOT N_JOBS
+
+Everything is measured in one run on the same files: the paper's script on the first frames, both presets on all, a
+second run with another level, and the bare sum of the parts of `stable`.
+"""
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import naive
+from fastck import MotionConfig, SequenceRecord, preprocess, scan
+from fastck.config import preset_faces
+from fastck.images import read_gray
+from fastck.sequence import find_faces
+
+SCRIPT_SEQUENCES = 2  # the paper's script is timed per frame: a few dozen frames tell
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def parts(record: SequenceRecord) -> None:
+    """Decode all frames and find the first one's face: what `stable` cannot do without."""
+    grays = [read_gray(path) for path in record.frames]
+    find_faces(iter(grays), preset_faces("stable"))
+
+
+def measure(root: Path, n_jobs: int) -> dict[str, float]:
+    """Seconds per frame of each way, and peak memory in MB."""
+    records = scan(root).records
+    frames = sum(record.n_frames for record in records)
+    few = records[:SCRIPT_SEQUENCES]
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["FASTCK_CACHE_DIR"] = scratch
+        stores = Path(scratch)
+        small = stores / "small" / "cohn-kanade-images"
+        for record in few:
+            (small / record.subject).mkdir(parents=True, exist_ok=True)
+            (small / record.subject / record.sequence.split("_")[1]).symlink_to(record.frames[0].parent.resolve())
+        for preset in ("paper", "stable"):  # compiles, fills the page cache with nothing of the set itself
+            preprocess(stores / "small", stores / f"warm-{preset}", preset=preset, n_jobs=n_jobs, box_cache=False)
+        for record in records:  # every way reads the files from memory
+            for path in record.frames:
+                path.read_bytes()
+        script = seconds_of(lambda: [naive.paper_features(list(record.frames)) for record in few])
+        stable = seconds_of(lambda: preprocess(root, stores / "s", preset="stable", n_jobs=n_jobs))
+        result = {
+            "frames": frames,
+            "sequences": len(records),
+            "paper's script": script / sum(record.n_frames for record in few),
+            "stable preset": seconds_of(lambda: preprocess(root, stores / "s", preset="stable", n_jobs=n_jobs))
+            / frames,
+        }
+        level = MotionConfig(level=100)
+        again = seconds_of(lambda: preprocess(root, stores / "a", preset="stable", motion=level, n_jobs=n_jobs))
+        with ThreadPoolExecutor(n_jobs) as threads:
+            bare = seconds_of(lambda: list(threads.map(parts, records)))
+        result["stable preset, again with another level"] = again / frames
+        result["bare parts of stable: decode all, one search a sequence"] = bare / frames
+        result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        result["paper preset"] = seconds_of(lambda: preprocess(root, stores / "p", n_jobs=n_jobs)) / frames
+        projections, row = np.load(stores / "p" / "projection.npy", mmap_mode="r"), 0
+        for record in few:
+            expected, _ = naive.paper_features(list(record.frames))
+            # 1e-6: float32 means against float64 ones.
+            np.testing.assert_allclose(projections[row : row + len(expected)], expected, rtol=0, atol=1e-6)
+            row += len(expected)
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
