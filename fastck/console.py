@@ -144,7 +144,7 @@ class PreprocessView:
 def reasons_table(reasons: dict[str, str]) -> Table:
     """Return why sequences were left out, one row per reason however many share it."""
     groups: dict[str, list[tuple[str, str]]] = {}
-    for sequence, reason in reasons.items():
+    for sequence, reason in sorted(reasons.items()):
         # "S005_001_00000003.png: truncated" and its neighbours are one reason, and so is what differs in numbers only.
         reason = re.sub(r"^[^:]*\.\w+: ", "", reason)
         groups.setdefault(re.sub(r"\d+", "N", reason), []).append((sequence, reason))
