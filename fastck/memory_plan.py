@@ -17,7 +17,7 @@ FRAMEWORK = 900 * 2**20  # bytes of Python, TensorFlow and its compiled graph be
 KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each time step for the way back
 KEPT_PER_STEP_REMAT = 2.0  # the same when a step keeps its states only and recomputes the rest
 WORKING = 14.0  # state-sized tensors alive within one time step
-UPDATE_COPIES = 3.0  # parameter-sized temporaries while Adam moves
+UPDATE_COPIES = 5.0  # parameter-sized temporaries while Adam moves
 INPUT_COPIES = 4.0  # input batches alive: two prefetched, one being gathered, one being computed
 SHARE = 0.85  # of the device's memory that a plan may use by default; the rest is the system's
 
