@@ -20,11 +20,13 @@ from fastck.console import MOST_REASONS, reasons_table
 from fastck.faces import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.layouts.folders import safe_name
 from fastck.ops import erode, frame_difference, motion_features, motion_masks, pad_sequence, threshold, unpack_masks
+from fastck.protocol import Split, select
 from fastck.store import BOXES, checksum, open_array, open_store, read_table
 from fastck.storing import journal
 from fastck.storing.building import StoreBuilder
 from fastck.storing.plan import PlannedSequence
 from fastck.storing.storefiles import write_rows
+from tests.tinystore import make_store, make_table
 
 FRAMES = hnp.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(1, 20), st.integers(1, 20)))
 LEVELS = st.integers(0, 254)
@@ -176,6 +178,17 @@ def test_an_id_is_a_harmless_file_name(parts):
 def test_an_id_is_as_long_as_it_may_be():
     assert safe_name(("x" * 120,)) == "x" * 120
     assert len(safe_name(("x" * 121,))) == 120
+
+
+def test_folds_are_counted_from_one():
+    assert Split().name == "repeat1-fold01"
+    assert Split(repeat=2, fold=11).name == "repeat3-fold12"
+
+
+def test_a_sequence_as_long_as_the_window_is_not_too_long():
+    table = make_table(subjects=2, frames=(8, 8))
+    for too_long in ("error", "skip"):
+        assert len(select(table, classes=(1, 3), timesteps=7, too_long=too_long)) == 4
 
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
@@ -339,8 +352,6 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
 
 @pytest.fixture(scope="module")
 def small_store(tmp_path_factory):
-    from tests.tinystore import make_store, make_table
-
     path = tmp_path_factory.mktemp("small") / "store"
     return make_store(path, make_table(subjects=2, emotions=(1, 3)), side=8)
 
