@@ -8,7 +8,6 @@ second run with another level, and the bare sum of the parts of `stable`.
 
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import naive
+from benchmarks.scaling import peak_mb
 from fastck import MotionConfig, SequenceRecord, preprocess, scan
 from fastck.config import preset_faces
 from fastck.images import read_gray
@@ -71,7 +71,7 @@ def measure(root: Path, n_jobs: int) -> dict[str, float]:
             bare = seconds_of(lambda: list(threads.map(parts, records)))
         result["stable preset, again with another level"] = again / frames
         result["bare parts of stable: decode all, one search a sequence"] = bare / frames
-        result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        result["peak_mb"] = peak_mb()
         result["paper preset"] = seconds_of(lambda: preprocess(root, stores / "p", n_jobs=n_jobs)) / frames
         projections, row = np.load(stores / "p" / "projection.npy", mmap_mode="r"), 0
         for record in few:
