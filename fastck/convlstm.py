@@ -12,8 +12,8 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
     Three things are done differently:
 
     - The four gates come out of one convolution instead of four.
-    - As long as a sample has only seen zero frames its state does not depend on it. One virtual all-zero sample goes
-      ahead; the others, sorted by their first non-zero frame, take its state over when their own frames begin.
+    - As long as a sample has only seen zero frames its state does not depend on it. Sorted by their first non-zero
+      frame, the samples that have begun are computed, and one more that stands for all that have not.
     - With `remat` each time step keeps its incoming state only and is computed again on the way back.
 
     For training only: the trained weights go into Keras' own layer, which is what is saved. Supports what the paper's
@@ -45,15 +45,15 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
         frames = tf.cast(sequences, cell.compute_dtype)
         weights = [tf.cast(value, frames.dtype) for value in (cell.kernel, cell.recurrent_kernel, cell.bias)]
         steps = tf.shape(frames)[1]
-        order, active = _start_order(frames)
-        # Row 0 is the virtual sample; the others follow in the order in which they start.
-        frames = tf.concat([tf.zeros_like(frames[:1]), tf.gather(frames, order)], axis=0)
+        order, rows = _start_order(frames)
+        frames = tf.gather(frames, order)
         step = keras.remat(self._step) if self.remat else self._step
 
         def body(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            starting = active[t] - tf.shape(h)[0]
-            h, c = (tf.concat([state, tf.repeat(state[:1], starting, axis=0)], axis=0) for state in (h, c))
-            h, c = step(frames[: active[t], t], h, c, *weights)
+            starting = rows[t] - tf.shape(h)[0]
+            # The last row stood for all that had not begun, those that begin now among them.
+            h, c = (tf.concat([state, tf.repeat(state[-1:], starting, axis=0)], axis=0) for state in (h, c))
+            h, c = step(frames[: rows[t], t], h, c, *weights)
             return t + 1, h, c
 
         states = [state[:1] for state in cell.get_initial_state(batch_size=1)]
@@ -65,7 +65,7 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
             shape_invariants=(tf.TensorShape([]), free, free),
             maximum_iterations=frames.shape[1],
         )
-        return tf.gather(h[1:], tf.math.invert_permutation(order))
+        return tf.gather(h, tf.math.invert_permutation(order))
 
     def _step(
         self,
@@ -85,13 +85,13 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
 
 
 def _start_order(frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Order of samples by their first non-zero frame, and how many rows (one virtual) are active at each step.
+    """Order of samples by their first non-zero frame, and how many of them are computed at each step.
 
-    All samples are active at the last step, whether they hold anything or not.
+    At the last step all are, whether they hold anything or not.
     """
     length = tf.shape(frames)[1]
     moving = tf.cast(tf.reduce_any(frames != 0, axis=(2, 3, 4)), tf.int32)
     first = tf.where(tf.reduce_any(moving > 0, axis=1), tf.argmax(moving, axis=1, output_type=tf.int32), length - 1)
     order = tf.argsort(first, stable=True)
-    active = 1 + tf.reduce_sum(tf.cast(first[:, None] <= tf.range(length)[None, :], tf.int32), axis=0)
-    return order, active
+    begun = tf.reduce_sum(tf.cast(first[:, None] <= tf.range(length)[None, :], tf.int32), axis=0)
+    return order, tf.minimum(begun + 1, tf.shape(frames)[0])
