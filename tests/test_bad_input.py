@@ -460,6 +460,17 @@ def test_a_foreign_folder_with_a_manifest_is_never_cleared(rendered, tmp_path):
     assert (tmp_path / "weights.npy").read_text() == "{}"
 
 
+@pytest.mark.parametrize("label", ["   0.0000000e+00\n", "   7.0000000e+00\n", ""])
+def test_labels_that_changed_since_are_told(rendered, outcome, tmp_path, label):
+    root = shutil.copytree(rendered, tmp_path / "set")
+    victim = next(record for record in fastck.scan(root).records if record.emotion in range(1, 7))
+    (path,) = (root / "Emotion").glob(f"*/*/{victim.sequence}_*")
+    path.write_text(label)
+    store = shutil.copytree(outcome.clean.path, tmp_path / "store")
+    line = the_error(run("preprocess", root, store, *OPTIONS))
+    assert f"1 sequences since relabelled ({victim.sequence})" in line
+
+
 def test_an_unfinished_store_says_how_to_finish_it(outcome, tmp_path):
     store = shutil.copytree(outcome.clean.path, tmp_path / "store")
     (store / "manifest.json").rename(store / "journal.jsonl")
