@@ -23,6 +23,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
 README = PROJECT / "README.md"
 PAGES = sorted(path.relative_to(PROJECT).as_posix() for path in [*DOCS.rglob("*.md"), README])
+TEXTS = [*PAGES, "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -126,7 +127,7 @@ def test_code_blocks_run(
             pytest.fail(f"{page}:{block.line}: unknown kind of block {block.kind!r}")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", TEXTS)
 def test_links_and_pictures_exist(page: str) -> None:
     text = re.sub(r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)#\s]+)", text):
@@ -140,7 +141,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_pictures_are_small_and_used() -> None:
-    pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in PAGES)
+    pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in TEXTS)
     for path in (DOCS / "images").iterdir():
         assert path.stat().st_size <= LARGEST, path.name
         assert path.name in pages, path.name
