@@ -170,6 +170,14 @@ def preprocess(
     box_cache: Annotated[
         bool, typer.Option(help="Keep detections for later runs in the cache folder (FASTCK_CACHE_DIR).")
     ] = True,
+    keep_crops: Annotated[
+        bool,
+        typer.Option(
+            "--keep-crops",
+            help="Keep the cut-out faces there too, 71 kB a frame, and use those kept: another mode, level, footprint "
+            "or feature then decodes nothing.",
+        ),
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Turn the data set ROOT into STORE, a folder of memory-mapped motion features.
@@ -203,6 +211,7 @@ def preprocess(
                 n_jobs=jobs,
                 overwrite=overwrite,
                 box_cache=box_cache,
+                keep_crops=keep_crops,
                 on_progress=view,
             )
         except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from fastck.ckplus import SequenceRecord, scan
 from fastck.config import MotionConfig, PreprocessConfig, preset_faces
 from fastck.detection.boxcache import BoxCache, cache_folder, cache_key
 from fastck.detection.boxfile import BoxFile, read_boxes
+from fastck.detection.cropcache import check_room, crop_key
 from fastck.faces import FaceBox, detector_version
 from fastck.layouts.findings import summarise
 from fastck.ops import FEATURES, motion_features
@@ -91,6 +92,7 @@ def preprocess(
     n_jobs: int = -1,
     overwrite: bool = False,
     box_cache: bool = True,
+    keep_crops: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Store:
     """Turn a folder of face sequences into a store of motion features.
@@ -123,6 +125,9 @@ def preprocess(
         Replace a store of another configuration or input.
     box_cache : bool
         Keep detections in the user's cache folder (FASTCK_CACHE_DIR), and use those kept.
+    keep_crops : bool
+        Keep the cut-out faces too (71 kB a frame at the usual 267 pixels), and use those kept: a later run with another
+        mode, level, footprint or feature then decodes nothing.
     on_progress : callable, optional
         Is given a `Progress` at the start and after every sequence.
 
@@ -147,6 +152,8 @@ def preprocess(
             f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
         )
     own_boxes = read_boxes(boxes) if boxes is not None else None
+    if keep_crops and not box_cache and own_boxes is None:
+        raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     faces = preset_faces(
         preset,
         crop=crop,
@@ -158,9 +165,10 @@ def preprocess(
     plan = make_plan(records, Path(root))
     progress = Progress(sequences=len(plan), frames=sum(entry.n_frames for entry in plan))
     cache = BoxCache(cache_folder() / "boxes.sqlite" if box_cache and own_boxes is None else None)
+    crops = cache_folder() / "crops" if keep_crops else None
     with StoreBuilder(store, config, plan, layout=layout, overwrite=overwrite) as builder, cache:
         if not builder.finished:
-            _run(builder, records, Path(root), own_boxes, cache, n_jobs, progress, on_progress)
+            _run(builder, records, Path(root), own_boxes, cache, crops, n_jobs, progress, on_progress)
             builder.finish(library_versions())
     return open_store(store)
 
@@ -171,6 +179,7 @@ def _run(
     root: Path,
     own_boxes: BoxFile | None,
     cache: BoxCache,
+    crops: Path | None,
     n_jobs: int,
     progress: Progress,
     on_progress: Callable[[Progress], None] | None,
@@ -191,6 +200,11 @@ def _run(
     def key(planned: PlannedSequence) -> str:
         return cache_key(planned.fingerprint, root / planned.folder, config.faces, engine)
 
+    def crop_file(planned: PlannedSequence) -> Path | None:
+        if crops is None:
+            return None
+        return crops / f"{crop_key(planned.fingerprint, root / planned.folder, config.faces, engine)}.npy"
+
     def tasks() -> Iterator[Task]:
         for record in todo:
             planned = by_name[record.sequence]
@@ -205,12 +219,16 @@ def _run(
                 config=config,
                 store=store,
                 found=found,
+                crops=crop_file(planned),
                 steps=steps,
                 frames=progress.frames,
                 run=run,
                 process=process,
             )
 
+    if crops is not None:
+        files = ((by_name[record.sequence].n_frames, crop_file(by_name[record.sequence])) for record in todo)
+        check_room(crops, sum(count for count, file in files if file and not file.exists()), config.faces.side)
     if todo:
         _compile(config)
     with _single_threaded_cv2(), watched(run):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastck.ckplus import SequenceRecord
 from fastck.config import FaceConfig, PreprocessConfig
+from fastck.detection.cropcache import CropFile, CropWriter
 from fastck.faces import Detector, FaceBox, FaceSearch, Gray, clip_box, crop, crop_boxes, largest
 from fastck.images import read_gray, read_video
 from fastck.messages import one_line
@@ -191,16 +192,12 @@ def serves(found: Sequence[FaceBox | None] | None, n_frames: int, config: FaceCo
 
 
 # -- Features ---------------------------------------------------------------------------------------------------------
-def iter_features(
-    frames: Iterable[Gray], boxes: Sequence[FaceBox], config: PreprocessConfig
-) -> Iterator[dict[str, NDArray[Any]]]:
+def iter_features(crops: Iterable[Gray], config: PreprocessConfig) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the features of successive stretches of frames, "projection" always among them.
 
     Parameters
     ----------
-    frames : iterable of ndarray of shape (H, W), uint8
-    boxes : sequence of FaceBox
-        One per frame.
+    crops : iterable of ndarray of shape (side, side), uint8
     config : PreprocessConfig
 
     Yields
@@ -210,18 +207,18 @@ def iter_features(
     """
     side, motion = config.faces.side, config.motion
     names = tuple(dict.fromkeys(("projection", *config.features)))
-    crops = np.empty((CHUNK + 1, side, side), np.uint8)
+    held = np.empty((CHUNK + 1, side, side), np.uint8)
     filled = 0
 
     def features() -> dict[str, NDArray[Any]]:
-        return motion_features(crops[:filled], features=names, mode=motion.mode, level=motion.level, size=motion.size)
+        return motion_features(held[:filled], features=names, mode=motion.mode, level=motion.level, size=motion.size)
 
-    for gray, box in zip(frames, boxes, strict=True):
-        crop(gray, box, side=side, out=crops[filled])
+    for cropped in crops:
+        held[filled] = cropped
         filled += 1
-        if filled == len(crops):
+        if filled == len(held):
             yield features()
-            crops[0] = crops[-1]
+            held[0] = held[-1]
             filled = 1
     if filled > 1:
         yield features()
@@ -234,6 +231,7 @@ def run_sequence(
     receive: Callable[[int, dict[str, NDArray[Any]]], None],
     *,
     found: Sequence[FaceBox | None] | None = None,
+    crops: CropFile | None = None,
 ) -> SequenceResult:
     """Take one sequence through all stages.
 
@@ -248,6 +246,8 @@ def run_sequence(
         Is given the first row's number and a dict of feature rows, stretch after stretch.
     found : sequence of FaceBox or None, optional
         Detections that are known already.
+    crops : CropFile, optional
+        Where the crops are kept. Those that are there take the place of decoding, if the detections are known too.
 
     Returns
     -------
@@ -263,8 +263,10 @@ def run_sequence(
         raise BadSequence(f"a difference takes two frames, got {n_frames}")
     seconds: dict[str, float] = {}
     result = SequenceResult(seconds=seconds)
+    kept = None
     if found is not None and serves(found, n_frames, config.faces):
         result.found = needed(found, config.faces)
+        kept = crops.load() if crops else None
     else:
         started = time.perf_counter()
         result.found = find_faces(_timed(_same_size(open_frames()), seconds), config.faces)
@@ -273,47 +275,68 @@ def run_sequence(
     result.boxes = crop_boxes(searched, config.faces.crop)
     if not result.boxes:
         raise BadSequence(f"no face found in any of its {n_frames} frames")
-    _measure(open_frames, n_frames, config, receive, result)
+    if kept is not None:
+        result.height, result.width = int(kept["height"][-1]), int(kept["width"][-1])
+        _measure(iter(kept["crop"]), config, receive, result)
+        return result
+    cropped = _cut(_timed(_whole(open_frames(), n_frames), seconds), config.faces.side, result)
+    if crops is None:
+        _measure(cropped, config, receive, result)
+        return result
+    with CropWriter(crops) as writer:
+        _measure(_keep(cropped, writer, result), config, receive, result)
     return result
 
 
+def _whole(frames: Iterable[Gray], n_frames: int) -> Iterator[Gray]:
+    """Pass on exactly `n_frames` frames of one size."""
+    count = 0
+    for gray in _same_size(frames):
+        count += 1
+        if count > n_frames:
+            raise BadSequence(f"it has more than the {n_frames} frames it had when it was listed")
+        yield gray
+    if count < n_frames:
+        raise BadSequence(f"only {count} of its {n_frames} frames can be read")
+
+
+def _cut(frames: Iterator[Gray], side: int, result: SequenceResult) -> Iterator[Gray]:
+    """Cut each frame's box out; the array is used again for the next one."""
+    cropped = np.empty((side, side), np.uint8)
+    for number, (gray, box) in enumerate(zip(frames, result.boxes, strict=True), start=1):
+        result.height, result.width = gray.shape
+        if clip_box(*box, shape=gray.shape) != box:
+            raise BadSequence(f"box {tuple(box)} reaches outside of frame {number}, {gray.shape[1]}x{gray.shape[0]}")
+        yield crop(gray, box, side=side, out=cropped)
+
+
+def _keep(crops: Iterator[Gray], writer: CropWriter, result: SequenceResult) -> Iterator[Gray]:
+    """Pass crops on and write them down."""
+    for cropped in crops:
+        writer.add((result.height, result.width), cropped)
+        yield cropped
+
+
 def _measure(
-    open_frames: Callable[[], Iterable[Gray]],
-    n_frames: int,
+    crops: Iterator[Gray],
     config: PreprocessConfig,
     receive: Callable[[int, dict[str, NDArray[Any]]], None],
     result: SequenceResult,
 ) -> None:
     """Run the second pass: crops, features, and what they say of the sequence."""
     seconds = result.seconds
-    density = np.empty(n_frames - 1)
+    density = np.empty(len(result.boxes) - 1)
     row = 0
     before = seconds.get("decode", 0.0)
     started = time.perf_counter()
-
-    def checked() -> Iterator[Gray]:
-        count = 0
-        for gray in _same_size(open_frames()):
-            count += 1
-            if count > n_frames:
-                raise BadSequence(f"it has more than the {n_frames} frames it had when it was listed")
-            result.height, result.width = gray.shape
-            box = result.boxes[count - 1]
-            if clip_box(*box, shape=gray.shape) != box:
-                raise BadSequence(f"box {tuple(box)} reaches outside of frame {count}, {gray.shape[1]}x{gray.shape[0]}")
-            yield gray
-        if count < n_frames:
-            raise BadSequence(f"only {count} of its {n_frames} frames can be read")
-
-    frames = _timed(checked(), seconds)
-    for rows in iter_features(frames, result.boxes, config):
+    for rows in iter_features(crops, config):
         length = len(rows["projection"])
         density[row : row + length] = rows["projection"][:, 0].mean(axis=1)
         wrote = time.perf_counter()
         receive(row, {name: rows[name] for name in config.features})
         seconds["write"] = seconds.get("write", 0.0) + time.perf_counter() - wrote
         row += length
-    rest = seconds.get("write", 0.0) + seconds["decode"] - before
+    rest = seconds.get("write", 0.0) + seconds.get("decode", 0.0) - before
     seconds["features"] = time.perf_counter() - started - rest
     changed = result.box_changed
     result.motion = float(density.mean())

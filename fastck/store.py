@@ -1,7 +1,6 @@
 """A finished store: plain NumPy files, two tables and a manifest, opened read-only."""
 
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
+import deflate
 import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
@@ -217,7 +217,7 @@ def _what(error: Exception) -> str:
 
 def checksum(rows: NDArray[Any], before: str = "00000000") -> str:
     """Return the CRC-32 of the rows' bytes as 8 hexadecimal digits, continuing `before`."""
-    return f"{zlib.crc32(np.ascontiguousarray(rows).data, int(before, 16)):08x}"
+    return f"{deflate.crc32(np.ascontiguousarray(rows).data, int(before, 16)):08x}"
 
 
 def open_store(path: str | Path) -> Store:

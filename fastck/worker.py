@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastck.ckplus import SequenceRecord
 from fastck.config import PreprocessConfig
+from fastck.detection.cropcache import CropFile
 from fastck.faces import FaceBox
 from fastck.sequence import BadSequence, Found, record_frames, run_sequence
 from fastck.store import BOXES, checksum
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 class Task:
     """All that a worker needs for one sequence; the store's arrays are opened by path, wherever the worker runs.
 
-    `steps` and `frames` are the rows that the feature arrays and the boxes have in all, `run` and `process` say for
-    which run and from which process the task comes.
+    `crops` is the file of the kept crops. `steps` and `frames` are the rows that the feature arrays and the boxes have
+    in all, `run` and `process` say for which run and from which process the task comes.
     """
 
     record: SequenceRecord
@@ -37,6 +38,7 @@ class Task:
     config: PreprocessConfig
     store: Path
     found: Sequence[FaceBox | None] | None
+    crops: Path | None
     steps: int
     frames: int
     run: str
@@ -115,7 +117,8 @@ def work(task: Task) -> tuple[str, Outcome]:
     name, watch = planned.sequence, _watch(task)
     try:
         with watch.working():
-            result = run_sequence(frames, planned.n_frames, config, write, found=task.found)
+            crops = CropFile(task.crops, planned.n_frames, config.faces.side) if task.crops else None
+            result = run_sequence(frames, planned.n_frames, config, write, found=task.found, crops=crops)
     except BadSequence as error:
         return name, Outcome(entry={"reason": str(error)})
     except (OSError, MemoryError, Stopped):
