@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from benchmarks.contenders import FLOOR
 SHOWN = ("numpy", "numba", "opencv-python-headless", "scikit-image", "tensorflow", "dlib-bin", "joblib")
 OWN = "fastck"
 COLOURS = {OWN: "#d1495b", FLOOR: "#b0b0b0"}
+TRAINING = Path(__file__).with_name("training.json")  # hours of training, kept: see benchmarks.training
 BOUNDS = Path(__file__).with_name("bounds.md")  # what limits the kernels, instruction by instruction
 
 
@@ -210,7 +212,96 @@ def machine_line(document: dict[str, Any]) -> str:
     )
 
 
-def report(document: dict[str, Any], picture: str) -> str:
+def this_machine() -> str:
+    """Machine, versions and date of this process, in one line."""
+    from pytest_benchmark.plugin import pytest_benchmark_generate_machine_info
+
+    document = {"machine_info": pytest_benchmark_generate_machine_info(), "datetime": date.today().isoformat()}
+    return f"{machine_line(document)}; {versions()}"
+
+
+def training_tables(document: dict[str, Any]) -> list[str]:
+    """What `benchmarks.training` left: memory against plan, input, loss; accuracy by protocol and preset."""
+    trials = document["trials"]
+    lines = [
+        "## Training",
+        "",
+        f"Written by `python -m benchmarks.training` on {document['subjects']} rendered subjects (seed 0). Accuracy on",
+        "rendered faces says nothing about people; the table compares presets and protocols.",
+        "",
+        f"Machine: {document['machine']}.",
+        "",
+        "### Memory, input and loss",
+        "",
+        "Whole processes. Input is gathered beside the network's work: waiting takes at most the share of time given.",
+        "",
+        *memory_table([trial for trial in trials if trial["kind"] == "memory"]),
+        "",
+    ]
+    tested = [trial for trial in trials if trial["kind"] == "accuracy"]
+    if tested:
+        network = tested[0]["arguments"]
+        lines += [
+            "### Accuracy by protocol and preset",
+            "",
+            f"A smaller network than the paper's ({network['filters']} filters, {network['epochs']} epochs), so that",
+            "all folds fit into hours on two cores. 95 % intervals: Wilson's for accuracy, bootstrap over subjects for",
+            "the rest. Leakage is the share of tested sequences whose subject is in the training part.",
+            "",
+            *accuracy_table(tested),
+            "",
+        ]
+    if "same" in document:
+        outcome = "byte for byte the same" if document["same"]["equal"] else "**different**"
+        name = document["same"]["name"]
+        lines += [f"The same seed twice ({name}): report, predictions and history are {outcome}.", ""]
+    return lines
+
+
+def memory_table(trials: list[dict[str, Any]]) -> list[str]:
+    """Planned against measured peak memory, share of time for input, and the loss."""
+    titles = "| parameters | batch (at once) | peak planned | measured | ratio | input | steps | per step | loss |"
+    lines = [f"| {titles}", "|---|" + 9 * "---:|"]
+    for trial in trials:
+        plan, arguments = trial["plan"], trial["arguments"]
+        first, last = trial["loss"]
+        cells = [
+            f"phase {arguments['phase']}, {arguments['frame']}",
+            f"{plan['parameters']:,}",
+            f"{arguments['batch_size']} ({plan['micro_batch']}{', recomputed' if plan['remat'] else ''})",
+            f"{plan['total'] / 2**30:.2f} GiB",
+            f"{trial['peak'] / 2**30:.2f} GiB",
+            f"{plan['total'] / trial['peak']:.2f}",
+            f"{100 * trial['input_share']:.2f} %",
+            str(trial["steps"]),
+            duration(trial["seconds"] / trial["steps"]),
+            f"{first:.3f} to {last:.3f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def accuracy_table(trials: list[dict[str, Any]]) -> list[str]:
+    """Scores with intervals, baselines beside them."""
+    titles = "tested (subjects) | leakage | accuracy | balanced accuracy | macro F1 | logistic regression | majority |"
+    lines = [f"| phase | protocol | preset | {titles}", "|---|---|---|" + 7 * "---:|"]
+    for trial in trials:
+        arguments, others = trial["arguments"], trial["baselines"]
+        cells = [
+            str(arguments["phase"]),
+            arguments["protocol"],
+            trial["preset"],
+            f"{trial['n']:g} ({trial['subjects']})",
+            f"{100 * trial['leakage']:.0f} %",
+            *(f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]" for value in trial["scores"].values()),
+            f"{others['logistic regression']:.2f}",
+            f"{others['majority class']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def report(document: dict[str, Any], picture: str, training: dict[str, Any] | None = None) -> str:
     """Whole text of BENCHMARKS.md."""
     rows = read_rows(document)
     operations = [row for row in rows if row.kind == "operation"]
@@ -241,6 +332,8 @@ def report(document: dict[str, Any], picture: str) -> str:
         lines += ["## Stages", ""]
     for stage in unique(row.operation for row in stages):
         lines += [f"### {stage}", "", *stage_table([row for row in stages if row.operation == stage]), ""]
+    if training:
+        lines += training_tables(training)
     return "\n".join([*lines, BOUNDS.read_text()])
 
 
@@ -254,7 +347,8 @@ def main(arguments: list[str]) -> int:
     picture = target.parent / "docs" / "images" / "benchmarks.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     chart(read_rows(document), picture)
-    target.write_text(report(document, picture.relative_to(target.parent).as_posix()))
+    training = json.loads(TRAINING.read_text()) if TRAINING.exists() else None
+    target.write_text(report(document, picture.relative_to(target.parent).as_posix(), training))
     print(f"wrote {target} and {picture}")
     return 0
 
