@@ -22,8 +22,8 @@ from benchmarks import naive
 from benchmarks.scaling import peak_mb
 from fastck import MotionConfig, SequenceRecord, preprocess, scan
 from fastck.config import preset_faces
+from fastck.detection.finding import find_faces
 from fastck.images import read_gray
-from fastck.sequence import find_faces
 
 SCRIPT_SEQUENCES = 2  # the paper's script is timed per frame: a few dozen frames tell
 

@@ -39,25 +39,31 @@ class Trial:
     options: str
 
 
+PHASES = {
+    "phase-1": "--phase 1 --memory 20GiB --batch-size 4 --per-emotion 1 --epochs 4 --learning-rate 0.00001",
+    "phase-2-134": "--phase 2 --size 134 --batch-size 8 --per-emotion 2 --epochs 4 --learning-rate 0.0001",
+    "phase-2-67": "--phase 2 --size 67 --batch-size 16 --per-emotion 3 --epochs 4 --learning-rate 0.0001",
+    "phase-2-34": "--phase 2 --size 34 --per-emotion 10 --epochs 4",
+    "phase-3": "--phase 3 --epochs 4",
+    "phase-4": "--phase 4 --epochs 4",
+}
+PROTOCOLS = ("random", "subject-10fold", "random-folds --folds 5", "stratified-group --folds 5")
 TRIALS = [
-    Trial("phase-1", "memory", "stable", f"--phase 1 --memory 20GiB --batch-size 4 --per-emotion 1 --epochs 5 "
-          f"--learning-rate 0.00001 {BRIEF}"),
-    Trial("phase-2-134", "memory", "stable", f"--phase 2 --size 134 --batch-size 8 --per-emotion 2 --epochs 4 "
-          f"--learning-rate 0.0001 {BRIEF}"),
-    Trial("phase-2-67", "memory", "stable", f"--phase 2 --size 67 --batch-size 16 --per-emotion 3 --epochs 4 "
-          f"--learning-rate 0.0001 {BRIEF}"),
-    Trial("phase-2-34", "memory", "stable", f"--phase 2 --size 34 --per-emotion 10 --epochs 4 {BRIEF}"),
-    Trial("phase-3", "memory", "stable", f"--phase 3 --epochs 4 {BRIEF}"),
-    Trial("phase-4", "memory", "stable", f"--phase 4 --epochs 4 {BRIEF}"),
+    *(Trial(name, "memory", "stable", f"{options} {BRIEF}") for name, options in PHASES.items()),
     *(
-        Trial(f"{preset}-{phase}-{protocol}", "accuracy", preset, f"--phase {phase} --protocol {protocol} {SMALL}")
+        Trial(
+            f"{preset}-{phase}-{protocol.split()[0]}",
+            "accuracy",
+            preset,
+            f"--phase {phase} --protocol {protocol} {SMALL}",
+        )
         for phase in (4, 3)
-        for protocol in ("random", "random-folds", "subject-10fold", "stratified-group")
+        for protocol in PROTOCOLS
         for preset in ("stable", "paper")
     ),
     Trial("stable-4-loso", "accuracy", "stable", f"--phase 4 --protocol loso {SMALL}"),
     Trial("stable-4-random-again", "again", "stable", f"--phase 4 --protocol random {SMALL}"),
-]  # fmt: skip
+]
 
 
 def stores(folder: Path) -> dict[str, Path]:

@@ -10,8 +10,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from fastck.ckplus import Layout, SequenceRecord, scan
+from fastck.detection.finding import borrowed
 from fastck.faces import FaceBox, largest
-from fastck.sequence import BadSequence, borrowed, record_frames
+from fastck.sequence import BadSequence, record_frames
 
 DIFFERENCE_COLUMNS = ("sequence", "frame", "full", "tracked", "pixels")
 

@@ -20,10 +20,10 @@ from fastck.config import MotionConfig, PreprocessConfig, preset_faces
 from fastck.detection.boxcache import BoxCache, cache_folder, cache_key
 from fastck.detection.boxfile import BoxFile, read_boxes
 from fastck.detection.cropcache import check_room, crop_key
+from fastck.detection.finding import serves
 from fastck.faces import FaceBox, detector_version
 from fastck.layouts.findings import summarise
 from fastck.ops import FEATURES, motion_features
-from fastck.sequence import serves
 from fastck.store import Store, open_store
 from fastck.storing.building import StoreBuilder
 from fastck.storing.plan import PlannedSequence, make_plan

@@ -7,7 +7,6 @@ a few frames. Where the boxes are known, or one box serves the whole sequence, t
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.ckplus import SequenceRecord
-from fastck.config import FaceConfig, PreprocessConfig
+from fastck.config import PreprocessConfig
 from fastck.detection.cropcache import CropFile, CropWriter
-from fastck.faces import Detector, FaceBox, FaceSearch, Gray, clip_box, crop, crop_boxes, largest
+from fastck.detection.finding import Found, find_faces, needed, serves
+from fastck.faces import FaceBox, Gray, clip_box, crop, crop_boxes
 from fastck.images import read_gray, read_video
 from fastck.messages import one_line
 from fastck.ops import motion_features
@@ -26,7 +26,6 @@ from fastck.ops import motion_features
 log = logging.getLogger(__name__)
 
 CHUNK = 32  # frames held at a time: 2.3 MB of crops, and long enough that the kernels' call costs nothing
-Found = list[FaceBox | None]
 
 
 class BadSequence(ValueError):
@@ -126,69 +125,6 @@ def _timed(frames: Iterator[Gray], seconds: dict[str, float]) -> Iterator[Gray]:
         if gray is None:
             return
         yield gray
-
-
-# -- Boxes ------------------------------------------------------------------------------------------------------------
-_idle: dict[tuple[int, str], list[FaceSearch]] = {}  # by upsampling and engine
-
-
-@contextmanager
-def borrowed(upsample: int, search: str) -> Iterator[FaceSearch]:
-    """Lend a detector that nobody else uses meanwhile: a quarter of a second to make, and unsafe to share."""
-    idle = _idle.setdefault((upsample, search), [])
-    try:
-        engine = idle.pop()  # one step under the GIL, so two threads never get the same one
-    except IndexError:
-        engine = _make_search(upsample, search)
-    engine.reset()
-    try:
-        yield engine
-    finally:
-        idle.append(engine)
-
-
-def _make_search(upsample: int, search: str) -> FaceSearch:
-    if search == "tracked":
-        from fastck.detection.tracking import TrackedDetector
-
-        return TrackedDetector(upsample=upsample)
-    return Detector(upsample=upsample)
-
-
-def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
-    """Return the largest face of each frame, None for none; only up to the first face where one box serves all."""
-    found: Found = []
-    with ExitStack() as stack:
-        engines: list[FaceSearch] = []
-
-        def search(gray: Gray) -> FaceBox | None:
-            for position, upsample in enumerate(config.upsample):
-                if position == len(engines):  # later ones are often never needed
-                    engines.append(stack.enter_context(borrowed(upsample, config.search)))
-                if (box := largest(engines[position](gray))) is not None:
-                    return box
-            return None
-
-        for gray in frames:
-            found.append(search(gray))
-            if config.crop == "sequence" and found[-1] is not None:
-                break
-    return found
-
-
-def needed(found: Sequence[FaceBox | None], config: FaceConfig) -> Found:
-    """Return the part of known detections that a search would have come to: the rest must not count as missed."""
-    if config.crop != "sequence":
-        return list(found)
-    first = next((number for number, box in enumerate(found) if box is not None), len(found) - 1)
-    return list(found[: first + 1])
-
-
-def serves(found: Sequence[FaceBox | None] | None, n_frames: int, config: FaceConfig) -> bool:
-    """Say whether detections that are known already are all a configuration needs."""
-    if found is None:
-        return False
-    return len(found) == n_frames or (config.crop == "sequence" and any(found))
 
 
 # -- Features ---------------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from fastck.ckplus import SequenceRecord
 from fastck.config import PreprocessConfig
 from fastck.detection.cropcache import CropFile
+from fastck.detection.finding import Found
 from fastck.faces import FaceBox
-from fastck.sequence import BadSequence, Found, record_frames, run_sequence
+from fastck.sequence import BadSequence, record_frames, run_sequence
 from fastck.store import BOXES, checksum
 from fastck.storing.plan import PlannedSequence
 from fastck.storing.storefiles import write_rows

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from fastck.ckplus import SequenceRecord
 from fastck.clips import clip_record
 from fastck.config import PRESETS, FaceConfig, MotionConfig, PreprocessConfig, preset_faces
+from fastck.detection.finding import find_faces
 from fastck.faces import FaceBox, Gray, crop, crop_boxes
 from fastck.ops import erode, frame_difference, mean_pool_2x2, project, threshold
-from fastck.sequence import find_faces, record_frames
+from fastck.sequence import record_frames
 from fastck.store import MANIFEST, SEQUENCES, Store
 
 STAGES = ("crop", "difference", "threshold", "mask", "pool34")  # in the order of the paper's figures 2 to 4 and 13
