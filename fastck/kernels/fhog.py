@@ -8,9 +8,10 @@ scores closer than that as ties.
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
+
+from fastck.kernels import kernel
 
 PLANES = 31  # 18 contrast-sensitive orientations, 9 insensitive, 4 textures
 BLOCK = 72  # values of a block: 18 orientations times the 4 cells around it
@@ -65,7 +66,7 @@ copy_all = _copy16(0)
 copy_five_of_six = _copy16(6)  # the pixels that a resize to 5/6 reads, until its rounding skips another one
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractions, spread, line):
     """Bilinear resize as dlib's: (H, >= width+32) uint8 -> (h, > n) uint8, n = fractions.size.
 
@@ -137,7 +138,7 @@ def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractio
         result[columns] = result[columns - 1]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _gradients(image, y, x, n, index, length):
     """Row y, columns x to x+n: each pixel's gradient as an index into the orientation table, and its length."""
     above = image[y - 1, x:]
@@ -150,7 +151,7 @@ def _gradients(image, y, x, n, index, length):
         length[c] = np.sqrt(np.float32(gx * gx + gy * gy))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _vote(index, length, orientations, weights, blocks, n_blocks):
     """Add 8 rows of pixels to their blocks' histograms, (n_blocks, 18, 4) flat; n_blocks even.
 
@@ -173,7 +174,7 @@ def _vote(index, length, orientations, weights, blocks, n_blocks):
                 add_scaled4(blocks, also, weights, weight, votes[j])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _features(histogram, above, below, out, base, n):
     """One row of n cells: histograms (18, n+2), clips (2, n+1) of corners above and below -> 31 planes from `base`."""
     l1, l2, l3, l4 = below[0, 1:], above[0, 1:], below[0], above[0]
@@ -208,7 +209,7 @@ def _features(histogram, above, below, out, base, n):
             plane[k] = (min(v, l1[k]) * s1[k] + min(v, l2[k]) * s2[k]) + (min(v, l3[k]) * s3[k] + min(v, l4[k]) * s4[k])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def extract(image, height, width, top, left, rows, columns, tables, work, planes):
     """HOG planes of a part of an image: (height, >= width) uint8 -> planes (31, >= rows*columns) float32.
 
@@ -285,7 +286,7 @@ def extract(image, height, width, top, left, rows, columns, tables, work, planes
     return y0 - (top - 4), y1 - (top - 4)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _along_rows(f, v, w, begin, n, first, second):
     """first[begin:begin+n], second[...] = the correlations of f[begin:begin+n+9] with v and w, whose loads they share.
 
@@ -317,7 +318,7 @@ def _along_rows(f, v, w, begin, n, first, second):
         first[i], second[i] = a + x * v9, b + x * w9
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _along_columns(line, width, w, n, sums):
     """sums[:n] += the correlation of w with ten rows of `line`, `width` apart."""
     l1, l2, l3 = line[width:], line[2 * width :], line[3 * width :]
@@ -329,7 +330,7 @@ def _along_columns(line, width, w, n, sums):
         sums[i] = a + l5[i] * w5 + l6[i] * w6 + l7[i] * w7 + l8[i] * w8 + l9[i] * w9
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def correlate(planes, rows, columns, filled, bank, lines, sums):
     """Sum of separable 10x10 filters: planes (31, rows*columns) -> sums (5, (rows-9)*columns), last 9 columns void.
 
@@ -355,7 +356,7 @@ def correlate(planes, rows, columns, filled, bank, lines, sums):
         k += pair + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def search_windows(layers, jobs, edges, bank, margin, tables, work, planes, lines, sums, found, n_found):
     """Score windows of some layers; append those above -margin to `found` (N, 14) float64.
 
@@ -398,7 +399,7 @@ def search_windows(layers, jobs, edges, bank, margin, tables, work, planes, line
     return n_found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def overlap(a, b, union_share, covered_share):
     """Whether two boxes (left, top, right, bottom, inclusive) exclude each other: dlib's test_box_overlap."""
     width = min(a[2], b[2]) - max(a[0], b[0]) + 1
@@ -412,7 +413,7 @@ def overlap(a, b, union_share, covered_share):
     return inner / outer > union_share or inner / area_a > covered_share or inner / area_b > covered_share
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def suppress(found, union_share, covered_share, overlaps, by):
     """Greedy non-maximum suppression of (N, 14) detections, best first.
 
