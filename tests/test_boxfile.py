@@ -1,5 +1,7 @@
 """Boxes that a user brings along, and detections kept between runs."""
 
+import sqlite3
+
 import pytest
 
 from fastck.ckplus import SequenceRecord
@@ -90,3 +92,17 @@ def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("FASTCK_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "fastck"
+
+
+def test_a_cache_that_breaks_midway_is_told_once_and_left_alone(tmp_path, caplog):
+    path = tmp_path / "boxes.sqlite"
+    for call in (lambda cache: cache.get("key"), lambda cache: cache.put("key", [None])):
+        caplog.clear()
+        with BoxCache(path) as cache:
+            with sqlite3.connect(path) as base:
+                base.execute("DROP TABLE found")
+            base.close()
+            assert call(cache) is None
+            assert cache.get("key") is None
+            cache.put("key", [None])
+        assert caplog.text.count("detections are not kept between runs") == 1

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -96,3 +97,28 @@ def test_exports_refuse_what_they_cannot_do(here, tmp_path):
     with pytest.raises(ValueError, match="shards must be at least 1"):
         export_store(here, tmp_path / "x", to="tfrecord", shards=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("to", "library"), [("zarr", "zarr"), ("tfrecord", "tensorflow")])
+def test_exports_name_the_library_that_is_missing_and_leave_nothing(here, tmp_path, monkeypatch, to, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ValueError, match=rf"(?i)export to {to} needs {library}: install it with pip"):
+        export_store(here, tmp_path / "x", to=to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_export_leaves_nothing(here, tmp_path):
+    pytest.importorskip("zarr")
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_store(here, tmp_path / "x", to="zarr", on_progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheduler_needs_dask(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match=r"--scheduler needs Dask"), dask_cluster("tcp://127.0.0.1:9"):
+        pass

@@ -19,7 +19,17 @@ from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.console import MOST_REASONS, reasons_table
 from fastck.faces import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.layouts.folders import safe_name
-from fastck.ops import erode, frame_difference, motion_features, motion_masks, pad_sequence, threshold, unpack_masks
+from fastck.ops import (
+    erode,
+    frame_difference,
+    motion_features,
+    motion_masks,
+    motion_pools,
+    motion_projections,
+    pad_sequence,
+    threshold,
+    unpack_masks,
+)
 from fastck.protocol import Split, select
 from fastck.store import BOXES, checksum, open_array, open_store, read_table
 from fastck.storing import journal
@@ -103,6 +113,14 @@ def test_defaults_are_the_papers():
         frame_difference(frames[:1])
     with pytest.raises(ValueError, match="T >= 2"):
         motion_features(frames[:1])
+
+
+@pytest.mark.parametrize("operation", [motion_masks, motion_projections, motion_pools, motion_features])
+def test_defaults_of_the_fused_operations_are_the_papers(operation):
+    steps = np.arange(256, dtype=np.uint8)
+    ramp = np.stack([np.tile(steps, (256, 1)), np.zeros((256, 256), np.uint8)])  # differences of 0 to 255
+    ramp[0, ::6, 200] = 0  # gaps that footprints of 5 and of 6 leave standing apart
+    np.testing.assert_equal(operation(ramp), operation(ramp, mode="wrap", level=127, size=5))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.float32, bool])

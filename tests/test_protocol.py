@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from fastck.experiment import FOUR, TrainConfig
-from fastck.protocol import balance, leakage, make_splits, select
+from fastck.protocol import _hold_back, balance, leakage, make_splits, select
 from tests.tinystore import make_table
 
 
@@ -112,6 +112,57 @@ def test_select_says_what_is_missing_or_too_long() -> None:
     assert len(select(table, classes=FOUR, timesteps=5, too_long="last")) == 16
     with pytest.raises(ValueError, match="no sequence carries emotion"):
         select(table, classes=FOUR, timesteps=5, too_long="skip")
+
+
+def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one() -> None:
+    table = make_table(subjects=4, emotions=(1,))
+    table["emotion"] = pd.array([1, 1, 3, 3], dtype="Int64")
+    held = _hold_back(table, "subject", 0.5, np.random.default_rng(0))
+    assert sorted(held["emotion"]) == [1, 3]
+    assert _hold_back(table, "subject", 0.75, np.random.default_rng(0))["subject"].nunique() == 2
+
+
+def test_all_are_kept_where_no_balance_is_asked_for() -> None:
+    table = make_table(subjects=5).iloc[3:]
+    pd.testing.assert_frame_equal(
+        balance(table, per_emotion=0, rng=np.random.default_rng(0)), table.reset_index(drop=True)
+    )
+
+
+def test_folds_without_a_test_sequence_are_left_out() -> None:
+    splits = make_splits(make_table(subjects=4), TrainConfig(phase=4, protocol="subject-10fold"))
+    assert [split.fold for split in splits] == [0, 1, 2, 3]
+    assert [split.name for split in splits] == [f"repeat1-fold0{number}" for number in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("subjects", "settings", "message"),
+    [
+        (1, {"protocol": "random", "test_size": 0.999}, "4 sequences are too few to split"),
+        (1, {"protocol": "loso"}, "fold 1 leaves nothing to train on: loso needs at least two subjects"),
+        (1, {"protocol": "random-folds", "folds": 5}, "random-folds with 5 folds needs as many sequences, got 4"),
+        (
+            3,
+            {"protocol": "stratified-group", "folds": 4},
+            "stratified-group with 4 folds needs as many subjects, got 3",
+        ),
+    ],
+)
+def test_too_few_sequences_or_subjects_are_told(subjects: int, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_splits(make_table(subjects=subjects), TrainConfig(phase=4, **settings))
+
+
+def test_as_many_members_as_folds_are_enough() -> None:
+    for protocol, subjects in (("random-folds", 1), ("stratified-group", 4)):
+        splits = make_splits(make_table(subjects=subjects), TrainConfig(phase=4, protocol=protocol, folds=4))
+        assert len(splits) == 4
+
+
+def test_emotions_rarer_than_the_folds_are_told() -> None:
+    table = make_table(subjects=8).iloc[::5]  # seven subjects, one sequence each, at most two of an emotion
+    with pytest.raises(ValueError, match=r"stratified-group with 5 folds: n_splits=5 .*; lower folds"):
+        make_splits(table, TrainConfig(phase=4, protocol="stratified-group", folds=5))
 
 
 def test_unlabelled_sequences_are_never_used() -> None:

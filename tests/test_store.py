@@ -1,6 +1,8 @@
 """Opening stores, and what is said of damaged, foreign and unfinished ones."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
@@ -176,3 +178,20 @@ def test_rows_are_written_where_they_belong(tmp_path):
 def test_checksums_continue(tmp_path):
     rows = np.random.default_rng(0).integers(0, 255, (10, 7), np.uint8)
     assert checksum(rows[4:], checksum(rows[:4])) == checksum(rows)
+
+
+def test_a_file_system_that_reserves_no_space_is_told_and_a_full_one_is_an_error(tmp_path, monkeypatch, caplog):
+    def refuse(number):
+        def fallocate(descriptor, start, size):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "posix_fallocate", fallocate)
+
+    refuse(errno.EOPNOTSUPP)
+    with caplog.at_level("WARNING"):
+        allocate(tmp_path / "a.npy", (3, 2), np.dtype(np.float32))
+    assert "a.npy: this file system reserves no space beforehand" in caplog.text
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.zeros((3, 2), np.float32))
+    refuse(errno.ENOSPC)
+    with pytest.raises(OSError, match="No space left"):
+        allocate(tmp_path / "b.npy", (3, 2), np.dtype(np.float32))
