@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.console import PreprocessView
+from fastck.demo import EPOCHS
 
 COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
@@ -174,6 +177,63 @@ def test_version():
 
 def test_an_unknown_command_leaves_with_2():
     assert run("preproces").exit_code == 2
+
+
+def test_compare_boxes(rendered):
+    result = run("compare-boxes", rendered, "--limit", 1)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"0 of \d+ frames differ, \d+ have a face; dlib takes [\d.]+ times as long", result.stdout)
+
+
+@pytest.mark.parametrize(("options", "sides"), [(["--quick"], [267]), ([], [64, 267, 512])])
+def test_bench_measures_each_size(monkeypatch, options, sides):
+    from fastck.bench import quick
+
+    asked = []
+    monkeypatch.setattr("fastck.bench.quick", lambda side: asked.append(side) or quick(side=16, budget=0.001))
+    result = run("bench", *options)
+    assert result.exit_code == 0, result.output
+    assert asked == sides
+    assert re.findall(r"frames of (\d+)x", result.stdout) == [str(side) for side in sides]
+    assert result.stdout.count("paper's loops") == 2 * len(sides)
+
+
+def test_demo_passes_its_options_on_and_prints_the_text(tmp_path, monkeypatch):
+    def run_demo(out, *, say, progress, **options):
+        say("[rendering]")
+        progress("rendering", 1, 2)
+        return SimpleNamespace(text=f"{out.name} {options}")
+
+    monkeypatch.setattr("fastck.demo.run_demo", run_demo)
+    result = run("demo", tmp_path / "[d]", "--subjects", 5, "--seed", 3, "--jobs", 2)
+    assert result.exit_code == 0, result.output
+    options = {"subjects": 5, "seed": 3, "epochs": EPOCHS, "n_jobs": 2}
+    assert result.stdout == f"[d] {options}\n"
+    assert "[rendering]" in result.stderr
+
+
+@pytest.mark.parametrize(("when", "how_far"), [(0, "before the first one"), (2, "with 2 of 6 sequences done")])
+def test_an_interrupted_run_says_how_far_it_came(rendered, tmp_path, monkeypatch, when, how_far):
+    show = PreprocessView.__call__
+
+    def interrupt(view, state):
+        if state.done >= when:
+            raise KeyboardInterrupt
+        show(view, state)
+
+    monkeypatch.setattr(PreprocessView, "__call__", interrupt)
+    result = run("preprocess", rendered, tmp_path / "s", "--jobs", 1)
+    assert result.exit_code == 130
+    assert f"stopped {how_far}; the same command goes on from here" in result.stderr
+
+
+def test_an_interrupted_command_says_so(store, monkeypatch):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastck.store.open_store", interrupt)
+    result = run("info", store[0])
+    assert (result.exit_code, result.stderr) == (130, "stopped\n")
 
 
 def test_debugging_shows_the_traceback(tmp_path, monkeypatch):
