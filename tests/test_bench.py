@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from benchmarks import naive, report
+from benchmarks import naive, report, training
 from fastck import bench, kernels, ops
 
 
@@ -109,3 +109,54 @@ def test_the_report_is_written_with_its_chart(tmp_path, monkeypatch, capsys) -> 
     assert (tmp_path / "docs/images/benchmarks.png").read_bytes().startswith(b"\x89PNG")
     assert report.main([]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+def trial(kind: str, **values: object) -> dict[str, object]:
+    score = {"value": 0.5, "low": 0.4, "high": 0.6}
+    return {
+        "kind": kind,
+        "preset": "stable",
+        "arguments": {
+            "phase": 4,
+            "frame": "projection",
+            "protocol": "loso",
+            "filters": 8,
+            "epochs": 3,
+            "batch_size": 64,
+        },
+        "plan": {"total": 3 * 2**30, "micro_batch": 16, "remat": True, "parameters": 1234567},
+        "peak": 2 * 2**30,
+        "steps": 10,
+        "seconds": 20.0,
+        "input_share": 0.0123,
+        "loss": [1.9, 1.2],
+        "n": 171.0,
+        "subjects": 60,
+        "leakage": 0.25,
+        "scores": {"accuracy": score, "balanced_accuracy": score, "macro_f1": score},
+        "baselines": {"logistic regression": 0.7, "majority class": 0.3},
+        **values,
+    }
+
+
+def test_training_is_told_as_it_was_measured() -> None:
+    document = {"machine": "x", "subjects": 60, "trials": [trial("memory"), trial("accuracy")]}
+    text = "\n".join(report.training_tables(document))
+    assert (
+        "| 1,234,567 | 64 (16, recomputed) | 3.00 GiB | 2.00 GiB | 1.50 | 1.23 % | 10 | 2 s | 1.900 to 1.200 |" in text
+    )
+    assert "| 4 | loso | stable | 171 (60) | 25 % | 0.50 [0.40, 0.60] |" in text
+    assert "The same seed" not in text
+    text = "\n".join(report.training_tables({**document, "same": {"name": "a", "equal": False}}))
+    assert "The same seed twice (a): report, predictions and history are **different**." in text
+
+
+def test_two_runs_are_the_same_only_to_the_byte(tmp_path) -> None:
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        for name in ("report.json", "predictions.csv", "history.csv"):
+            (tmp_path / run / name).write_text("1")
+    assert training.same(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / "history.csv").write_text("1 ")
+    assert not training.same(tmp_path / "a", tmp_path / "b")
+    assert training.main([]) == 2
