@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from fastck.experiment import FOUR, TrainConfig
-from fastck.protocol import _hold_back, balance, leakage, make_splits, select
+from fastck.protocol import Split, _hold_back, balance, leakage, make_splits, select
 from tests.tinystore import make_table
 
 
@@ -127,6 +127,51 @@ def test_all_are_kept_where_no_balance_is_asked_for() -> None:
     pd.testing.assert_frame_equal(
         balance(table, per_emotion=0, rng=np.random.default_rng(0)), table.reset_index(drop=True)
     )
+
+
+def test_no_mean_length_draws_blindly_the_rarer_code_first() -> None:
+    table = make_table(subjects=9, emotions=(7, 1))
+    balanced = balance(table, per_emotion=4, mean_frames=0, rng=np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    kept = [table[table["emotion"] == emotion].iloc[rng.permutation(9)[:4]] for emotion in (1, 7)]
+    pd.testing.assert_frame_equal(balanced, pd.concat(kept).sort_index().reset_index(drop=True))
+
+
+def test_the_longest_sequence_that_fits_has_39_differences() -> None:
+    assert len(select(make_table(subjects=2, frames=(40, 40)), classes=FOUR)) == 8
+    with pytest.raises(ValueError, match="more than timesteps=39 difference frames"):
+        select(make_table(subjects=2, frames=(41, 41)), classes=FOUR)
+
+
+@pytest.mark.parametrize("protocol", ["random-folds", "stratified-group"])
+def test_another_seed_deals_out_other_folds(protocol: str) -> None:
+    table = make_table(subjects=20)
+    first, second = (
+        {split.test for split in make_splits(table, TrainConfig(phase=4, protocol=protocol, per_emotion=0, seed=seed))}
+        for seed in (0, 1)
+    )
+    assert not first & second
+
+
+def test_leakage_is_the_share_of_test_sequences_whose_subject_trains() -> None:
+    table = make_table(subjects=3, emotions=(1, 3))
+    one = Split(train=("S000_001",), test=("S000_003", "S001_001", "S002_001"))
+    other = Split(train=("S001_001",), test=("S002_003",))
+    assert leakage(table, [one, other]) == 1 / 4
+    assert leakage(table, [Split(train=("S000_001", "S001_001"), test=("S000_003", "S001_003"))]) == 1
+    assert np.isnan(leakage(table, [Split(train=("S000_001",))]))
+
+
+def test_a_split_that_leaks_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = make_table(subjects=3)
+    for split, message in [
+        (Split(train=("S000_001",), test=("S000_001",)), "repeat1-fold01: a sequence is in training and test"),
+        (Split(train=("S000_001",), test=("S000_003",)), "repeat1-fold01: a subject is in training and test"),
+        (Split(validation=("S000_001",), test=("S000_003",)), "repeat1-fold01: a subject is in training and test"),
+    ]:
+        monkeypatch.setattr("fastck.protocol._cross_validate", lambda *given, split=split: [split])
+        with pytest.raises(RuntimeError, match=message):
+            make_splits(table, TrainConfig(phase=4, protocol="loso"))
 
 
 def test_folds_without_a_test_sequence_are_left_out() -> None:
