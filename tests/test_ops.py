@@ -187,6 +187,8 @@ def test_packed_masks_come_back() -> None:
     np.testing.assert_array_equal(ops.unpack_masks(packed[0, 0], width=21), masks[0, 0])
     with pytest.raises(ValueError, match=r"3 bytes a row for width 20, got shape \(3, 4, 34\)"):
         ops.unpack_masks(np.zeros((3, 4, 34), np.uint8), width=20)
+    with pytest.raises(ValueError, match=r"2 bytes a row for width 16, got shape \(4, 3\)"):
+        ops.unpack_masks(np.zeros((4, 3), np.uint8), width=16)
     with pytest.raises(TypeError, match="uint8, got float32"):
         ops.unpack_masks(np.zeros((3, 4, 34), np.float32))
 

@@ -1,3 +1,5 @@
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,13 +7,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("keras")
 data = pytest.importorskip("skimage.data")
 
+from fastck.cli import app  # noqa: E402
 from fastck.experiment import TrainConfig  # noqa: E402
 from fastck.pipeline import preprocess  # noqa: E402
 from fastck.predict import plot_prediction, predict, window_starts, write_prediction  # noqa: E402
+from fastck.report import write_report  # noqa: E402
 from fastck.training import train  # noqa: E402
 
 CONFIG = TrainConfig(
@@ -114,3 +119,54 @@ def test_unusable_runs_and_clips_are_refused(root: Path, run: Path, tmp_path: Pa
         cv2.imwrite(str(gray / f"{frame}.png"), np.full((120, 120), 90, np.uint8))
     with pytest.raises(ValueError, match="face"):
         predict(run, gray)
+
+
+def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path: Path) -> None:
+    clip = root / "cohn-kanade-images" / "S000" / "004"
+    prediction = predict(run, clip)
+    files = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "p.png")]
+    result = CliRunner().invoke(app, ["predict", str(run), str(clip), *files], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    for row in prediction.table.to_dict("records"):
+        assert f"{row['p_happy']:.3f}" in result.stdout
+    assert pd.read_json(tmp_path / "p.json", typ="series")["clip"] == "S000_004"
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+    before = (run / "report.json").read_bytes()
+    (run / "report.html").unlink()
+    result = CliRunner().invoke(app, ["report", str(run)], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "test sequences of 3 subjects" in result.stdout
+    assert (run / "report.html").exists()
+    assert (run / "report.json").read_bytes() == before
+
+
+def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    (copy / "folds" / "repeat1-fold01").mkdir(parents=True)
+    (copy / "model.keras").rename(copy / "folds" / "repeat1-fold01" / "model.keras")
+    with pytest.raises(ValueError, match=r"holds 1 networks, one per fold: name one, such as .*repeat1-fold01"):
+        predict(copy, tmp_path)
+    shutil.rmtree(copy / "folds")
+    with pytest.raises(ValueError, match="holds no network: it was trained with keep_models off"):
+        predict(copy, tmp_path)
+    settings = json.loads((copy / "run.json").read_text())
+    for text, message in [
+        ("{", "is damaged"),
+        ("[]", "was not written by fastck"),
+        (json.dumps({**settings, "status": "training"}), "was not finished"),
+    ]:
+        (copy / "run.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            write_report(copy)
+
+
+def test_a_run_on_given_boxes_says_that_it_detects(root: Path, run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    settings = json.loads((copy / "run.json").read_text())
+    settings["store"]["config"]["faces"]["boxes"] = "0" * 64
+    (copy / "run.json").write_text(json.dumps(settings))
+    clip = root / "cohn-kanade-images" / "S000" / "001"
+    prediction = predict(copy, clip)
+    assert prediction.notes == ("the run's store used a file of face boxes; here faces are detected",)
+    pd.testing.assert_frame_equal(prediction.table, predict(run, clip).table)
