@@ -198,6 +198,14 @@ def test_too_few_sequences_or_subjects_are_told(subjects: int, settings: dict[st
         make_splits(make_table(subjects=subjects), TrainConfig(phase=4, **settings))
 
 
+def test_a_fold_is_named_and_counted_from_one() -> None:
+    assert Split(repeat=1, fold=2).name == "repeat2-fold03"
+    table = make_table(subjects=2)
+    table.loc[table["subject"] == "S000", "emotion"] = 2  # not one of the phase's, but it has a place in the folds
+    with pytest.raises(ValueError, match="fold 2 leaves nothing to train on"):
+        make_splits(table, TrainConfig(phase=4, protocol="subject-10fold"))
+
+
 def test_as_many_members_as_folds_are_enough() -> None:
     for protocol, subjects in (("random-folds", 1), ("stratified-group", 4)):
         splits = make_splits(make_table(subjects=subjects), TrainConfig(phase=4, protocol=protocol, folds=4))
