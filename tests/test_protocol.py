@@ -117,6 +117,8 @@ def test_select_says_what_is_missing_or_too_long() -> None:
 def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one() -> None:
     table = make_table(subjects=4, emotions=(1,))
     table["emotion"] = pd.array([1, 1, 3, 3], dtype="Int64")
+    one = table.assign(emotion=1)
+    assert len(_hold_back(one, "subject", 0.9, np.random.default_rng(0))) == 3  # of four: something has to train
     held = _hold_back(table, "subject", 0.5, np.random.default_rng(0))
     assert sorted(held["emotion"]) == [1, 3]
     assert _hold_back(table, "subject", 0.75, np.random.default_rng(0))["subject"].nunique() == 2
