@@ -1,4 +1,4 @@
-"""Bulk preprocessing of a rendered set of CK+'s shape, in a process of its own; prints seconds and memory as JSON.
+"""Bulk preprocessing of a rendered set of CK+'s shape, in a process of its own; prints seconds per frame as JSON.
 
     python -m benchmarks.bulk ROOT N_JOBS
 
@@ -8,10 +8,11 @@ second run with another level, the same from kept crops, and the bare sum of the
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import naive
-from benchmarks.scaling import peak_mb
 from fastck import MotionConfig, SequenceRecord, preprocess, scan
 from fastck.config import preset_faces
 from fastck.detection.finding import find_faces
 from fastck.images import read_gray
 
+TURNS = 2  # of everything but the paper's ways; the best counts
 SCRIPT_SEQUENCES = 2  # the paper's script is timed per frame: a few dozen frames tell
 
 
@@ -41,8 +42,30 @@ def parts(record: SequenceRecord) -> None:
     find_faces(iter(grays), preset_faces("stable"))
 
 
+def turn_of(root: Path, stores: Path, records: Sequence[SequenceRecord], n_jobs: int) -> dict[str, float]:
+    """Seconds of each way of `stable` over the whole set, with no boxes or crops known beforehand."""
+    run, level = partial(preprocess, root, preset="stable", n_jobs=n_jobs), MotionConfig(level=100)
+    os.environ["FASTCK_CACHE_DIR"] = str(stores / "boxes")
+    seconds = {
+        "stable preset": seconds_of(lambda: run(store=stores / "s")),
+        "stable preset, again with another level": seconds_of(lambda: run(store=stores / "a", motion=level)),
+    }
+    os.environ["FASTCK_CACHE_DIR"] = str(stores / "crops")
+    run = partial(run, keep_crops=True)
+    seconds |= {
+        "stable preset, crops kept (--keep-crops)": seconds_of(lambda: run(store=stores / "k")),
+        "again with another level, from kept crops": seconds_of(lambda: run(store=stores / "c", motion=level)),
+    }
+    for name in ("projection.npy", "boxes.npy"):
+        np.testing.assert_array_equal(np.load(stores / "c" / name), np.load(stores / "a" / name))
+    with ThreadPoolExecutor(n_jobs) as threads:
+        bare = seconds_of(lambda: list(threads.map(parts, records)))
+    shutil.rmtree(stores)
+    return seconds | {"bare parts of stable: decode all, one search a sequence": bare}
+
+
 def measure(root: Path, n_jobs: int) -> dict[str, float]:
-    """Seconds per frame of each way, and peak memory in MB."""
+    """Seconds per frame of each way."""
     records = scan(root).records
     frames = sum(record.n_frames for record in records)
     few = records[:SCRIPT_SEQUENCES]
@@ -58,29 +81,14 @@ def measure(root: Path, n_jobs: int) -> dict[str, float]:
         for record in records:  # every way reads the files from memory
             for path in record.frames:
                 path.read_bytes()
+        best: dict[str, float] = {}
+        for turn in range(TURNS):
+            for name, seconds in turn_of(root, stores / str(turn), records, n_jobs).items():
+                best[name] = min(seconds, best.get(name, seconds))
+        result: dict[str, float] = {"frames": frames, "sequences": len(records)}
+        result |= {name: seconds / frames for name, seconds in best.items()}
         script = seconds_of(lambda: [naive.paper_features(list(record.frames)) for record in few])
-        stable = seconds_of(lambda: preprocess(root, stores / "s", preset="stable", n_jobs=n_jobs))
-        result = {
-            "frames": frames,
-            "sequences": len(records),
-            "paper's script": script / sum(record.n_frames for record in few),
-            "stable preset": stable / frames,
-        }
-        level = MotionConfig(level=100)
-        again = seconds_of(lambda: preprocess(root, stores / "a", preset="stable", motion=level, n_jobs=n_jobs))
-        os.environ["FASTCK_CACHE_DIR"] = str(stores / "crops")  # knows no boxes yet: a first run like the other
-        keeping = partial(preprocess, root, preset="stable", n_jobs=n_jobs, keep_crops=True)
-        keep = seconds_of(lambda: keeping(store=stores / "k"))
-        kept = seconds_of(lambda: keeping(store=stores / "c", motion=level))
-        for name in ("projection.npy", "boxes.npy"):
-            np.testing.assert_array_equal(np.load(stores / "c" / name), np.load(stores / "a" / name))
-        with ThreadPoolExecutor(n_jobs) as threads:
-            bare = seconds_of(lambda: list(threads.map(parts, records)))
-        result["stable preset, again with another level"] = again / frames
-        result["stable preset, crops kept (--keep-crops)"] = keep / frames
-        result["stable preset, again with another level, from kept crops"] = kept / frames
-        result["bare parts of stable: decode all, one search a sequence"] = bare / frames
-        result["peak_mb"] = peak_mb()
+        result["paper's script"] = script / sum(record.n_frames for record in few)
         result["paper preset"] = seconds_of(lambda: preprocess(root, stores / "p", n_jobs=n_jobs)) / frames
         projections, row = np.load(stores / "p" / "projection.npy", mmap_mode="r"), 0
         for record in few:

@@ -224,6 +224,7 @@ def test_frame_oddities(tmp_path: Path) -> None:
     assert "S005_001_00000010.png" in names
     assert sorted(kinds(found)) == ["duplicate-frame"] * 2 + ["foreign-frames", "frame-gap", "unnumbered-frame"]
     texts = " ".join(finding.text for finding in found.findings)
+    assert "has frame 9 2 times" in texts
     assert "left out S005_001_9.png" in texts
     assert "left out S005_001_00000010.jpg" in texts
     assert "12 to 20" in texts
@@ -320,6 +321,32 @@ def test_labelled_folders(tmp_path: Path) -> None:
     }
     assert by_id["happy_S005_001"].subject == by_id["Anger_S005_002"].subject == "S005"
     assert kinds(found) == ["unknown-emotion"] * 3
+
+
+def test_videos_in_labelled_folders(tmp_path: Path) -> None:
+    write_video(tmp_path / "happy/clip.avi")
+    write_video(tmp_path / "clip.avi")
+    found = scan(tmp_path, layout="labelled-folders")
+    assert {record.sequence: record.emotion for record in found.records} == {"clip": None, "happy_clip": 5}
+    assert [finding.text for finding in found.findings] == [
+        "no folder above it names an emotion: 1 sequences count as not labelled"
+    ]
+
+
+def test_empty_folders_are_told_in_plain_layouts(tmp_path: Path) -> None:
+    touch(tmp_path / "a/b/1.png", tmp_path / "a/b/2.png")
+    (tmp_path / "a/c").mkdir()
+    found = scan(tmp_path, layout="folders")
+    assert [record.sequence for record in found.records] == ["a_b"]
+    assert [(finding.kind, finding.path) for finding in found.findings] == [("empty-sequence", tmp_path / "a/c")]
+
+
+def test_a_link_and_its_target_both_count(tmp_path: Path) -> None:
+    touch(tmp_path / "b/1.png", tmp_path / "b/2.png")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    found = scan(tmp_path, layout="folders")
+    assert [record.sequence for record in found.records] == ["a", "b"]
+    assert found.findings == []
 
 
 @pytest.mark.parametrize(
