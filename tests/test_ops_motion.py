@@ -1,5 +1,6 @@
 """The fused operations against OpenCV, the plain loops and the single operations."""
 
+import inspect
 from itertools import pairwise
 
 import cv2
@@ -218,3 +219,27 @@ def test_mistakes_are_told_with_the_value() -> None:
         ops.motion_features(frames, features=("mask",), out={"mask": np.empty((2, 8, 2), np.float32)})
     with pytest.raises(ValueError, match=r"out must have shape \(2, 8, 2\), got \(2, 8, 9\)"):
         ops.motion_masks(frames, packed=True, out=np.empty((2, 8, 9), np.uint8))
+
+
+OPERATIONS = [
+    ops.frame_difference,
+    ops.motion_masks,
+    ops.motion_projections,
+    ops.motion_pools,
+    ops.motion_features,
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_one_frame_has_no_difference(operation) -> None:
+    with pytest.raises(ValueError, match=r"T >= 2 .* got \(1, 8, 8\)"):
+        operation(np.zeros((1, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, ops.threshold, ops.erode])
+def test_defaults_are_the_papers(operation) -> None:
+    defaults = {"mode": "wrap", "level": 127, "size": 5}  # the report's scripts, as printed
+    for name, parameter in inspect.signature(operation).parameters.items():
+        if name in defaults:
+            assert parameter.kind is parameter.KEYWORD_ONLY
+            assert parameter.default == defaults[name]
