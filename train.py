@@ -1,12 +1,12 @@
 """Train the paper's network on a fastck store, and report what it is worth."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fastck.console import quiet_tensorflow
 from fastck.experiment import Precision, Protocol, TooLong, TrainConfig, parse_bytes, read_settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -70,6 +70,7 @@ def main(
         if isinstance(settings.get("memory"), str):
             settings["memory"] = parse_bytes(settings["memory"])
         chosen = TrainConfig.from_dict(settings)
+        quiet_tensorflow()
         report = _train(store, output, chosen, resume=resume)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -80,7 +81,6 @@ def main(
 
 def _train(store: Path, output: Path, config: TrainConfig, *, resume: bool) -> str:
     """Train, and return the report as text."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notices are not about the user's data
     from fastck.report import report_text
     from fastck.training import train
 

@@ -21,6 +21,7 @@ from fastck.console import (
     fail,
     one_line_errors,
     progress_bar,
+    quiet_tensorflow,
     reasons_table,
     say,
     show_logs,
@@ -368,6 +369,7 @@ def predict(
     from fastck.predict import plot_prediction, write_prediction
     from fastck.predict import predict as predict_clip
 
+    quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
     console.print(data_table(prediction.table))
     for note in prediction.notes:
@@ -405,6 +407,7 @@ def demo(
     """
     from fastck.demo import EPOCHS, run_demo
 
+    quiet_tensorflow()
     with progress_bar("demo", "sequences") as update:
         result = run_demo(
             out,

@@ -227,3 +227,16 @@ def test_journal_lines_are_plain_json(dataset, tmp_path, monkeypatch):
     assert {entry["sequence"] for entry in entries[1:]} == {r.sequence for r in fastck.scan(dataset).records}
     projection = np.load(tmp_path / "store" / "projection.npy")
     assert len(projection) == sum(r.n_frames - 1 for r in fastck.scan(dataset).records)
+
+
+def test_rows_are_on_disk_before_the_store_is_said_complete(dataset, tmp_path, monkeypatch):
+    order = []
+    write = building.write_atomically
+    monkeypatch.setattr(building, "sync", lambda path: order.append(path.name))
+    monkeypatch.setattr(
+        building, "write_atomically", lambda path, data: (order.append(path.name), write(path, data))[1]
+    )
+    fastck.preprocess(dataset, tmp_path / "store", **OPTIONS)
+    written = order.index("manifest.json")
+    for name in ("boxes", "mask", "projection"):
+        assert order.index(f"{name}.npy") < written
