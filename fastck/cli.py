@@ -418,7 +418,7 @@ def demo(
             say=lambda line: stderr.print(line, markup=False),
             progress=lambda step, done, total: update(done, total, step),
         )
-    console.print(result.text, markup=False, highlight=False)
+    console.print(result.text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
