@@ -124,6 +124,11 @@ def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one() -> None
     assert _hold_back(table, "subject", 0.75, np.random.default_rng(0))["subject"].nunique() == 2
 
 
+def test_at_least_one_subject_validates() -> None:
+    held = _hold_back(make_table(subjects=12), "subject", 0.001, np.random.default_rng(0))
+    assert held["subject"].nunique() == 1
+
+
 def test_all_are_kept_where_no_balance_is_asked_for() -> None:
     table = make_table(subjects=5).iloc[3:]
     pd.testing.assert_frame_equal(
