@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from fastck.messages import one_line
 
@@ -165,7 +165,7 @@ def reasons_table(reasons: dict[str, str]) -> Table:
 
 def data_table(data: "pd.DataFrame") -> Table:
     """Return a data frame as a table, fractions with three places."""
-    table = Table(*data.columns)
+    table = Table(*(Column(name, overflow="fold") for name in data.columns))
     for row in data.itertuples(index=False):
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else safe(str(value)) for value in row))
     return table
