@@ -14,6 +14,7 @@ GIB = 2**30
 
 # Measured on x86-64 with TensorFlow 2.21 and Keras 3.15 (peak resident memory of a process that trains).
 FRAMEWORK = 900 * 2**20  # bytes of Python, TensorFlow and its compiled graph before any data
+PER_FIT = 25 * 2**20  # bytes of graphs that TensorFlow keeps of each network that a process has trained before
 KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each time step for the way back
 KEPT_PER_STEP_REMAT = 2.0  # the same when a step keeps its states only and recomputes the rest
 WORKING = 14.0  # state-sized tensors alive within one time step
@@ -126,6 +127,7 @@ def plan_memory(
     micro_batch: int | None = None,
     remat: bool | None = None,
     active_steps: Sequence[int] | None = None,
+    fits: int = 1,
 ) -> MemoryPlan:
     """Choose the largest micro-batch that fits, rematerialising only where nothing else does.
 
@@ -144,6 +146,8 @@ def plan_memory(
     active_steps : sequence of int, optional
         Time steps that the recurrent layer works on in each training sequence; all `timesteps` by default. The fused
         layer leaves the zero frames in front out.
+    fits : int
+        Networks that one process trains, one after the other.
 
     Returns
     -------
@@ -172,6 +176,7 @@ def plan_memory(
                 remat=keep,
                 budget=budget,
                 steps=_worst_steps(active_steps, size, timesteps),
+                fits=fits,
             )
             if plan.total <= budget:
                 return plan
@@ -215,6 +220,7 @@ def _estimate(
     remat: bool,
     budget: int,
     steps: float,
+    fits: int,
 ) -> MemoryPlan:
     parameters = count_parameters(
         rows=rows, columns=columns, kernel_size=kernel_size, filters=filters, dense=dense, n_classes=n_classes
@@ -231,7 +237,7 @@ def _estimate(
         update=int(UPDATE_COPIES * FLOAT * parameters),
         activations=int((kept * steps + WORKING) * state),
         inputs=int(INPUT_COPIES * FLOAT * timesteps * rows * columns * micro_batch),
-        framework=FRAMEWORK,
+        framework=FRAMEWORK + PER_FIT * (fits - 1),
         budget=budget,
         batch_size=batch_size,
         micro_batch=micro_batch,

@@ -134,6 +134,7 @@ def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryP
         micro_batch=config.micro_batch,
         remat=config.remat if config.fused else False,
         active_steps=active,
+        fits=len(splits),
     )
 
 

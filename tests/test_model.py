@@ -150,6 +150,13 @@ def test_plan_cuts_until_it_fits() -> None:
     assert first.accumulators == 4 * first.parameters
 
 
+def test_plan_counts_what_each_fit_before_leaves_behind() -> None:
+    small = {"rows": 2, "columns": 267, "n_classes": 4, "kernel_size": (1, 3), "filters": 8, "budget": 2**40}
+    one, sixty = plan_memory(**small), plan_memory(**small, fits=60)
+    # Measured: 60 fits under `loso` peaked at 2.65 GiB, a single one at 1.24.
+    assert sixty.total - one.total == pytest.approx((2.65 - 1.24) * 2**30, rel=0.05)
+
+
 def test_plan_says_when_nothing_fits() -> None:
     with pytest.raises(ValueError, match=r"needs about .* GiB even in micro-batches of 1, 4.0 GiB are allowed"):
         plan_memory(**PHASE_1, budget=4 * 2**30)
