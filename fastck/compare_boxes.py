@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 
 from fastck.ckplus import Layout, SequenceRecord, scan
 from fastck.detection.finding import borrowed
-from fastck.faces import FaceBox, largest
+from fastck.faces import FaceBox, check_upsample, largest
 from fastck.sequence import BadSequence, record_frames
 
 DIFFERENCE_COLUMNS = ("sequence", "frame", "full", "tracked", "pixels")
@@ -92,8 +92,7 @@ def compare_boxes(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 sequence, got {limit}")
-    if upsample not in (0, 1, 2):
-        raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
+    check_upsample(upsample)
     records = scan(root, labels=labels, layout=layout).records
     if not records:
         raise ValueError(f"{root} holds no sequences in the layout {layout!r}")

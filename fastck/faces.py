@@ -53,6 +53,13 @@ def box_from_dlib(rectangle: Any, shape: tuple[int, ...]) -> FaceBox | None:
     return clip_box(rectangle.top(), rectangle.left(), rectangle.bottom(), rectangle.right(), shape)
 
 
+def check_upsample(upsample: int) -> int:
+    """Return how often an image is doubled before a search."""
+    if upsample not in (0, 1, 2):
+        raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
+    return upsample
+
+
 class Detector:
     """dlib's frontal face detector over the whole image.
 
@@ -70,9 +77,7 @@ class Detector:
     def __init__(self, upsample: int = 1) -> None:
         import dlib
 
-        if upsample not in (0, 1, 2):
-            raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
-        self.upsample = upsample
+        self.upsample = check_upsample(upsample)
         self._search = dlib.get_frontal_face_detector()
 
     def __call__(self, gray: Gray) -> list[FaceBox]:

@@ -16,10 +16,10 @@ from joblib import Parallel, delayed
 
 from fastck import __version__
 from fastck.ckplus import SequenceRecord, scan
-from fastck.config import MotionConfig, PreprocessConfig, preset_faces
+from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, preset_faces
 from fastck.detection.boxcache import BoxCache, cache_folder, cache_key
 from fastck.detection.boxfile import BoxFile, read_boxes
-from fastck.detection.cropcache import check_room, crop_key
+from fastck.detection.cropcache import crop_key, record_type
 from fastck.detection.finding import serves
 from fastck.faces import FaceBox, detector_version
 from fastck.layouts.findings import summarise
@@ -27,6 +27,7 @@ from fastck.ops import FEATURES, motion_features
 from fastck.store import Store, open_store
 from fastck.storing.building import StoreBuilder
 from fastck.storing.plan import PlannedSequence, make_plan
+from fastck.storing.storefiles import check_room
 from fastck.worker import Task, watched, work
 
 log = logging.getLogger(__name__)
@@ -200,10 +201,7 @@ def _run(
     def key(planned: PlannedSequence) -> str:
         return cache_key(planned.fingerprint, root / planned.folder, config.faces, engine)
 
-    def crop_file(planned: PlannedSequence) -> Path | None:
-        if crops is None:
-            return None
-        return crops / f"{crop_key(planned.fingerprint, root / planned.folder, config.faces, engine)}.npy"
+    crop_files = {} if crops is None else _crop_files(crops, todo, by_name, root, config.faces, engine)
 
     def tasks() -> Iterator[Task]:
         for record in todo:
@@ -219,16 +217,13 @@ def _run(
                 config=config,
                 store=store,
                 found=found,
-                crops=crop_file(planned),
+                crops=crop_files.get(record.sequence),
                 steps=steps,
                 frames=progress.frames,
                 run=run,
                 process=process,
             )
 
-    if crops is not None:
-        files = ((by_name[record.sequence].n_frames, crop_file(by_name[record.sequence])) for record in todo)
-        check_room(crops, sum(count for count, file in files if file and not file.exists()), config.faces.side)
     if todo:
         _compile(config)
     with _single_threaded_cv2(), watched(run):
@@ -245,6 +240,31 @@ def _run(
             if outcome.found is not None:
                 cache.put(key(by_name[name]), outcome.found)
             report(progress)
+
+
+def _crop_files(
+    folder: Path,
+    records: Sequence[SequenceRecord],
+    by_name: dict[str, PlannedSequence],
+    root: Path,
+    faces: FaceConfig,
+    engine: str,
+) -> dict[str, Path]:
+    """Return where each sequence's crops are kept, once there is room for those that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    planned = [by_name[record.sequence] for record in records]
+    files = {
+        entry.sequence: folder / f"{crop_key(entry.fingerprint, root / entry.folder, faces, engine)}.npy"
+        for entry in planned
+    }
+    missing = sum(entry.n_frames for entry in planned if not files[entry.sequence].exists())
+    check_room(
+        folder,
+        missing * record_type(faces.side).itemsize,
+        what=" for kept crops",
+        advice="make room, name another folder with FASTCK_CACHE_DIR, or keep none",
+    )
+    return files
 
 
 def _check_root(root: Path) -> None:

@@ -181,7 +181,7 @@ def test_the_second_run_says_who_holds_the_lock(dataset, tmp_path):
 
 def test_disk_space_is_looked_at_first(dataset, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=3 * 2**20)
-    monkeypatch.setattr("fastck.storing.building.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(OSError, match=r"needs 6[0-9] MiB, 3 MiB are free: make room first"):
         fastck.preprocess(dataset, tmp_path / "store", **OPTIONS)
 

@@ -30,8 +30,13 @@ def cache_folder() -> Path:
 
 def cache_key(fingerprint: str, folder: Path, config: FaceConfig, engine: str) -> str:
     """Return what a sequence's detections are filed under: its files, the detector's settings, the engine's version."""
-    settings = f"{fingerprint}|{folder.resolve()}|{config.upsample}|{config.search}|{engine}"
-    return hashlib.sha256(settings.encode(errors="surrogateescape")).hexdigest()
+    return sequence_key(fingerprint, folder, config.upsample, config.search, engine)
+
+
+def sequence_key(fingerprint: str, folder: Path, *settings: object) -> str:
+    """Return a key for what was made of a sequence's files with certain settings: 64 hexadecimal digits."""
+    text = "|".join(map(str, (fingerprint, folder.resolve(), *settings)))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 class BoxCache:

@@ -1,9 +1,7 @@
 """Cut-out faces kept between runs, so that another mode, level, footprint or feature decodes no frame again."""
 
-import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -18,6 +16,7 @@ from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
+from fastck.detection.boxcache import sequence_key
 from fastck.faces import Gray
 
 log = logging.getLogger(__name__)
@@ -26,20 +25,7 @@ _told: set[Path] = set()  # folders whose trouble was told: once for all sequenc
 
 def crop_key(fingerprint: str, folder: Path, config: FaceConfig, engine: str) -> str:
     """Return what a sequence's crops are filed under: its files, all face settings, the versions that cut them."""
-    settings = json.dumps(asdict(config), sort_keys=True)
-    text = f"{fingerprint}|{folder.resolve()}|{settings}|{engine}|{cv2.__version__}"
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
-def check_room(folder: Path, n_frames: int, side: int) -> None:
-    """Raise OSError where the crops of so many frames would fill the disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = n_frames * record_type(side).itemsize, shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            f"{folder} needs {needed / 2**20:,.0f} MiB for kept crops, {free / 2**20:,.0f} MiB are free: "
-            "make room, name another folder with FASTCK_CACHE_DIR, or keep none"
-        )
+    return sequence_key(fingerprint, folder, json.dumps(asdict(config), sort_keys=True), engine, cv2.__version__)
 
 
 def record_type(side: int) -> np.dtype[Any]:

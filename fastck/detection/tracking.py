@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastck.detection.dlib_weights import FilterBank, frontal_bank
 from fastck.detection.search import AREA, BOX, LEVEL, SCORE, Detections, Found, FrameSearch, TooClose, Window, frame_box
-from fastck.faces import Detector, FaceBox, check_gray, largest
+from fastck.faces import Detector, FaceBox, check_gray, check_upsample, largest
 
 Gray = NDArray[np.uint8]
 
@@ -41,9 +41,7 @@ class CompiledDetector:
     """
 
     def __init__(self, upsample: int = 1) -> None:
-        if upsample not in (0, 1, 2):
-            raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
-        self.upsample = upsample
+        self.upsample = check_upsample(upsample)
         self._bank: FilterBank = frontal_bank()
         self._searches: dict[tuple[int, ...], FrameSearch] = {}
         self._dlib: Detector | None = None

@@ -9,7 +9,6 @@ import csv
 import json
 import logging
 import os
-import shutil
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from fastck.config import PreprocessConfig
 from fastck.store import BOXES, FORMAT, MANIFEST, array_layout
 from fastck.storing import journal
 from fastck.storing.plan import PlannedSequence, inputs_table
-from fastck.storing.storefiles import allocate, sync, write_atomically
+from fastck.storing.storefiles import allocate, check_room, sync, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +203,9 @@ class StoreBuilder:
         layouts = {
             name: (self.planned_shape(name), array_layout(name, self.config.faces.side)[1]) for name in self.array_names
         }
-        needed = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in layouts.values()) + SPARE_BYTES
-        free = shutil.disk_usage(self.path).free
-        if free < needed:
-            raise OSError(
-                f"{self.path} needs {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free: make room first"
-            )
+        check_room(
+            self.path, sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in layouts.values()) + SPARE_BYTES
+        )
         write_atomically(self.path / INPUTS, self._inputs)
         for name, (shape, dtype) in layouts.items():
             allocate(self.path / f"{name}.npy", shape, dtype)

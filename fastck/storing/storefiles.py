@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def check_room(folder: Path, needed: int, *, what: str = "", advice: str = "make room first") -> None:
+    """Raise OSError where a folder's file system has fewer bytes left than are needed."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"{folder} needs {needed / 2**20:,.0f} MiB{what}, {free / 2**20:,.0f} MiB are free: {advice}")
 
 
 def sync(path: Path) -> None:
