@@ -70,7 +70,10 @@ def bulk_rows(bulk: dict[str, float]) -> list[Row]:
         "stable preset": f"{frames * ways['stable preset']:.0f} s in all, the best of two",
         "paper preset": f"{frames * ways['paper preset']:.0f} s in all; projections checked against the script's",
     }
-    return [Row("stage", stage, 0, name, seconds, "frame", notes.get(name, "")) for name, seconds in ways.items()]
+    return [
+        Row("stage", stage, 0, name, seconds, "frame", notes.get(name, "the best of two"))
+        for name, seconds in ways.items()
+    ]
 
 
 def unique(values: Iterable[Any]) -> list[Any]:
@@ -91,6 +94,11 @@ def ratio(value: float) -> str:
     return f"{value:,.0f}x" if value >= 100 else f"{value:.2g}x" if value < 10 else f"{value:.0f}x"
 
 
+def table_row(cells: Iterable[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
 def operation_table(rows: list[Row]) -> list[str]:
     """One operation: contenders down, sizes across; where another is faster than fastck, the cell says so."""
     sides = sorted({row.side for row in rows})
@@ -109,7 +117,7 @@ def operation_table(rows: list[Row]) -> list[str]:
             mark = " **faster**" if against < 1 and name != FLOOR else ""
             cells.append(duration(times[name, side]) + ("" if name == OWN else f" ({ratio(against)}{mark})"))
         label = f"**{name}**" if name == OWN else f"_{name}_" if name == FLOOR else name
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        lines.append(table_row([label, *cells]))
     return lines
 
 
@@ -118,7 +126,7 @@ def stage_table(rows: list[Row]) -> list[str]:
     slowest = max(row.seconds for row in rows)
     lines = [f"| | time per {rows[0].unit} | times as fast as the slowest | |", "|---|---:|---:|---|"]
     for row in sorted(rows, key=lambda row: row.seconds):
-        lines.append(f"| {row.contender} | {duration(row.seconds)} | {ratio(slowest / row.seconds)} | {row.note} |")
+        lines.append(table_row([row.contender, duration(row.seconds), ratio(slowest / row.seconds), row.note]))
     return lines
 
 
@@ -159,7 +167,7 @@ def essentials(rows: list[Row]) -> list[str]:
     for name, target, measured, least in claims:
         held = measured >= target if least else measured <= target
         sign = "at least" if least else "at most"
-        lines.append(f"| {name} | {sign} {target:,} | {measured:,.3g} | {'held' if held else '**missed**'} |")
+        lines.append(table_row([name, f"{sign} {target:,}", f"{measured:,.3g}", "held" if held else "**missed**"]))
     return lines
 
 
@@ -278,7 +286,7 @@ def memory_table(trials: list[dict[str, Any]]) -> list[str]:
             duration(trial["seconds"] / trial["steps"]),
             f"{first:.3f} to {last:.3f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_row(cells))
     return lines
 
 
@@ -298,7 +306,7 @@ def accuracy_table(trials: list[dict[str, Any]]) -> list[str]:
             f"{others['logistic regression']:.2f}",
             f"{others['majority class']:.2f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_row(cells))
     return lines
 
 

@@ -24,7 +24,7 @@ RESULTS = Path(__file__).with_name("training.json")
 TRAIN = Path(__file__).parents[1] / "train.py"
 SUBJECTS = 60
 POOLED = ("pool134", "pool67", "pool34")
-# A tenth of the paper's filters and epochs: a fold then takes minutes, not hours, on two cores.
+# An eighth of the paper's filters and a third of its epochs: a fold then takes minutes, not hours, on two cores.
 SMALL = "--filters 8 --epochs 30 --learning-rate 0.003 --no-keep-models --checkpoint-every 0"
 BRIEF = "--no-baselines --no-keep-models --checkpoint-every 0"
 
