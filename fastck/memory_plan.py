@@ -37,7 +37,7 @@ class MemoryPlan:
     activations, inputs : int
         Of one micro-batch.
     framework : int
-        What the process needs before any of that.
+        What the process needs before any of that, and what TensorFlow keeps of networks that were trained before.
     budget : int
         What was allowed.
     batch_size, micro_batch, micro_batches : int
