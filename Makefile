@@ -57,7 +57,7 @@ $(LOWEST)/.installed: pyproject.toml requirements-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/.installed
-	NUMBA_CACHE_DIR=$(LOWEST)/numba $(LOWEST)/bin/python -m pytest -m "not slow" tests/test_ops.py tests/test_pipeline.py tests/test_store.py tests/test_ckplus.py
+	NUMBA_CACHE_DIR=$(LOWEST)/numba $(LOWEST)/bin/python -m pytest -m "not slow" tests/kernels/test_ops.py tests/pipeline/test_preprocess.py tests/store/test_store.py tests/dataset/test_layouts.py tests/commands/test_cli.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(DEMO_OUT) site bench.json

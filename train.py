@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fastck.console import quiet_tensorflow
-from fastck.experiment import Precision, Protocol, TooLong, TrainConfig, parse_bytes, read_settings
+from fastck.training.config import Precision, Protocol, TooLong, TrainConfig, parse_bytes, read_settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -81,8 +81,8 @@ def main(
 
 def _train(store: Path, output: Path, config: TrainConfig, *, resume: bool) -> str:
     """Train, and return the report as text."""
-    from fastck.report import report_text
-    from fastck.training import train
+    from fastck.training.report import report_text
+    from fastck.training.train import train
 
     verbose = 1 if sys.stdout.isatty() else 2
     return report_text(train(store, output, config, resume=resume, verbose=verbose, say=typer.echo).report)

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks import naive
 from fastck import MotionConfig, SequenceRecord, preprocess, scan
 from fastck.config import preset_faces
-from fastck.detection.finding import find_faces
-from fastck.images import read_gray
+from fastck.faces.finder import find_faces
+from fastck.images.image import read_gray
 
 TURNS = 2  # of everything but the paper's ways; the best counts
 SCRIPT_SEQUENCES = 2  # the paper's script is timed per frame: a few dozen frames tell

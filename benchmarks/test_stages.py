@@ -21,8 +21,8 @@ from benchmarks.contenders import CONTENDERS, FLOOR, floor
 from benchmarks.scaling import LENGTH
 from fastck import images, ops
 from fastck.bench import sample_frames
-from fastck.detection.tracking import TrackedDetector
-from fastck.faces import Detector
+from fastck.faces.detector import Detector
+from fastck.faces.tracking import TrackedDetector
 
 SEQUENCES, CLASSES = 96, (1, 3, 5, 7)
 
@@ -236,7 +236,7 @@ def test_feed(benchmark: Any, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["Keras' ConvLSTM2D (paper)", "fastck (fused)"])
 def test_training_step(benchmark: Any, name: str) -> None:
     pytest.importorskip("tensorflow")
-    from fastck.model import build_network, compile_network
+    from fastck.training.network import build_network, compile_network
 
     size = 2 if benchmark.disabled else 32
     features = np.random.default_rng(0).random((size, 39, 2, 267, 1), np.float32)

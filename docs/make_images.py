@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fastck import erode, frame_difference, preprocess, threshold
-from fastck.check import CKPLUS_EMOTIONS
-from fastck.experiment import TrainConfig
-from fastck.looking.preview import Preview, View, preview_clip
-from fastck.protocol import Split, leakage, make_splits
+from fastck.dataset.check import CKPLUS_EMOTIONS
 from fastck.render import render_dataset
+from fastck.training.config import TrainConfig
+from fastck.training.folds import Split, leakage, make_splits
+from fastck.views.preview import Preview, View, preview_clip
 
 IMAGES = Path(__file__).parent / "images"
 INK, FAINT, MOVED = "#1f2328", "#6e7781", "#e8710a"

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastck.detection.dlib_weights import frontal_bank
-from fastck.detection.search import FRAME, LEVEL, FrameSearch, Window
-from fastck.detection.tracking import find_largest
-from fastck.images import read_gray
+from fastck.faces.search import FRAME, LEVEL, FrameSearch, Window
+from fastck.faces.tracking import find_largest
+from fastck.faces.weights import frontal_bank
+from fastck.images.image import read_gray
 from fastck.render import render_dataset
 
 PICTURE = Path(__file__).parent / "images" / "tracked-search.png"

@@ -7,10 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastck.ckplus import EMOTIONS, SequenceRecord, scan
     from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+    from fastck.dataset.labels import EMOTIONS
+    from fastck.dataset.layouts import scan
+    from fastck.dataset.records import SequenceRecord
     from fastck.estimator import MotionFeatures
-    from fastck.faces import Detector, FaceBox
+    from fastck.faces.box import FaceBox
+    from fastck.faces.detector import Detector
     from fastck.ops import (
         erode,
         frame_difference,
@@ -24,14 +27,14 @@ if TYPE_CHECKING:
         threshold,
         unpack_masks,
     )
-    from fastck.pipeline import preprocess
-    from fastck.sequence import process_frames
-    from fastck.store import Store, open_store
+    from fastck.pipeline.dispatch import preprocess
+    from fastck.pipeline.sequence import process_frames
+    from fastck.store.reader import Store, open_store
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "ckplus": ("EMOTIONS", "SequenceRecord", "scan"),
+    "dataset": ("EMOTIONS", "SequenceRecord", "scan"),
     "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox"),
@@ -48,8 +51,7 @@ _HOME = {
         "threshold",
         "unpack_masks",
     ),
-    "pipeline": ("preprocess",),
-    "sequence": ("process_frames",),
+    "pipeline": ("preprocess", "process_frames"),
     "store": ("Store", "open_store"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -193,7 +193,7 @@ def preprocess(
     show_logs(verbose)
     # The cluster comes first: without it no work may start.
     if scheduler:
-        from fastck.cluster import dask_cluster
+        from fastck.pipeline.cluster import dask_cluster
     with progress_bar("preprocess", "frames") as update, dask_cluster(scheduler) if scheduler else nullcontext():
         view = PreprocessView(update)
         try:
@@ -239,8 +239,8 @@ def check(
     verbose: Verbose = False,
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing."""
-    from fastck.check import check as check_root
-    from fastck.looking.checkview import render_check
+    from fastck.dataset.check import check as check_root
+    from fastck.views.dataset import render_check
 
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
@@ -259,13 +259,13 @@ def info(
     root: Annotated[Path | None, typer.Option(help="The data set, for thumbnails of quarantined sequences.")] = None,
 ) -> None:
     """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
-    from fastck.looking.info import describe_store
-    from fastck.store import open_store
+    from fastck.store.reader import open_store
+    from fastck.views.store import describe_store
 
     opened = open_store(store)
     console.print(describe_store(opened))
     if html is not None:
-        from fastck.looking.info_page import info_html
+        from fastck.views.store_page import info_html
 
         say(f"wrote {info_html(opened, html, root=root)}")
     if verify:
@@ -297,10 +297,10 @@ def preview(
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
     """Draw every stage of one sequence: frame and box, crop, difference, mask, eroded mask, pooled, projections."""
-    from fastck.looking.animation import save_animation
-    from fastck.looking.preview import preview_clip, preview_store
-    from fastck.looking.sheet import save_sheet
-    from fastck.store import open_store
+    from fastck.store.reader import open_store
+    from fastck.views.animation import save_animation
+    from fastck.views.preview import preview_clip, preview_store
+    from fastck.views.sheet import save_sheet
 
     if out is None and gif is None and mp4 is None:
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
@@ -366,8 +366,8 @@ def predict(
     ] = None,
 ) -> None:
     """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on."""
-    from fastck.predict import plot_prediction, write_prediction
-    from fastck.predict import predict as predict_clip
+    from fastck.training.predict import plot_prediction, write_prediction
+    from fastck.training.predict import predict as predict_clip
 
     quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
@@ -386,7 +386,7 @@ def predict(
 @one_line_errors
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training run's folder.")]) -> None:
     """Write RUN's report again: report.html (one file), .txt, .json, the tables and the pictures; print the text."""
-    from fastck.report import report_text, write_report
+    from fastck.training.report import report_text, write_report
 
     console.print(report_text(write_report(run)), markup=False, highlight=False)
     say(f"wrote {run / 'report.html'}")
@@ -434,7 +434,7 @@ def compare_boxes(
 
     Writes nothing. With one worker, the default, the times of both are cleanest.
     """
-    from fastck.compare_boxes import compare_boxes as compare
+    from fastck.pipeline.compare import compare_boxes as compare
 
     with progress_bar("compare", "sequences") as update:
         result = compare(
@@ -476,8 +476,8 @@ def export(
     shards: Annotated[int, typer.Option(help="Number of files for tfrecord.")] = 16,
 ) -> None:
     """Write a store in a format for larger systems: Zarr or TFRecord."""
-    from fastck.store import open_store
-    from fastck.storing.export import export_store
+    from fastck.store.export import export_store
+    from fastck.store.reader import open_store
 
     with progress_bar("export", "sequences") as update:
         export_store(open_store(store), out, to=to.value, shards=shards, on_progress=lambda n, of: update(n, of, ""))

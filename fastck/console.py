@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fastck.bench import Measurement
-    from fastck.pipeline import Progress as Run
+    from fastck.pipeline.dispatch import Progress as Run
 
 P = ParamSpec("P")
 R = TypeVar("R")

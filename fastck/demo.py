@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastck.experiment import PHASES, TrainConfig
-from fastck.pipeline import preprocess
+from fastck.pipeline.dispatch import preprocess
 from fastck.render import render_dataset
+from fastck.training.config import PHASES, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def try_preset(
     count: Callable[[str], Callable[[int, int], None]],
 ) -> PresetResult:
     """Preprocess the faces with a preset, train both phases on the store, and collect what to compare."""
-    from fastck.training import train  # brings scikit-learn: only when there is something to train
+    from fastck.training.train import train  # brings scikit-learn: only when there is something to train
 
     step = f"preprocessing, preset {preset}"
     say(step)

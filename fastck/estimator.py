@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
-from fastck.ckplus import SequenceRecord
-from fastck.clips import clip_record
 from fastck.config import Mode, MotionConfig, PreprocessConfig, check_choice, preset_faces
+from fastck.dataset.clip import clip_record
+from fastck.dataset.records import SequenceRecord
 from fastck.ops import feature_shape, motion_features, pad_sequence, unpack_masks
-from fastck.sequence import process_frames, process_record
-from fastck.store import Store, open_store
+from fastck.pipeline.sequence import process_frames, process_record
+from fastck.store.reader import Store, open_store
 
 OverTime = Literal["pad", "mean", "max"]
 TooLong = Literal["error", "first", "last"]

@@ -16,7 +16,7 @@ from fastck.arrays import (
     projection_shape,
 )
 from fastck.config import Mode, check_choice
-from fastck.kernels import motion, pool, words
+from fastck.kernels import masks, motion, pool
 
 _DIFFERENCE: dict[str, Callable[..., None]] = {
     "wrap": motion.frame_difference_wrap,
@@ -25,10 +25,10 @@ _DIFFERENCE: dict[str, Callable[..., None]] = {
 }
 # How the fused kernel compares: by mode and level, and by mode for every other level.
 _COMPARISON: dict[tuple[str, int | None], int] = {
-    ("wrap", 127): words.SIGN,  # the paper's
-    ("wrap", None): words.WRAP,
-    ("absolute", None): words.ABSOLUTE,
-    ("saturate", None): words.SATURATE,
+    ("wrap", 127): masks.SIGN,  # the paper's
+    ("wrap", None): masks.WRAP,
+    ("absolute", None): masks.ABSOLUTE,
+    ("saturate", None): masks.SATURATE,
 }
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
@@ -81,7 +81,7 @@ def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _motion_by_words(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
     comparison = _COMPARISON.get((mode, level), _COMPARISON[mode, None])
-    words.motion_words(frames, comparison, level, size, *(wanted.get(form, none) for form, none in _FORMS.items()))
+    masks.motion_words(frames, comparison, level, size, *(wanted.get(form, none) for form, none in _FORMS.items()))
 
 
 def _motion_by_pixels(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
@@ -105,7 +105,7 @@ def _motion_by_pixels(frames: np.ndarray, mode: str, level: int, size: int, want
 
 # Who computes the fused operations, by the largest footprint each can do; the first that fits is taken.
 _MOTION: tuple[tuple[float, Callable[..., None]], ...] = (
-    (words.LARGEST_FOOTPRINT, _motion_by_words),  # every mode and level; the paper's 5x5 has its own loop within
+    (masks.LARGEST_FOOTPRINT, _motion_by_words),  # every mode and level; the paper's 5x5 has its own loop within
     (float("inf"), _motion_by_pixels),
 )
 

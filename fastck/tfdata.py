@@ -13,7 +13,7 @@ PREFETCH = 2
 
 
 class SequenceStore(Protocol):
-    """What this module needs of a fastck.store.Store."""
+    """What this module needs of a fastck.store.reader.Store."""
 
     @property
     def table(self) -> pd.DataFrame: ...  # noqa: D102

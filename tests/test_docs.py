@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fastck.layouts.labels import EMOTIONS
+from fastck.dataset.labels import EMOTIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"

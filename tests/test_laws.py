@@ -17,8 +17,8 @@ from rich.console import Console
 import fastck
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.console import MOST_REASONS, reasons_table
-from fastck.faces import FaceBox, clip_box, crop_boxes, fill_missing, largest
-from fastck.layouts.folders import safe_name
+from fastck.dataset.walk import safe_name
+from fastck.faces.box import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.ops import (
     erode,
     frame_difference,
@@ -30,13 +30,13 @@ from fastck.ops import (
     threshold,
     unpack_masks,
 )
-from fastck.protocol import Split, select
-from fastck.store import BOXES, checksum, open_array, open_store, read_table
-from fastck.storing import journal
-from fastck.storing.building import StoreBuilder
-from fastck.storing.plan import PlannedSequence
-from fastck.storing.storefiles import write_rows
-from tests.tinystore import make_store, make_table
+from fastck.store import journal
+from fastck.store.builder import StoreBuilder
+from fastck.store.files import write_rows
+from fastck.store.plan import PlannedSequence
+from fastck.store.reader import BOXES, checksum, open_array, open_store, read_table
+from fastck.training.folds import Split, select
+from tests.helpers.tinystore import make_store, make_table
 
 FRAMES = hnp.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(1, 20), st.integers(1, 20)))
 LEVELS = st.integers(0, 254)
@@ -212,7 +212,7 @@ def test_a_sequence_as_long_as_the_window_is_not_too_long():
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
 @quick
 def test_tables_bring_back_any_text(tmp_path, rows):
-    from fastck.storing.building import table_bytes
+    from fastck.store.builder import table_bytes
 
     table = pd.DataFrame(rows, columns=["sequence", "folder"])
     path = tmp_path / "table.csv"

@@ -1,0 +1,7 @@
+"""Folders of frames and videos -> a list of sequences: what is there, how it is labelled, and what is odd about it."""
+
+from fastck.dataset.labels import EMOTIONS
+from fastck.dataset.layouts import scan
+from fastck.dataset.records import Scan, SequenceRecord
+
+__all__ = ["EMOTIONS", "Scan", "SequenceRecord", "scan"]

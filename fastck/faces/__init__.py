@@ -1,0 +1,6 @@
+"""Face boxes: what one is, and the searches that find them."""
+
+from fastck.faces.box import FaceBox
+from fastck.faces.detector import Detector
+
+__all__ = ["Detector", "FaceBox"]

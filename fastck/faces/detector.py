@@ -1,0 +1,88 @@
+"""dlib's frontal face detector, and what every face search has in common with it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastck.faces.box import FaceBox, Gray, clip_box
+
+
+class FaceSearch(Protocol):
+    """Anything that finds the faces of one frame; may remember the last frame of the same sequence."""
+
+    def __call__(self, gray: Gray) -> list[FaceBox]:
+        """Return the faces of a (H, W) uint8 frame."""
+
+    def reset(self) -> None:
+        """Forget the last frame: another sequence begins."""
+
+
+def box_from_dlib(rectangle: Any, shape: tuple[int, ...]) -> FaceBox | None:
+    """Convert dlib's rectangle, the only place that does so.
+
+    dlib's right and bottom edge are inclusive; the paper slices with them as they are (fig. 2), which leaves the last
+    row and column out. So its numbers, taken as half-open, give the paper's crop.
+    """
+    return clip_box(rectangle.top(), rectangle.left(), rectangle.bottom(), rectangle.right(), shape)
+
+
+def check_upsample(upsample: int) -> int:
+    """Return how often an image is doubled before a search."""
+    if upsample not in (0, 1, 2):
+        raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
+    return upsample
+
+
+class Detector:
+    """dlib's frontal face detector over the whole image.
+
+    Parameters
+    ----------
+    upsample : int
+        How often the image is doubled before the search (paper: 1). Smallest face found: about 80 pixels / 2**upsample.
+
+    Notes
+    -----
+    Constructing it takes about a quarter of a second, and one object must not be shared between threads: make one per
+    thread and keep it. dlib releases the GIL while it searches.
+    """
+
+    def __init__(self, upsample: int = 1) -> None:
+        import dlib
+
+        self.upsample = check_upsample(upsample)
+        self._search = dlib.get_frontal_face_detector()
+
+    def __call__(self, gray: Gray) -> list[FaceBox]:
+        """Return the faces of a frame in dlib's order, most certain first.
+
+        Parameters
+        ----------
+        gray : ndarray of shape (H, W), uint8
+
+        Returns
+        -------
+        boxes : list of FaceBox
+            Empty where no face is found.
+        """
+        check_gray(gray)
+        boxes = [box_from_dlib(found, gray.shape) for found in self._search(np.ascontiguousarray(gray), self.upsample)]
+        return [box for box in boxes if box is not None]
+
+    def reset(self) -> None:
+        """Do nothing: every frame is searched by itself."""
+
+
+def detector_version() -> str:
+    """Return dlib's version: another one may find other boxes."""
+    import dlib
+
+    return str(dlib.__version__)
+
+
+def check_gray(gray: object) -> None:
+    """Raise TypeError or ValueError unless `gray` is a (H, W) uint8 array with pixels in it."""
+    if not isinstance(gray, np.ndarray) or gray.dtype != np.uint8:
+        raise TypeError(f"gray must be a uint8 array, got {getattr(gray, 'dtype', type(gray).__name__)}")
+    if gray.ndim != 2 or gray.size == 0:
+        raise ValueError(f"gray must have shape (H, W) with H, W >= 1, got {gray.shape}")

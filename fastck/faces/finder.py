@@ -1,0 +1,70 @@
+"""The faces of a sequence, with detectors that are kept from one sequence to the next."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from fastck.config import FaceConfig
+from fastck.faces.box import FaceBox, Gray, largest
+from fastck.faces.detector import Detector, FaceSearch
+from fastck.faces.tracking import TrackedDetector
+
+Found = list[FaceBox | None]
+
+_idle: dict[tuple[int, str], list[FaceSearch]] = {}  # by upsampling and engine
+
+
+@contextmanager
+def borrowed(upsample: int, search: str) -> Iterator[FaceSearch]:
+    """Lend a detector that nobody else uses meanwhile: a quarter of a second to make, and unsafe to share."""
+    idle = _idle.setdefault((upsample, search), [])
+    try:
+        engine = idle.pop()  # one step under the GIL, so two threads never get the same one
+    except IndexError:
+        engine = _make_search(upsample, search)
+    engine.reset()
+    try:
+        yield engine
+    finally:
+        idle.append(engine)
+
+
+def _make_search(upsample: int, search: str) -> FaceSearch:
+    if search == "tracked":
+        return TrackedDetector(upsample=upsample)
+    return Detector(upsample=upsample)
+
+
+def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
+    """Return the largest face of each frame, None for none; only up to the first face where one box serves all."""
+    found: Found = []
+    with ExitStack() as stack:
+        engines: list[FaceSearch] = []
+
+        def search(gray: Gray) -> FaceBox | None:
+            for position, upsample in enumerate(config.upsample):
+                if position == len(engines):  # later ones are often never needed
+                    engines.append(stack.enter_context(borrowed(upsample, config.search)))
+                if (box := largest(engines[position](gray))) is not None:
+                    return box
+            return None
+
+        for gray in frames:
+            found.append(search(gray))
+            if config.crop == "sequence" and found[-1] is not None:
+                break
+    return found
+
+
+def needed(found: Sequence[FaceBox | None], config: FaceConfig) -> Found:
+    """Return the part of known detections that a search would have come to: the rest must not count as missed."""
+    if config.crop != "sequence":
+        return list(found)
+    first = next((number for number, box in enumerate(found) if box is not None), len(found) - 1)
+    return list(found[: first + 1])
+
+
+def serves(found: Sequence[FaceBox | None] | None, n_frames: int, config: FaceConfig) -> bool:
+    """Say whether detections that are known already are all a configuration needs."""
+    if found is None:
+        return False
+    return len(found) == n_frames or (config.crop == "sequence" and any(found))

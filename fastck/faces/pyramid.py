@@ -1,0 +1,200 @@
+"""Sizes, tables and buffers of dlib's image pyramid: everything about a search that follows from the image's size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.kernels import hog
+
+SMALLEST_LAYER = 64  # pixels; scan_fhog_pyramid.h
+CELL = 8  # pixels per side of a HOG cell
+MARGIN = 32  # columns behind each row that vector copies may touch
+
+
+def round_away(x: float) -> int:
+    """Round halves away from zero, as C's lround."""
+    return int(np.floor(abs(x) + 0.5)) * (1 if x >= 0 else -1)
+
+
+def doubled(shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of dlib's pyramid_up of an image."""
+    return 2 * shape[0] + 1, 2 * shape[1] + 2
+
+
+def count_levels(shape: tuple[int, int]) -> int:
+    """How many layers dlib's scan_fhog_pyramid searches; the last one may be smaller than SMALLEST_LAYER."""
+    edges = [0.0, 0.0, shape[1] - 1, shape[0] - 1]
+    levels = 0
+    while True:
+        edges = [float(round_away((edge - 0.3) * (5 / 6.0))) for edge in edges]
+        levels += 1
+        left, top, right, bottom = edges
+        if right - left + 1 < SMALLEST_LAYER or bottom - top + 1 < SMALLEST_LAYER:
+            return levels
+
+
+def count_windows(shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of window positions on a layer; positions count from 5 (half a filter)."""
+    rows, columns = (max(int(np.float32(side) / np.float32(CELL) + 0.5) - 2, 0) for side in shape)
+    return (rows, columns) if rows and columns else (0, 0)
+
+
+def column_table(n_in: int, n_out: int) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
+    """Source column, weight of its right neighbour and number of SIMD columns of dlib's bilinear resize.
+
+    dlib steps four float32 positions along a row, whose rounding adds up; the columns that are left over are
+    computed in double precision.
+    """
+    scale = (n_in - 1) / max(n_out - 1, 1)
+    at = -4 * scale
+    lanes = np.array([at, at + scale, at + 2 * scale, at + 3 * scale], np.float32)
+    left: list[int] = []
+    weight: list[np.float32] = []
+    while True:
+        lanes = lanes + np.float32(4 * scale)
+        whole = lanes.astype(np.int32)
+        if whole[3] + 1 >= n_in:
+            break
+        left += whole.tolist()
+        weight += list(lanes - whole.astype(np.float32))
+    n_lanes = len(left)
+    at = -scale + n_lanes * scale
+    for _ in range(n_lanes, n_out):
+        at += scale
+        left.append(int(np.floor(at)))
+        weight.append(np.float32(at - np.floor(at)))
+    return np.array(left, np.int64), np.array(weight, np.float32), n_lanes
+
+
+def row_table(n_in: int, n_out: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Source row and weight of the row below it, summed up in double precision as dlib does."""
+    scale = (n_in - 1) / max(n_out - 1, 1)
+    at = np.cumsum(np.concatenate([[-scale], np.full(n_out, scale)]))[1:]
+    top = np.floor(at)
+    return top.astype(np.int64), at - top
+
+
+def copy_runs(left: NDArray[np.int64], *, double: bool) -> NDArray[np.uint32]:
+    """Group columns into copies of up to 16 pixels: (K, 2) of target and source positions.
+
+    A copy leaves out each sixth source pixel. With `double` it leaves out none and the source holds every pixel twice,
+    so position p stands for pixel p // 2.
+    """
+    steps = np.arange(16 if double else 13)
+    reach = steps if double else steps + steps // 5
+    runs = []
+    c = 0
+    while c < left.size:
+        best = (0, 0)
+        for source in (2 * left[c], 2 * left[c] + 1) if double else (left[c],):
+            reads = (source + reach) // 2 if double else source + reach
+            same = left[c : c + len(reads)] == reads[: left.size - c]
+            best = max(best, (len(same) if same.all() else int(np.argmin(same)), int(source)))
+        runs.append((c, best[1]))
+        # Two groups of five are copied rather than the start of a third: the next copy has to begin with a group.
+        c += best[0] if double or best[0] < 10 else 10
+    return np.array(runs, np.uint32)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A resize between two sizes: tables, buffers and the result, made once and used for every frame."""
+
+    width: int
+    double: bool
+    runs: NDArray[np.uint32]
+    fractions: NDArray[np.float32]
+    lanes: int
+    tops: NDArray[np.int64]
+    row_fractions: NDArray[np.float64]
+    spread: NDArray[np.uint8]
+    line: NDArray[np.uint8]
+    out: NDArray[np.uint8]
+
+    def __call__(self, source: NDArray[np.uint8]) -> None:
+        """Resize `source`, whose rows have MARGIN more columns, into `out`."""
+        hog.resize(
+            source,
+            self.width,
+            self.out,
+            self.double,
+            self.runs,
+            self.fractions,
+            self.lanes,
+            self.tops,
+            self.row_fractions,
+            self.spread,
+            self.line,
+        )
+
+
+def plan_resize(old: tuple[int, int], new: tuple[int, int], out: NDArray[np.uint8]) -> Resize:
+    """Prepare dlib's bilinear resize from one (height, width) to another, into `out` of MARGIN more columns."""
+    double = new[1] > old[1]
+    left, fractions, lanes = column_table(old[1], new[1])
+    return Resize(
+        old[1],
+        double,
+        copy_runs(left, double=double),
+        fractions,
+        lanes,
+        *row_table(old[0], new[0]),
+        np.zeros((2, 2, new[1] + MARGIN), np.uint8),
+        np.zeros(2 * old[1] + MARGIN, np.uint8),
+        out,
+    )
+
+
+def padded(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return room for an image of (height, width) and MARGIN more columns."""
+    return np.zeros((shape[0], shape[1] + MARGIN), np.uint8)
+
+
+class Pyramid:
+    """The layers dlib searches for images of one size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the images.
+    upsample : int
+        How often an image is doubled first.
+
+    Attributes
+    ----------
+    shapes, windows : list of tuple of int
+        Rows and columns of each layer's pixels and of its window positions, largest layer first.
+    pixels : ndarray, uint8
+        All layers one behind the other.
+    layout : ndarray of shape (L, 4), int64
+        Offset in `pixels`, height, width and stride of each layer.
+    """
+
+    def __init__(self, shape: tuple[int, int], upsample: int) -> None:
+        sizes = [shape]
+        for _ in range(upsample):
+            sizes.append(doubled(sizes[-1]))
+        for _ in range(1, count_levels(sizes[-1])):
+            sizes.append((5 * sizes[-1][0] // 6, 5 * sizes[-1][1] // 6))
+        self.shapes = sizes[upsample:]
+        self.windows = [count_windows(shape) for shape in self.shapes]
+        room = [height * (width + MARGIN) for height, width in self.shapes]
+        offsets = np.concatenate([[0], np.cumsum(room)])
+        self.pixels = np.zeros(offsets[-1], np.uint8)
+        self.layout = np.array(
+            [(offset, *shape, shape[1] + MARGIN) for offset, shape in zip(offsets, self.shapes, strict=False)], np.int64
+        )
+        self.layers = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in self.layout]
+        self._images = [padded(shape) for shape in sizes[:upsample]] + self.layers
+        self._resizes = [
+            plan_resize(old, new, out) for old, new, out in zip(sizes, sizes[1:], self._images[1:], strict=False)
+        ]
+
+    def build(self, gray: NDArray[np.uint8]) -> None:
+        """Fill the layers from an image."""
+        width = gray.shape[1]
+        self._images[0][:, :width] = gray
+        self._images[0][:, width] = gray[:, -1]
+        for resize, image in zip(self._resizes, self._images, strict=False):
+            resize(image)

@@ -1,0 +1,286 @@
+"""dlib's frontal face search on one frame, layer by layer: which windows are scored, and which detections survive."""
+
+from bisect import bisect_left, bisect_right
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.faces.box import FaceBox
+from fastck.faces.pyramid import Pyramid, round_away
+from fastck.faces.weights import FilterBank
+from fastck.kernels import hog
+
+Gray = NDArray[np.uint8]
+Found = NDArray[np.float64]
+Window = tuple[int, int, int, int]  # positions on a layer: top, left, bottom, right, half-open
+
+TIE = 2e-5  # scores closer than this are a tie: the sums here run in another order than dlib's (differences: 3e-6)
+CAPACITY = 2048  # detections per frame before suppression; a face has 10 to 60
+SLACK = 3.0  # pixels of the doubled image; boxes are rounded to whole ones
+
+# Columns of a row of detections: BOX and FRAME are left, top, right, bottom in the doubled image and in the frame.
+SCORE, LEVEL, BOX, FRAME, AREA = 0, 2, slice(5, 9), slice(9, 13), 13
+
+
+class TooClose(Exception):
+    """Two scores, or a score and its threshold, are too close to tell what dlib's summation order makes of them."""
+
+
+@cache
+def orientation_table() -> NDArray[np.uint8]:
+    """Return 4 times the orientation (0 to 17) of each gradient (dy, dx) in -255 to 255, flat, ties as in dlib."""
+    cosines = (1.0, 0.9397, 0.7660, 0.5, 0.1736, -0.1736, -0.5, -0.7660, -0.9397)
+    sines = (0.0, 0.3420, 0.6428, 0.8660, 0.9848, 0.9848, 0.8660, 0.6428, 0.3420)
+    steps = np.arange(-255, 256, dtype=np.float32)
+    best = np.zeros((511, 511), np.float32)
+    orientation = np.zeros((511, 511), np.uint8)
+    for o, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
+        along = steps[None, :] * np.float32(cosine) + steps[:, None] * np.float32(sine)
+        for number, value in ((o, along), (o + 9, -along)):
+            better = value > best
+            best[better] = value[better]
+            orientation[better] = number
+    return (4 * orientation).ravel()
+
+
+def vote_weights() -> NDArray[np.float32]:
+    """Return the bilinear weights of a block's 64 pixels for its four cells, (64, 4) flat."""
+    near = (np.arange(8) + 0.5) / 8
+    pair = np.stack([1 - near, near])
+    return np.einsum("ip,jq->pqij", pair, pair).astype(np.float32).ravel()
+
+
+def hog_buffers(columns: int) -> tuple[NDArray[np.generic], ...]:
+    """Return the scratch arrays that `hog.extract` wants for planes of up to `columns` columns."""
+    blocks = columns + 8
+    return (
+        np.zeros((8, 8 * blocks), np.int32),
+        np.zeros((8, 8 * blocks), np.float32),
+        np.zeros((2, hog.BLOCK * blocks), np.float32),
+        np.zeros((2, 18, blocks), np.float32),
+        np.zeros((2, blocks), np.float32),
+        np.zeros((2, 2, blocks), np.float32),
+    )
+
+
+def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDArray[np.int64]:
+    """Return where the boxes of n rows or columns of windows begin and end.
+
+    Parameters
+    ----------
+    n, level : int
+        Number of windows, which lie a cell apart, and their layer.
+    upsample : int
+        How often the frame was doubled.
+    shift : float
+        What dlib's pyramid_down<2> subtracts: 1.25 for columns, 0.75 for rows.
+    side : int
+        Pixels of the frame along this axis.
+
+    Returns
+    -------
+    edges : ndarray of shape (n, 4), int64
+        First and last pixel in the doubled image, then in the frame, clipped to it as `fastck.faces.box.clip_box` does.
+    """
+    edges = np.zeros((n, 4), np.int64)
+    for i in range(n):
+        for j, cell in enumerate(
+            (i - 3, i + 6)
+        ):  # of the window's first and last cell, counted with the image's border
+            at = 8 * cell + 1
+            mapped = float(at + 4 if at >= 0 else at - 4)
+            for _ in range(level):
+                mapped = mapped * (6 / 5.0) + 0.3
+            edges[i, j] = round_away(mapped)
+            mapped = float(edges[i, j])
+            for _ in range(upsample):
+                mapped = mapped / 2.0 - shift
+            edges[i, 2 + j] = round_away(mapped)
+    edges[:, 2] = np.maximum(edges[:, 2], 0)
+    edges[:, 3] = np.minimum(edges[:, 3], side)
+    return edges
+
+
+def reach(ratio: float, union_share: float, covered_share: float) -> float:
+    """Return how far a square may stick out of another and still overlap with it by dlib's rules.
+
+    Both lengths count in sides of the other: `ratio` is the square's own side. One rule asks for more than
+    `union_share` of the smallest box around both, the other for more than `covered_share` of either.
+    """
+    q, u, c = ratio, union_share, covered_share
+    if q < 1:
+        return max((q * q - u) / (q + u), (1 - c) * q)
+    return max(q * (1 - u) / (1 + q * u), q - c)
+
+
+def frame_box(detection: Found) -> FaceBox:
+    """Return a detection's box in the frame."""
+    left, top, right, bottom = map(int, detection[FRAME])
+    return FaceBox(top, left, bottom, right)
+
+
+class Detections:
+    """Detections, best first, after non-maximum suppression.
+
+    Attributes
+    ----------
+    found : ndarray of shape (N, 14), float64
+    by : ndarray of shape (N,), int64
+        The kept detection that excludes each one; its own number where it is kept.
+    overlaps : ndarray of shape (N, N), bool
+        Which ones exclude each other.
+    """
+
+    def __init__(self, found: Found, bank: FilterBank) -> None:
+        n = len(found)
+        self.found = found[np.argsort(-found[:, SCORE], kind="stable")]
+        self.overlaps = np.zeros((n, n), np.bool_)
+        self.by = np.zeros(n, np.int64)
+        hog.suppress(self.found, bank.union_share, bank.covered_share, self.overlaps, self.by)
+        self.kept = np.flatnonzero(self.by == np.arange(n))
+
+    def deciding(self, wanted: set[int]) -> set[int]:
+        """Return the kept detections that the fate of the `wanted` ones rests on, directly or not."""
+        decided: set[int] = set()
+        todo = {int(self.by[i]) for i in wanted}
+        while todo:
+            i = todo.pop()
+            decided.add(i)
+            todo |= {int(self.by[j]) for j in np.flatnonzero(self.overlaps[i, :i])} - decided
+        return decided
+
+    def largest(self) -> int | None:
+        """Return the number of the kept detection with the largest area in the frame, the best of equals."""
+        areas = self.found[self.kept, AREA]
+        return int(self.kept[np.argmax(areas)]) if areas.any() else None
+
+    def check_ties(self, deciding: set[int], ranked: NDArray[np.int64]) -> None:
+        """Raise TooClose if another summation order could change what `deciding` ones exclude, or `ranked`."""
+        scores = self.found[:, SCORE]
+        if np.any(scores[ranked[:-1]] - scores[ranked[1:]] <= TIE):
+            raise TooClose
+        for i in deciding:
+            if scores[i] <= TIE:
+                raise TooClose
+            for j in np.flatnonzero(self.overlaps[i, i + 1 :] & (scores[i + 1 :] > scores[i] - TIE)) + i + 1:
+                sure = scores[self.by[j]] > scores[j] + TIE
+                if not sure and not np.array_equal(self.found[i, BOX], self.found[j, BOX]):
+                    raise TooClose
+
+
+class FrameSearch:
+    """The search of images of one size: buffers made once, filled frame by frame.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the frames.
+    upsample : int
+        How often a frame is doubled first.
+    bank : FilterBank
+    """
+
+    def __init__(self, shape: tuple[int, int], upsample: int, bank: FilterBank) -> None:
+        self.shape = shape
+        self.upsample = upsample
+        self.bank = bank
+        self.pyramid = Pyramid(shape, upsample)
+        self.levels = len(self.pyramid.shapes)
+        rows, columns = (n + 9 for n in self.pyramid.windows[0])
+        size = rows * columns + 16
+        self._layers = (self.pyramid.pixels, self.pyramid.layout)
+        self._tables = (orientation_table(), vote_weights())
+        self._work = hog_buffers(columns)
+        self._planes = np.zeros((hog.PLANES, size), np.float32)
+        self._lines = np.zeros((2, size), np.float32)
+        self._sums = np.zeros((bank.thresholds.size, size), np.float32)
+        self._bank = (bank.planes, bank.detectors, bank.rows, bank.columns, bank.thresholds)
+        self._found = np.zeros((CAPACITY, 14))
+        self._n_found = 0
+        self._edges = [
+            (
+                box_edges(windows[0], level, upsample, 0.75, shape[0]),
+                box_edges(windows[1], level, upsample, 1.25, shape[1]),
+            )
+            for level, windows in enumerate(self.pyramid.windows)
+        ]
+        firsts = np.cumsum([(0, 0), *self.pyramid.windows[:-1]], axis=0)
+        self._all_edges = (*(np.concatenate(axis) for axis in zip(*self._edges, strict=True)), firsts)
+        # The same as lists: a handful of look-ups a frame is no work for NumPy.
+        self._ends = [[(axis[:, 0].tolist(), axis[:, 1].tolist()) for axis in pair] for pair in self._edges]
+        # No box of a layer has a larger area in the frame than this, in square pixels.
+        self.largest_area = [
+            int(np.prod([(edges[:, 3] - edges[:, 2]).max(initial=0) for edges in pair])) for pair in self._edges
+        ]
+
+    def load(self, gray: Gray) -> None:
+        """Build the pyramid of a frame and forget the last one's detections."""
+        self.pyramid.build(gray)
+        self._n_found = 0
+
+    def whole(self, level: int) -> Window:
+        """Return all window positions of a layer."""
+        rows, columns = self.pyramid.windows[level]
+        return 5, 5, 5 + rows, 5 + columns
+
+    def around(self, box: Found, level: int) -> Window:
+        """Return the positions of a layer whose boxes could exclude `box` or be excluded by it."""
+        window = []
+        for (firsts, lasts), low, high in zip(self._ends[level], (box[1], box[0]), (box[3], box[2]), strict=True):
+            side = high - low + 1
+            out = (
+                side * reach((lasts[0] - firsts[0] + 1) / side, self.bank.union_share, self.bank.covered_share) + SLACK
+            )
+            begin = bisect_left(firsts, low - out)
+            window.append((5 + begin, 5 + max(begin, bisect_right(lasts, high + out))))
+        (top, bottom), (left, right) = window
+        return top, left, bottom, right
+
+    def search(self, windows: dict[int, Window]) -> None:
+        """Score windows by layer and keep what is above threshold, in place of those layers' earlier detections.
+
+        Raises
+        ------
+        TooClose
+            If there are more than CAPACITY detections.
+        """
+        earlier = self._found[: self._n_found]
+        others = earlier[[level not in windows for level in earlier[:, LEVEL]]]
+        self._found[: len(others)] = others
+        jobs = [
+            (level, *window) for level, window in windows.items() if window[2] > window[0] and window[3] > window[1]
+        ]
+        self._n_found = hog.search_windows(
+            self._layers,
+            np.array(jobs, np.int64).reshape(-1, 5),
+            self._all_edges,
+            self._bank,
+            TIE,
+            self._tables,
+            self._work,
+            self._planes,
+            self._lines,
+            self._sums,
+            self._found,
+            len(others),
+        )
+        if self._n_found > CAPACITY:
+            raise TooClose
+
+    def detections(self) -> Detections:
+        """Return what was found so far, suppressed."""
+        return Detections(self._found[: self._n_found], self.bank)
+
+    def everything(self, gray: Gray) -> list[FaceBox]:
+        """Search all windows of a frame: dlib's boxes in dlib's order.
+
+        Raises
+        ------
+        TooClose
+        """
+        self.load(gray)
+        self.search({level: self.whole(level) for level in range(self.levels)})
+        result = self.detections()
+        result.check_ties(set(result.kept.tolist()), result.kept)
+        return [frame_box(row) for row in result.found[result.kept] if row[AREA]]

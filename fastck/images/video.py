@@ -1,0 +1,79 @@
+"""One video file -> gray frames, decoded by OpenCV's FFmpeg."""
+
+import os
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.images.header import ImageError
+from fastck.images.quiet import quiet_opencv
+from fastck.messages import one_line
+
+VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"})
+
+
+def is_video(path: str | PathLike[str]) -> bool:
+    """Say whether the name ends like a video's; the content is not looked at."""
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
+
+
+def read_video(path: str | PathLike[str]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of a video as gray levels, one after the other.
+
+    Yields
+    ------
+    gray : ndarray of shape (H, W), uint8
+        The decoded frame through ``cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)``.
+
+    Raises
+    ------
+    ImageError
+        If the file is no video that OpenCV can decode.
+    OSError
+        If the file cannot be read.
+    """
+    capture = _open_video(path)
+    try:
+        while True:
+            good, frame = capture.read()
+            if not good:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+    finally:
+        capture.release()
+
+
+def count_video_frames(path: str | PathLike[str]) -> int:
+    """Count the frames that `read_video` yields, by decoding them: a container's own count is often an estimate.
+
+    Raises
+    ------
+    ImageError
+        If the file is no video that OpenCV can decode.
+    OSError
+        If the file cannot be read.
+    """
+    capture = _open_video(path)
+    try:
+        count = 0
+        while capture.grab():
+            count += 1
+        return count
+    finally:
+        capture.release()
+
+
+def _open_video(path: str | PathLike[str]) -> cv2.VideoCapture:
+    with Path(path).open("rb"):  # a missing or forbidden file is the system's error, not the decoder's
+        pass
+    # Read by OpenCV when it opens its first video: FFmpeg says nothing for itself (-8 is its AV_LOG_QUIET).
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    with quiet_opencv():
+        capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise ImageError(f"{one_line(os.fspath(path))}: not a video that can be decoded")
+    return capture

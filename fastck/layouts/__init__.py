@@ -1,1 +1,0 @@
-"""What is in a data set's folders: the walk, the order of frames, the labels, and what is odd."""

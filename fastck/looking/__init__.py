@@ -1,1 +1,0 @@
-"""Pictures and pages of clips, data sets and stores."""

@@ -1,0 +1,33 @@
+"""A file of JSON lines that only grows, each with its checksum: what a kill tears or a disk spoils does not count."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastck.store.reader import checksum
+
+
+def append(path: Path, values: dict[str, Any]) -> None:
+    """Add a line; a line before it that a kill has torn stays behind, alone."""
+    text = json.dumps(values)
+    with path.open("a+b") as file:
+        size = file.tell()
+        file.seek(max(size - 1, 0))
+        torn = size and file.read(1) != b"\n"
+        file.write(b"\n" * bool(torn) + f"{text}\t{_sum(text)}\n".encode())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines in order."""
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        text, _, found = line.rpartition("\t")
+        if text and found == _sum(text):
+            lines.append(json.loads(text))
+    return lines
+
+
+def _sum(text: str) -> str:
+    return checksum(np.frombuffer(text.encode(), np.uint8))

@@ -1,0 +1,77 @@
+"""Which rows of a store belong to which sequence, and what its input is known by: settled before any decoding."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fastck.dataset.records import SequenceRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSequence:
+    """One sequence's share of the store: known before anything is decoded."""
+
+    sequence: str
+    subject: str
+    emotion: int | None
+    n_frames: int
+    folder: str
+    fingerprint: str  # changes when a file of the sequence does
+    start: int
+    frame_start: int
+
+    @property
+    def length(self) -> int:
+        """Rows in the feature arrays: one per pair of successive frames."""
+        return max(self.n_frames - 1, 0)
+
+
+def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
+    """Return what the store's input is known by: one row per sequence."""
+    columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
+    rows = [[getattr(entry, name) for name in columns] for entry in plan]
+    return pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
+
+
+def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequence]:
+    """Give every sequence its rows, in the order of the records, whether it will turn out good or not."""
+    plan: list[PlannedSequence] = []
+    start = frame_start = 0
+    for record in records:
+        plan.append(
+            PlannedSequence(
+                sequence=record.sequence,
+                subject=record.subject,
+                emotion=record.emotion,
+                n_frames=record.n_frames,
+                folder=record_folder(record, root),
+                fingerprint=fingerprint(record),
+                start=start,
+                frame_start=frame_start,
+            )
+        )
+        start, frame_start = start + plan[-1].length, frame_start + record.n_frames
+    return plan
+
+
+def record_folder(record: SequenceRecord, root: Path) -> str:
+    """Return a sequence's folder, or its video file, relative to the root."""
+    place = record.video or record.frames[0].parent
+    return Path(os.path.relpath(place, root)).as_posix()
+
+
+def fingerprint(record: SequenceRecord) -> str:
+    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
+    digest = hashlib.sha256()
+    for path in (record.video,) if record.video is not None else record.frames:
+        try:
+            status = path.stat()
+            seen = f"{path.name}|{status.st_size}|{status.st_mtime_ns}\n"
+        except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
+            seen = f"{path.name}|{error.errno}\n"
+        digest.update(seen.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,260 @@
+"""How much memory training takes, and how to make it fit: micro-batches, accumulated gradients, rematerialisation.
+
+Arithmetic only; the factors that TensorFlow decides were measured and are named below.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FLOAT = 4  # bytes of a float32
+GIB = 2**30
+
+# Measured on x86-64 with TensorFlow 2.21 and Keras 3.15 (peak resident memory of a process that trains).
+FRAMEWORK = 900 * 2**20  # bytes of Python, TensorFlow and its compiled graph before any data
+PER_FIT = 25 * 2**20  # bytes of graphs that TensorFlow keeps of each network that a process has trained before
+KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each time step for the way back
+KEPT_PER_STEP_REMAT = 2.0  # the same when a step keeps its states only and recomputes the rest
+WORKING = 14.0  # state-sized tensors alive within one time step
+UPDATE_COPIES = 5.0  # parameter-sized temporaries while Adam moves
+INPUT_COPIES = 4.0  # input batches alive: two prefetched, one being gathered, one being computed
+SHARE = 0.85  # of the device's memory that a plan may use by default; the rest is the system's
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """What training will hold in memory, in bytes, and how it is cut.
+
+    Attributes
+    ----------
+    parameters : int
+        Number of trainable parameters.
+    weights, optimizer, gradients, accumulators, update : int
+        Parameters, Adam's two moments, the gradient of one micro-batch, the sum of gradients so far, and temporaries of
+        Adam's update.
+    activations, inputs : int
+        Of one micro-batch.
+    framework : int
+        What the process needs before any of that, and what TensorFlow keeps of networks that were trained before.
+    budget : int
+        What was allowed.
+    batch_size, micro_batch, micro_batches : int
+        Sequences per optimiser step, sequences in memory at once, and micro-batches per optimiser step.
+    remat : bool
+        Whether the recurrent layer recomputes its inner values on the way back.
+    """
+
+    parameters: int
+    weights: int
+    optimizer: int
+    gradients: int
+    accumulators: int
+    update: int
+    activations: int
+    inputs: int
+    framework: int
+    budget: int
+    batch_size: int
+    micro_batch: int
+    micro_batches: int
+    remat: bool
+
+    @property
+    def total(self) -> int:
+        """Estimated peak in bytes.
+
+        Adam's temporaries come on top of the activations: those are free by then, but the C library keeps such small
+        pieces for the next step instead of giving them back.
+        """
+        lasting = self.weights + self.optimizer + self.gradients + self.accumulators + self.inputs + self.framework
+        return lasting + self.activations + self.update
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, the total among them."""
+        return {**asdict(self), "total": self.total}
+
+    def text(self) -> str:
+        """Return the plan as lines for people."""
+        entries = [
+            (f"parameters ({self.parameters:,})", self.weights),
+            ("Adam's moments", self.optimizer),
+            ("gradients", self.gradients),
+            ("accumulated gradients", self.accumulators),
+            ("Adam's update", self.update),
+            (f"activations of {self.micro_batch}", self.activations),
+            ("input", self.inputs),
+            ("TensorFlow", self.framework),
+            ("estimated peak", self.total),
+            ("allowed", self.budget),
+        ]
+        lines = [f"  {name:<32} {size / GIB:8.2f} GiB" for name, size in entries if size]
+        cut = f"batches of {self.batch_size}"
+        if self.micro_batches > 1:
+            cut += f" in {self.micro_batches} micro-batches of {self.micro_batch}, gradients accumulated"
+        if self.remat:
+            cut += ", recurrent steps recomputed on the way back"
+        return "\n".join(["memory plan", *lines, f"  {cut}"])
+
+
+def state_size(rows: int, columns: int, kernel_size: Sequence[int], filters: int) -> int:
+    """Values of the recurrent layer's state for one sequence: the "valid" convolution's output."""
+    return (rows - kernel_size[0] + 1) * (columns - kernel_size[1] + 1) * filters
+
+
+def count_parameters(
+    *, rows: int, columns: int, kernel_size: Sequence[int], filters: int, dense: int, n_classes: int
+) -> int:
+    """Trainable parameters of fastck.training.network.build_network with the same arguments."""
+    taps = kernel_size[0] * kernel_size[1]
+    recurrent = taps * (1 + filters) * 4 * filters + 4 * filters
+    hidden = state_size(rows, columns, kernel_size, filters) * dense + dense
+    return recurrent + hidden + dense * n_classes + n_classes
+
+
+def plan_memory(
+    *,
+    rows: int,
+    columns: int,
+    n_classes: int,
+    kernel_size: Sequence[int],
+    timesteps: int = 39,
+    filters: int = 64,
+    dense: int = 100,
+    batch_size: int = 64,
+    budget: int | None = None,
+    micro_batch: int | None = None,
+    remat: bool | None = None,
+    active_steps: Sequence[int] | None = None,
+    fits: int = 1,
+) -> MemoryPlan:
+    """Choose the largest micro-batch that fits, rematerialising only where nothing else does.
+
+    Parameters
+    ----------
+    rows, columns, n_classes, kernel_size, timesteps, filters, dense : int
+        As fastck.training.network.build_network.
+    batch_size : int
+        Sequences of one optimiser step.
+    budget : int, optional
+        Bytes allowed; None takes 85 % of `device_memory()`.
+    micro_batch : int, optional
+        Sequences in memory at once; None chooses.
+    remat : bool, optional
+        None chooses.
+    active_steps : sequence of int, optional
+        Time steps that the recurrent layer works on in each training sequence; all `timesteps` by default. The fused
+        layer leaves the zero frames in front out.
+    fits : int
+        Networks that one process trains, one after the other.
+
+    Returns
+    -------
+    plan : MemoryPlan
+
+    Raises
+    ------
+    ValueError
+        If nothing fits.
+    """
+    budget = int(SHARE * device_memory()) if budget is None else budget
+    sizes = [micro_batch] if micro_batch else _micro_batches(batch_size)
+    plan = None
+    for keep in [False, True] if remat is None else [remat]:
+        for size in sizes:
+            plan = _estimate(
+                rows=rows,
+                columns=columns,
+                n_classes=n_classes,
+                kernel_size=kernel_size,
+                timesteps=timesteps,
+                filters=filters,
+                dense=dense,
+                batch_size=batch_size,
+                micro_batch=size,
+                remat=keep,
+                budget=budget,
+                steps=_worst_steps(active_steps, size, timesteps),
+                fits=fits,
+            )
+            if plan.total <= budget:
+                return plan
+    if plan is None:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    raise ValueError(
+        f"training needs about {plan.total / GIB:.1f} GiB even in micro-batches of {plan.micro_batch}, "
+        f"{budget / GIB:.1f} GiB are allowed; allow more with memory, or take fewer filters or dense units"
+    )
+
+
+def _micro_batches(batch_size: int) -> list[int]:
+    """Sizes that cut a batch into 1, 2, 4, ... pieces, largest first."""
+    sizes = []
+    pieces = 1
+    while pieces < 2 * batch_size:
+        sizes.append(-(-batch_size // min(pieces, batch_size)))
+        pieces *= 2
+    return list(dict.fromkeys(sizes))
+
+
+def _worst_steps(active_steps: Sequence[int] | None, size: int, timesteps: int) -> float:
+    """Mean time steps of the costliest micro-batch that can be drawn."""
+    if not active_steps:
+        return timesteps
+    longest = sorted(active_steps, reverse=True)[:size]
+    return sum(longest) / len(longest)
+
+
+def _estimate(
+    *,
+    rows: int,
+    columns: int,
+    n_classes: int,
+    kernel_size: Sequence[int],
+    timesteps: int,
+    filters: int,
+    dense: int,
+    batch_size: int,
+    micro_batch: int,
+    remat: bool,
+    budget: int,
+    steps: float,
+    fits: int,
+) -> MemoryPlan:
+    parameters = count_parameters(
+        rows=rows, columns=columns, kernel_size=kernel_size, filters=filters, dense=dense, n_classes=n_classes
+    )
+    micro_batches = -(-batch_size // micro_batch)
+    state = FLOAT * state_size(rows, columns, kernel_size, filters) * micro_batch
+    kept = KEPT_PER_STEP_REMAT if remat else KEPT_PER_STEP
+    return MemoryPlan(
+        parameters=parameters,
+        weights=FLOAT * parameters,
+        optimizer=2 * FLOAT * parameters,
+        gradients=FLOAT * parameters,
+        accumulators=FLOAT * parameters if micro_batches > 1 else 0,
+        update=int(UPDATE_COPIES * FLOAT * parameters),
+        activations=int((kept * steps + WORKING) * state),
+        inputs=int(INPUT_COPIES * FLOAT * timesteps * rows * columns * micro_batch),
+        framework=FRAMEWORK + PER_FIT * (fits - 1),
+        budget=budget,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        micro_batches=micro_batches,
+        remat=remat,
+    )
+
+
+def device_memory() -> int:
+    """Bytes of memory this process may have: the machine's, or its control group's where that is less.
+
+    What is free just now does not count, so that the same machine always gives the same plan.
+    """
+    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            sizes.append(int(Path(limit).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return min(sizes)

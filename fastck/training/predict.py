@@ -1,0 +1,211 @@
+"""A trained network on a new clip: the run's own preprocessing, windows, probabilities."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastck.config import PreprocessConfig
+from fastck.dataset.clip import clip_record
+from fastck.dataset.labels import EMOTIONS
+from fastck.ops import pad_sequence, unpack_masks
+from fastck.pipeline.sequence import process_record
+from fastck.training.report import read_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a network says about a clip.
+
+    Attributes
+    ----------
+    clip : str
+        The clip's name.
+    table : DataFrame
+        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (emotion code),
+        emotion (its name), and a probability per class ("p_anger", ...).
+    n_frames, n_missed : int
+        Frames of the clip, and searched frames without a face.
+    model : Path
+        The file that was used.
+    notes : tuple of str
+        What differs from the run's preprocessing; usually empty.
+    """
+
+    clip: str
+    table: pd.DataFrame
+    n_frames: int
+    n_missed: int
+    model: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Mean probability of each emotion over the windows."""
+        columns = [name for name in self.table.columns if name.startswith("p_")]
+        return {name.removeprefix("p_"): float(self.table[name].mean()) for name in columns}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "clip": self.clip,
+            "model": str(self.model),
+            "n_frames": self.n_frames,
+            "n_missed": self.n_missed,
+            "notes": list(self.notes),
+            "probabilities": self.probabilities,
+            "windows": json.loads(self.table.to_json(orient="records", double_precision=15)),
+        }
+
+
+def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> Prediction:
+    """Predict the emotion of a clip with a run's network, after the same preprocessing as the run's store.
+
+    Parameters
+    ----------
+    run : path-like
+        A training run's folder, or the folder of one of its folds.
+    clip : path-like
+        A folder of frames or a video file.
+    stride : int, optional
+        Frames between the windows of a clip that is longer than the network's `timesteps`; by default windows do not
+        overlap, apart from the earliest one. The last window ends with the clip (the first one starts with it in a
+        run that kept the first frames of long sequences), as the network was trained.
+
+    Returns
+    -------
+    prediction : Prediction
+
+    Raises
+    ------
+    ValueError
+        If the run has no network or more than one, or the clip holds no face or too few frames.
+    OSError
+        If a file cannot be read.
+    """
+    if stride is not None and stride < 1:
+        raise ValueError(f"stride must be at least 1 frame, got {stride}")
+    model, settings = _find_model(Path(run))
+    record = clip_record(clip)
+    config, notes = _preprocessing(settings)
+    result = process_record(record, config)
+    feature, timesteps = settings["feature"], settings["arguments"]["timesteps"]
+    rows = result.features[feature]
+    starts = window_starts(len(rows), timesteps, stride=stride, from_start=settings["arguments"]["too_long"] == "first")
+    values = np.stack(
+        [_padded(rows[start : start + timesteps], feature, config.faces.side, timesteps) for start in starts]
+    )
+    table = _table(
+        _probabilities(model, values), starts, np.minimum(len(rows), starts + timesteps), settings["classes"]
+    )
+    return Prediction(
+        clip=record.sequence,
+        table=table,
+        n_frames=len(rows) + 1,
+        n_missed=result.n_missed,
+        model=model,
+        notes=notes,
+    )
+
+
+def _find_model(run: Path) -> tuple[Path, dict[str, Any]]:
+    """The run's only network, and its run.json; a fold's folder lies two levels below."""
+    root = run.parent.parent if (run / "fold.json").exists() and not (run / "run.json").exists() else run
+    settings = read_run(root)
+    if (run / "model.keras").exists():
+        return run / "model.keras", settings
+    folds = sorted(path.parent.name for path in (run / "folds").glob("*/model.keras"))
+    if folds:
+        raise ValueError(
+            f"{run} holds {len(folds)} networks, one per fold: name one, such as {run / 'folds' / folds[0]}"
+        )
+    raise ValueError(f"{run} holds no network: it was trained with keep_models off")
+
+
+def _preprocessing(settings: dict[str, Any]) -> tuple[PreprocessConfig, tuple[str, ...]]:
+    """The store's preprocessing, only for the feature that is needed."""
+    config = replace(PreprocessConfig.from_dict(settings["store"]["config"]), features=(settings["feature"],))
+    if not config.faces.boxes:
+        return config, ()
+    note = "the run's store used a file of face boxes; here faces are detected"
+    return replace(config, faces=replace(config.faces, boxes="")), (note,)
+
+
+def window_starts(length: int, timesteps: int, *, stride: int | None = None, from_start: bool = False) -> np.ndarray:
+    """First rows of the windows that cover `length` rows: full ones, apart from a sequence shorter than one.
+
+    Parameters
+    ----------
+    length, timesteps : int
+        Rows there are, and rows of a window.
+    stride : int, optional
+        Rows between windows; `timesteps` by default.
+    from_start : bool
+        Lay the windows out from the first row; otherwise from the last one.
+
+    Returns
+    -------
+    starts : ndarray of int, increasing
+    """
+    last = max(0, length - timesteps)
+    offsets = np.unique(np.append(np.arange(0, last, stride or timesteps), last))
+    return offsets if from_start else last - offsets[::-1]
+
+
+def _padded(rows: np.ndarray, feature: str, side: int, timesteps: int) -> np.ndarray:
+    """One window as the network wants it: (timesteps, rows, columns, 1) float32."""
+    values = unpack_masks(rows, width=side) if feature == "mask" else rows
+    return pad_sequence(np.asarray(values, dtype=np.float32), timesteps=timesteps)[..., None]
+
+
+def _probabilities(model: Path, values: np.ndarray) -> np.ndarray:
+    from fastck.training.network import load_network  # TensorFlow arrives here
+
+    # One window at a time: memory as in the smallest training batch, whatever the clip's length.
+    return np.asarray(load_network(model).predict(values, batch_size=1, verbose=0))
+
+
+def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[int]) -> pd.DataFrame:
+    codes = np.asarray(classes)[probabilities.argmax(axis=1)]
+    table = pd.DataFrame(
+        {
+            "window": np.arange(len(starts)),
+            "first_frame": starts,
+            "last_frame": ends,  # row t is the difference of frames t and t + 1
+            "predicted": codes,
+            "emotion": [EMOTIONS[code] for code in codes],
+        }
+    )
+    columns = [f"p_{EMOTIONS[code]}" for code in classes]
+    return pd.concat([table, pd.DataFrame(probabilities, columns=columns)], axis=1)
+
+
+def write_prediction(prediction: Prediction, path: str | Path) -> None:
+    """Write a prediction as a JSON file."""
+    Path(path).write_text(json.dumps(prediction.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def plot_prediction(prediction: Prediction, path: str | Path) -> None:
+    """Draw the probabilities as a PNG file: bars for one window, a line per emotion over several."""
+    from fastck.training.plots import new_figure
+
+    figure, axes = new_figure(7, 4)
+    table = prediction.table
+    if len(table) == 1:
+        axes.barh(list(prediction.probabilities), list(prediction.probabilities.values()))
+        axes.set_xlim(0, 1)
+        axes.invert_yaxis()
+        axes.set_xlabel("probability")
+    else:
+        middle = (table["first_frame"] + table["last_frame"]) / 2
+        for name in prediction.probabilities:
+            axes.plot(middle, table[f"p_{name}"], marker="o", label=name)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("frame (middle of the window)")
+        axes.set_ylabel("probability")
+        axes.legend()
+    axes.set_title(f"{prediction.clip}: {max(prediction.probabilities, key=prediction.probabilities.__getitem__)}")
+    figure.savefig(path, dpi=120)

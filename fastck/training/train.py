@@ -1,0 +1,343 @@
+"""A training run from a store to a folder: splits, fits, baselines, files, report."""
+
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastck import __version__
+from fastck.store.reader import Store, open_store
+from fastck.training.config import TrainConfig
+from fastck.training.evaluation import BASELINES, baseline_predictions
+from fastck.training.folds import Split, leakage, make_splits
+from fastck.training.memory import MemoryPlan, plan_memory
+from fastck.training.report import write_report
+
+logger = logging.getLogger(__name__)
+
+RUN_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished training run.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    report : dict
+        What report.json holds: accuracy and its interval, per-class table, baselines, leakage, ...
+    """
+
+    path: Path
+    report: dict[str, Any]
+
+
+def train(
+    store_path: str | Path,
+    run_path: str | Path,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    verbose: int | str = "auto",
+    say: Callable[[str], None] = logger.info,
+) -> Run:
+    """Train and test the paper's network on a store, and write everything about it into a folder.
+
+    Parameters
+    ----------
+    store_path : path-like
+        A finished store that holds `config.feature`.
+    run_path : path-like
+        Folder to write; must be new or empty unless `resume`.
+    config : TrainConfig
+        What to train, how to split, how long.
+    resume : bool
+        Go on with a killed run of the same settings and store. The result equals that of a run that was never killed.
+    verbose : int or "auto"
+        Keras' own progress: 0 none, 1 bars, 2 a line per epoch.
+    say : callable
+        Receives lines for people: the memory plan, notes about the data.
+
+    Returns
+    -------
+    run : Run
+
+    Raises
+    ------
+    ValueError
+        If the store does not fit the settings, the run's folder is in use, or the memory does not suffice.
+    OSError
+        If a file cannot be read or written.
+    """
+    run_path = Path(run_path)
+    store = open_store(store_path)
+    if config.feature not in store.features:
+        raise ValueError(
+            f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
+            f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
+        )
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
+    splits = make_splits(store.table, config)
+    # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
+    plan = _started_plan(run_path) if resume else _plan(store, config, splits)
+    record = _describe(store, config, splits, plan)
+    _claim(run_path, record, resume=resume)
+    say(plan.text())
+    for note in record["notes"]:
+        say(note)
+    for split in splits:
+        folder = run_path if len(splits) == 1 else run_path / "folds" / split.name
+        if (folder / "fold.json").exists():
+            continue
+        if len(splits) > 1:
+            say(f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test")
+        _fit(store, split, config, plan, folder, verbose)
+    _pool(run_path, splits, store.table)
+    if config.baselines:
+        _write_table(run_path / "baselines.csv", _baselines(store, splits, config))
+    folds = [_read_json(folder / "fold.json") for folder in _folders(run_path, splits)]
+    record |= {"status": "finished", "fits": folds}
+    _write_json(run_path / "run.json", record)
+    return Run(path=run_path, report=write_report(run_path))
+
+
+def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
+    """Plan the memory for the store's frame size and the training sequences' lengths."""
+    rows, columns = store.feature(config.feature).shape[1:]
+    active = None
+    if config.fused:
+        lengths = store.table.set_index("sequence")["length"].clip(upper=config.timesteps)
+        used = sorted({name for split in splits for name in split.train})
+        # Of `timesteps`, the ceil(rest / 2) zero frames in front cost nothing.
+        active = [config.timesteps - (config.timesteps - int(length) + 1) // 2 for length in lengths[used]]
+    return plan_memory(
+        rows=rows,
+        columns=rows if config.feature == "mask" else columns,  # packed rows hold eight pixels a byte
+        n_classes=len(config.classes),
+        kernel_size=config.kernel_size,
+        timesteps=config.timesteps,
+        filters=config.filters,
+        dense=config.dense,
+        batch_size=config.batch_size,
+        budget=config.memory,
+        micro_batch=config.micro_batch,
+        remat=config.remat if config.fused else False,
+        active_steps=active,
+        fits=len(splits),
+    )
+
+
+def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan) -> dict[str, Any]:
+    """Everything run.json says before anything is fitted."""
+    table = store.table
+    subjects = dict(zip(table["sequence"], table["subject"], strict=True))
+    sides = []
+    for split in splits:
+        entry: dict[str, Any] = asdict(split)
+        for part in ("train", "validation", "test"):
+            entry[f"{part}_subjects"] = sorted({subjects[name] for name in getattr(split, part)})
+        sides.append(entry)
+    return {
+        "format": RUN_FORMAT,
+        "status": "running",
+        "arguments": config.as_dict(),
+        "feature": config.feature,
+        "classes": list(config.classes),
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("numpy", "pandas", "scikit-learn", "tensorflow", "keras")
+        }
+        | {"fastck": __version__},
+        "store": {
+            "path": str(store.path.resolve()),
+            "config": store.config.as_dict(),
+            "config_hash": store.config.hash(),
+            "input_hash": store.manifest["input_hash"],
+        },
+        "memory_plan": plan.as_dict(),
+        "leakage": leakage(table, splits),
+        "notes": _notes(table, config, splits),
+        "splits": sides,
+    }
+
+
+def _notes(table: pd.DataFrame, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
+    """What a reader should know about the data this run used."""
+    notes = []
+    used = {name for split in splits for part in (split.train, split.validation, split.test) for name in part}
+    rows = table[table["sequence"].isin(used)]
+    counts = ", ".join(f"{code}: {int((rows['emotion'] == code).sum())}" for code in config.classes)
+    notes.append(
+        f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used (emotion: sequences {counts})"
+    )
+    chosen = table[table["emotion"].isin(list(config.classes)) & (table["length"] > config.timesteps)]
+    if len(chosen):
+        done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
+        what = done.get(config.too_long, "they are left out")
+        some = ", ".join(chosen["sequence"].head(5)) + (", ..." if len(chosen) > 5 else "")
+        notes.append(f"{len(chosen)} sequences have more than {config.timesteps} difference frames; {what}: {some}")
+    for split in splits:
+        absent = set(config.classes) - set(table.loc[table["sequence"].isin(split.train), "emotion"])
+        if absent:
+            notes.append(f"{split.name} has no training sequence of emotion {', '.join(map(str, sorted(absent)))}")
+    return notes
+
+
+def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
+    """Start a run's folder, or check that the one to resume is the same run."""
+    path = run_path / "run.json"
+    if not resume:
+        if run_path.exists() and (not run_path.is_dir() or any(run_path.iterdir())):
+            raise ValueError(f"{run_path} is not empty: choose another folder, or --resume a run that was stopped")
+        run_path.mkdir(parents=True, exist_ok=True)
+        _write_json(path, record)
+        return
+    before, now = _read_json(path), json.loads(json.dumps(record))
+    for part in ("arguments", "splits"):
+        if before.get(part) != now[part]:
+            raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
+    if any(before["store"].get(key) != now["store"][key] for key in ("config_hash", "input_hash")):
+        raise ValueError(f"{run_path} was started on another store ({before['store']['path']})")
+
+
+def _started_plan(run_path: Path) -> MemoryPlan:
+    """The memory plan of the run that is to be resumed."""
+    path = run_path / "run.json"
+    if not path.exists():
+        raise ValueError(f"{run_path} holds no run to resume: it has no run.json")
+    try:
+        values = _read_json(path)["memory_plan"]
+        return MemoryPlan(**{entry.name: values[entry.name] for entry in fields(MemoryPlan)})
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged or from another fastck version: {error!r}") from error
+
+
+def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str) -> None:
+    """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
+    from fastck.training.fitting import fit_split  # TensorFlow arrives here
+
+    checkpoints = folder / "checkpoint"
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = fit_split(
+        store,
+        split,
+        config,
+        plan,
+        checkpoints=checkpoints,
+        tensorboard=folder / "tensorboard" if config.tensorboard else None,
+        verbose=verbose,
+    )
+    _write_table(folder / "history.csv", fitted.history)
+    _write_table(folder / "predictions.csv", fitted.predictions)
+    if fitted.training_predictions is not None:
+        _write_table(folder / "training_predictions.csv", fitted.training_predictions)
+    lines: list[str] = []
+    fitted.network.summary(print_fn=lines.append)
+    (folder / "model_summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if config.keep_models:
+        temporary = folder / "model.part.keras"
+        fitted.network.save(temporary)
+        temporary.replace(folder / "model.keras")
+    _write_json(
+        folder / "fold.json",
+        {
+            "repeat": split.repeat,
+            "fold": split.fold,
+            "epochs": len(fitted.history),
+            "optimizer_steps": fitted.optimizer_steps,
+            "seconds": round(fitted.seconds, 3),
+            "input_seconds": round(fitted.input_seconds, 3),
+        },
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _folders(run_path: Path, splits: Sequence[Split]) -> list[Path]:
+    return [run_path] if len(splits) == 1 else [run_path / "folds" / split.name for split in splits]
+
+
+def _pool(run_path: Path, splits: Sequence[Split], table: pd.DataFrame) -> None:
+    """Join the folds' histories and predictions into the run's."""
+    subjects = dict(zip(table["sequence"], table["subject"], strict=True))
+    for name in ("history.csv", "predictions.csv"):
+        parts = []
+        for split, folder in zip(splits, _folders(run_path, splits), strict=True):
+            part = pd.read_csv(folder / name).drop(columns=["repeat", "fold", "subject"], errors="ignore")
+            part.insert(0, "repeat", split.repeat)
+            part.insert(1, "fold", split.fold)
+            if name == "predictions.csv":
+                part.insert(3, "subject", part["sequence"].map(subjects))
+            parts.append(part)
+        _write_table(run_path / name, pd.concat(parts, ignore_index=True))
+
+
+def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd.DataFrame:
+    """Predictions of every baseline on every split: baseline, repeat, fold, sequence, subject, true, predicted."""
+    table = store.table.set_index("sequence")
+    names = sorted({name for split in splits for name in (*split.train, *split.test)})
+    position = {name: index for index, name in enumerate(names)}
+    values = _flat(store, names, config)
+    emotions = table.loc[names, "emotion"].to_numpy(dtype=np.int64)
+    parts = []
+    for split in splits:
+        train, test = ([position[name] for name in part] for part in (split.train, split.test))
+        for baseline in BASELINES:
+            predicted = baseline_predictions(
+                baseline, values[train], emotions[train], values[test], seed=config.seed + split.repeat
+            )
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "baseline": baseline,
+                        "repeat": split.repeat,
+                        "fold": split.fold,
+                        "sequence": split.test,
+                        "subject": table.loc[list(split.test), "subject"].to_numpy(),
+                        "true": emotions[test],
+                        "predicted": predicted,
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray:
+    """What the baselines see, one row per sequence: padded projections, or else frames averaged over time."""
+    from fastck.tfdata import Gather
+
+    feature = "projection" if "projection" in store.features else config.feature
+    gather = Gather(
+        store, names, feature=feature, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long
+    )
+    each = (gather(np.array([index]))[0] for index in range(len(gather)))
+    if feature == "projection":
+        return np.stack([values.ravel() for values in each])
+    return np.stack([values.mean(axis=0).ravel() for values in each])
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    temporary = path.with_name(path.name + ".part")
+    table.to_csv(temporary, index=False, lineterminator="\n")
+    temporary.replace(path)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values

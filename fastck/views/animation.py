@@ -1,0 +1,128 @@
+"""A `Preview` in motion: frame, crop and mask side by side, one picture per frame, as GIF or MP4."""
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.pipeline.sequence import record_frames
+from fastck.views.preview import Preview, View, iter_stages
+
+FPS = 8.0  # CK+'s 30 frames a second show an expression in half a second: too quick to see a crop jump
+SIDE, GAP, HEAD = 240, 8, 26  # pixels: a picture's height, the space between, the line of text above
+GIF_COLOURS = 64
+WHITE, INK, MOVED, MISSED = (255, 255, 255), (40, 35, 31), (10, 113, 232), (46, 34, 207)  # OpenCV's order: blue first
+BOX = (235, 111, 31)
+
+Picture = NDArray[np.uint8]
+
+
+def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float = FPS) -> Path:
+    """Write every frame of a sequence with its crop and mask; a second view below the first.
+
+    Parameters
+    ----------
+    preview : Preview
+        Of a clip, or of a store's sequence with its root.
+    path : path-like
+        ``.gif`` (needs Pillow, which comes with ``fastck[train]``) or ``.mp4``.
+    fps : float
+        Frames shown a second.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another, `fps` is not above 0, or the preview has no frames to read.
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    if not fps > 0:
+        raise ValueError(f"fps must be above 0, got {fps}")
+    if path.suffix.lower() == ".gif":
+        _save_gif(preview, path, fps)
+    elif path.suffix.lower() == ".mp4":
+        _save_mp4(preview, path, fps)
+    else:
+        raise ValueError(f"an animation is written as .gif or .mp4, got {path.name!r}")
+    return path
+
+
+def iter_pictures(preview: Preview) -> Iterator[Picture]:
+    """Yield one picture per frame, (H, W, 3) uint8 in OpenCV's order of colours, even height and width.
+
+    Raises
+    ------
+    ValueError
+        If the preview was made from a store without its root.
+    """
+    record = preview.record
+    if record is None:
+        raise ValueError("an animation shows the frames: give the data set's folder as root")
+    views = zip(preview.views, preview.configs, strict=True)
+    runs = [iter_stages(record_frames(record), view.boxes, config) for view, config in views]
+    for place, stages in enumerate(zip(*runs, strict=True)):
+        rows = [_row(preview, view, place, own) for view, own in zip(preview.views, stages, strict=True)]
+        picture = np.concatenate(rows)
+        height, width = picture.shape[:2]
+        yield np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)  # MP4 wants even sizes
+
+
+def _row(preview: Preview, view: View, place: int, stages: dict[str, NDArray[np.uint8]]) -> Picture:
+    frame = cv2.cvtColor(stages["frame"], cv2.COLOR_GRAY2BGR)
+    top, left, bottom, right = map(int, view.boxes[place])
+    colour = MISSED if view.missed[place] else MOVED if view.moved[place] else BOX
+    thickness = max(2, frame.shape[0] // 160)
+    cv2.rectangle(frame, (left, top), (right - 1, bottom - 1), colour, thickness)
+    wide = max(1, round(SIDE * frame.shape[1] / frame.shape[0]))
+    mask = stages.get("mask", np.zeros_like(stages["crop"])) * np.uint8(255)
+    small = [cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for part in (stages["crop"], mask)]
+    pictures = [
+        cv2.resize(frame, (wide, SIDE), interpolation=cv2.INTER_AREA),
+        *(cv2.cvtColor(part, cv2.COLOR_GRAY2BGR) for part in small),
+    ]
+    canvas = np.full((HEAD + SIDE + GAP, wide + 2 * SIDE + 4 * GAP, 3), WHITE, np.uint8)
+    x = GAP
+    for picture in pictures:
+        canvas[HEAD : HEAD + SIDE, x : x + picture.shape[1]] = picture
+        x += picture.shape[1] + GAP
+    said = "no face found" if view.missed[place] else "box moved" if view.moved[place] else ""
+    texts = ((f"{view.name}   frame {place + 1}/{preview.n_frames}", INK, GAP), (said, colour, wide + 2 * GAP))
+    for text, ink, left in texts:
+        cv2.putText(canvas, text, (left, HEAD - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, 1, cv2.LINE_AA)
+    return canvas
+
+
+def _save_gif(preview: Preview, path: Path, fps: float) -> None:
+    from PIL import Image
+
+    # Fewer colours than GIF's 256: gray faces look the same, and the file is half as large.
+    pictures = (
+        Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).quantize(GIF_COLOURS, dither=Image.Dither.NONE)
+        for picture in iter_pictures(preview)
+    )
+    first = next(pictures)
+    first.save(path, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
+
+
+def _save_mp4(preview: Preview, path: Path, fps: float) -> None:
+    pictures = iter_pictures(preview)
+    first = next(pictures)
+    size = (first.shape[1], first.shape[0])
+    path.open("wb").close()  # a folder that is missing or not writable is the system's error; OpenCV only warns
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+    if not writer.isOpened():
+        raise OSError(f"{path} cannot be written: this OpenCV has no MPEG-4 encoder; write a .gif")
+    try:
+        writer.write(first)
+        for picture in pictures:
+            writer.write(picture)
+    finally:
+        writer.release()

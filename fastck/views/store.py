@@ -1,0 +1,212 @@
+"""What a store holds, in numbers: for `fastck info` on the terminal and for its page."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fastck.dataset.labels import EMOTIONS
+from fastck.messages import one_line
+from fastck.store.reader import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+WINDOW = 39  # timesteps the network sees (paper, fig. 11)
+UNLABELLED = "not labelled"
+MOST_ROWS = 20  # of the quarantine on the terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSummary:
+    """A store in numbers.
+
+    Attributes
+    ----------
+    sequences, subjects, labelled, frames, quarantined : int
+        Sequences that are good; how many have a label; frames of the good ones; sequences left out.
+    emotions : dict of str to int
+        Sequences of each emotion that occurs, in the order of their codes, those without a label last.
+    window : int
+        Timesteps the network sees.
+    n_cut : int
+        Sequences with more steps than the window.
+    cut, padded : float
+        Share of all steps beyond the window; share of zeros in what the network sees. 0 to 1.
+    missed : int
+        Frames without a face of their own.
+    moved : float
+        Share of the steps at which the box changed, 0 to 1.
+    motion_moved : float
+        Share of all motion that falls on these steps, 0 to 1: what is not the face's but the crop's.
+    megabytes : float
+        Size of the store's arrays.
+    """
+
+    sequences: int
+    subjects: int
+    labelled: int
+    frames: int
+    quarantined: int
+    emotions: dict[str, int]
+    window: int
+    n_cut: int
+    cut: float
+    padded: float
+    missed: int
+    moved: float
+    motion_moved: float
+    megabytes: float
+
+
+def summarise(store: Store, *, window: int = WINDOW) -> StoreSummary:
+    """Return a store in numbers.
+
+    Parameters
+    ----------
+    store : Store
+    window : int
+        Timesteps the network sees.
+
+    Returns
+    -------
+    summary : StoreSummary
+    """
+    table = store.table
+    length = table["length"].to_numpy(float)
+    changes = table["n_box_changes"].to_numpy(float)
+    at_changes = table["motion_at_box_changes"].fillna(0).to_numpy(float) * changes
+    steps = length.sum()
+    return StoreSummary(
+        sequences=len(table),
+        subjects=table["subject"].nunique(),
+        labelled=int(table["emotion"].notna().sum()),
+        frames=int(table["n_frames"].sum()),
+        quarantined=len(store.quarantine),
+        emotions=count_emotions(table),
+        window=window,
+        n_cut=int((length > window).sum()),
+        cut=_share(np.maximum(length - window, 0).sum(), steps),
+        padded=_share(np.maximum(window - length, 0).sum(), window * len(table)),
+        missed=int(table["n_missed"].sum()),
+        moved=_share(changes.sum(), steps),
+        motion_moved=_share(at_changes.sum(), (table["motion"].to_numpy(float) * length).sum()),
+        megabytes=sum(_bytes(array) for array in store.manifest["arrays"].values()) / 1e6,
+    )
+
+
+def emotion_name(code: object) -> str:
+    """Return an emotion's name: of EMOTIONS, "emotion 9" for another code, `UNLABELLED` for none."""
+    if pd.isna(code):  # type: ignore[call-overload]
+        return UNLABELLED
+    number = int(str(code))
+    return EMOTIONS.get(number, f"emotion {number}")
+
+
+def count_emotions(table: pd.DataFrame) -> dict[str, int]:
+    """Return how many sequences each emotion has, in the order of the codes, those without a label last."""
+    counts = table["emotion"].value_counts(dropna=False).sort_index(na_position="last")
+    return {emotion_name(code): int(count) for code, count in counts.items()}
+
+
+def box_moves(store: Store) -> NDArray[np.float64]:
+    """Return how far the box moved at each step where it did, in per cent of the box's height before.
+
+    Returns
+    -------
+    moves : ndarray of shape (n,), float64
+        The largest move of one of the four edges.
+    """
+    boxes = np.asarray(store.boxes, np.float64)
+    within = np.ones(len(boxes), bool)
+    within[store.table["frame_start"]] = False  # from one sequence's last frame to the next one's first is no step
+    moves = np.abs(np.diff(boxes, axis=0)).max(axis=1, initial=0)
+    heights = boxes[:-1, 2] - boxes[:-1, 0]
+    chosen = within[1:] & (moves > 0)
+    return 100 * moves[chosen] / heights[chosen]
+
+
+def describe_settings(store: Store) -> list[tuple[str, str]]:
+    """Return the store's settings and versions as pairs of name and value."""
+    faces, motion = store.config.faces, store.config.motion
+    shapes = store.manifest["arrays"]
+    arrays = [f"{name} {tuple(shapes[name]['shape'])} {np.dtype(shapes[name]['dtype'])}" for name in shapes]
+    boxes = f"from a CSV file ({faces.boxes})" if faces.boxes else f"{faces.search} search"
+    return [
+        ("crop", f"one box per {faces.crop}" if faces.crop != "smooth" else "box per frame, median-filtered"),
+        ("boxes", f"{boxes}, upsample {', then '.join(map(str, faces.upsample))}"),
+        ("motion", f"{motion.mode}, level {motion.level}, footprint {motion.size}x{motion.size}"),
+        ("arrays", "; ".join(arrays)),
+        ("layout", str(store.manifest["layout"])),
+        ("config hash", str(store.manifest["config_hash"])),
+        ("versions", ", ".join(f"{name} {number}" for name, number in store.manifest["versions"].items())),
+    ]
+
+
+def describe_store(store: Store) -> "Group":
+    """Return what a store holds as tables for rich's console to print.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    description : rich.console.Group
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    summary = summarise(store)
+    overview = Table(show_header=False, box=None, pad_edge=False)
+    rows = [(name, text) for name, text in describe_numbers(summary) if text]
+    for name, text in [*rows, *describe_settings(store)]:
+        overview.add_row(name, Text(one_line(text)))
+    emotions = Table("emotion", "sequences", "subjects", "mean frames", "motion, %")
+    table = store.table.assign(name=store.table["emotion"].map(emotion_name, na_action=None))
+    for name in summary.emotions:
+        own = table[table["name"] == name]
+        numbers = (f"{len(own)}", f"{own['subject'].nunique()}", f"{own['n_frames'].mean():.1f}")
+        emotions.add_row(name, *numbers, f"{100 * own['motion'].mean():.1f}")
+    parts: list[Table] = [overview, emotions]
+    if summary.quarantined:
+        left_out = Table("quarantined", "reason")
+        for row in store.quarantine.head(MOST_ROWS).itertuples():
+            left_out.add_row(Text(one_line(row.sequence)), Text(one_line(row.reason)))
+        if summary.quarantined > MOST_ROWS:
+            left_out.add_row("...", f"and {summary.quarantined - MOST_ROWS} more: quarantine.csv in the store")
+        parts.append(left_out)
+    return Group(*parts)
+
+
+def describe_numbers(summary: StoreSummary) -> list[tuple[str, str]]:
+    """Return the summary as pairs of name and sentence; the sentence is empty where there is nothing to say."""
+    window, moved, cut = summary.window, summary.moved, f"{100 * summary.cut:.1f} %"
+    return [
+        ("sequences", f"{summary.sequences} of {summary.subjects} subjects, {summary.labelled} labelled"),
+        ("frames", f"{summary.frames}, {summary.missed} without a face of their own; {summary.megabytes:.1f} MB"),
+        ("quarantine", f"{summary.quarantined} sequences" if summary.quarantined else ""),
+        (
+            f"{window}-step window",
+            (f"{summary.n_cut} sequences are longer ({cut} of all steps would be cut), " if summary.n_cut else "")
+            + f"{100 * summary.padded:.0f} % of what the network sees is padding",
+        ),
+        (
+            "box changes",
+            f"at {100 * moved:.1f} % of the steps, which hold {100 * summary.motion_moved:.0f} % of all motion"
+            if moved
+            else "none: every sequence has one box",
+        ),
+    ]
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def _bytes(array: dict[str, object]) -> int:
+    shape: list[int] = array["shape"]  # type: ignore[assignment]
+    return int(np.prod(shape, dtype=np.int64)) * np.dtype(str(array["dtype"])).itemsize

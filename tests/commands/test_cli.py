@@ -1,0 +1,251 @@
+"""The commands as a user types them: what they write, what they say, how they leave."""
+
+import json
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import fastck
+from fastck.cli import app
+from fastck.console import PreprocessView
+from fastck.demo import EPOCHS
+
+COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def plain_error(result) -> str:
+    """The one line that a user's mistake gets."""
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def store(rendered, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "store"
+    result = run("preprocess", rendered, path, "--preset", "stable", "--features", "projection, mask", "--jobs", 2)
+    assert result.exit_code == 0, result.output
+    return path, result
+
+
+def test_preprocess_writes_a_store_and_sums_it_up(store, rendered):
+    path, result = store
+    frames = len(list((rendered / "cohn-kanade-images").rglob("*.png")))
+    assert re.search(r"sequences\s+6 done, 0 quarantined", result.stdout)
+    assert re.search(rf"frames\s+{frames}, 0 without a face", result.stdout)
+    assert "frames/s" in result.stdout
+    assert fastck.open_store(path).features == ("projection", "mask")
+
+
+def test_preprocess_again_has_nothing_to_do(store, rendered):
+    path, _ = store
+    result = run("preprocess", rendered, path, "--preset", "stable", "--features", "projection,mask")
+    assert result.exit_code == 0
+    assert "complete already, nothing to do" in result.stdout
+
+
+def test_other_settings_are_refused_with_what_differs(store, rendered):
+    path, _ = store
+    line = plain_error(run("preprocess", rendered, path, "--preset", "stable", "--features", "mask"))
+    assert 'features ["projection", "mask"] (now ["mask"])' in line
+    assert "--overwrite" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--features", "masks"], "features must be some of"),
+        (["--level", "256"], "level must be 0 to 255"),
+        (["--size", "0"], "size must be at least 1"),
+        (["--upsample", "x"], "--upsample takes whole numbers"),
+        (["--boxes", "nowhere.csv"], "nowhere.csv: No such file"),
+        (["--labels", "nowhere"], "nowhere"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
+    ],
+)
+def test_wrong_options_get_one_line(rendered, tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr("fastck.pipeline.cluster.CONNECT_SECONDS", 0.5)
+    assert message in plain_error(run("preprocess", rendered, tmp_path / "s", *options))
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_root_that_is_not_there(tmp_path):
+    for command in (["preprocess", tmp_path / "no", tmp_path / "s"], ["check", tmp_path / "no"]):
+        assert "no" in plain_error(run(*command))
+
+
+def test_a_run_without_a_usable_sequence_fails(tmp_path):
+    folder = tmp_path / "set" / "clip"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(b"")
+    (folder / "2.png").write_bytes(b"")
+    result = run("preprocess", tmp_path / "set", tmp_path / "s", "--layout", "folders")
+    assert "no sequence of" in plain_error(result)
+    assert "quarantined because" in result.stdout
+
+
+def test_reasons_that_sequences_share_are_one_row(rendered, tmp_path):
+    for number in range(30):
+        folder = tmp_path / "set" / f"clip{number:02d}"
+        folder.mkdir(parents=True)
+        for frame in (1, 2):
+            (folder / f"{number}_{frame}.png").write_bytes(b"")
+    result = run("preprocess", tmp_path / "set", tmp_path / "s", "--layout", "folders")
+    rows = [line for line in result.stdout.splitlines() if "clip00" in line]
+    assert len(rows) == 1
+    assert "30" in rows[0]
+    assert result.stdout.count("clip") < 10
+
+
+def test_info_and_verify(store, tmp_path):
+    path, _ = store
+    result = run("info", path, "--verify", "--html", tmp_path / "info.html")
+    assert result.exit_code == 0, result.output
+    assert "6 of 2 subjects" in result.stdout
+    assert "verified" in result.stdout
+    assert (tmp_path / "info.html").read_text().startswith("<!")
+
+
+def test_verify_fails_on_damage(store, tmp_path):
+    import shutil
+
+    path = shutil.copytree(store[0], tmp_path / "store")
+    rows = np.load(path / "mask.npy", mmap_mode="r+")
+    rows[0, 0, 0] ^= 1
+    rows.flush()
+    result = run("info", path, "--verify")
+    assert "1 problems" in plain_error(result)
+    assert "mask.npy: the rows of" in result.stderr
+
+
+def test_check_says_what_is_there(rendered):
+    result = run("check", rendered)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"sequences\D+6\D+593", result.stdout)
+
+
+def test_render_then_preview(tmp_path):
+    result = run("render", tmp_path / "r", "--subjects", 1, "--sequences", 1, "--seed", 5)
+    assert result.exit_code == 0, result.output
+    assert "1 sequences" in result.stdout
+    clip = next((tmp_path / "r" / "cohn-kanade-images").glob("*/*"))
+    drawn = run("preview", clip, "-o", tmp_path / "p.png", "--columns", 4)
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_preview_needs_something_to_write(store):
+    assert "nothing to write" in plain_error(run("preview", store[0], "S001_001"))
+
+
+@pytest.mark.parametrize("command", ["info", "report", "export"])
+def test_what_is_not_a_store_or_run_gets_one_line(tmp_path, command):
+    options = ["--to", "zarr", "-o", tmp_path / "x"] if command == "export" else []
+    plain_error(run(command, tmp_path, *options))
+
+
+def test_export(store, tmp_path):
+    result = run("export", store[0], "--to", "zarr", "-o", tmp_path / "out.zarr")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["node_type"] == "group"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_says_what_it_does(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    assert re.search(r"\n\n  \w.{20,}", result.stdout), "no description"
+    for option in re.findall(r"^  (?:-\w, )?(--[\w-]+)(?: [<\w|:/>.-]+)?$\n\n", result.stdout, re.MULTILINE):
+        pytest.fail(f"{option} has no help")
+
+
+def test_version():
+    assert run("--version").stdout == f"fastck {fastck.__version__}\n"
+
+
+def test_an_unknown_command_leaves_with_2():
+    assert run("preproces").exit_code == 2
+
+
+def test_compare_boxes(rendered):
+    result = run("compare-boxes", rendered, "--limit", 1)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"0 of \d+ frames differ, \d+ have a face; dlib takes [\d.]+ times as long", result.stdout)
+
+
+@pytest.mark.parametrize(("options", "sides"), [(["--quick"], [267]), ([], [64, 267, 512])])
+def test_bench_measures_each_size(monkeypatch, options, sides):
+    from fastck.bench import quick
+
+    asked = []
+    monkeypatch.setattr("fastck.bench.quick", lambda side: asked.append(side) or quick(side=16, budget=0.001))
+    result = run("bench", *options)
+    assert result.exit_code == 0, result.output
+    assert asked == sides
+    assert re.findall(r"frames of (\d+)x", result.stdout) == [str(side) for side in sides]
+    assert result.stdout.count("paper's loops") == 2 * len(sides)
+
+
+def test_demo_passes_its_options_on_and_prints_the_text(tmp_path, monkeypatch):
+    def run_demo(out, *, say, progress, **options):
+        say("[rendering]")
+        progress("rendering", 1, 2)
+        return SimpleNamespace(text=f"{out.name} {options}")
+
+    monkeypatch.setattr("fastck.demo.run_demo", run_demo)
+    result = run("demo", tmp_path / "[d]", "--subjects", 5, "--seed", 3, "--jobs", 2)
+    assert result.exit_code == 0, result.output
+    options = {"subjects": 5, "seed": 3, "epochs": EPOCHS, "n_jobs": 2}
+    assert result.stdout == f"[d] {options}\n"
+    assert "[rendering]" in result.stderr
+
+
+@pytest.mark.parametrize(("when", "how_far"), [(0, "before the first one"), (2, "with 2 of 6 sequences done")])
+def test_an_interrupted_run_says_how_far_it_came(rendered, tmp_path, monkeypatch, when, how_far):
+    show = PreprocessView.__call__
+
+    def interrupt(view, state):
+        if state.done >= when:
+            raise KeyboardInterrupt
+        show(view, state)
+
+    monkeypatch.setattr(PreprocessView, "__call__", interrupt)
+    result = run("preprocess", rendered, tmp_path / "s", "--jobs", 1)
+    assert result.exit_code == 130
+    assert f"stopped {how_far}; the same command goes on from here" in result.stderr
+
+
+def test_an_interrupted_command_says_so(store, monkeypatch):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastck.store.reader.open_store", interrupt)
+    result = run("info", store[0])
+    assert (result.exit_code, result.stderr) == (130, "stopped\n")
+
+
+def test_debugging_shows_the_traceback(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTCK_DEBUG", "1")
+    with pytest.raises(ValueError, match="has no manifest"):
+        CliRunner().invoke(app, ["info", str(tmp_path)], catch_exceptions=False)
+
+
+def test_as_a_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fastck.cli", "info", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,261 @@
+"""The compiled search against dlib's own: pixels, scores, boxes, and parts of a frame against the whole."""
+
+import dlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data
+
+import fastck.faces.search as search_module
+from fastck.faces.pyramid import Pyramid, copy_runs, count_levels, doubled
+from fastck.faces.search import AREA, BOX, SCORE, FrameSearch, orientation_table, reach
+from fastck.faces.weights import FilterBank, frontal_bank, parse_detector, separable
+from fastck.kernels import hog
+
+SHAPES = [(1, 1), (3, 2), (33, 40), (65, 300), (101, 77), (180, 321), (480, 640), (490, 640)]
+
+
+@pytest.fixture(scope="module")
+def bank() -> FilterBank:
+    return frontal_bank()
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    """A woman's face of about 100 pixels, (320, 384)."""
+    gray = data.astronaut().mean(axis=2).astype(np.uint8)
+    return np.ascontiguousarray(gray[:320, 60:444])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("upsample", [0, 1, 2])
+def test_layers_are_dlibs_pixel_for_pixel(shape, upsample):
+    if shape[0] > 200 and upsample == 2:
+        pytest.skip("large; the smaller shapes cover the second doubling")
+    gray = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    pyramid = Pyramid(shape, upsample)
+    pyramid.build(gray)
+    layer = gray
+    for _ in range(upsample):
+        layer = dlib.resize_image(layer, *doubled(layer.shape))
+    shrink = dlib.pyramid_down(6)
+    for ours in pyramid.layers:
+        np.testing.assert_array_equal(ours[:, : layer.shape[1]], layer)
+        layer = shrink(layer)
+
+
+def test_layers_follow_the_image_and_not_the_last_one():
+    pyramid = Pyramid((90, 120), 1)
+    first, second = np.random.default_rng(1).integers(0, 256, (2, 90, 120), np.uint8)
+    pyramid.build(first)
+    before = pyramid.pixels.copy()
+    pyramid.build(second)
+    assert (pyramid.pixels != before).any()
+    pyramid.build(first)
+    np.testing.assert_array_equal(pyramid.pixels, before)
+
+
+@given(st.integers(1, 400), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_copy_runs_read_what_the_table_says(n, double, seed):
+    steps = np.random.default_rng(seed).choice([0, 1] if double else [1, 1, 1, 1, 2], n)
+    left = np.cumsum(steps)
+    source = np.repeat(left, 2) if double else left
+    source = np.arange(left[-1] + 40)
+    line = np.repeat(source, 2) if double else source
+    out = np.full(n + 32, -1)
+    skipping = np.arange(16) if double else np.minimum(np.arange(16) + np.arange(16) // 5, 15)
+    for to, of in copy_runs(left, double=double).astype(int):
+        out[to : to + 16] = line[of + skipping]
+    np.testing.assert_array_equal(out[:n], left)
+
+
+def test_number_of_layers_counts_down_to_64_pixels():
+    assert count_levels((64, 64)) == 1
+    assert count_levels((10, 10)) == 1
+    assert [count_levels((side, 1000)) for side in (76, 77, 78, 92, 93, 94)] == sorted(
+        count_levels((side, 1000)) for side in (76, 77, 78, 92, 93, 94)
+    )
+
+
+def test_orientations_are_those_of_the_closest_direction():
+    table = orientation_table().reshape(511, 511) // 4
+    dy, dx = np.mgrid[-255:256, -255:256]
+    angle = np.degrees(np.arctan2(dy, dx)) % 360
+    off = np.abs((angle - 20.0 * table + 180) % 360 - 180)
+    # dlib's directions are rounded to four digits, so borders may be off by a hundredth of a degree.
+    assert off[(dx != 0) | (dy != 0)].max() < 10.02
+    assert table[255, 255] == 0
+
+
+def test_separable_filters_add_up_to_the_weights():
+    weights = np.random.default_rng(0).normal(size=(10, 10))
+    total = sum(np.outer(column, row) for row, column in separable(weights))
+    assert np.abs(total - weights).max() < 0.002 * np.linalg.norm(weights)
+    assert len(separable(np.outer(np.arange(10.0), np.ones(10)))) == 1
+
+
+def test_bank_is_the_installed_detectors(bank):
+    detector = dlib.get_frontal_face_detector()
+    assert bank.thresholds.size == detector.num_detectors == 5
+    assert (np.diff(bank.planes) >= 0).all()
+    assert set(bank.planes) == set(range(31))
+    assert 0 < bank.union_share < bank.covered_share < 1
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "detector.svm"
+    dlib.get_frontal_face_detector().save(str(path))
+    good = path.read_bytes()
+    assert parse_detector(good).thresholds.size == 5
+    for bad in (good[:50], b"\x01\x09" + good[2:], b"", good[:-3]):
+        with pytest.raises(ValueError, match=r"dlib's detector"):
+            parse_detector(bad)
+
+
+@pytest.mark.parametrize("upsample", [0, 1])
+def test_scores_and_order_are_dlibs(bank, astronaut, upsample, monkeypatch):
+    monkeypatch.setattr(search_module, "TIE", 1.5)  # also keeps what is up to 1.5 below the threshold
+    search = FrameSearch(astronaut.shape, upsample, bank)
+    search.load(astronaut)
+    search.search({level: search.whole(level) for level in range(search.levels)})
+    result = search.detections()
+    rectangles, scores, detectors = dlib.get_frontal_face_detector().run(astronaut, upsample, -1.5)
+    ours = result.found[result.kept]
+    assert len(ours) == len(scores) > 3
+    # The sums run in another order: about 1e-6 for terms of up to 1.
+    np.testing.assert_allclose(ours[:, SCORE], scores, atol=1e-5)
+    assert ours[:, 1].astype(int).tolist() == list(detectors)
+    down = 2**upsample
+    for row, box in zip(ours, rectangles, strict=True):
+        assert abs(row[BOX][0] / down - 1.25 * (down - 1) - box.left()) <= 1
+        assert row[9:13].tolist() == [
+            max(box.left(), 0),
+            max(box.top(), 0),
+            min(box.right(), astronaut.shape[1]),
+            min(box.bottom(), astronaut.shape[0]),
+        ]
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_part_scores_as_in_the_whole(bank, astronaut, data):
+    search = _loaded(bank, astronaut)
+    level = data.draw(st.integers(0, search.levels - 1))
+    rows, columns = search.pyramid.windows[level]
+    top = data.draw(st.integers(5, rows + 4))
+    left = data.draw(st.integers(5, columns + 4))
+    bottom = data.draw(st.integers(top + 1, min(rows + 5, top + 24)))
+    right = data.draw(st.integers(left + 1, min(columns + 5, left + 24)))
+    part = _scores(search, level, (top, left, bottom, right))
+    whole = _scores(search, level, search.whole(level))[:, top - 5 : bottom - 5, left - 5 : right - 5]
+    # Not bit for bit: vector widths split the sums differently. Scores are sums of some 3000 terms below 0.1.
+    np.testing.assert_allclose(part, whole, atol=2e-6)
+
+
+_cache: dict[int, FrameSearch] = {}
+
+
+def _loaded(bank: FilterBank, gray: np.ndarray) -> FrameSearch:
+    if id(gray) not in _cache:
+        _cache[id(gray)] = FrameSearch(gray.shape, 1, bank)
+        _cache[id(gray)].load(gray)
+    return _cache[id(gray)]
+
+
+def _scores(search: FrameSearch, level: int, window: tuple[int, int, int, int]) -> np.ndarray:
+    top, left, bottom, right = window
+    search.search({level: window})
+    columns = right - left + 9
+    sums = search._sums[:, : (bottom - top) * columns].reshape(5, bottom - top, columns)
+    return sums[:, :, : right - left].copy()
+
+
+def test_plain_hog_agrees_on_a_small_image():
+    """Felzenszwalb's features written plainly, pixel by pixel, on 40x48 pixels."""
+    gray = np.random.default_rng(3).integers(0, 256, (40, 48), np.uint8)
+    expected = plain_hog(gray)
+    rows, columns = expected.shape[1] + 9, expected.shape[2] + 9
+    planes = np.zeros((31, rows * columns + 16), np.float32)
+    image = np.zeros((40, 80), np.uint8)
+    image[:, :48] = gray
+    tables = (orientation_table(), search_module.vote_weights())
+    filled = hog.extract(image, 40, 48, 0, 0, rows, columns, tables, search_module.hog_buffers(columns), planes)
+    assert filled == (4, rows - 5)
+    ours = planes[:, : rows * columns].reshape(31, rows, columns)
+    np.testing.assert_allclose(ours[:, 4:-5, 4:-5], expected, atol=1e-5)
+    ours[:, 4:-5, 4:-5] = 0
+    assert not ours.any()
+
+
+def plain_hog(gray: np.ndarray) -> np.ndarray:
+    rows, columns = (int(side / 8 + 0.5) for side in gray.shape)
+    pixels = gray.astype(int)
+    orientations = orientation_table() // 4
+    cells = np.zeros((rows + 2, columns + 2, 18))
+    for y in range(1, min(rows * 8, gray.shape[0]) - 1):
+        for x in range(1, min(columns * 8, gray.shape[1]) - 1):
+            dx = pixels[y, x + 1] - pixels[y, x - 1]
+            dy = pixels[y + 1, x] - pixels[y - 1, x]
+            o = orientations[(dy + 255) * 511 + dx + 255]
+            cy, cx = (y + 0.5) / 8 + 0.5, (x + 0.5) / 8 + 0.5
+            for r, wy in ((int(cy), 1 - cy % 1), (int(cy) + 1, cy % 1)):
+                for c, wx in ((int(cx), 1 - cx % 1), (int(cx) + 1, cx % 1)):
+                    cells[r, c, o] += wy * wx * np.hypot(dx, dy)
+    cells = cells[1:-1, 1:-1]
+    both = cells[..., :9] + cells[..., 9:]
+    energy = (both**2).sum(axis=-1)
+    corners = energy[:-1, :-1] + energy[1:, :-1] + energy[:-1, 1:] + energy[1:, 1:]
+    scale = 1 / np.sqrt(corners + 0.0001)
+    out = np.zeros((31, rows - 2, columns - 2))
+    for y in range(rows - 2):
+        for x in range(columns - 2):
+            scales = np.array([scale[y + 1, x + 1], scale[y, x + 1], scale[y + 1, x], scale[y, x]])
+            clipped = np.minimum(cells[y + 1, x + 1][:, None] * scales, 0.2)
+            out[:18, y, x] = clipped.sum(axis=1) / 2
+            out[18:27, y, x] = np.minimum(both[y + 1, x + 1][:, None] * scales, 0.2).sum(axis=1) / 2
+            out[27:, y, x] = 0.2357 * clipped.sum(axis=0)
+    return out
+
+
+boxes = st.tuples(st.integers(-50, 50), st.integers(-50, 50), st.integers(8, 90))
+
+
+@given(boxes, boxes)
+@settings(max_examples=300, deadline=None)  # the first call compiles
+def test_boxes_that_exclude_each_other_are_within_reach(bank, one, other):
+    a = np.array([one[0], one[1], one[0] + one[2] - 1, one[1] + one[2] - 1], float)
+    b = np.array([other[0], other[1], other[0] + other[2] - 1, other[1] + other[2] - 1], float)
+    both = hog.overlap(a, b, bank.union_share, bank.covered_share)
+    assert both == hog.overlap(b, a, bank.union_share, bank.covered_share)
+    if both:
+        out = one[2] * reach(other[2] / one[2], bank.union_share, bank.covered_share) + 1e-9
+        assert (b[:2] >= a[:2] - out).all()
+        assert (b[2:] <= a[2:] + out).all()
+
+
+def test_no_window_around_a_box_is_forgotten(bank, astronaut):
+    search = _loaded(bank, astronaut)
+    for level in (6, 4):
+        rows, columns = search._edges[level]
+        box = np.array([columns[9, 0], rows[7, 0], columns[9, 1], rows[7, 1]], float)
+        for finer in range(level):
+            top, left, bottom, right = search.around(box, finer)
+            for r, (y0, y1, *_) in enumerate(search._edges[finer][0], 5):
+                for c, (x0, x1, *_) in enumerate(search._edges[finer][1], 5):
+                    if not (top <= r < bottom and left <= c < right):
+                        other = np.array([x0, y0, x1, y1], float)
+                        assert not hog.overlap(box, other, bank.union_share, bank.covered_share)
+
+
+def test_no_layer_holds_a_larger_box_than_its_bound(bank, astronaut):
+    search = _loaded(bank, astronaut)
+    assert search.largest_area == sorted(search.largest_area) or min(search.largest_area[-3:]) > 0
+    for level, (rows, columns) in enumerate(search._edges):
+        heights, widths = rows[:, 3] - rows[:, 2], columns[:, 3] - columns[:, 2]
+        assert heights.max(initial=0) * widths.max(initial=0) <= search.largest_area[level]
+    search.search({level: search.whole(level) for level in range(search.levels)})
+    found = search.detections().found
+    assert len(found)
+    assert (found[:, AREA] <= np.array(search.largest_area)[found[:, 2].astype(int)]).all()

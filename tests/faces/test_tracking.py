@@ -1,0 +1,259 @@
+"""The largest face of every frame is the one of dlib's full search: moving, scaled, alone, in company, gone."""
+
+import threading
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+import fastck.faces.tracking
+from fastck.faces.box import FaceBox, largest
+from fastck.faces.detector import Detector
+from fastck.faces.search import FrameSearch
+from fastck.faces.tracking import CompiledDetector, TrackedDetector, find_largest
+from fastck.pipeline.compare import compare_boxes, edge_distance
+
+FRAME = (180, 240)  # small frames: dlib's own search is most of these tests' time
+
+
+@pytest.fixture(scope="module")
+def full() -> Detector:
+    return Detector(upsample=1)
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    """A face with hair and collar, (190, 150)."""
+    gray = data.astronaut().mean(axis=2).astype(np.uint8)
+    return np.ascontiguousarray(gray[10:200, 150:300])
+
+
+def scene(face: np.ndarray, places: list[tuple[float, float, float]], seed: int = 0) -> np.ndarray:
+    """Put faces (centre x, y, scale) on a noisy ground, later ones in front."""
+    rng = np.random.default_rng(seed)
+    ground = cv2.resize(rng.uniform(60, 180, (6, 8)).astype(np.float32), FRAME[::-1])
+    canvas = np.clip(ground + rng.normal(0, 2, FRAME), 0, 255).astype(np.uint8)
+    for x, y, scale in places:
+        move = np.array([[scale, 0, x - scale * 75], [0, scale, y - scale * 95]])
+        cv2.warpAffine(face, move, FRAME[::-1], dst=canvas, borderMode=cv2.BORDER_TRANSPARENT)
+    return canvas
+
+
+def moving(face: np.ndarray) -> Iterator[np.ndarray]:
+    for t in range(8):
+        yield scene(face, [(70 + 14 * t, 80 + 3 * t, 0.6)], t)
+
+
+def growing(face: np.ndarray) -> Iterator[np.ndarray]:
+    for t in range(8):
+        yield scene(face, [(120, 90, 0.45 * 1.12**t)], t)
+
+
+def overtaken(face: np.ndarray) -> Iterator[np.ndarray]:
+    """A small face stays; a larger one enters at the right, shrinks and so loses its rank."""
+    for t in range(8):
+        yield scene(face, [(50, 70, 0.5), (250 - 14 * t, 95, 0.9 - 0.07 * t)], t)
+
+
+def leaving(face: np.ndarray) -> Iterator[np.ndarray]:
+    for t in range(8):
+        yield scene(face, [(190 + 12 * t if t < 5 else 60, 90, 0.6)], t)
+
+
+@pytest.mark.parametrize("story", [moving, growing, overtaken, leaving])
+def test_the_largest_face_is_dlibs(full, face, story):
+    tracked = TrackedDetector(upsample=1)
+    found = []
+    for gray in story(face):
+        expected = largest(full(gray))
+        assert tracked(gray) == ([] if expected is None else [expected])
+        found.append(expected)
+    assert len({box for box in found if box is not None}) > 2  # the stories are about something
+    if story is leaving:
+        assert None in found
+
+
+@pytest.mark.parametrize("upsample", [0, 1, 2])
+def test_all_faces_are_dlibs(face, upsample):
+    compiled = CompiledDetector(upsample)
+    full = Detector(upsample)
+    for places in ([], [(120, 90, 0.9)], [(60, 90, 0.55), (170, 80, 0.7)]):
+        gray = scene(face, places)
+        assert compiled(gray) == full(gray)
+
+
+def test_real_faces(full, real_faces):
+    tracked = TrackedDetector(upsample=1)
+    for folder in ("L001", "P001", "I001"):
+        sequence = next(iter(sorted((real_faces / "cohn-kanade-images").glob(f"{folder[0]}*/*"))))
+        tracked.reset()
+        for path in sorted(sequence.glob("*.png"))[::6]:
+            gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            expected = largest(full(gray))
+            assert tracked(gray) == ([] if expected is None else [expected])
+
+
+def test_frames_of_any_size_and_layout(full, face):
+    tracked = TrackedDetector(upsample=1)
+    gray = scene(face, [(120, 90, 0.9)])
+    wide = np.repeat(gray, 2, axis=1)[:, ::2]  # a view with strides of its own
+    assert not wide.flags.c_contiguous
+    assert tracked(wide) == tracked(gray) == [largest(full(gray))]
+    tiny = gray[40:150, 60:180]
+    assert tracked(np.ascontiguousarray(tiny)) == [largest(full(np.ascontiguousarray(tiny)))]
+    for shape in ((1, 1), (2, 300), (7, 9)):
+        assert tracked(np.zeros(shape, np.uint8)) == []
+    assert len(tracked._searches) == fastck.faces.tracking.SIZES  # buffers of earlier sizes are dropped
+
+
+def test_where_the_search_begins_never_matters(face):
+    compiled = CompiledDetector(1)
+    gray = scene(face, [(60, 90, 0.55), (170, 80, 0.7)])
+    compiled(gray)
+    (search,) = compiled._searches.values()
+    results = []
+    for start in range(search.levels):
+        search.load(gray)
+        results.append(find_largest(search, start=start, deep=True))
+    for result in results:
+        np.testing.assert_allclose(result, results[0], atol=1e-5)
+
+
+def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
+    counted = []
+    score = FrameSearch.search
+
+    def counting(self, windows):
+        counted.append(sum((w[2] - w[0]) * (w[3] - w[1]) for w in windows.values()))
+        score(self, windows)
+
+    monkeypatch.setattr(FrameSearch, "search", counting)
+    tracked = TrackedDetector(upsample=1)
+    spent = []
+    for _ in range(12):
+        counted.clear()
+        tracked(scene(face, [(120, 90, 1.0)]))
+        spent.append(sum(counted))
+    (search,) = tracked._searches.values()
+    everything = sum(rows * columns for rows, columns in search.pyramid.windows)
+    assert spent[1] < 0.2 * everything
+    assert spent[1] < spent[0]  # the first frame looks inside the face's box, too
+    assert spent[fastck.faces.tracking.REFRESH] > spent[1] == spent[2]  # and so does every tenth
+
+
+def test_scores_too_close_to_call_go_to_dlib(full, face, monkeypatch):
+    monkeypatch.setattr("fastck.faces.search.TIE", 10.0)
+    asked = []
+    dlibs = Detector.__call__
+    monkeypatch.setattr(Detector, "__call__", lambda self, gray: asked.append(1) or dlibs(self, gray))
+    gray = scene(face, [(60, 90, 0.55), (170, 80, 0.7)])
+    assert TrackedDetector(upsample=1)(gray) == [largest(full(gray))]
+    assert len(asked) == 2
+
+
+def test_equal_scores_are_a_tie(full, face):
+    """The same face twice, a whole number of cells apart on every layer but for rounding: dlib decides."""
+    half = scene(face, [(60, 90, 0.6)])[:, :120]
+    gray = np.ascontiguousarray(np.concatenate([half, half], axis=1))
+    assert CompiledDetector(1)(gray) == full(gray)
+    assert TrackedDetector(1)(gray) == [largest(full(gray))]
+
+
+def test_reset_begins_another_sequence(face):
+    tracked = TrackedDetector(upsample=1)
+    tracked(scene(face, [(120, 90, 0.9)]))
+    assert tracked._last is not None
+    tracked.reset()
+    assert tracked._last is None
+
+
+def test_detectors_in_threads_do_not_meet(face):
+    grays = [scene(face, [(80 + 20 * i, 90, 0.6 + 0.1 * i)]) for i in range(2)]
+    expected = [TrackedDetector(1)(gray) for gray in grays]
+    results: list[list[list[FaceBox]]] = [[], []]
+
+    def work(i: int) -> None:
+        tracked = TrackedDetector(1)
+        results[i] = [tracked(grays[i]) for _ in range(10)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[box] * 10 for box in expected]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"), [(np.zeros((4, 4)), TypeError), (np.zeros((4, 4, 3), np.uint8), ValueError), (None, TypeError)]
+)
+def test_bad_frames(bad, error):
+    with pytest.raises(error):
+        TrackedDetector(1)(bad)
+
+
+def test_bad_settings():
+    with pytest.raises(ValueError, match="upsample"):
+        TrackedDetector(3)
+    with pytest.raises(ValueError, match="refresh"):
+        TrackedDetector(1, refresh=0)
+
+
+@pytest.fixture
+def faces_on_disk(tmp_path, face):
+    for name, story in (("S001", moving), ("S002", leaving)):
+        folder = tmp_path / "cohn-kanade-images" / name / "001"
+        folder.mkdir(parents=True)
+        for t, gray in enumerate(list(story(face))[::3], start=1):
+            cv2.imwrite(str(folder / f"{name}_001_{t:08d}.png"), gray)
+    return tmp_path
+
+
+def test_compare_boxes_on_the_users_data(faces_on_disk):
+    steps = []
+    comparison = compare_boxes(faces_on_disk, n_jobs=1, progress=lambda *step: steps.append(step))
+    assert comparison.table["sequence"].tolist() == ["S001_001", "S002_001"]
+    assert (comparison.n_frames, comparison.n_different) == (6, 0)
+    assert 0 < comparison.n_faces <= 6
+    assert comparison.differences.empty
+    assert comparison.speedup > 0
+    assert steps == [(1, 2), (2, 2)]
+    assert compare_boxes(faces_on_disk, limit=1).table["sequence"].tolist() == ["S001_001"]
+
+
+def test_compare_boxes_shows_differences(faces_on_disk, monkeypatch):
+    found = TrackedDetector.__call__
+
+    def shifted(self, gray):
+        return [FaceBox(box.top + 2, box.left, box.bottom, box.right - 3) for box in found(self, gray)]
+
+    monkeypatch.setattr(TrackedDetector, "__call__", shifted)
+    comparison = compare_boxes(faces_on_disk, n_jobs=1, limit=1)
+    assert comparison.n_different == comparison.n_faces == len(comparison.differences) > 0
+    assert set(comparison.differences["pixels"]) == {3.0}
+    assert comparison.differences["frame"].min() >= 1
+
+
+def test_compare_boxes_goes_on_after_a_broken_file(faces_on_disk):
+    broken = faces_on_disk / "cohn-kanade-images" / "S001" / "001" / "S001_001_00000002.png"
+    broken.write_bytes(b"not an image")
+    table = compare_boxes(faces_on_disk, n_jobs=1).table.set_index("sequence")
+    assert "00000002.png" in table.loc["S001_001", "reason"]
+    assert table.loc["S001_001", "n_frames"] == 1
+    assert table.loc["S002_001", "n_frames"] == 3
+
+
+def test_compare_boxes_refuses_nonsense(tmp_path, faces_on_disk):
+    with pytest.raises(ValueError, match="limit"):
+        compare_boxes(faces_on_disk, limit=0)
+    with pytest.raises(ValueError, match="upsample"):
+        compare_boxes(faces_on_disk, upsample=5)
+    with pytest.raises(OSError, match="nowhere"):
+        compare_boxes(tmp_path / "nowhere")
+
+
+def test_edge_distance():
+    assert edge_distance(FaceBox(0, 0, 10, 10), FaceBox(1, 0, 10, 14)) == 4
+    assert np.isnan(edge_distance(None, FaceBox(0, 0, 1, 1)))

@@ -1,0 +1,127 @@
+"""The compiled loops as the Python they are written in, with the vector instructions as plain loops that check bounds.
+
+Numba reads and writes past an array's end without a word; here such an index is an error.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from unittest import mock
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+from fastck.kernels import hog, masks
+
+Instruction = Callable[..., object]
+
+
+@contextmanager
+def in_plain_python(*modules: ModuleType) -> Iterator[None]:
+    """Run the kernels of these modules in Python, whatever they call included."""
+    with mock.patch.multiple(hog, **_FHOG), mock.patch.multiple(masks, **_WORDS), np.errstate(over="ignore"):
+        patches = [
+            mock.patch.object(module, name, value.py_func)
+            for module in modules
+            for name, value in vars(module).items()
+            if isinstance(value, Dispatcher)
+        ]
+        for patch in patches:
+            patch.start()
+        try:
+            yield
+        finally:
+            for patch in patches:
+                patch.stop()
+
+
+def _part(array: np.ndarray, start: int, count: int) -> np.ndarray:
+    """`count` elements from `start` on of an array taken as flat: a view."""
+    assert array.flags.c_contiguous
+    start = int(start)
+    assert 0 <= start <= start + count <= array.size, f"{start} to {start + count} of {array.size}"
+    return array.reshape(-1)[start : start + count]
+
+
+def _bits(word: int) -> np.ndarray:
+    return (int(word) >> np.arange(64, dtype=object) & 1).astype(np.uint8)
+
+
+def _word(bits: np.ndarray) -> np.uint64:
+    return np.uint64(sum(1 << i for i in np.flatnonzero(bits).tolist()))
+
+
+def _add_scaled4(target, at, source, start, factor):
+    _part(target, at, 4)[:] += factor * _part(source, start, 4)
+
+
+def _copy(skip: int) -> Instruction:
+    def copy16(target, at, source, start):
+        pixels = _part(source, start, 16)
+        _part(target, at, 16)[:] = [pixels[min(i + (i // (skip - 1) if skip else 0), 15)] for i in range(16)]
+
+    return copy16
+
+
+def _above(difference: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Instruction:
+    def above(frames, first, second, third, up, down):
+        level = 127 - int(up) + int(down)
+        a, b, c = (_part(frames, start, 64).astype(int) for start in (first, second, third))
+        return _word(difference(a, b) > level), _word(difference(b, c) > level)
+
+    return above
+
+
+def _store_word(out, index, word):
+    _part(out, index, 8)[:] = np.frombuffer(int(word).to_bytes(8, "little"), np.uint8)
+
+
+def _store_bits(out, index, word):
+    _part(out, index, 64)[:] = _bits(word)
+
+
+def _reverse_bits(word):
+    return _word(_bits(word).reshape(8, 8)[:, ::-1].ravel())
+
+
+def _count_rows(rows, index, planes):
+    for i, word in enumerate(_part(rows, index, 32)):
+        counts = _lane_counts(planes, i % 4) + _bits(word)
+        assert counts.max() < 256
+        planes[:, i % 4] = [_word(counts >> bit & 1) for bit in range(8)]
+
+
+def _lane_counts(planes, lane):
+    return sum(_bits(planes[bit, lane]).astype(int) << bit for bit in range(8))
+
+
+def _add_counts(planes, counts, index):
+    _part(counts, index, 64)[:] += sum(_lane_counts(planes, lane) for lane in range(4))
+
+
+def _pool(times: int) -> Instruction:
+    def pool(rows, index, line, at):
+        side = 2**times
+        bits = np.stack([_bits(word) for word in _part(rows, index, side)])
+        means = bits.reshape(side, 64 // side, side).mean(axis=(0, 2))
+        _part(line, at, 64 // side)[:] = means
+
+    return pool
+
+
+_FHOG: dict[str, Instruction] = {"add_scaled4": _add_scaled4, "copy_all": _copy(0), "copy_five_of_six": _copy(6)}
+_WORDS: dict[str, Instruction] = {
+    "_above_sign": _above(lambda a, b: (a - b) % 256),
+    "_above_wrap": _above(lambda a, b: (a - b) % 256),
+    "_above_absolute": _above(lambda a, b: abs(a - b)),
+    "_above_saturate": _above(lambda a, b: a - b),
+    "_popcount": lambda word: np.uint64(int(word).bit_count()),
+    "_reverse_bits": _reverse_bits,
+    "_store_word": _store_word,
+    "_store_bits": _store_bits,
+    "_count_rows": _count_rows,
+    "_add_counts": _add_counts,
+    "_pool_1": _pool(1),
+    "_pool_2": _pool(2),
+    "_pool_3": _pool(3),
+}

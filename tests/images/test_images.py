@@ -1,0 +1,358 @@
+"""Images and videos of every sort, whole and broken, against OpenCV."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from fastck.images import image as images
+from fastck.images.header import ImageError
+from fastck.images.image import is_image, read_gray, read_image_header
+from fastck.images.video import count_video_frames, is_video, read_video
+from tests.helpers.pngfiles import SIGNATURE, exif, header, write_png
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Write an image through Pillow and return its path."""
+
+    def save_image(image: Image.Image, name: str, **options: object) -> Path:
+        path = tmp_path / name
+        image.save(path, **options)
+        return path
+
+    return save_image
+
+
+def picture(mode: str = "L", size: tuple[int, int] = (37, 23)) -> Image.Image:
+    levels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    smooth = cv2.GaussianBlur(levels, (0, 0), 2)
+    return Image.fromarray(smooth, "CMYK" if mode == "CMYK" else "RGBA").convert(mode)
+
+
+def assert_as_imread(path: Path) -> None:
+    expected = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert expected is not None
+    np.testing.assert_array_equal(read_gray(path), expected, strict=True)
+
+
+def assert_refused(path: Path, message: str) -> None:
+    with pytest.raises(ImageError, match=message) as caught:
+        read_gray(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.jpeg", "a.tif", "a.tiff", "a.bmp", "A.PNG", "a b.JPG"])
+def test_every_suffix(save: Save, mode: str, name: str) -> None:
+    path = save(picture(mode), name)
+    assert is_image(path)
+    assert not is_video(path)
+    assert_as_imread(path)
+    assert read_gray(str(path)).shape == (23, 37)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "options"),
+    [
+        ("CMYK", "cmyk.jpg", {}),
+        ("L", "progressive.jpg", {"progressive": True}),
+        ("RGB", "quality.jpg", {"quality": 30, "subsampling": 2}),
+        ("RGB", "lzw.tif", {"compression": "tiff_lzw"}),
+        ("RGB", "deflate.tif", {"compression": "tiff_adobe_deflate"}),
+        ("L", "packbits.tif", {"compression": "packbits"}),
+        ("1", "bilevel.tif", {}),
+        ("P", "palette.bmp", {}),
+        ("1", "bilevel.bmp", {}),
+        ("RGBA", "alpha.bmp", {}),
+        ("RGBA", "alpha.tif", {}),
+        ("LA", "alpha.png", {}),
+    ],
+)
+def test_sorts_of_file(save: Save, mode: str, name: str, options: dict[str, object]) -> None:
+    assert_as_imread(save(picture(mode), name, **options))
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 3)])
+def test_16_bits_are_scaled_as_opencv_does(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    path = tmp_path / name
+    assert cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 1 << 16, shape, np.uint16))
+    assert_as_imread(path)
+    assert read_image_header(path).bits == 16
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_orientation_is_applied(save: Save, orientation: int, name: str) -> None:
+    tags = Image.Exif()
+    tags[0x112] = orientation
+    path = save(picture(), name, exif=tags)
+    if not (name.endswith("tif") and orientation > 4):  # cv2.imread 5.0 fails on TIFF files that it has to turn
+        assert_as_imread(path)
+    # From memory, because Pillow 13 turns a TIFF file that it maps twice.
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes()))))
+    assert read_gray(path).shape == upright.shape
+    if not name.endswith("jpg"):  # decoders may differ by one
+        np.testing.assert_array_equal(read_gray(path), upright)
+
+
+def test_content_decides_not_the_suffix(save: Save) -> None:
+    jpeg = save(picture(), "a.jpg")
+    png = save(picture(), "b.png")
+    for path in (jpeg.rename(jpeg.with_name("jpeg.png")), png.rename(png.with_name("png.bmp"))):
+        assert_as_imread(path)
+
+
+def test_first_page_and_first_image(save: Save) -> None:
+    second = picture().transpose(Image.Transpose.ROTATE_180)
+    for name in ("pages.tif", "animation.png"):
+        path = save(picture(), name, save_all=True, append_images=[second])
+        assert_as_imread(path)
+        np.testing.assert_array_equal(read_gray(path), np.asarray(picture()))
+
+
+def test_other_formats_are_refused_by_name(save: Save, tmp_path: Path) -> None:
+    assert_refused(save(picture(), "a.gif").rename(tmp_path / "gif.png"), "must be PNG, JPEG, TIFF or BMP, got a GIF")
+    assert_refused(save(picture(), "a.webp").rename(tmp_path / "webp.jpg"), "got a RIFF file")
+    (tmp_path / "text.png").write_text("not an\nimage")
+    assert_refused(tmp_path / "text.png", r"got a file that begins with b'not an\\ni'")
+    (tmp_path / "empty.png").touch()
+    assert_refused(tmp_path / "empty.png", "the file is empty")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+def test_truncated_files_are_refused(save: Save, name: str, share: float) -> None:
+    path = save(picture("RGB"), name)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert_refused(path, "cut off|damaged")
+
+
+def test_jpeg_without_end_is_refused_though_its_thumbnail_has_one(save: Save) -> None:
+    thumbnail = io.BytesIO()
+    picture().save(thumbnail, "JPEG")
+    path = save(picture(), "a.jpg", exif=b"Exif\0\0" + exif(1) + thumbnail.getvalue())
+    assert_as_imread(path)
+    path.write_bytes(path.read_bytes()[:-2])
+    assert_refused(path, "cut off")
+
+
+def test_jpeg_with_bytes_between_its_segments(save: Save) -> None:
+    path = save(picture(), "a.jpg")
+    content = path.read_bytes()
+    quantisation = content.index(b"\xff\xdb")
+    path.write_bytes(content[:quantisation] + b"a\xff\x00b\xff" + content[quantisation:])
+    assert_as_imread(path)
+
+
+def tiff(width: int, height: int, tile: int = 0, *, order: str = "<") -> bytes:
+    tags = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 4, 8),
+        (259, 4, 1),
+        (262, 4, 1),
+        (273, 4, 8),
+        (277, 4, 1),
+        (279, 4, 1),
+    ]
+    tags += [(322, 4, tile), (323, 4, tile)] if tile else []
+    entries = b"".join(struct.pack(order + "HHII", tag, form, 1, value) for tag, form, value in tags)
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    return start + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+
+
+def big_tiff(width: int, height: int) -> bytes:
+    entries = struct.pack("<HHQQ", 256, 16, 1, width) + struct.pack("<HHQQ", 257, 16, 1, height)
+    return b"II" + struct.pack("<HHHQ", 43, 8, 0, 16) + struct.pack("<Q", 2) + entries + bytes(8)
+
+
+def jpeg_header(width: int, height: int) -> bytes:
+    fields = struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"
+    return b"\xff\xd8\xff\xe0\0\4ab\xff\xff\xc0" + struct.pack(">H", 2 + len(fields)) + fields + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SIGNATURE + header(20_000, 20_000),
+        jpeg_header(20_000, 20_000),
+        b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 20_000, -20_000, 1, 24) + bytes(30),
+        b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 20_000, 20_000, 1, 24) + bytes(30),
+        tiff(20_000, 20_000),
+        tiff(20_000, 20_000, order=">"),
+        tiff(16, 16, tile=20_000),
+        big_tiff(20_000, 20_000),
+    ],
+)
+def test_decompression_bombs_never_reach_a_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("the decoder was called"))
+    path = tmp_path / "bomb.png"
+    path.write_bytes(content)
+    assert_refused(path, "more than 67,108,864 are refused|cut off")
+    with pytest.raises(ImageError, match=r"\d+ x \d+ pixels; more than 67,108,864 are refused"):
+        read_image_header(path)
+
+
+def test_absurd_files_are_not_even_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.truncate(images.MAX_FILE_BYTES + 1)
+    assert_refused(path, "the file has 1,073,741,825 bytes; more than 1,073,741,824 are refused")
+
+
+def test_system_errors_stay_system_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_gray(tmp_path / "nowhere.png")
+    with pytest.raises(IsADirectoryError):
+        read_gray(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        count_video_frames(tmp_path / "nowhere.avi")
+    with pytest.raises(FileNotFoundError):
+        read_image_header(tmp_path / "nowhere.png")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root's rights")
+def test_forbidden_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.touch(mode=0o000)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    code = "import os, sys; from fastck.images.image import read_gray; os.setuid(65534); read_gray(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "PermissionError: [Errno 13] Permission denied" in done.stderr
+
+
+def test_headers(save: Save) -> None:
+    for name in ("a.png", "a.jpg", "a.tif", "a.bmp"):
+        gray, colour = read_image_header(save(picture(), name)), read_image_header(save(picture("RGB"), name))
+        assert (gray.width, gray.height, gray.channels, gray.bits) == (37, 23, 1, 8)
+        assert (colour.width, colour.height, colour.channels, colour.bits) == (37, 23, 3, 8)
+        assert gray.kind == colour.kind
+
+
+def test_header_behind_long_metadata(save: Save) -> None:
+    big = picture(size=(400, 300))
+    assert read_image_header(save(big, "back.tif")).width == 400
+    late = jpeg_header(40, 30).replace(b"\xff\xe0\0\4ab", b"\xff\xe2\xff\xff" + bytes(65533))
+    path = save(picture(), "late.jpg")
+    path.write_bytes(late)
+    assert read_image_header(path).height == 30
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8\xff\xe0\0\1",
+        b"\xff\xd8\xff\xe0\0\2x",
+        SIGNATURE + bytes(30),
+        b"II+\0\x08\0\0\0" + b"\xff" * 8,
+        b"II*\0\x08\0\0\0\0\0",
+        b"BM",
+    ],
+)
+def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    assert_refused(tmp_path / "a.png", "header is damaged|cut off or damaged")
+
+
+def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(picture(), "a.jpg")
+
+    def fail(*args: object) -> None:
+        raise cv2.error("OpenCV(5.0.0) error: (-4:Insufficient memory)\n Failed to allocate")
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    assert_refused(path, "the JPEG file does not decode: OpenCV.*Insufficient memory")
+
+
+def log_level() -> int:
+    return getattr(cv2.utils, "logging", cv2).getLogLevel()  # it moved in OpenCV 5
+
+
+def test_opencv_log_level_is_given_back(save: Save) -> None:
+    level = log_level()
+    path = save(picture(), "a.bmp")
+    read_gray(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert_refused(path, "damaged")
+    assert log_level() == level
+
+
+def test_opencv_log_level_with_several_threads(save: Save) -> None:
+    level = log_level()
+    path = save(picture(), "a.jpg")
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(read_gray, [path] * 200))
+    assert all(np.array_equal(gray, read[0]) for gray in read)
+    assert log_level() == level
+
+
+def write_video(path: Path, fourcc: str = "MJPG", n_frames: int = 6) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (48, 32))
+    assert writer.isOpened()
+    for n in range(n_frames):
+        writer.write(np.full((32, 48, 3), (10 * n, 20 * n, 30 * n), np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "fourcc"), [("a.avi", "MJPG"), ("a b.mp4", "mp4v"), ("ü.mov", "mp4v"), ("a.mkv", "XVID")]
+)
+def test_videos(tmp_path: Path, name: str, fourcc: str) -> None:
+    path = write_video(tmp_path / name, fourcc)
+    assert is_video(path)
+    frames = list(read_video(path))
+    assert len(frames) == count_video_frames(path) == 6
+    capture = cv2.VideoCapture(str(path))
+    for frame in frames:
+        np.testing.assert_array_equal(frame, cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2GRAY), strict=True)
+    assert np.all(np.diff([frame.mean() for frame in frames]) > 0)
+
+
+def test_cut_off_video_gives_the_frames_it_has(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", "MJPG", 20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert 0 < count_video_frames(path) == len(list(read_video(path))) < 20
+
+
+def test_broken_video_is_refused_without_noise(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video" * 100)
+    code = """
+import sys
+from fastck.images.header import ImageError
+from fastck.images.video import count_video_frames
+try:
+    count_video_frames(sys.argv[1])
+except ImageError as error:
+    print(error)
+"""
+    run = [sys.executable, "-c", code, str(tmp_path / "a.mp4")]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'a.mp4'}: not a video that can be decoded\n"
+    assert done.stderr == ""
+
+
+def test_damage_in_a_file_names_it_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "line\nbreak.png"
+    path.write_bytes(write_png(np.zeros((4, 4), np.uint8), [0] * 4)[:-5])
+    with pytest.raises(ImageError, match=r"line\\nbreak.png: the PNG file is cut off$"):
+        read_gray(path)

@@ -1,0 +1,121 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
+
+from fastck.training.evaluation import (
+    BASELINES,
+    baseline_predictions,
+    bootstrap_intervals,
+    confusion,
+    evaluate,
+    metrics,
+    wilson_interval,
+)
+
+CLASSES = (1, 3, 5, 7)
+
+
+@given(n=st.integers(1, 500), share=st.floats(0, 1), confidence=st.sampled_from([0.8, 0.95, 0.99]))
+def test_wilson_equals_scipy(n: int, share: float, confidence: float) -> None:
+    successes = round(share * n)
+    expected = binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
+    assert wilson_interval(successes, n, confidence=confidence) == pytest.approx(
+        (expected.low, expected.high), abs=1e-12
+    )
+
+
+def test_wilson_refuses_more_successes_than_trials() -> None:
+    with pytest.raises(ValueError, match="between 0 and n=3"):
+        wilson_interval(4, 3)
+
+
+@settings(deadline=None)
+@given(data=st.data(), n=st.integers(1, 60))
+def test_metrics_equal_scikit_learn(data: st.DataObject, n: int) -> None:
+    codes = st.lists(st.sampled_from(CLASSES), min_size=n, max_size=n)
+    true, predicted = data.draw(codes), data.draw(codes)
+    values = metrics(confusion(true, predicted, CLASSES))
+    precision, recall, f1, _ = precision_recall_fscore_support(true, predicted, labels=CLASSES, zero_division=0)
+    np.testing.assert_allclose(values["precision"], precision)
+    np.testing.assert_allclose(values["recall"], recall)
+    np.testing.assert_allclose(values["f1"], f1)
+    assert values["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    present = sorted({*true, *predicted})
+    f1_present = precision_recall_fscore_support(true, predicted, labels=present, average="macro", zero_division=0)[2]
+    assert values["macro_f1"] == pytest.approx(f1_present)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *_, **__: None)  # scikit-learn on predicted classes that never occur
+        assert values["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, predicted))
+
+
+def test_bootstrap_equals_drawing_whole_subjects() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 4, size=(25, 4, 4))
+    intervals = bootstrap_intervals(counts, resamples=4000, seed=1)
+    drawn = [
+        metrics(counts[np.random.default_rng(seed).integers(0, 25, 25)].sum(axis=0))["macro_f1"] for seed in range(4000)
+    ]
+    np.testing.assert_allclose(intervals["macro_f1"], np.quantile(drawn, [0.025, 0.975]), atol=0.01)
+    assert intervals["f1"].shape == (2, 4)
+
+
+def test_clustered_intervals_are_wider_when_a_subjects_sequences_agree() -> None:
+    hit, miss = np.diag([1, 1, 1, 1]) * 5, np.roll(np.diag([1, 1, 1, 1]), 1, axis=1) * 5
+    together = bootstrap_intervals(np.stack([hit, miss] * 10))["balanced_accuracy"]
+    apart = bootstrap_intervals(np.stack([hit + miss] * 10).repeat(2, axis=0))["balanced_accuracy"]
+    assert np.ptp(together) > 0.3
+    assert np.ptp(apart) == pytest.approx(0)
+
+
+def predictions(repeats: int = 1, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = [
+        {"repeat": repeat, "subject": f"S{subject:02d}", "true": code, "predicted": code if rng.random() < 0.7 else 1}
+        for repeat in range(repeats)
+        for subject in range(15)
+        for code in CLASSES
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_repeats_do_not_pretend_to_more_data() -> None:
+    one, three = evaluate(predictions(), classes=CLASSES), evaluate(predictions(3), classes=CLASSES)
+    assert one["n"] == three["n"] == 60
+    assert one["repeats"]["accuracy"]["sd"] is None
+    assert three["repeats"]["count"] == 3
+    assert three["repeats"]["accuracy"]["sd"] > 0
+    width = three["accuracy"]["high"] - three["accuracy"]["low"]
+    assert width == pytest.approx(one["accuracy"]["high"] - one["accuracy"]["low"], rel=0.2)
+    assert three["per_class"]["7"]["support"] == 15
+    assert np.sum(three["confusion"]) == 180
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert three[name]["low"] <= three[name]["value"] <= three[name]["high"]
+
+
+def test_evaluation_is_refused_for_nothing_and_for_strange_emotions() -> None:
+    with pytest.raises(ValueError, match="no test predictions"):
+        evaluate(predictions().iloc[:0], classes=CLASSES)
+    with pytest.raises(ValueError, match="emotion 7 is not one of"):
+        evaluate(predictions(), classes=(1, 3, 5))
+
+
+def test_baselines_learn_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(CLASSES, 12)
+    values = rng.normal(size=(48, 300)).astype(np.float32) * 0.3
+    values[np.arange(48), labels] += 3
+    values[:, 200:] = 0  # as padding leaves it
+    train, test = np.arange(48) % 3 > 0, np.arange(48) % 3 == 0
+    shares = {
+        name: np.mean(baseline_predictions(name, values[train], labels[train], values[test]) == labels[test])
+        for name in BASELINES
+    }
+    assert shares["majority class"] == 0.25
+    assert shares["nearest centroid"] > 0.9
+    assert shares["logistic regression"] > 0.9
+    with pytest.raises(ValueError, match="baseline must be one of"):
+        baseline_predictions("oracle", values, labels, values)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from fastck.store.reader import Store
+from tests.helpers.tinystore import make_store, make_table
+
+tfdata = pytest.importorskip("fastck.tfdata", exc_type=ImportError)
+CLASSES = (1, 3, 5, 7)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("tfdata") / "store", make_table(subjects=5), side=19)
+
+
+def plain_batch(store: Store, names: list[str], feature: str, timesteps: int) -> np.ndarray:
+    """The paper's construction (fig. 11), one sequence after another."""
+    padded = []
+    for name in names:
+        rows = np.asarray(store.sequence(name, feature), dtype=np.float32)
+        rest = timesteps - len(rows)
+        left, right = int(np.ceil(rest / 2)), int(np.floor(rest / 2))
+        zeros = np.zeros((1, *rows.shape[1:]), np.float32)
+        padded.append(np.concatenate([zeros.repeat(left, 0), rows, zeros.repeat(right, 0)])[..., None])
+    return np.stack(padded)
+
+
+@pytest.mark.parametrize("feature", ["projection", "mask", "pool134", "pool67", "pool34"])
+def test_batches_equal_the_plain_construction(store: Store, feature: str) -> None:
+    names = store.table["sequence"].to_list()
+    emotion = store.table.set_index("sequence")["emotion"]
+    dataset = tfdata.batches(store, names, feature=feature, classes=CLASSES, timesteps=11, batch_size=8)
+    assert len(dataset) == 3
+    for number, (values, targets) in enumerate(dataset.as_numpy_iterator()):
+        part = names[8 * number : 8 * number + 8]
+        np.testing.assert_array_equal(values, plain_batch(store, part, feature, 11))
+        np.testing.assert_array_equal(targets, [[code == emotion[name] for code in CLASSES] for name in part])
+        assert values.dtype == targets.dtype == np.float32
+
+
+def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
+    names = store.table["sequence"].to_list()
+    common = {"feature": "pool34", "classes": CLASSES, "timesteps": 8, "batch_size": 6, "shuffle": True, "seed": 3}
+
+    def targets(**options: int) -> np.ndarray:
+        return np.concatenate([y for _, y in tfdata.batches(store, names, **common, **options).as_numpy_iterator()])
+
+    three = targets(epochs=3)
+    np.testing.assert_array_equal(three[40:], targets(epoch=2))
+    assert not np.array_equal(three[:20], three[20:40])
+    np.testing.assert_array_equal(three[:20].sum(axis=0), three[20:40].sum(axis=0))
+
+
+@pytest.mark.parametrize(("too_long", "expected"), [("last", slice(-3, None)), ("first", slice(None, 3))])
+def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str, expected: slice) -> None:
+    names = store.table.loc[store.table["length"] > 3, "sequence"].to_list()
+    common = {"feature": "projection", "classes": CLASSES, "timesteps": 3}
+    with pytest.raises(ValueError, match=r"more than timesteps=3 .* too_long="):
+        tfdata.batches(store, names, **common)
+    (values, _), *_ = tfdata.batches(store, names, too_long=too_long, **common).as_numpy_iterator()
+    np.testing.assert_array_equal(values[0, ..., 0], store.sequence(names[0], "projection")[expected])
+    assert len(tfdata.Gather(store, names, too_long="skip", **common)) == 0
+
+
+def test_bad_input_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="not in the store, for example 'S999'"):
+        tfdata.batches(store, ["S999"], feature="projection", classes=CLASSES)
+    with pytest.raises(ValueError, match="has emotion 1, not one of"):
+        tfdata.batches(store, ["S000_001"], feature="projection", classes=(3, 5))
+    with pytest.raises(ValueError, match="too_long must be one of"):
+        tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, too_long="cut")
+
+
+@pytest.mark.parametrize(("n", "batch_size", "micro_batches"), [(98, 64, 8), (20, 8, 4), (9, 8, 8), (73, 64, 64)])
+def test_micro_batches_weigh_every_sequence_of_a_batch_alike(n: int, batch_size: int, micro_batches: int) -> None:
+    order = np.random.default_rng(0).permutation(n)
+    pieces, weights = tfdata.accumulation_pieces([order], batch_size=batch_size, micro_batches=micro_batches)
+    assert len(pieces) == micro_batches * -(-n // batch_size)
+    value = np.random.default_rng(1).normal(size=n)  # stands for a sequence's gradient
+    for batch in range(0, n, batch_size):
+        step = slice(batch // batch_size * micro_batches, (batch // batch_size + 1) * micro_batches)
+        # Keras: each step's loss is the mean of weight times loss, and the gradients' mean over steps is applied.
+        means = [np.mean(w * value[p]) for p, w in zip(pieces[step], weights[step], strict=True)]
+        np.testing.assert_allclose(np.mean(means), value[order[batch : batch + batch_size]].mean())
