@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import fastck
-from fastck import pipeline
 from fastck.config import MotionConfig
+from fastck.pipeline import dispatch
 from tests.helpers.paper_script import paper_boxes, paper_masks, paper_pool, paper_projections
 from tests.helpers.stores import assert_same_store
 
@@ -289,5 +289,5 @@ def test_opencv_threads_are_given_back(rendered, tmp_path):
 
 
 def test_versions_name_what_decides_the_bytes(rendered_store):
-    assert rendered_store.manifest["versions"] == pipeline.library_versions()
+    assert rendered_store.manifest["versions"] == dispatch.library_versions()
     assert rendered_store.manifest["versions"]["opencv"] == cv2.__version__
