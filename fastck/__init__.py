@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastck.pipeline.dispatch import preprocess
     from fastck.pipeline.sequence import process_frames
     from fastck.store.reader import Store, open_store
+    from fastck.training.run import Run, open_run
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _HOME = {
     ),
     "pipeline": ("preprocess", "process_frames"),
     "store": ("Store", "open_store"),
+    "training": ("Run", "open_run"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -64,6 +66,7 @@ __all__ = [
     "MotionConfig",
     "MotionFeatures",
     "PreprocessConfig",
+    "Run",
     "SequenceRecord",
     "Store",
     "erode",
@@ -73,6 +76,7 @@ __all__ = [
     "motion_masks",
     "motion_pools",
     "motion_projections",
+    "open_run",
     "open_store",
     "pad_sequence",
     "preprocess",
