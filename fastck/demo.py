@@ -187,7 +187,7 @@ def try_preset(
     for phase in DEMO_PHASES:
         say(f"training phase {phase} on preset {preset}: {PHASES[phase].text}, {epochs} epochs")
         config = TrainConfig(phase=phase, epochs=epochs, batch_size=BATCH_SIZE, checkpoint_every=0)
-        run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0, say=logger.info)
+        run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0)
         accuracy[phase] = float(run.report["evaluation"]["accuracy"]["value"])
         baseline[phase] = max(float(entry["accuracy"]["value"]) for entry in run.report["baselines"])
         runs[phase] = run.path

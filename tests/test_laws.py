@@ -35,7 +35,8 @@ from fastck.store.builder import StoreBuilder
 from fastck.store.files import write_rows
 from fastck.store.plan import PlannedSequence
 from fastck.store.reader import BOXES, checksum, open_array, open_store, read_table
-from fastck.training.folds import Split, select
+from fastck.training.folds import Split
+from fastck.training.selection import select
 from tests.helpers.tinystore import make_store, make_table
 
 FRAMES = hnp.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(1, 20), st.integers(1, 20)))
