@@ -284,7 +284,7 @@ def test_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]) -> N
         decode_gray(content)
 
 
-def test_data_that_cannot_fill_the_size_is_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_cannot_fill_the_size_is_refused_before_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
     data = zlib.compress(bytes(100))
     content = SIGNATURE + header(8192, 8192, bits=16, colour=6) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     assert len(content) < 80
