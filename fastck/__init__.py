@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastck.dataset.labels import EMOTIONS
     from fastck.dataset.layouts import scan
     from fastck.dataset.records import SequenceRecord
+    from fastck.dataset.sample import sample
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "dataset": ("EMOTIONS", "SequenceRecord", "scan"),
+    "dataset": ("EMOTIONS", "SequenceRecord", "sample", "scan"),
     "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox"),
@@ -78,6 +79,7 @@ __all__ = [
     "preprocess",
     "process_frames",
     "project",
+    "sample",
     "scan",
     "threshold",
     "unpack_masks",

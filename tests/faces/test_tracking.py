@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import cv2
+import dlib
 import numpy as np
 import pytest
 from skimage import data
@@ -82,6 +83,20 @@ def test_all_faces_are_dlibs(face, upsample):
     for places in ([], [(120, 90, 0.9)], [(60, 90, 0.55), (170, 80, 0.7)]):
         gray = scene(face, places)
         assert compiled(gray) == full(gray)
+
+
+@pytest.mark.parametrize("upsample", [0, 1])
+def test_the_samples_faces_are_dlibs(sample, upsample):
+    """dlib's own boxes, by dlib itself: of every frame, searched alone and in sequence."""
+    detector = dlib.get_frontal_face_detector()
+    compiled, tracked = CompiledDetector(upsample), TrackedDetector(upsample)
+    for folder in sorted((sample / "cohn-kanade-images").glob("*/*")):
+        tracked.reset()
+        for path in sorted(folder.glob("*.png")):
+            gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            (face,) = detector(gray, upsample)
+            box = (face.top(), face.left(), face.bottom(), face.right())
+            assert compiled(gray) == tracked(gray) == [box]
 
 
 def test_real_faces(full, real_faces):

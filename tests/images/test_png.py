@@ -354,6 +354,11 @@ for name in sys.argv[1:]:
     assert len(done.stdout.splitlines()) == 4
 
 
+def test_sample(sample: Path) -> None:
+    for path in sample.glob("cohn-kanade-images/*/*/*.png"):
+        assert_as_opencv(path.read_bytes(), plain=True)
+
+
 def test_real_faces(real_faces: Path) -> None:
     paths = sorted(real_faces.glob("cohn-kanade-images/*/*/*.png"))[::6]
     assert {parse_png(path.read_bytes()).colour for path in paths} == {0, 2}
