@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastck.pipeline.dispatch import preprocess
     from fastck.pipeline.sequence import process_frames
     from fastck.store.reader import Store, open_store
+    from fastck.training.run import Run, open_run
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ _HOME = {
     ),
     "pipeline": ("preprocess", "process_frames"),
     "store": ("Store", "open_store"),
+    "training": ("Run", "open_run"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -65,6 +67,7 @@ __all__ = [
     "MotionConfig",
     "MotionFeatures",
     "PreprocessConfig",
+    "Run",
     "SequenceRecord",
     "Store",
     "erode",
@@ -74,6 +77,7 @@ __all__ = [
     "motion_masks",
     "motion_pools",
     "motion_projections",
+    "open_run",
     "open_store",
     "pad_sequence",
     "preprocess",
