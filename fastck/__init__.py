@@ -7,13 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+    from fastck.config import FaceConfig, FlowConfig, MotionConfig, PreprocessConfig
     from fastck.dataset.labels import EMOTIONS
     from fastck.dataset.layouts import scan
     from fastck.dataset.records import SequenceRecord
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
+    from fastck.flow import optical_flow
     from fastck.ops import (
         erode,
         frame_difference,
@@ -35,9 +36,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "dataset": ("EMOTIONS", "SequenceRecord", "scan"),
-    "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
+    "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox"),
+    "flow": ("optical_flow",),
     "ops": (
         "erode",
         "frame_difference",
@@ -61,6 +63,7 @@ __all__ = [
     "Detector",
     "FaceBox",
     "FaceConfig",
+    "FlowConfig",
     "MotionConfig",
     "MotionFeatures",
     "PreprocessConfig",
@@ -74,6 +77,7 @@ __all__ = [
     "motion_pools",
     "motion_projections",
     "open_store",
+    "optical_flow",
     "pad_sequence",
     "preprocess",
     "process_frames",
