@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+    from fastck.config import FaceConfig, FlowConfig, MotionConfig, PreprocessConfig
     from fastck.dataset.labels import EMOTIONS
     from fastck.dataset.layouts import scan
     from fastck.dataset.records import SequenceRecord
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
+    from fastck.flow import optical_flow
     from fastck.ops import (
         erode,
         frame_difference,
@@ -37,9 +38,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "dataset": ("EMOTIONS", "SequenceRecord", "sample", "scan"),
-    "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
+    "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox"),
+    "flow": ("optical_flow",),
     "ops": (
         "erode",
         "frame_difference",
@@ -64,6 +66,7 @@ __all__ = [
     "Detector",
     "FaceBox",
     "FaceConfig",
+    "FlowConfig",
     "MotionConfig",
     "MotionFeatures",
     "PreprocessConfig",
@@ -79,6 +82,7 @@ __all__ = [
     "motion_projections",
     "open_run",
     "open_store",
+    "optical_flow",
     "pad_sequence",
     "preprocess",
     "process_frames",

@@ -136,7 +136,8 @@ def preprocess(
         ),
     ] = Preset.paper,
     features: Annotated[
-        str, typer.Option(help="Any of projection,mask,pool134,pool67,pool34, separated by commas.")
+        str,
+        typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
     ] = "projection",
     labels: Labels = None,
     layout: LayoutOption = Layout.ckplus,
@@ -296,7 +297,7 @@ def preview(
     compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
-    """Draw every stage of one sequence: frame and box, crop, difference, mask, eroded mask, pooled, projections."""
+    """Draw every stage of one sequence: frame, box, crop, difference, mask, eroded mask, pooled, flow, projections."""
     from fastck.store.reader import open_store
     from fastck.views.animation import save_animation
     from fastck.views.preview import preview_clip, preview_store

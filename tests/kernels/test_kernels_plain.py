@@ -52,7 +52,7 @@ def test_single_operations(mode) -> None:
     frames = smooth(3, 9, 9)
     with in_plain_python(motion, pool):
         difference = np.empty((2, 9, 9), np.uint8)
-        getattr(motion, f"frame_difference_{mode}")(frames, difference)
+        getattr(motion, f"frame_difference_{mode}")(frames, 1, difference)
         np.testing.assert_array_equal(difference, naive.frame_difference(frames, mode=mode))
         np.testing.assert_array_equal(ops.threshold(frames, level=99), naive.threshold(frames, level=99))
         np.testing.assert_array_equal(ops.erode(frames, size=4), naive.erode(frames, size=4))
