@@ -19,6 +19,7 @@ from fastck.console import (
     console,
     data_table,
     fail,
+    note,
     one_line_errors,
     progress_bar,
     quiet_tensorflow,
@@ -272,7 +273,7 @@ def info(
     if verify:
         problems = list(opened.verify())
         for problem in problems[:MOST_PROBLEMS]:
-            stderr.print(problem, markup=False)
+            note(problem)
         if problems:
             fail(f"{store} has {len(problems)} problems: make it again with fastck preprocess --overwrite")
         console.print("verified: every shape and checksum is right")
@@ -310,7 +311,7 @@ def preview(
     else:
         drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
     if drawn.note:
-        stderr.print(drawn.note, markup=False)
+        note(drawn.note)
     if out is not None:
         say(f"wrote {save_sheet(drawn, out)}")
     for path in (gif, mp4):
@@ -373,8 +374,8 @@ def predict(
     quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
     console.print(data_table(prediction.table))
-    for note in prediction.notes:
-        stderr.print(note, markup=False)
+    for text in prediction.notes:
+        note(text)
     if json_file is not None:
         write_prediction(prediction, json_file)
         say(f"wrote {json_file}")

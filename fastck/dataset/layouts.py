@@ -212,12 +212,18 @@ def _unique_ids(sources: list[_Source], images_root: Path) -> dict[tuple[tuple[s
     plain = {
         (source.parts, source.path): safe_name(source.parts or (images_root.resolve().name,)) for source in sources
     }
-    # Compared without case, as the file systems of macOS and Windows do.
-    uses = Counter(name.casefold() for name in plain.values())
-    ids = {}
-    for key, name in plain.items():
-        relative = key[1].relative_to(images_root).parts
-        ids[key] = name if uses[name.casefold()] == 1 else f"{name}-{short_hash(relative)}"
+    hashes = {key: short_hash(key[1].relative_to(images_root).parts) for key in plain}
+    ids = dict(plain)
+    hashed: set[tuple[tuple[str, ...], Path]] = set()
+    while True:
+        # Compared without case, as the file systems of macOS and Windows do.
+        uses = Counter(name.casefold() for name in ids.values())
+        # An id with a hash can itself be the plain id of another folder, which then takes a hash too.
+        colliding = {key for key, name in ids.items() if uses[name.casefold()] > 1} - hashed
+        if not colliding:
+            break
+        hashed |= colliding
+        ids |= {key: f"{plain[key]}-{hashes[key]}" for key in colliding}
     return ids
 
 

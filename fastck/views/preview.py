@@ -17,7 +17,7 @@ from fastck.faces.finder import find_faces
 from fastck.flow import FlowPass
 from fastck.ops import erode, frame_difference, mean_pool_2x2, project, threshold
 from fastck.pipeline.sequence import record_frames
-from fastck.store.reader import MANIFEST, SEQUENCES, Store
+from fastck.store.reader import MANIFEST, SEQUENCES, Store, folder_below
 
 # In the order of the paper's figures 2 to 4 and 13; then what the paper does not have.
 STAGES = ("crop", "difference", "threshold", "mask", "pool34", "flow")
@@ -178,14 +178,15 @@ def preview_store(
     row = store.row(sequence)
     boxes = np.array(store.boxes[row.frame_start : row.frame_start + row.n_frames])
     if root is not None:
-        if not (Path(root) / row.folder).exists():
+        place = folder_below(root, row.folder)
+        if not place.exists():
             raise FileNotFoundError(
                 f"root {root} does not hold {row.folder}: give the root that the store was made from"
             )
-        record = clip_record(Path(root) / row.folder)
+        record = clip_record(place)
         if record.n_frames != row.n_frames:
             raise ValueError(
-                f"{sequence} had {row.n_frames} frames when the store was made, {Path(root) / row.folder} has "
+                f"{sequence} had {row.n_frames} frames when the store was made, {place} has "
                 f"{record.n_frames}: give the root that the store was made from"
             )
         missed = np.zeros(row.n_frames, bool)

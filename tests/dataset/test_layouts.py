@@ -523,6 +523,18 @@ def test_emotion_codes() -> None:
     assert EMOTIONS[5] == "happy"
 
 
+def test_a_folder_named_as_another_ones_hashed_id_gets_its_own(tmp_path: Path) -> None:
+    touch(*(tmp_path / folder / "1.png" for folder in ("a/b", "a_b")))
+    first = {record.sequence for record in scan(tmp_path, layout="folders").records}
+    for _ in range(3):
+        for name in sorted(first):
+            touch(tmp_path / name / "1.png")
+        found = [record.sequence for record in scan(tmp_path, layout="folders").records]
+        assert len(set(found)) == len(found)
+        assert len(found) == len(list(tmp_path.rglob("1.png")))
+        first = set(found)
+
+
 def test_many_gaps_are_counted(tmp_path: Path) -> None:
     add_sequence(tmp_path, "S005", "001", frames=[1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 17])
     assert "7 to 9, 9 to 11, 11 to 13, 13 to 15, 15 to 17: kept" in scan(tmp_path).findings[-1].text

@@ -1,18 +1,22 @@
 """What `fastck info` tells about a store: numbers against sums done by hand, and a page that is safe and alone."""
 
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from fastck.pipeline.dispatch import preprocess
-from fastck.store.reader import Store
+from fastck.store.reader import Store, open_store
 from fastck.views.charts import bar_chart, histogram, strip_chart
+from fastck.views.preview import preview_store
 from fastck.views.store import (
     box_moves,
     describe_flow,
@@ -59,6 +63,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("stores") / EVIL.replace("/", "_")
     return preprocess(root, path, boxes=root / "boxes.csv", n_jobs=1, box_cache=False)
+
+
+def test_a_table_from_elsewhere_puts_no_foreign_picture_on_the_page(root: Path, store: Store, tmp_path: Path) -> None:
+    made = Path(shutil.copytree(store.path, tmp_path / "store"))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    cv2.imwrite(str(secret / "1.png"), np.zeros((60, 80), np.uint8))
+    quarantine = pd.read_csv(made / "quarantine.csv")
+    quarantine["folder"] = os.path.relpath(secret, root)
+    quarantine.to_csv(made / "quarantine.csv", index=False)
+    text = page_text(open_store(made), root=root)
+    assert "no picture" in text
+    assert "data:image/jpeg" not in text
+    table = pd.read_csv(made / "sequences.csv")
+    table["folder"] = os.path.relpath(secret, root)
+    table.to_csv(made / "sequences.csv", index=False)
+    with pytest.raises(ValueError, match="must lie below the data set's root"):
+        preview_store(open_store(made), table["sequence"][0], root=root)
 
 
 class Tags(HTMLParser):
