@@ -1,8 +1,8 @@
 """The largest face of each frame, exactly as dlib's full search has it, without most of that search.
 
-The paper crops one face per frame, and a search for the largest one may stop early: layers are searched from the
-coarsest on, whole frames at a time, and once a face stands, all finer layers can only hold smaller ones. What those
-could still do is exclude the face, from around or inside its box, so they are searched there alone.
+The paper crops one face per frame, and a search for the largest one may stop early: levels are searched from the
+coarsest on, whole frames at a time, and once a face stands, all finer levels can only hold smaller ones. What those
+could still do is suppress the face, from around or inside its box, so they are searched there alone.
 """
 
 import logging
@@ -17,10 +17,10 @@ from fastck.faces.weights import FilterBank, frontal_bank
 
 Gray = NDArray[np.uint8]
 
-REFRESH = 10  # frames; every so often the finest layers are searched inside the face's box, too
-DEPTH = 3  # layers below a face's own that are searched around it in every frame: down to 0.58 of its size
+REFRESH = 10  # frames; every so often the finest levels are searched inside the face's box, too
+DEPTH = 3  # levels below a face's own that are searched around it in every frame: down to 0.58 of its size
 SIZES = 3  # sizes of frames whose buffers are kept; CK+ has two
-SURE = 1.0  # score; a weaker face has all layers searched inside its box in every frame
+SURE = 1.0  # score; a weaker face has all levels searched inside its box in every frame
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class TrackedDetector(CompiledDetector):
     upsample : int
         How often the image is doubled before the search (paper: 1).
     refresh : int
-        After so many frames, and whenever the face jumps or scores below SURE, the layers more than DEPTH below the
+        After so many frames, and whenever the face jumps or scores below SURE, the levels more than DEPTH below the
         face's are searched inside its box as well. 1 does so in every frame; then nothing is taken for granted.
 
     Notes
@@ -146,7 +146,7 @@ class TrackedDetector(CompiledDetector):
 
 
 def nearby(one: Found, two: Found) -> bool:
-    """Whether two detections are at most one layer and a quarter of a side apart."""
+    """Whether two detections are at most one level and a quarter of a side apart."""
     side = one[BOX][2] - one[BOX][0]
     middles = (one[BOX][:2] + one[BOX][2:] - two[BOX][:2] - two[BOX][2:]) / 2
     return bool(abs(one[LEVEL] - two[LEVEL]) <= 1 and np.abs(middles).max() <= side / 4)
@@ -159,9 +159,9 @@ def find_largest(search: FrameSearch, *, start: int, deep: bool) -> Found | None
     ----------
     search : FrameSearch
     start : int
-        Layer down to which all layers are searched before the first look; decides the time, not the result.
+        Level down to which all levels are searched before the first look; decides the time, not the result.
     deep : bool
-        Whether to search all layers inside the face's box, or only DEPTH of them.
+        Whether to search all levels inside the face's box, or only DEPTH of them.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def find_largest(search: FrameSearch, *, start: int, deep: bool) -> Found | None
     ------
     TooClose
     """
-    whole = start  # layers from here on are searched completely
+    whole = start  # levels from here on are searched completely
     search.search({level: search.whole(level) for level in range(start, search.levels)})
     windows: dict[int, Window] = {}
     while True:
@@ -195,9 +195,9 @@ def find_largest(search: FrameSearch, *, start: int, deep: bool) -> Found | None
 def widen(
     search: FrameSearch, result: Detections, deciding: set[int], whole: int, deep: bool, windows: dict[int, Window]
 ) -> bool:
-    """Search layers below `whole` that lack windows around a deciding detection; False if none does.
+    """Search levels below `whole` that lack windows around a deciding detection; False if none does.
 
-    `windows` holds the part searched of each layer and is brought up to date.
+    `windows` holds the part searched of each level and is brought up to date.
     """
     wider = {}
     for level in range(whole - 1, -1, -1):
