@@ -39,9 +39,9 @@ def main() -> None:
         first, second = (read_gray(path) for path in sorted(Path(folder).rglob("*.png"))[:2])
     search = Recorder(first.shape, 1, frontal_bank())
     search.load(first)
-    last = find_largest(search, start=search.levels - 1, deep=True)
+    last = find_largest(search, start=search.levels - 1)
     search.load(second)
-    face = find_largest(search, start=int(last[LEVEL]), deep=False)
+    face = find_largest(search, start=int(last[LEVEL]))
     figure = Figure(figsize=(9.2, 5.2))
     axes = figure.subplots(3, 5).ravel()
     for level, axis in enumerate(axes[: search.levels]):

@@ -281,8 +281,8 @@ class FrameSearch:
         """Return what was found so far, suppressed."""
         return Detections(self._found[: self._n_found], self.bank)
 
-    def everything(self, gray: Gray) -> list[FaceBox]:
-        """Search all windows of a frame: dlib's boxes in dlib's order.
+    def everything(self, gray: Gray) -> list[tuple[FaceBox, float]]:
+        """Search all windows of a frame: dlib's boxes and scores in dlib's order.
 
         Raises
         ------
@@ -292,4 +292,4 @@ class FrameSearch:
         self.search({level: self.whole(level) for level in range(self.levels)})
         result = self.detections()
         result.check_ties(set(result.kept.tolist()), result.kept)
-        return [frame_box(row) for row in result.found[result.kept] if row[AREA]]
+        return [(frame_box(row), float(row[SCORE])) for row in result.found[result.kept] if row[AREA]]
