@@ -15,7 +15,7 @@ from fastck.images.image import read_gray
 from fastck.images.video import read_video
 from fastck.pages import data_url, render_page, safe_html
 from fastck.store.files import write_atomically
-from fastck.store.reader import Store
+from fastck.store.reader import Store, folder_below
 from fastck.views.charts import bar_chart, histogram, strip_chart
 from fastck.views.store import StoreSummary, box_moves, describe_settings, emotion_name, summarise
 
@@ -193,7 +193,7 @@ def _quarantine(store: Store, root: Path | None) -> dict[str, Any]:
         {
             "sequence": row.sequence,
             "reason": row.reason,
-            "pictures": _thumbnails(root / str(row.folder)) if root is not None and number < MOST_THUMBNAILS else [],
+            "pictures": _thumbnails(root, str(row.folder)) if root is not None and number < MOST_THUMBNAILS else [],
         }
         for number, row in enumerate(left_out.itertuples())
     ]
@@ -202,10 +202,10 @@ def _quarantine(store: Store, root: Path | None) -> dict[str, Any]:
     return {"title": title, "rows": rows, "pictured": root is not None, "notes": hint}
 
 
-def _thumbnails(place: Path) -> list[str]:
+def _thumbnails(root: Path, folder: str) -> list[str]:
     """Return the first, middle and last frame of a sequence as embedded pictures, those that decode."""
     pictures = []
-    for gray in _some_frames(place):
+    for gray in _some_frames(root, folder):
         width = max(1, round(gray.shape[1] * THUMBNAIL / gray.shape[0]))
         small = cv2.resize(gray, (min(width, 4 * THUMBNAIL), THUMBNAIL), interpolation=cv2.INTER_AREA)
         good, data = cv2.imencode(".jpg", small)
@@ -214,9 +214,9 @@ def _thumbnails(place: Path) -> list[str]:
     return pictures
 
 
-def _some_frames(place: Path) -> Iterable[Gray]:
+def _some_frames(root: Path, folder: str) -> Iterable[Gray]:
     try:
-        record = clip_record(place)
+        record = clip_record(folder_below(root, folder))
         if record.video is not None:
             return [gray for gray, _ in zip(read_video(record.video), range(1), strict=False)]
     except (ValueError, OSError) as error:

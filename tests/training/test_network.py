@@ -124,10 +124,9 @@ def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
         # A step so small that every sequence sees the same weights.
         network = compile_network(build_network(SMALL, dropout=0.0), learning_rate=1e-12, micro_batches=micro_batches)
         pieces, weights = accumulation_pieces([np.arange(16)], batch_size=10, micro_batches=micro_batches)
+        steps = [(values[piece], targets[piece], weight) for piece, weight in zip(pieces, weights, strict=True)]
         dataset = tf.data.Dataset.from_generator(
-            lambda rows=pieces, weights=weights: zip(
-                (values[row] for row in rows), (targets[row] for row in rows), weights
-            ),
+            lambda steps=steps: iter(steps),
             output_signature=tuple(tf.TensorSpec((None, *shape)) for shape in (values.shape[1:], (3,), ())),
         )
         logs = network.fit(dataset, steps_per_epoch=len(pieces), verbose=0).history
