@@ -255,5 +255,5 @@ Go on:
     fastck info {first.store}
     fastck preview {first.store} S001_001 --root {faces} -o preview.png
     fastck predict {first.runs[4]} {faces / "cohn-kanade-images" / "S001" / "001"}
-    python train.py {presets[-1].store} --phase 3 --protocol stratified-group -o run
+    fastck train {presets[-1].store} --phase 3 --protocol stratified-group -o run
 """

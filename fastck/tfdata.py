@@ -165,7 +165,11 @@ def batches(
 
     positions = tf.data.Dataset.from_generator(draw, output_signature=tf.TensorSpec((None,), tf.int64))
     targets = tf.constant(gather.targets)
-    dataset = positions.map(lambda rows: (_values(gather, rows), tf.gather(targets, rows)), deterministic=True)
+
+    def load(rows: Any) -> tuple[Any, Any]:
+        return _values(gather, rows), tf.gather(targets, rows)
+
+    dataset = positions.map(load, num_parallel_calls=1, deterministic=True)
     return _prefetched(dataset, epochs * -(-len(gather) // batch_size))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fastck.config import TIMESTEPS
 from fastck.dataset.labels import EMOTIONS
 from fastck.messages import one_line
 from fastck.store.reader import Store
@@ -14,7 +15,6 @@ from fastck.store.reader import Store
 if TYPE_CHECKING:
     from rich.console import Group
 
-WINDOW = 39  # timesteps the network sees (paper, fig. 11)
 UNLABELLED = "not labelled"
 MOST_ROWS = 20  # of the quarantine on the terminal
 
@@ -61,7 +61,7 @@ class StoreSummary:
     megabytes: float
 
 
-def summarise(store: Store, *, window: int = WINDOW) -> StoreSummary:
+def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
     """Return a store in numbers.
 
     Parameters
