@@ -19,6 +19,7 @@ from fastck.console import (
     console,
     data_table,
     fail,
+    note,
     one_line_errors,
     progress_bar,
     quiet_tensorflow,
@@ -136,7 +137,8 @@ def preprocess(
         ),
     ] = Preset.paper,
     features: Annotated[
-        str, typer.Option(help="Any of projection,mask,pool134,pool67,pool34, separated by commas.")
+        str,
+        typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
     ] = "projection",
     labels: Labels = None,
     layout: LayoutOption = Layout.ckplus,
@@ -271,7 +273,7 @@ def info(
     if verify:
         problems = list(opened.verify())
         for problem in problems[:MOST_PROBLEMS]:
-            stderr.print(problem, markup=False)
+            note(problem)
         if problems:
             fail(f"{store} has {len(problems)} problems: make it again with fastck preprocess --overwrite")
         console.print("verified: every shape and checksum is right")
@@ -296,7 +298,7 @@ def preview(
     compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
-    """Draw every stage of one sequence: frame and box, crop, difference, mask, eroded mask, pooled, projections."""
+    """Draw every stage of one sequence: frame, box, crop, difference, mask, eroded mask, pooled, flow, projections."""
     from fastck.store.reader import open_store
     from fastck.views.animation import save_animation
     from fastck.views.preview import preview_clip, preview_store
@@ -309,7 +311,7 @@ def preview(
     else:
         drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
     if drawn.note:
-        stderr.print(drawn.note, markup=False)
+        note(drawn.note)
     if out is not None:
         say(f"wrote {save_sheet(drawn, out)}")
     for path in (gif, mp4):
@@ -372,8 +374,8 @@ def predict(
     quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
     console.print(data_table(prediction.table))
-    for note in prediction.notes:
-        stderr.print(note, markup=False)
+    for text in prediction.notes:
+        note(text)
     if json_file is not None:
         write_prediction(prediction, json_file)
         say(f"wrote {json_file}")

@@ -60,7 +60,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def fail(text: str) -> None:
     """Print one line on stderr and leave with exit code 2."""
-    print("error: " + " ".join(text.split()), file=sys.stderr)
+    print("error: " + one_line(" ".join(text.split())), file=sys.stderr)
     raise typer.Exit(USER_ERROR)
 
 
@@ -187,6 +187,11 @@ def bench_table(measurements: "Sequence[Measurement]") -> Table:
 def say(text: str) -> None:
     """Print one line on stdout as it is, however strange the names in it, and never broken in two."""
     console.print(safe(text), highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print one line on stderr, however strange the names in it."""
+    stderr.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def safe(text: str) -> str:

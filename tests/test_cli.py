@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -53,6 +55,29 @@ def test_preprocess_again_has_nothing_to_do(store, rendered):
     result = run("preprocess", rendered, path, "--preset", "stable", "--features", "projection,mask")
     assert result.exit_code == 0
     assert "complete already, nothing to do" in result.stdout
+
+
+def test_control_characters_of_a_table_never_reach_the_terminal(store, tmp_path):
+    """A store may come from anywhere; an escape sequence can rewrite what a terminal shows."""
+    path = shutil.copytree(store[0], tmp_path / "store")
+    table = pd.read_csv(path / "sequences.csv")
+    name = table["sequence"][0] + "\x1b[2J\x07"
+    table.loc[0, "sequence"] = name
+    table.to_csv(path / "sequences.csv", index=False)
+    pd.DataFrame([["x\x1bc", "bad\x1b]0;title\x07", "a"]], columns=["sequence", "reason", "folder"]).to_csv(
+        path / "quarantine.csv", index=False
+    )
+    for arguments in (
+        ["info", path],
+        ["info", path, "--verify"],
+        ["preview", path, "x\x1bc", "-o", tmp_path / "x.png"],
+    ):
+        result = run(*arguments)
+        assert "\x1b[2J" not in result.output
+        assert "\x1bc" not in result.output
+        assert "\x1b]" not in result.output
+        assert "\x07" not in result.output
+        assert "x1b" in result.output
 
 
 def test_other_settings_are_refused_with_what_differs(store, rendered):

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,12 @@ _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
 _CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
 _CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")  # S005_001: subject, then number of the recording
+# Pictures and videos that people have, and what to make of them.
+_UNREAD = {
+    **dict.fromkeys((".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl"), "PNG files, an animation to a video"),
+    **dict.fromkeys((".pgm", ".ppm", ".pnm", ".tga", ".raw", ".cr2", ".nef", ".dng"), "PNG files"),
+    **dict.fromkeys((".3gp", ".mts", ".m2ts", ".ts", ".vob", ".asf"), "AVI or MP4"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +91,33 @@ def scan(root: str | PathLike[str], *, labels: str | PathLike[str] | None = None
         records = {key: replace(record, emotion=emotions.get(key[0])) for key, record in records.items()}
     if layout == "labelled-folders":
         records = _label_by_folder(records, images_root, findings)
-    return Scan(records=sorted(records.values(), key=lambda record: record.sequence), findings=findings)
+    in_order = sorted(records.values(), key=lambda record: record.sequence)
+    findings += shared_files(in_order)
+    return Scan(records=in_order, findings=findings)
+
+
+def shared_files(records: Iterable[SequenceRecord]) -> list[Finding]:
+    """Return a finding for every sequence that has a file in common with another subject's, through links or by name.
+
+    The walk meets no folder twice, but files of their own may be links to, or other names of, one and the same file.
+    """
+    findings = []
+    owners: dict[tuple[int, int], SequenceRecord] = {}
+    for record in records:
+        others = {}
+        for path in (record.video,) if record.video is not None else record.frames:
+            try:
+                status = path.stat()
+            except OSError:
+                # Its decoding will say so.
+                continue
+            owner = owners.setdefault((status.st_dev, status.st_ino), record)
+            if owner.subject != record.subject:
+                others[owner.sequence] = path
+        for sequence, path in others.items():
+            text = f"{one_line(path)} is also a file of {sequence}, another subject: kept, as two people"
+            findings.append(Finding(kind="shared-file", sequence=record.sequence, path=path, text=text))
+    return findings
 
 
 def subject_of(parts: tuple[str, ...]) -> str:
@@ -144,8 +177,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
     sources = []
     for listing in walk(images_root, findings):
         depth = len(listing.parts)
-        for name in listing.others:
-            findings.append(_left_out("other-file", listing.path / name, "is neither image nor video"))
+        findings += [_other_file(listing.path / name) for name in listing.others]
         if layout == "ckplus" and depth != 2 and listing.images:
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
@@ -162,6 +194,14 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
     return sources
 
 
+def _other_file(path: Path) -> Finding:
+    suffix = path.suffix.lower()
+    advice = _UNREAD.get(suffix)
+    if advice is not None:
+        return _left_out("unread-format", path, f"is a format that is not read; convert it to {advice}")
+    return _left_out("other-file", path, "is neither image nor video")
+
+
 def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
     depth = len(listing.parts)
     return (depth == 2) if layout == "ckplus" else (depth > 0 and not listing.folders and not listing.videos)
@@ -172,12 +212,18 @@ def _unique_ids(sources: list[_Source], images_root: Path) -> dict[tuple[tuple[s
     plain = {
         (source.parts, source.path): safe_name(source.parts or (images_root.resolve().name,)) for source in sources
     }
-    # Compared without case, as the file systems of macOS and Windows do.
-    uses = Counter(name.casefold() for name in plain.values())
-    ids = {}
-    for key, name in plain.items():
-        relative = key[1].relative_to(images_root).parts
-        ids[key] = name if uses[name.casefold()] == 1 else f"{name}-{short_hash(relative)}"
+    hashes = {key: short_hash(key[1].relative_to(images_root).parts) for key in plain}
+    ids = dict(plain)
+    hashed: set[tuple[tuple[str, ...], Path]] = set()
+    while True:
+        # Compared without case, as the file systems of macOS and Windows do.
+        uses = Counter(name.casefold() for name in ids.values())
+        # An id with a hash can itself be the plain id of another folder, which then takes a hash too.
+        colliding = {key for key, name in ids.items() if uses[name.casefold()] > 1} - hashed
+        if not colliding:
+            break
+        hashed |= colliding
+        ids |= {key: f"{plain[key]}-{hashes[key]}" for key in colliding}
     return ids
 
 

@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".m
 
 
 def is_video(path: str | PathLike[str]) -> bool:
-    """Say whether the name ends like a video's; the content is not looked at."""
+    """Return whether the name ends like a video's; the content is not looked at."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
 
 

@@ -23,9 +23,10 @@ from fastck.faces.box import FaceBox
 from fastck.faces.boxfile import BoxFile, read_boxes
 from fastck.faces.detector import detector_version
 from fastck.faces.finder import serves
-from fastck.ops import FEATURES, motion_features
+from fastck.ops import STORE_FEATURES
 from fastck.pipeline.boxcache import BoxCache, cache_folder, cache_key
 from fastck.pipeline.cropcache import crop_key, record_type
+from fastck.pipeline.sequence import iter_features
 from fastck.pipeline.worker import Task, watched, work
 from fastck.store.builder import StoreBuilder
 from fastck.store.files import check_room
@@ -110,7 +111,7 @@ def preprocess(
         "paper": every frame searched by itself, upsampled once, bit for bit what the paper's scripts give.
         "stable": one box per sequence, the better feature: no motion that is only crop jitter.
     features : sequence of str
-        Any of "projection", "mask", "pool134", "pool67", "pool34".
+        Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
     layout : {"ckplus", "folders", "labelled-folders"}
@@ -277,11 +278,8 @@ def _check_root(root: Path) -> None:
 
 def _compile(config: PreprocessConfig) -> None:
     """Compile the kernels before workers start: processes that fill Numba's cache at the same time may crash."""
-    side = config.faces.side
-    frames = np.zeros((2, side, side), np.uint8)
-    motion = config.motion
-    names = tuple(dict.fromkeys(("projection", *config.features)))
-    motion_features(frames, features=names, mode=motion.mode, level=motion.level, size=motion.size)
+    for _ in iter_features(np.zeros((2, config.faces.side, config.faces.side), np.uint8), config):
+        pass
 
 
 @contextmanager
@@ -296,17 +294,17 @@ def _single_threaded_cv2() -> Iterator[None]:
 
 
 def check_features(features: Sequence[str]) -> tuple[str, ...]:
-    """Return the features without repetitions, in the order of FEATURES.
+    """Return the features without repetitions, in the order of STORE_FEATURES.
 
     Raises
     ------
     ValueError
         If one is unknown, or there are none.
     """
-    unknown = [name for name in features if name not in FEATURES]
+    unknown = [name for name in features if name not in STORE_FEATURES]
     if unknown or not features or isinstance(features, str):
-        raise ValueError(f"features must be some of {', '.join(FEATURES)}, got {features!r}")
-    return tuple(name for name in FEATURES if name in features)
+        raise ValueError(f"features must be some of {', '.join(STORE_FEATURES)}, got {features!r}")
+    return tuple(name for name in STORE_FEATURES if name in features)
 
 
 # -- Versions ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -59,8 +60,8 @@ def export_store(
     if out.exists():
         raise ValueError(f"{out} exists already: name a new folder")
     report = on_progress or (lambda done, total: None)
-    temporary = out.with_name(out.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    # A name that nobody else has: a folder "OUT.tmp" may be somebody's own.
+    temporary = out.with_name(f"{out.name}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir(parents=True)
     try:
         if to == "zarr":

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from os import PathLike
+from pathlib import Path, PurePosixPath
 from tokenize import TokenError
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
+from fastck.messages import one_line
 from fastck.ops import feature_dtype, feature_shape, unpack_masks
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
@@ -62,6 +64,26 @@ def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path} lacks the columns {sorted(missing)}: made by another fastck version?")
     return table
+
+
+def folder_below(root: str | PathLike[str], folder: str) -> Path:
+    """Return a sequence's folder, or its video file, below the data set's root.
+
+    Parameters
+    ----------
+    root : path-like
+    folder : str
+        As a store's table names it. A store may come from anywhere, so this may be anything.
+
+    Raises
+    ------
+    ValueError
+        If the folder leads outside of the root.
+    """
+    parts = PurePosixPath(folder).parts
+    if not folder or folder.startswith("/") or ".." in parts or "\0" in folder:
+        raise ValueError(f"a store's folders must lie below the data set's root, got {one_line(folder)!r}: {AGAIN}")
+    return Path(root).joinpath(*parts)
 
 
 def open_array(path: Path) -> NDArray[Any]:
@@ -133,7 +155,8 @@ class Store:
         ----------
         name : str
             "projection" gives (N, 2, side) float32, "pool134", "pool67", "pool34" (N, h, w) float32, "mask"
-            (N, side, ceil(side / 8)) uint8 packed as ``np.packbits(mask, axis=-1)`` does.
+            (N, side, ceil(side / 8)) uint8 packed as ``np.packbits(mask, axis=-1)`` does, "flow" (N, 3, 28, 28) and
+            "flow_projection" (N, 4, 64) float32; docs/explanation/flow.md says what these two hold.
 
         Raises
         ------
@@ -169,7 +192,9 @@ class Store:
 
     def _why_missing(self, sequence: str) -> str:
         left_out = self.quarantine.loc[self.quarantine["sequence"] == sequence, "reason"]
-        return f": quarantined, {left_out.iloc[0]}" if len(left_out) else f"; its {SEQUENCES} lists what it holds"
+        if left_out.empty:
+            return f"; its {SEQUENCES} lists what it holds"
+        return f": quarantined, {one_line(left_out.iloc[0])}"
 
     def _array(self, name: str) -> NDArray[Any]:
         path = self.path / f"{name}.npy"
@@ -208,7 +233,7 @@ class Store:
             for row in self.table.to_dict("records"):
                 rows = array[row[start] : row[start] + row[length]]
                 if checksum(rows) != sums.get(row["sequence"]):
-                    yield f"{name}.npy: the rows of {row['sequence']} are not what was written"
+                    yield f"{name}.npy: the rows of {one_line(row['sequence'])} are not what was written"
 
 
 def _what(error: Exception) -> str:

@@ -15,7 +15,7 @@ from fastck.images.image import read_gray
 from fastck.images.video import read_video
 from fastck.messages import one_line
 from fastck.store.files import write_atomically
-from fastck.store.reader import Store
+from fastck.store.reader import Store, folder_below
 from fastck.views.charts import bar_chart, histogram, strip_chart
 from fastck.views.store import StoreSummary, box_moves, describe_settings, emotion_name, summarise
 
@@ -219,7 +219,7 @@ def _quarantine(store: Store, root: Path | None) -> str:
     for number, row in enumerate(store.quarantine.itertuples()):
         cells = f'<td class="text">{_safe(row.sequence)}</td><td class="text">{_safe(row.reason)}</td>'
         if root is not None:
-            shown = _thumbnails(root / str(row.folder)) if number < MOST_THUMBNAILS else ""
+            shown = _thumbnails(root, str(row.folder)) if number < MOST_THUMBNAILS else ""
             cells += f'<td class="pictures">{shown or _safe("no picture")}</td>'
         lines.append(f"<tr>{cells}</tr>")
     top = "".join(f"<th>{name}</th>" for name in header)
@@ -228,10 +228,10 @@ def _quarantine(store: Store, root: Path | None) -> str:
     return _card(f"Quarantine: {len(store.quarantine)} sequences left out", body, hint, wide=True)
 
 
-def _thumbnails(place: Path) -> str:
+def _thumbnails(root: Path, folder: str) -> str:
     """Return the first, middle and last frame of a sequence as embedded pictures, those that decode."""
     pictures = []
-    for gray in _some_frames(place):
+    for gray in _some_frames(root, folder):
         width = max(1, round(gray.shape[1] * THUMBNAIL / gray.shape[0]))
         small = cv2.resize(gray, (min(width, 4 * THUMBNAIL), THUMBNAIL), interpolation=cv2.INTER_AREA)
         good, data = cv2.imencode(".jpg", small)
@@ -242,9 +242,9 @@ def _thumbnails(place: Path) -> str:
     return "".join(pictures)
 
 
-def _some_frames(place: Path) -> Iterable[Gray]:
+def _some_frames(root: Path, folder: str) -> Iterable[Gray]:
     try:
-        record = clip_record(place)
+        record = clip_record(folder_below(root, folder))
         if record.video is not None:
             return [gray for gray, _ in zip(read_video(record.video), range(1), strict=False)]
     except (ValueError, OSError) as error:

@@ -145,6 +145,13 @@ def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
     assert "[red]a\\nb has one frame only" in text
 
 
+def test_sample(sample: Path) -> None:
+    report = check(sample, deep=True)
+    assert report.groups == ()
+    assert report.sizes == {(640, 490): 15}
+    assert (report.n_sequences, report.n_labelled, len(report.subjects)) == (3, 3, 3)
+
+
 def test_real_faces(real_faces: Path) -> None:
     report = check(real_faces, deep=True)
     assert report.groups == ()

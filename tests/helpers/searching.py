@@ -14,13 +14,13 @@ def check_levels(shape: tuple[int, int], upsample: int) -> None:
     gray = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     pyramid = Pyramid(shape, upsample)
     pyramid.build(gray)
-    layer = gray
+    level = gray
     for _ in range(upsample):
-        layer = dlib.resize_image(layer, *doubled(layer.shape))
+        level = dlib.resize_image(level, *doubled(level.shape))
     shrink = dlib.pyramid_down(6)
-    for ours in pyramid.layers:
-        np.testing.assert_array_equal(ours[:, : layer.shape[1]], layer)
-        layer = shrink(layer)
+    for ours in pyramid.images:
+        np.testing.assert_array_equal(ours[:, : level.shape[1]], level)
+        level = shrink(level)
 
 
 def check_features() -> None:
@@ -28,16 +28,27 @@ def check_features() -> None:
     gray = np.random.default_rng(3).integers(0, 256, (40, 48), np.uint8)
     expected = plain_hog(gray)
     rows, columns = expected.shape[1] + 9, expected.shape[2] + 9
-    planes = np.zeros((31, rows * columns + 16), np.float32)
+    cells = np.zeros((rows, columns + 3, 32), np.float32)
     image = np.zeros((40, 80), np.uint8)
     image[:, :48] = gray
     tables = (orientation_table(), search_module.vote_weights())
-    filled = hog.extract(image, 40, 48, 0, 0, rows, columns, tables, search_module.hog_buffers(columns), planes)
+    filled = hog.extract(
+        image.ravel(),
+        40,
+        48,
+        0,
+        0,
+        rows,
+        columns,
+        columns + 3,
+        tables,
+        search_module.hog_buffers(columns),
+        cells.ravel(),
+    )
     assert filled == (4, rows - 5)
-    ours = planes[:, : rows * columns].reshape(31, rows, columns)
-    np.testing.assert_allclose(ours[:, 4:-5, 4:-5], expected, atol=1e-5)
-    ours[:, 4:-5, 4:-5] = 0
-    assert not ours.any()
+    np.testing.assert_allclose(cells[4:-5, 4:-8, :31].transpose(2, 0, 1), expected, atol=1e-5)
+    cells[4:-5, 4:-8, :31] = 0
+    assert not cells.any()
 
 
 def plain_hog(gray: np.ndarray) -> np.ndarray:
@@ -49,7 +60,7 @@ def plain_hog(gray: np.ndarray) -> np.ndarray:
         for x in range(1, min(columns * 8, gray.shape[1]) - 1):
             dx = pixels[y, x + 1] - pixels[y, x - 1]
             dy = pixels[y + 1, x] - pixels[y - 1, x]
-            o = orientations[(dy + 255) * 511 + dx + 255]
+            o = orientations[(dy + 255) * 512 + dx + 255]
             cy, cx = (y + 0.5) / 8 + 0.5, (x + 0.5) / 8 + 0.5
             for r, wy in ((int(cy), 1 - cy % 1), (int(cy) + 1, cy % 1)):
                 for c, wx in ((int(cx), 1 - cx % 1), (int(cx) + 1, cx % 1)):

@@ -13,11 +13,12 @@ from skimage import data
 
 from benchmarks import naive
 from fastck import ops
+from fastck.faces import pyramid
 from fastck.faces import search as search_module
 from fastck.faces.weights import frontal_bank
 from fastck.images import png as decoding
 from fastck.images.image import decode_gray
-from fastck.kernels import hog, masks, motion, png, pool, raster
+from fastck.kernels import hog, masks, motion, png, pool, raster, resize, suppression
 from tests.helpers.motion import MODES, check_all_forms, opencv_masks, smooth
 from tests.helpers.plain_kernels import in_plain_python
 from tests.helpers.pngfiles import write_png
@@ -52,7 +53,7 @@ def test_single_operations(mode) -> None:
     frames = smooth(3, 9, 9)
     with in_plain_python(motion, pool):
         difference = np.empty((2, 9, 9), np.uint8)
-        getattr(motion, f"frame_difference_{mode}")(frames, difference)
+        getattr(motion, f"frame_difference_{mode}")(frames, 1, difference)
         np.testing.assert_array_equal(difference, naive.frame_difference(frames, mode=mode))
         np.testing.assert_array_equal(ops.threshold(frames, level=99), naive.threshold(frames, level=99))
         np.testing.assert_array_equal(ops.erode(frames, size=4), naive.erode(frames, size=4))
@@ -74,7 +75,7 @@ def test_png_filters(shape) -> None:
 
 @pytest.mark.parametrize(("shape", "upsample"), [((3, 2), 1), ((33, 40), 1), ((70, 90), 0)])
 def test_resized_pixels_are_dlibs(shape, upsample) -> None:
-    with in_plain_python(hog):
+    with in_plain_python(resize, pyramid):
         check_levels(shape, upsample)
 
 
@@ -87,7 +88,7 @@ def test_search_and_suppression(monkeypatch) -> None:
     gray = np.ascontiguousarray(data.astronaut().mean(axis=2).astype(np.uint8)[70:180, 165:275])
     monkeypatch.setattr(search_module, "TIE", 0.5)  # also keeps what is up to 0.5 below the threshold
     search = search_module.FrameSearch(gray.shape, 0, frontal_bank())
-    with in_plain_python(hog):
+    with in_plain_python(hog, suppression, resize, pyramid):
         search.load(gray)
         search.search({level: search.whole(level) for level in range(search.levels)})
         result = search.detections()

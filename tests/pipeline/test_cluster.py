@@ -118,6 +118,17 @@ def test_an_interrupted_export_leaves_nothing(here, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("to", ["zarr", "tfrecord"])
+def test_an_export_leaves_other_folders_alone(here, tmp_path, to):
+    pytest.importorskip({"zarr": "zarr", "tfrecord": "tensorflow"}[to])
+    own = tmp_path / "out.tmp" / "thesis.txt"
+    own.parent.mkdir()
+    own.write_text("years of work")
+    export_store(here, tmp_path / "out", to=to)
+    assert own.read_text() == "years of work"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.tmp"]
+
+
 def test_a_scheduler_needs_dask(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ValueError, match=r"--scheduler needs Dask"), dask_cluster("tcp://127.0.0.1:9"):

@@ -12,7 +12,7 @@ import pytest
 import fastck
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.store.files import allocate, write_rows
-from fastck.store.reader import checksum
+from fastck.store.reader import checksum, folder_below
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +195,14 @@ def test_a_file_system_that_reserves_no_space_is_told_and_a_full_one_is_an_error
     refuse(errno.ENOSPC)
     with pytest.raises(OSError, match="No space left"):
         allocate(tmp_path / "b.npy", (3, 2), np.dtype(np.float32))
+
+
+@pytest.mark.parametrize("folder", ["../secret", "/etc", "a/../../secret", "", "a\0b"])
+def test_a_table_s_folder_stays_below_the_root(tmp_path, folder):
+    with pytest.raises(ValueError, match="must lie below the data set's root"):
+        folder_below(tmp_path, folder)
+
+
+def test_a_folder_below_the_root_is_joined(tmp_path):
+    assert folder_below(tmp_path, "a/..b/ c") == tmp_path / "a" / "..b" / " c"
+    assert folder_below(tmp_path, ".") == tmp_path

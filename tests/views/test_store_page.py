@@ -1,19 +1,30 @@
 """What `fastck info` tells about a store: numbers against sums done by hand, and a page that is safe and alone."""
 
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from fastck.pipeline.dispatch import preprocess
-from fastck.store.reader import Store
+from fastck.store.reader import Store, open_store
 from fastck.views.charts import bar_chart, histogram, strip_chart
-from fastck.views.store import box_moves, describe_numbers, describe_store, summarise
+from fastck.views.preview import preview_store
+from fastck.views.store import (
+    box_moves,
+    describe_flow,
+    describe_numbers,
+    describe_settings,
+    describe_store,
+    summarise,
+)
 from fastck.views.store_page import info_html, page_text
 
 EVIL = "<img src=x onerror=alert(1)> [bold]\"'&"
@@ -52,6 +63,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("stores") / EVIL.replace("/", "_")
     return preprocess(root, path, boxes=root / "boxes.csv", n_jobs=1, box_cache=False)
+
+
+def test_a_table_from_elsewhere_puts_no_foreign_picture_on_the_page(root: Path, store: Store, tmp_path: Path) -> None:
+    made = Path(shutil.copytree(store.path, tmp_path / "store"))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    cv2.imwrite(str(secret / "1.png"), np.zeros((60, 80), np.uint8))
+    quarantine = pd.read_csv(made / "quarantine.csv")
+    quarantine["folder"] = os.path.relpath(secret, root)
+    quarantine.to_csv(made / "quarantine.csv", index=False)
+    text = page_text(open_store(made), root=root)
+    assert "no picture" in text
+    assert "data:image/jpeg" not in text
+    table = pd.read_csv(made / "sequences.csv")
+    table["folder"] = os.path.relpath(secret, root)
+    table.to_csv(made / "sequences.csv", index=False)
+    with pytest.raises(ValueError, match="must lie below the data set's root"):
+        preview_store(open_store(made), table["sequence"][0], root=root)
 
 
 class Tags(HTMLParser):
@@ -100,6 +129,25 @@ def test_terminal_shows_names_as_they_are(store: Store) -> None:
     assert "S3_1" in text
     assert "are longer" not in "".join(text for _, text in describe_numbers(summarise(store, window=44)))
     assert re.search(r"happy\W+2\W+2\W+24\.5", text)
+
+
+def test_flow_is_described_where_there_is_some(store: Store, root: Path, tmp_path: Path) -> None:
+    assert "flow" not in dict(describe_settings(store))
+    with pytest.raises(ValueError, match="holds no optical flow: make it with the feature flow"):
+        describe_flow(store)
+    options = {"boxes": root / "boxes.csv", "n_jobs": 1, "box_cache": False}
+    made = preprocess(root, tmp_path / "flow", features=("flow",), **options)
+    text = dict(describe_settings(made))["flow"]
+    assert text.startswith("onset to frame, DIS medium on 128x128 pixels, head's motion taken out; at the last frames")
+    lasts = [made.sequence(name, "flow")[-1] for name in made.table["sequence"]]
+    assert f"displaced by {100 * np.mean([np.hypot(*last[:2]) for last in lasts]):.2f} % of the side" in text
+    assert text.endswith(f"strain {np.mean([last[2] for last in lasts]):.3f}")
+    assert "onset to frame" in page_text(made)
+    output = StringIO()
+    Console(file=output, width=300).print(describe_store(made))
+    assert text in output.getvalue()
+    projected = preprocess(root, tmp_path / "projection", features=("flow_projection",), **options)
+    assert describe_flow(projected) == text[: text.index(";")]
 
 
 def test_page_is_whole_escaped_and_loads_nothing(store: Store, root: Path, tmp_path: Path) -> None:
