@@ -18,7 +18,7 @@ from fastck.render.motion import (
     speech,
     time_course,
 )
-from fastck.render.recipes import EXTRAS, PEAKS, VARIANTS, mixed_recipe, prototype
+from fastck.render.recipes import EXTRAS, PEAKS, mixed_recipe, prototype
 from fastck.render.variation import EASY, Variation
 
 EXTRA_SHARE = 0.35  # how likely a person adds each of the extra units

@@ -193,10 +193,7 @@ def make_relief(vertices: np.ndarray, eye_height: float) -> Relief:
 
 def tube(path: np.ndarray, radius: float, across: np.ndarray, *, closed: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return vertices and triangles of a round tube along a path (n, 3); `across` is never along the path."""
-    if closed:
-        along = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
-    else:
-        along = np.gradient(path, axis=0)
+    along = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0) if closed else np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     first = np.cross(along, across)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
