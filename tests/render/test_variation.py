@@ -257,7 +257,7 @@ def test_what_is_worn_covers_its_part_of_the_face_and_turns_with_the_head(worn: 
     assert (dressed.glasses is None, dressed.fringe is None) == (worn != "glasses", worn != "fringe")
     (pose,) = perform(load_model(), manner(), "happy", np.random.default_rng(0), n_frames=1)
     bare, clad = Scene(subject, noise=0.0), Scene(subject, noise=0.0, worn=dressed)
-    rows, columns = np.nonzero(cv2.absdiff(bare.render(pose, key=1), clad.render(pose, key=1)) > 10)
+    rows, _ = np.nonzero(cv2.absdiff(bare.render(pose, key=1), clad.render(pose, key=1)) > 10)
     assert len(rows) > 500
     (eye_box,) = Detector(upsample=1)(bare.render(pose, key=1))
     place = (rows.mean() - eye_box.top) / (eye_box.bottom - eye_box.top)
