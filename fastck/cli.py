@@ -328,6 +328,17 @@ def render(
     sequences: Annotated[
         int | None, typer.Option(help="Sequences per person, 1 to 7.  [default: 3 to 7, as CK+ 4.8 on average]")
     ] = None,
+    hard: Annotated[
+        bool,
+        typer.Option(
+            "--hard",
+            help="Far more varied: mixed action units, weak and one-sided expressions, several speeds, talking,"
+            " moving heads, changing light, glasses, fringes.",
+        ),
+    ] = False,
+    neutral: Annotated[
+        int, typer.Option(help="Neutral sequences per person, labelled 0: still, blinking, turning, talking in turn.")
+    ] = 0,
     jobs: Jobs = -1,
     quirks: Annotated[bool, typer.Option(help="Also plant CK+'s oddities, listed in OUT/rendered.json.")] = False,
     noise: Annotated[float | None, typer.Option(help="Sensor noise, grey levels.")] = None,
@@ -338,21 +349,26 @@ def render(
 
     Writes OUT/cohn-kanade-images, OUT/Emotion and OUT/rendered.json. The same options give the same bytes.
     """
-    from fastck.render import render_dataset
+    from fastck.render import EASY, HARD, render_dataset
 
-    hard = {"noise": noise, "blink": blink, "yaw": yaw}
     with progress_bar("render", "sequences") as update:
         made = render_dataset(
             out,
             subjects=subjects,
             seed=seed,
             sequences=sequences,
+            neutral=neutral,
             n_jobs=jobs,
             quirks=quirks,
+            variation=HARD if hard else EASY,
+            noise=noise,
+            blink=blink,
+            yaw=yaw,
             progress=lambda done, total: update(done, total, ""),
-            **{name: value for name, value in hard.items() if value is not None},
         )
     text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
+    if made.neutral:
+        text += f", {made.neutral} of them neutral"
     say(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
 
 
