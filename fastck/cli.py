@@ -24,6 +24,7 @@ from fastck.console import (
     progress_bar,
     quiet_tensorflow,
     reasons_table,
+    safe,
     say,
     show_logs,
     stderr,
@@ -167,7 +168,10 @@ def preprocess(
     ] = None,
     boxes: Annotated[
         Path | None,
-        typer.Option(help="CSV of boxes in place of detection: sequence,frame,top,left,bottom,right (frames from 1)."),
+        typer.Option(
+            help="CSV of boxes in place of detection, as `fastck detect` writes it: "
+            "sequence,frame,top,left,bottom,right (frames from 1)."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a store of other settings or input.")] = False,
     box_cache: Annotated[
@@ -437,6 +441,76 @@ def demo(
             progress=lambda step, done, total: update(done, total, step),
         )
     console.print(result.text, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@one_line_errors
+def detect(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of them, videos.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.csv", help="The table to write.")],
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Only the largest face of each frame: several times as fast.")
+    ] = False,
+    upsample: Annotated[
+        int, typer.Option(help="How often a frame is doubled first; the smallest face has 80 pixels / 2^upsample.")
+    ] = 1,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write every frame there, with its boxes drawn.")
+    ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(help="Of the folders.  [default: ckplus where there is a cohn-kanade-images, else folders]"),
+    ] = None,
+    jobs: Jobs = -1,
+) -> None:
+    """Find faces: what dlib's frontal face detector finds, in a fraction of its time.
+
+    Writes FILE.csv, one row per face and the surest face of a frame first: sequence,frame,top,left,bottom,right,score.
+    Frames count from 1, edges are pixels, half-open. `fastck preprocess --boxes FILE.csv` takes it in place of its own
+    search, and the largest face where a frame has several.
+    """
+    import csv
+    import io
+
+    from fastck.pipeline.detect import COLUMNS, find_all_faces, input_records
+    from fastck.store.files import write_atomically
+
+    if not out.absolute().parent.is_dir():
+        fail(f"the folder of {out} does not exist: make it first")
+    records = input_records(inputs, layout=layout.value if layout else None)
+    if draw is not None:
+        draw.mkdir(parents=True, exist_ok=True)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    n_frames = n_faces = n_with_faces = 0
+    with progress_bar("detect", "frames") as update:
+        found = find_all_faces(
+            records,
+            upsample=upsample,
+            largest_only=largest,
+            draw=draw,
+            n_jobs=jobs,
+            progress=lambda done, total: update(done, total, ""),
+        )
+        failed = []
+        for result in found:
+            writer.writerows(row.cells() for row in result.faces)
+            n_frames += result.n_frames
+            n_faces += len(result.faces)
+            n_with_faces += len({row.frame for row in result.faces})
+            if result.reason:
+                failed.append(f"{result.sequence}: {result.reason}")
+    for line in failed[:MOST_PROBLEMS]:
+        stderr.print(f"cut short: {safe(line)}", highlight=False, soft_wrap=True)
+    if len(failed) > MOST_PROBLEMS:
+        stderr.print(f"and {len(failed) - MOST_PROBLEMS} more", highlight=False)
+    if not n_frames:
+        fail("no frame could be read: nothing is written")
+    write_atomically(out, table.getvalue().encode())
+    say(f"wrote {out}: {n_faces} faces in {n_with_faces} of {n_frames} frames")
+    if draw is not None:
+        say(f"wrote {n_frames} pictures to {draw}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -202,6 +203,95 @@ def test_version():
 
 def test_an_unknown_command_leaves_with_2():
     assert run("preproces").exit_code == 2
+
+
+@pytest.fixture
+def clips(tmp_path, rendered):
+    """A data set's first sequences in the layout "folders", an image with two faces, and one without."""
+    folder = tmp_path / "clips"
+    for number, source in enumerate(sorted((rendered / "cohn-kanade-images").glob("*/*"))[:2]):
+        (folder / f"P{number}").mkdir(parents=True)
+        for path in sorted(source.glob("*.png"))[:2]:
+            shutil.copy(path, folder / f"P{number}")
+    frame = cv2.imread(str(min((folder / "P0").glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(frame, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "two.png"), np.concatenate([frame[: len(small)], small], axis=1))
+    cv2.imwrite(str(tmp_path / "none.png"), np.zeros((90, 120), np.uint8))
+    return tmp_path
+
+
+def test_detect_writes_the_faces_that_dlib_finds(clips):
+    result = run("detect", clips / "clips", clips / "two.png", clips / "none.png", "-o", clips / "b.csv")
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(clips / "b.csv")
+    assert list(table.columns) == ["sequence", "frame", "top", "left", "bottom", "right", "score"]
+    expected = []
+    for sequence, paths in (
+        ("P0", sorted((clips / "clips" / "P0").glob("*.png"))),
+        ("P1", sorted((clips / "clips" / "P1").glob("*.png"))),
+        ("two", [clips / "two.png"]),
+    ):
+        for number, path in enumerate(paths, start=1):
+            gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            expected += [(sequence, number, *box) for box in fastck.Detector(1)(gray)]
+    assert list(table.iloc[:, :6].itertuples(index=False, name=None)) == expected
+    assert (table["sequence"] == "two").sum() == 2
+    assert (table["score"] > 0).all()
+    assert f"{len(expected)} faces in 5 of 6 frames" in result.stdout
+
+
+def test_detect_largest_feeds_preprocess_and_draws(clips):
+    arguments = ("detect", clips / "clips", "-o", clips / "b.csv", "--draw", clips / "drawn", "--jobs", 1)
+    assert run(*arguments, "--largest").exit_code == 0
+    pictures = sorted(path.name for path in (clips / "drawn").iterdir())
+    assert pictures == [f"P{i}_{t:08d}.png" for i in (0, 1) for t in (1, 2)]
+    drawn = cv2.imread(str(clips / "drawn" / "P0_00000001.png"), cv2.IMREAD_GRAYSCALE)
+    frame = cv2.imread(str(min((clips / "clips" / "P0").glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    row = pd.read_csv(clips / "b.csv").iloc[0]
+    changed = np.argwhere(drawn != frame)
+    assert [*changed.min(axis=0), *changed.max(axis=0) + 1] == [row.top, row.left, row.bottom, row.right]
+    for name, options in (("own", []), ("file", ["--boxes", clips / "b.csv"])):
+        result = run("preprocess", clips / "clips", clips / name, "--layout", "folders", *options)
+        assert result.exit_code == 0, result.output
+    own, file = (fastck.open_store(clips / name) for name in ("own", "file"))
+    np.testing.assert_array_equal(own.feature("projection"), file.feature("projection"))
+    assert len(own.boxes) == 4
+
+
+def test_detect_in_a_data_set_uses_its_ids_and_goes_on_after_a_broken_file(rendered, tmp_path):
+    root = tmp_path / "cohn-kanade-images"
+    for source in sorted((rendered / "cohn-kanade-images").glob("*/*"))[:2]:
+        target = root / source.relative_to(rendered / "cohn-kanade-images")
+        target.mkdir(parents=True)
+        for path in sorted(source.glob("*.png"))[:2]:
+            shutil.copy(path, target)
+    broken = sorted(root.rglob("*.png"))[1]
+    broken.write_bytes(b"no image")
+    result = run("detect", tmp_path, "-o", tmp_path / "b.csv", "--upsample", 0)
+    assert result.exit_code == 0, result.output
+    assert f"cut short: {broken.parent.parent.name}_{broken.parent.name}: {broken.name}" in result.stderr
+    assert len(pd.read_csv(tmp_path / "b.csv")) == 3
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"no image")
+    assert "no frame could be read" in plain_error(run("detect", tmp_path, "-o", tmp_path / "c.csv"))
+    assert not (tmp_path / "c.csv").exists()
+
+
+def test_detect_refuses_what_it_cannot_do(clips):
+    out = clips / "b.csv"
+    (clips / "notes.txt").write_text("no face")
+    (clips / "empty").mkdir()
+    for arguments, text in (
+        ([clips / "nowhere.png"], "nowhere.png does not exist"),
+        ([clips / "notes.txt"], "an image, a folder or a video is needed, got"),
+        ([clips / "empty"], "must hold images or videos, found none"),
+        ([clips / "two.png", clips / "two.png"], "two inputs hold a sequence two"),
+        ([clips / "two.png", "--upsample", 3], "upsample must be 0, 1 or 2, got 3"),
+        ([clips / "two.png", "-o", clips / "x" / "b.csv"], "does not exist: make it first"),
+        ([clips / "clips", "--layout", "ckplus"], "cohn-kanade-images"),
+    ):
+        assert text in plain_error(run("detect", "-o", out, *arguments))
+    assert not out.exists()
 
 
 def test_compare_boxes(rendered):
