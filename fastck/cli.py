@@ -48,6 +48,15 @@ class Layout(StrEnum):
     ckplus = "ckplus"
     folders = "folders"
     labelled_folders = "labelled-folders"
+    table = "table"
+
+
+class Until(StrEnum):
+    """The last frame that is used of a table's clips."""
+
+    apex = "apex"
+    offset = "offset"
+    end = "end"
 
 
 class Preset(StrEnum):
@@ -88,7 +97,8 @@ class ExportFormat(StrEnum):
 
 
 Root = Annotated[
-    Path, typer.Argument(metavar="ROOT", help="The data set: the folder that holds cohn-kanade-images and Emotion.")
+    Path,
+    typer.Argument(metavar="ROOT", help="The data set: a folder as --layout says, or a table."),
 ]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A store that `fastck preprocess` made.")]
 Labels = Annotated[Path | None, typer.Option(help="Folder of label files.  [default: ROOT/Emotion]")]
@@ -96,8 +106,12 @@ LayoutOption = Annotated[
     Layout,
     typer.Option(
         help="ckplus: SUBJECT/SEQUENCE/frames. folders: every folder of images and every video is a sequence. "
-        "labelled-folders: the same, and the top folder's name is the emotion."
+        "labelled-folders: the same, and the top folder's name is the emotion. table: a CSV file with the columns path "
+        "and subject and, where you like, label, sequence, onset, apex, offset, fold."
     ),
+]
+UntilOption = Annotated[
+    Until, typer.Option(help="With a table: the last frame used of each clip; the first is its onset.")
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Workers; -1 for one per core. Never changes the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
@@ -143,6 +157,7 @@ def preprocess(
     ] = "projection",
     labels: Labels = None,
     layout: LayoutOption = Layout.ckplus,
+    until: UntilOption = Until.apex,
     jobs: Jobs = -1,
     scheduler: Annotated[
         str | None,
@@ -210,6 +225,7 @@ def preprocess(
                 features=[name.strip() for name in features.split(",")],
                 labels=labels,
                 layout=layout.value,
+                until=until.value,
                 motion=MotionConfig(mode=mode.value, level=level, size=size),
                 crop=crop.value if crop else None,
                 upsample=whole_numbers(upsample, "--upsample") if upsample else None,
@@ -241,19 +257,34 @@ def check(
     root: Root,
     labels: Labels = None,
     layout: LayoutOption = Layout.ckplus,
+    until: UntilOption = Until.apex,
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write the sequences as a table, to edit and read with --layout table."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing."""
+    """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
     from fastck.views.dataset import render_check
 
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
         report = check_root(
-            root, labels=labels, layout=layout.value, deep=deep, progress=lambda done, total: update(done, total, "")
+            root,
+            labels=labels,
+            layout=layout.value,
+            until=until.value,
+            deep=deep,
+            progress=lambda done, total: update(done, total, ""),
         )
     console.print(render_check(report, examples=SHOWN))
+    if csv is not None:
+        from fastck.dataset.table import write_table
+
+        write_table(report.records, csv, until=until.value)
+        say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
 @app.command()
@@ -519,6 +550,7 @@ def compare_boxes(
     root: Root,
     labels: Labels = None,
     layout: LayoutOption = Layout.ckplus,
+    until: UntilOption = Until.apex,
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
 ) -> None:
@@ -533,6 +565,7 @@ def compare_boxes(
             root,
             labels=labels,
             layout=layout.value,
+            until=until.value,
             n_jobs=jobs,
             limit=limit,
             progress=lambda done, total: update(done, total, ""),

@@ -17,6 +17,7 @@ import fastck
 from fastck.cli import app
 from fastck.console import PreprocessView
 from fastck.demo import EPOCHS
+from tests.helpers.stores import assert_same_store
 
 COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
@@ -109,6 +110,55 @@ def test_wrong_options_get_one_line(rendered, tmp_path, monkeypatch, options, me
 def test_a_root_that_is_not_there(tmp_path):
     for command in (["preprocess", tmp_path / "no", tmp_path / "s"], ["check", tmp_path / "no"]):
         assert "no" in plain_error(run(*command))
+
+
+def test_a_table_of_what_check_found_gives_the_same_store(store, rendered, tmp_path):
+    """Written into a copy of the data set, read as it is: every file the same but the layout's name."""
+    path, _ = store
+    root = tmp_path / "set"
+    shutil.copytree(rendered, root)
+    result = run("check", root, "--csv", root / "clips.csv")
+    assert result.exit_code == 0
+    assert f"wrote {root}/clips.csv: 6 sequences" in result.stdout
+    options = ("--preset", "stable", "--features", "projection,mask")
+    assert run("preprocess", root / "clips.csv", tmp_path / "s", "--layout", "table", *options).exit_code == 0
+    manifest = tmp_path / "s" / "manifest.json"
+    assert fastck.open_store(tmp_path / "s").manifest["layout"] == "table"
+    manifest.write_text(manifest.read_text().replace('"layout": "table"', '"layout": "ckplus"'))
+    assert_same_store(tmp_path / "s", path)
+    result = run("preprocess", root / "clips.csv", path, "--layout", "table", *options)
+    assert "complete already, nothing to do" in result.stdout
+
+
+def test_a_table_chooses_frames(rendered, tmp_path):
+    """One part of a folder of frames: its features are rows of the whole, wherever it begins."""
+    folder = next((rendered / "cohn-kanade-images").glob("*/*"))
+    for name, cells in (("part", "3,6,8"), ("whole", ",,")):
+        table = tmp_path / f"{name}.csv"
+        table.write_text(f"path,subject,sequence,label,onset,apex,offset\n{folder},S1,x,happy,{cells}\n")
+    options = ("--layout", "table", "--preset", "stable")
+    assert run("preprocess", tmp_path / "whole.csv", tmp_path / "whole", *options).exit_code == 0
+    whole = fastck.open_store(tmp_path / "whole")
+    boxes = tmp_path / "boxes.csv"
+    edges = ",".join(map(str, whole.boxes[0]))
+    boxes.write_text("sequence,frame,top,left,bottom,right\n" + f"x,1,{edges}\n")
+    for until, last in (("apex", 6), ("offset", 8), ("end", len(whole.boxes))):
+        target = tmp_path / until
+        result = run("preprocess", tmp_path / "part.csv", target, *options, "--until", until, "--boxes", boxes)
+        assert result.exit_code == 0, result.output
+        part = fastck.open_store(target)
+        assert part.row("x").n_frames == last - 2
+        np.testing.assert_array_equal(part.feature("projection"), whole.feature("projection")[2 : last - 1])
+
+
+def test_a_wrong_table_is_told_in_one_line(tmp_path):
+    table = tmp_path / "clips.csv"
+    table.write_text("path,subject\na.avi,\nb.avi,S1\n")
+    for command in (["preprocess", table, tmp_path / "s"], ["check", table]):
+        line = plain_error(run(*command, "--layout", "table"))
+        assert "3 mistakes: column subject, line 2" in line
+        assert "column path, lines 2-3: no such folder or video" in line
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_run_without_a_usable_sequence_fails(tmp_path):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +17,9 @@ from joblib import Parallel, delayed
 from fastck import __version__
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, preset_faces
 from fastck.dataset.findings import summarise
-from fastck.dataset.layouts import scan
+from fastck.dataset.layouts import Layout, scan
 from fastck.dataset.records import SequenceRecord
+from fastck.dataset.table import Until
 from fastck.faces.box import FaceBox
 from fastck.faces.boxfile import BoxFile, read_boxes
 from fastck.faces.detector import detector_version
@@ -34,8 +35,6 @@ from fastck.store.plan import PlannedSequence, make_plan
 from fastck.store.reader import Store, open_store
 
 log = logging.getLogger(__name__)
-
-Layout = Literal["ckplus", "folders", "labelled-folders"]
 
 
 @dataclass
@@ -88,6 +87,7 @@ def preprocess(
     features: Sequence[str] = ("projection",),
     labels: str | Path | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
     motion: MotionConfig | None = None,
     crop: str | None = None,
     upsample: Sequence[int] | None = None,
@@ -114,8 +114,10 @@ def preprocess(
         Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders"}
-        How `root` is organised; see `fastck.scan`.
+    layout : {"ckplus", "folders", "labelled-folders", "table"}
+        How `root` is organised; see `fastck.scan`. For "table" it is a CSV file.
+    until : {"apex", "offset", "end"}
+        The last frame that is used of a table's clips.
     motion : MotionConfig, optional
         Difference mode, level and footprint; the paper's by default.
     crop, upsample, search : optional
@@ -147,7 +149,7 @@ def preprocess(
     OSError
         If the store cannot be written, or another run is writing it.
     """
-    found = scan(root, labels=labels, layout=layout)
+    found = scan(root, labels=labels, layout=layout, until=until)
     records = found.records
     for line in summarise(found.findings):
         log.warning("%s", line)
@@ -166,13 +168,13 @@ def preprocess(
         boxes=own_boxes.digest if own_boxes else None,
     )
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=check_features(features))
-    plan = make_plan(records, Path(root))
+    plan = make_plan(records, found.root)
     progress = Progress(sequences=len(plan), frames=sum(entry.n_frames for entry in plan))
     cache = BoxCache(cache_folder() / "boxes.sqlite" if box_cache and own_boxes is None else None)
     crops = cache_folder() / "crops" if keep_crops else None
     with StoreBuilder(store, config, plan, layout=layout, overwrite=overwrite) as builder, cache:
         if not builder.finished:
-            _run(builder, records, Path(root), own_boxes, cache, crops, n_jobs, progress, on_progress)
+            _run(builder, records, found.root, own_boxes, cache, crops, n_jobs, progress, on_progress)
             builder.finish(library_versions())
     return open_store(store)
 

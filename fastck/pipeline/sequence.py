@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
         If a file cannot be read or decoded; the text names it.
     """
     if record.video is not None:
-        yield from _named(read_video(record.video), record.video)
+        video = read_video(record.video, skip=(record.onset or 1) - 1)
+        yield from _named(video if record.onset is None else islice(video, record.video_frames), record.video)
     for path in record.frames:
         try:
             gray = read_gray(path)
