@@ -4,13 +4,13 @@ Imports stand inside the commands, so that `--help` answers at once.
 """
 
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fastck import __version__
+from fastck.config import CropPolicy, ExportFormat, Layout, Mode, Preset, Search
 from fastck.console import (
     INTERRUPTED,
     SHOWN,
@@ -39,51 +39,6 @@ app = typer.Typer(
 )
 
 MOST_PROBLEMS = 20  # lines; the rest is counted
-
-
-class Layout(StrEnum):
-    """How a data set's folders are organised."""
-
-    ckplus = "ckplus"
-    folders = "folders"
-    labelled_folders = "labelled-folders"
-
-
-class Preset(StrEnum):
-    """How faces are found and cut out."""
-
-    paper = "paper"
-    stable = "stable"
-
-
-class Mode(StrEnum):
-    """How two crops are subtracted."""
-
-    wrap = "wrap"
-    absolute = "absolute"
-    saturate = "saturate"
-
-
-class Crop(StrEnum):
-    """Which box a frame is cropped with."""
-
-    frame = "frame"
-    sequence = "sequence"
-    smooth = "smooth"
-
-
-class Search(StrEnum):
-    """Who searches for faces."""
-
-    full = "full"
-    tracked = "tracked"
-
-
-class ExportFormat(StrEnum):
-    """What a store is exported to."""
-
-    zarr = "zarr"
-    tfrecord = "tfrecord"
 
 
 Root = Annotated[
@@ -132,25 +87,25 @@ def preprocess(
     preset: Annotated[
         Preset,
         typer.Option(
-            help="paper: every frame searched by itself, bit for bit the paper's scripts. "
-            "stable: one box per sequence, faster and without motion that is only crop jitter."
+            help="stable: one box per sequence, faster and without motion that is only crop jitter. "
+            "paper: every frame searched by itself, as the paper's scripts do."
         ),
-    ] = Preset.paper,
+    ] = "stable",
     features: Annotated[
         str, typer.Option(help="Any of projection,mask,pool134,pool67,pool34, separated by commas.")
     ] = "projection",
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
+    layout: LayoutOption = "ckplus",
     jobs: Jobs = -1,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler to send the work to (extra `dask`)."),
     ] = None,
-    mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = Mode.wrap,
+    mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
     level: Annotated[int, typer.Option(help="Grey levels; a pixel is on where the difference is above it.")] = 127,
     size: Annotated[int, typer.Option(help="Side of the erosion's footprint in pixels.")] = 5,
     crop: Annotated[
-        Crop | None,
+        CropPolicy | None,
         typer.Option(help="In place of the preset's: a box per frame, one per sequence, or median-filtered in time."),
     ] = None,
     upsample: Annotated[
@@ -169,6 +124,9 @@ def preprocess(
         typer.Option(help="CSV of boxes in place of detection: sequence,frame,top,left,bottom,right (frames from 1)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a store of other settings or input.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Look at the sequences in quarantine again: their files were mended.")
+    ] = False,
     box_cache: Annotated[
         bool, typer.Option(help="Keep detections for later runs in the cache folder (FASTCK_CACHE_DIR).")
     ] = True,
@@ -189,9 +147,11 @@ def preprocess(
     command continues where it was.
     """
     from fastck import pipeline
-    from fastck.config import MotionConfig
+    from fastck.config import MotionConfig, preset_faces
 
     show_logs(verbose)
+    numbers = whole_numbers(upsample, "--upsample") if upsample else None
+    faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
     # The cluster comes first: without it no work may start.
     if scheduler:
         from fastck.pipeline.cluster import dask_cluster
@@ -201,17 +161,15 @@ def preprocess(
             made = pipeline.preprocess(
                 root,
                 store,
-                preset=preset.value,
                 features=[name.strip() for name in features.split(",")],
                 labels=labels,
-                layout=layout.value,
-                motion=MotionConfig(mode=mode.value, level=level, size=size),
-                crop=crop.value if crop else None,
-                upsample=whole_numbers(upsample, "--upsample") if upsample else None,
-                search=search.value if search else None,
+                layout=layout,
+                faces=faces,
+                motion=MotionConfig(mode=mode, level=level, size=size),
                 boxes=boxes,
                 n_jobs=jobs,
                 overwrite=overwrite,
+                retry=retry,
                 box_cache=box_cache,
                 keep_crops=keep_crops,
                 on_progress=view,
@@ -235,7 +193,7 @@ def preprocess(
 def check(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
+    layout: LayoutOption = "ckplus",
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -246,7 +204,7 @@ def check(
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
         report = check_root(
-            root, labels=labels, layout=layout.value, deep=deep, progress=lambda done, total: update(done, total, "")
+            root, labels=labels, layout=layout, deep=deep, progress=lambda done, total: update(done, total, "")
         )
     console.print(render_check(report, examples=SHOWN))
 
@@ -293,7 +251,7 @@ def preview(
     root: Annotated[
         Path | None, typer.Option(help="With a store: the data set it was made from, to show frames and crops.")
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = Preset.stable,
+    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = "stable",
     compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
@@ -306,7 +264,7 @@ def preview(
     if out is None and gif is None and mp4 is None:
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
     if sequence is None:
-        drawn = preview_clip(source, preset=preset.value, compare=compare, columns=columns)
+        drawn = preview_clip(source, preset=preset, compare=compare, columns=columns)
     else:
         drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
     if drawn.note:
@@ -427,7 +385,7 @@ def demo(
 def compare_boxes(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
+    layout: LayoutOption = "ckplus",
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
 ) -> None:
@@ -441,7 +399,7 @@ def compare_boxes(
         result = compare(
             root,
             labels=labels,
-            layout=layout.value,
+            layout=layout,
             n_jobs=jobs,
             limit=limit,
             progress=lambda done, total: update(done, total, ""),
@@ -481,7 +439,7 @@ def export(
     from fastck.store.reader import open_store
 
     with progress_bar("export", "sequences") as update:
-        export_store(open_store(store), out, to=to.value, shards=shards, on_progress=lambda n, of: update(n, of, ""))
+        export_store(open_store(store), out, to=to, shards=shards, on_progress=lambda n, of: update(n, of, ""))
     say(f"wrote {out}")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
-from fastck.config import Mode, MotionConfig, PreprocessConfig, check_choice, preset_faces
+from fastck.config import Mode, MotionConfig, PreprocessConfig, Preset, check_choice, preset_faces
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.ops import feature_shape, motion_features, pad_sequence, unpack_masks
@@ -63,7 +63,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
         over_time: OverTime = "pad",
         timesteps: int = 39,
         too_long: TooLong = "error",
-        preset: str | None = "stable",
+        preset: Preset | None = "stable",
         mode: Mode = "wrap",
         level: int = 127,
         size: int = 5,

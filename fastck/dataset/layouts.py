@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal, get_args
 
+from fastck.config import Layout, check_choice
 from fastck.dataset.findings import Finding
 from fastck.dataset.frames import order_frames
 from fastck.dataset.labels import emotion_of_name, read_labels
@@ -16,7 +16,6 @@ from fastck.images.header import ImageError
 from fastck.images.video import count_video_frames
 from fastck.messages import one_line, reason
 
-Layout = Literal["ckplus", "folders", "labelled-folders"]
 _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
 _CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
@@ -63,8 +62,7 @@ def scan(root: str | PathLike[str], *, labels: str | PathLike[str] | None = None
     -----
     Videos are decoded once to count their frames; the only part that takes time.
     """
-    if layout not in get_args(Layout):
-        raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
+    check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
         raise ValueError('layout "labelled-folders" takes labels from folder names: leave out labels, or use "folders"')
     root = Path(root)

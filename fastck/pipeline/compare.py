@@ -14,7 +14,7 @@ from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
-from fastck.pipeline.sequence import BadSequence, record_frames
+from fastck.pipeline.frames import BadSequence, record_frames
 
 DIFFERENCE_COLUMNS = ("sequence", "frame", "full", "tracked", "pixels")
 
