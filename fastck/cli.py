@@ -4,13 +4,13 @@ Imports stand inside the commands, so that `--help` answers at once.
 """
 
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fastck import __version__
+from fastck.config import CropPolicy, ExportFormat, Layout, Mode, Preset, Search, Until
 from fastck.console import (
     INTERRUPTED,
     SHOWN,
@@ -40,60 +40,6 @@ app = typer.Typer(
 )
 
 MOST_PROBLEMS = 20  # lines; the rest is counted
-
-
-class Layout(StrEnum):
-    """How a data set's folders are organised."""
-
-    ckplus = "ckplus"
-    folders = "folders"
-    labelled_folders = "labelled-folders"
-    table = "table"
-
-
-class Until(StrEnum):
-    """The last frame that is used of a table's clips."""
-
-    apex = "apex"
-    offset = "offset"
-    end = "end"
-
-
-class Preset(StrEnum):
-    """How faces are found and cut out."""
-
-    paper = "paper"
-    stable = "stable"
-
-
-class Mode(StrEnum):
-    """How two crops are subtracted."""
-
-    wrap = "wrap"
-    absolute = "absolute"
-    saturate = "saturate"
-
-
-class Crop(StrEnum):
-    """Which box a frame is cropped with."""
-
-    frame = "frame"
-    sequence = "sequence"
-    smooth = "smooth"
-
-
-class Search(StrEnum):
-    """Who searches for faces."""
-
-    full = "full"
-    tracked = "tracked"
-
-
-class ExportFormat(StrEnum):
-    """What a store is exported to."""
-
-    zarr = "zarr"
-    tfrecord = "tfrecord"
 
 
 Root = Annotated[
@@ -147,27 +93,27 @@ def preprocess(
     preset: Annotated[
         Preset,
         typer.Option(
-            help="paper: every frame searched by itself, bit for bit the paper's scripts. "
-            "stable: one box per sequence, faster and without motion that is only crop jitter."
+            help="stable: one box per sequence, faster and without motion that is only crop jitter. "
+            "paper: every frame searched by itself, as the paper's scripts do."
         ),
-    ] = Preset.paper,
+    ] = "stable",
     features: Annotated[
         str,
         typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
     ] = "projection",
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
-    until: UntilOption = Until.apex,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
     jobs: Jobs = -1,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler to send the work to (extra `dask`)."),
     ] = None,
-    mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = Mode.wrap,
+    mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
     level: Annotated[int, typer.Option(help="Grey levels; a pixel is on where the difference is above it.")] = 127,
     size: Annotated[int, typer.Option(help="Side of the erosion's footprint in pixels.")] = 5,
     crop: Annotated[
-        Crop | None,
+        CropPolicy | None,
         typer.Option(help="In place of the preset's: a box per frame, one per sequence, or median-filtered in time."),
     ] = None,
     upsample: Annotated[
@@ -189,6 +135,9 @@ def preprocess(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a store of other settings or input.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Look at the sequences in quarantine again: their files were mended.")
+    ] = False,
     box_cache: Annotated[
         bool, typer.Option(help="Keep detections for later runs in the cache folder (FASTCK_CACHE_DIR).")
     ] = True,
@@ -209,9 +158,11 @@ def preprocess(
     command continues where it was.
     """
     from fastck import pipeline
-    from fastck.config import MotionConfig
+    from fastck.config import MotionConfig, preset_faces
 
     show_logs(verbose)
+    numbers = whole_numbers(upsample, "--upsample") if upsample else None
+    faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
     # The cluster comes first: without it no work may start.
     if scheduler:
         from fastck.pipeline.cluster import dask_cluster
@@ -221,18 +172,16 @@ def preprocess(
             made = pipeline.preprocess(
                 root,
                 store,
-                preset=preset.value,
                 features=[name.strip() for name in features.split(",")],
                 labels=labels,
-                layout=layout.value,
-                until=until.value,
-                motion=MotionConfig(mode=mode.value, level=level, size=size),
-                crop=crop.value if crop else None,
-                upsample=whole_numbers(upsample, "--upsample") if upsample else None,
-                search=search.value if search else None,
+                layout=layout,
+                until=until,
+                faces=faces,
+                motion=MotionConfig(mode=mode, level=level, size=size),
                 boxes=boxes,
                 n_jobs=jobs,
                 overwrite=overwrite,
+                retry=retry,
                 box_cache=box_cache,
                 keep_crops=keep_crops,
                 on_progress=view,
@@ -256,8 +205,8 @@ def preprocess(
 def check(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
-    until: UntilOption = Until.apex,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
     csv: Annotated[
         Path | None,
@@ -274,8 +223,8 @@ def check(
         report = check_root(
             root,
             labels=labels,
-            layout=layout.value,
-            until=until.value,
+            layout=layout,
+            until=until,
             deep=deep,
             progress=lambda done, total: update(done, total, ""),
         )
@@ -283,7 +232,7 @@ def check(
     if csv is not None:
         from fastck.dataset.table import write_table
 
-        write_table(report.records, csv, until=until.value)
+        write_table(report.records, csv, until=until)
         say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
@@ -329,7 +278,7 @@ def preview(
     root: Annotated[
         Path | None, typer.Option(help="With a store: the data set it was made from, to show frames and crops.")
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = Preset.stable,
+    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = "stable",
     compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
@@ -342,7 +291,7 @@ def preview(
     if out is None and gif is None and mp4 is None:
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
     if sequence is None:
-        drawn = preview_clip(source, preset=preset.value, compare=compare, columns=columns)
+        drawn = preview_clip(source, preset=preset, compare=compare, columns=columns)
     else:
         drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
     if drawn.note:
@@ -508,7 +457,7 @@ def detect(
 
     if not out.absolute().parent.is_dir():
         fail(f"the folder of {out} does not exist: make it first")
-    records = input_records(inputs, layout=layout.value if layout else None)
+    records = input_records(inputs, layout=layout)
     if draw is not None:
         draw.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()
@@ -549,8 +498,8 @@ def detect(
 def compare_boxes(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
-    until: UntilOption = Until.apex,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
 ) -> None:
@@ -564,8 +513,8 @@ def compare_boxes(
         result = compare(
             root,
             labels=labels,
-            layout=layout.value,
-            until=until.value,
+            layout=layout,
+            until=until,
             n_jobs=jobs,
             limit=limit,
             progress=lambda done, total: update(done, total, ""),
@@ -605,7 +554,7 @@ def export(
     from fastck.store.reader import open_store
 
     with progress_bar("export", "sequences") as update:
-        export_store(open_store(store), out, to=to.value, shards=shards, on_progress=lambda n, of: update(n, of, ""))
+        export_store(open_store(store), out, to=to, shards=shards, on_progress=lambda n, of: update(n, of, ""))
     say(f"wrote {out}")
 
 

@@ -139,8 +139,8 @@ class FlowPass:
 def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Bring a square crop to the working size, (N, N) uint8 -> (size, size) uint8.
 
-    Bilinear, which uses every pixel up to a little over twofold; what is larger is halved first. Averaging over areas takes
-    eight times as long and makes the flow a twentieth more accurate.
+    Bilinear, which uses every pixel up to a little over twofold; what is larger is halved first. Averaging over areas
+    takes eight times as long and makes the flow a twentieth more accurate.
     """
     import cv2
 

@@ -7,11 +7,11 @@ from os import PathLike
 from pathlib import Path
 from statistics import mean, median
 
+from fastck.config import Layout, Until
 from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.labels import EMOTIONS
-from fastck.dataset.layouts import Layout, scan
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import Scan, SequenceRecord
-from fastck.dataset.table import Until
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
 from fastck.messages import one_line, reason

@@ -4,17 +4,16 @@ from collections import Counter
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal, get_args
 
+from fastck.config import Layout, Until, check_choice
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name, read_labels
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.dataset.sequences import Source, make_record, shared_files
-from fastck.dataset.table import Until, read_table
+from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
 from fastck.messages import one_line, reason
 
-Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
 _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
 # Pictures and videos that people have, and what to make of them.
@@ -66,8 +65,7 @@ def scan(
     -----
     Videos are decoded once to count their frames; the only part that takes time.
     """
-    if layout not in get_args(Layout):
-        raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
+    check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
         raise ValueError('layout "labelled-folders" takes labels from folder names: leave out labels, or use "folders"')
     if layout == "table":

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from fastck.config import Until
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
 from fastck.dataset.records import Scan, SequenceRecord, part_of
@@ -22,7 +23,6 @@ from fastck.dataset.walk import safe_name, walk
 from fastck.images.video import is_video
 from fastck.messages import one_line
 
-Until = Literal["apex", "offset", "end"]
 COLUMNS = ("path", "subject", "label", "sequence", "onset", "apex", "offset", "fold")
 REQUIRED = ("path", "subject")
 _WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # pandas writes a column with empty cells as 12.0

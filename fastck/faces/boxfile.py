@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right")
@@ -28,10 +27,10 @@ class BoxFile:
     boxes: dict[str, dict[int, FaceBox]]
     digest: str
 
-    def found(self, record: SequenceRecord) -> list[FaceBox | None]:
+    def found(self, sequence: str, n_frames: int) -> list[FaceBox | None]:
         """Return a sequence's box for each frame, None where the file has none."""
-        own = self.boxes.get(record.sequence, {})
-        return [own.get(number) for number in range(1, record.n_frames + 1)]
+        own = self.boxes.get(sequence, {})
+        return [own.get(number) for number in range(1, n_frames + 1)]
 
 
 def read_boxes(path: str | Path) -> BoxFile:

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 from joblib import Parallel, delayed
 
-from fastck.dataset.layouts import Layout, scan
+from fastck.config import Layout, Until
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
-from fastck.dataset.table import Until
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
-from fastck.pipeline.sequence import BadSequence, record_frames
+from fastck.pipeline.frames import BadSequence, record_frames
 
 DIFFERENCE_COLUMNS = ("sequence", "frame", "full", "tracked", "pixels")
 

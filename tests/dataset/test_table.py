@@ -17,7 +17,7 @@ from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.dataset.table import COLUMNS, read_table, write_table
 from fastck.images.video import read_video
-from fastck.pipeline.sequence import record_frames
+from fastck.pipeline.frames import record_frames
 
 
 @pytest.fixture
