@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastck.dataset.layouts import Layout, scan
+from fastck.config import Layout
+from fastck.dataset.layouts import scan
 from fastck.store.builder import JOURNAL
 from fastck.store.reader import MANIFEST, open_store
 from fastck.training.config import TrainConfig

@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fastck.store import builder as building
 from fastck.store import journal
 from fastck.store.builder import JOURNAL
 from fastck.store.files import allocate, write_rows
+from tests.helpers import processes
 from tests.helpers.stores import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
@@ -34,7 +34,7 @@ def whole(rendered, tmp_path_factory):
 def test_the_campaign_in_brief_loses_nothing():
     """In a process of its own: it forks, which a process with TensorFlow's threads must not."""
     command = [sys.executable, "-m", "tests.campaigns.faults", "--kills", "2", "--subjects", "1", "--no-dask"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = processes.run(command)
     tallies = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, (tallies, done.stderr)
     assert len(tallies) >= 5
@@ -98,11 +98,11 @@ def test_rows_that_change_before_the_store_is_closed_are_noticed(rendered, whole
     """A stray worker of a store that was replaced, or memory that fails."""
     real = building.StoreBuilder.finish
 
-    def spoil(builder, versions):
+    def spoil(builder):
         array = np.load(builder.path / "mask.npy", mmap_mode="r+")
         array[0, 0, 0] ^= 1
         array.flush()
-        real(builder, versions)
+        real(builder)
 
     with monkeypatch.context() as patch:
         patch.setattr(building.StoreBuilder, "finish", spoil)
@@ -117,7 +117,7 @@ def test_somebody_elses_journal_and_arrays_are_left_alone(rendered, tmp_path):
     for name in (JOURNAL, "weights.npy"):
         (tmp_path / name).write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match=r"neither empty nor a store \(it holds weights.npy\)"):
+        with pytest.raises(ValueError, match=r"neither empty nor a store \(it holds journal.jsonl\)"):
             fastck.preprocess(rendered, tmp_path, overwrite=overwrite, **OPTIONS)
     assert (tmp_path / "weights.npy").read_text() == "mine"
 

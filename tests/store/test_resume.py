@@ -20,6 +20,7 @@ from fastck.config import MotionConfig
 from fastck.store import builder as building
 from fastck.store import files as storefiles
 from fastck.store.builder import JOURNAL, LOCK
+from tests.helpers import processes
 from tests.helpers.stores import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
@@ -41,7 +42,7 @@ def undisturbed(dataset, tmp_path_factory):
 
 def start(root: Path, store: Path, jobs: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "fastck.cli", *COMMAND, str(root), str(store), "--jobs", str(jobs)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return processes.start(command)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -66,7 +67,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", ["write_atomically", "allocate", "write_rows"])
 def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_path, monkeypatch, name):
-    target = "fastck.pipeline.worker.write_rows" if name == "write_rows" else f"fastck.store.builder.{name}"
+    users = {"write_rows": ["writer"], "allocate": ["arrays"], "write_atomically": ["builder", "journal"]}[name]
     real = getattr(storefiles, name)
     finished = False
     for step in range(40):
@@ -79,7 +80,8 @@ def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_p
 
         path = tmp_path / f"store{step}"
         with monkeypatch.context() as patch:
-            patch.setattr(target, dying)
+            for user in users:
+                patch.setattr(f"fastck.store.{user}.{name}", dying)
             try:
                 fastck.preprocess(dataset, path, n_jobs=1, **OPTIONS)
                 finished = True
@@ -113,7 +115,7 @@ def test_ctrl_c_says_how_to_go_on(dataset, undisturbed, tmp_path):
     while not journal.exists() and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = processes.finish(process)
     if process.returncode:  # else it had finished before the signal came
         assert process.returncode == 130
         assert "the same command goes on from here" in stderr
@@ -196,7 +198,7 @@ def test_a_disk_that_fills_up_midway_ends_the_run_and_loses_nothing(dataset, und
         real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.pipeline.worker.write_rows", full)
+        patch.setattr("fastck.store.writer.write_rows", full)
         with pytest.raises(OSError, match="No space left"):
             fastck.preprocess(dataset, tmp_path / "store", n_jobs=2, **OPTIONS)
     seen = []
@@ -233,7 +235,7 @@ def test_journal_lines_are_plain_json(dataset, tmp_path, monkeypatch):
 def test_rows_are_on_disk_before_the_store_is_said_complete(dataset, tmp_path, monkeypatch):
     order = []
     write = building.write_atomically
-    monkeypatch.setattr(building, "sync", lambda path: order.append(path.name))
+    monkeypatch.setattr("fastck.store.arrays.sync", lambda path: order.append(path.name))
     monkeypatch.setattr(
         building, "write_atomically", lambda path, data: (order.append(path.name), write(path, data))[1]
     )
