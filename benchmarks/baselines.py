@@ -12,7 +12,12 @@ import numpy as np
 from benchmarks import naive
 from fastck import bench, ops
 from fastck.bench import LOOPS, OPENCV, OWN, QUICK, Operation, Run, again, method
+from fastck.config import FlowConfig
+from fastck.flow import FLOW_SHAPES, optical_flow, working_crop
+from fastck.kernels import flow as flow_kernels
 
+# Part of the work of `optical_flow`: no method can be much faster.
+FLOW_FLOOR = "OpenCV's DIS alone"
 FOOTPRINT = np.ones((5, 5), np.uint8)
 
 # Float tolerances: means of at most 512 float32 terms added in another order.
@@ -26,6 +31,9 @@ OPERATIONS = [
     Operation("motion_masks", "frames"),
     *QUICK,
     Operation("motion_projections absolute", "frames", 1e-6),
+    # Strain is about 1 where frames are noise: a few roundings of float32.
+    Operation("optical_flow", "frames", 2e-6),
+    Operation("optical_flow after DIS", "flows", 2e-6),
 ]
 
 
@@ -33,11 +41,22 @@ def inputs(stage: str, frames: np.ndarray) -> np.ndarray:
     """Return what an operation's methods are given."""
     if stage == "frames":
         return frames
+    if stage == "flows":
+        return flow_floor(frames)()
     differences = frames[:-1] - frames[1:]
     if stage == "differences":
         return differences
     binary = np.where(differences > 127, np.uint8(255), np.uint8(0))
     return binary if stage == "binary" else numpy_erode(binary)() // np.uint8(255)
+
+
+def flow_floor(frames: np.ndarray) -> Run:
+    """OpenCV's DIS from the first frame to all others, which are at the working size already."""
+    config = FlowConfig()
+    cv2.setNumThreads(1)
+    engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
+    crops = [working_crop(frame, config.size) for frame in frames]
+    return lambda: np.stack([engine.calc(crops[0], crop, None) for crop in crops[1:]])
 
 
 # The paper's loops. Where the paper itself calls NumPy and OpenCV (difference, threshold, erosion), so does its chain.
@@ -191,3 +210,39 @@ method("mean_pool_2x2", OWN)(lambda x: again(ops.mean_pool_2x2, x))
 method("project", OWN)(lambda x: again(ops.project, x))
 method("motion_masks", OWN)(lambda x: again(ops.motion_masks, x))
 method("motion_projections absolute", OWN)(lambda x: again(ops.motion_projections, x, mode="absolute", level=15))
+
+
+# Optical flow: OpenCV's in any case, then NumPy or the compiled kernel.
+method("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow_cells(flow) for flow in x]))
+
+
+@method("optical_flow", "NumPy")
+def numpy_flow(frames: np.ndarray) -> Run:
+    config = FlowConfig()
+    cv2.setNumThreads(1)
+    engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
+
+    def run() -> np.ndarray:
+        crops = [working_crop(frame, config.size) for frame in frames]
+        return np.stack([naive.flow_cells(engine.calc(crops[0], crop, None)) for crop in crops[1:]])
+
+    return run
+
+
+@method("optical_flow", OWN)
+def fastck_flow(frames: np.ndarray) -> Run:
+    cv2.setNumThreads(1)
+    return again(optical_flow, frames)
+
+
+@method("optical_flow after DIS", OWN)
+def fastck_after_dis(flows: np.ndarray) -> Run:
+    planes = np.empty((3, *flows.shape[1:3]), np.float32)
+    out, nothing = np.empty((len(flows), *FLOW_SHAPES["flow"]), np.float32), np.empty((4, 0), np.float32)
+
+    def run() -> np.ndarray:
+        for flow, cells in zip(flows, out, strict=True):
+            flow_kernels.flow_features(flow, True, planes, cells, nothing)
+        return out
+
+    return run

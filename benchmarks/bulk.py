@@ -89,7 +89,8 @@ def measure(root: Path, n_jobs: int) -> dict[str, float]:
         result |= {name: seconds / frames for name, seconds in best.items()}
         script = seconds_of(lambda: [naive.paper_features(list(record.frames)) for record in few])
         result["paper's script"] = script / sum(record.n_frames for record in few)
-        result["paper preset"] = seconds_of(lambda: preprocess(root, stores / "p", n_jobs=n_jobs)) / frames
+        paper = partial(preprocess, root, stores / "p", preset="paper", n_jobs=n_jobs)
+        result["paper preset"] = seconds_of(paper) / frames
         projections, row = np.load(stores / "p" / "projection.npy", mmap_mode="r"), 0
         for record in few:
             expected, _ = naive.paper_features(list(record.frames))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks.report import this_machine
 from fastck import preprocess
+from fastck.config import Preset
 from fastck.render import render_dataset
 
 RESULTS = Path(__file__).with_name("training.json")
@@ -70,10 +71,11 @@ def stores(folder: Path) -> dict[str, Path]:
     """Render and preprocess once; path of each preset's store."""
     if not (folder / "faces").exists():
         render_dataset(folder / "faces", subjects=SUBJECTS, seed=0)
-    found = {}
-    for preset, features in (("stable", ("projection", "mask", *POOLED)), ("paper", ("projection",))):
+    found: dict[str, Path] = {}
+    features: dict[Preset, tuple[str, ...]] = {"stable": ("projection", "mask", *POOLED), "paper": ("projection",)}
+    for preset in features:
         found[preset] = folder / f"store-{preset}"
-        preprocess(folder / "faces", found[preset], preset=preset, features=features)
+        preprocess(folder / "faces", found[preset], preset=preset, features=features[preset])
     return found
 
 

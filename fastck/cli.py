@@ -4,13 +4,13 @@ Imports stand inside the commands, so that `--help` answers at once.
 """
 
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fastck import __version__
+from fastck.config import CropPolicy, ExportFormat, Layout, Mode, Preset, Search, Until
 from fastck.console import (
     INTERRUPTED,
     PreprocessView,
@@ -20,6 +20,7 @@ from fastck.console import (
     one_line_errors,
     progress_bar,
     quiet_tensorflow,
+    safe,
     say,
     show_logs,
     stderr,
@@ -37,53 +38,9 @@ app = typer.Typer(
 MOST_PROBLEMS = 20  # lines; the rest is counted
 
 
-class Layout(StrEnum):
-    """How a data set's folders are organised."""
-
-    ckplus = "ckplus"
-    folders = "folders"
-    labelled_folders = "labelled-folders"
-
-
-class Preset(StrEnum):
-    """How faces are found and cut out."""
-
-    paper = "paper"
-    stable = "stable"
-
-
-class Mode(StrEnum):
-    """How two crops are subtracted."""
-
-    wrap = "wrap"
-    absolute = "absolute"
-    saturate = "saturate"
-
-
-class Crop(StrEnum):
-    """Which box a frame is cropped with."""
-
-    frame = "frame"
-    sequence = "sequence"
-    smooth = "smooth"
-
-
-class Search(StrEnum):
-    """Who searches for faces."""
-
-    full = "full"
-    tracked = "tracked"
-
-
-class ExportFormat(StrEnum):
-    """What a store is exported to."""
-
-    zarr = "zarr"
-    tfrecord = "tfrecord"
-
-
 Root = Annotated[
-    Path, typer.Argument(metavar="ROOT", help="The data set: the folder that holds cohn-kanade-images and Emotion.")
+    Path,
+    typer.Argument(metavar="ROOT", help="The data set: a folder as --layout says, or a table."),
 ]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A store that `fastck preprocess` made.")]
 Labels = Annotated[Path | None, typer.Option(help="Folder of label files.  [default: ROOT/Emotion]")]
@@ -91,8 +48,12 @@ LayoutOption = Annotated[
     Layout,
     typer.Option(
         help="ckplus: SUBJECT/SEQUENCE/frames. folders: every folder of images and every video is a sequence. "
-        "labelled-folders: the same, and the top folder's name is the emotion."
+        "labelled-folders: the same, and the top folder's name is the emotion. table: a CSV file with the columns path "
+        "and subject and, where you like, label, sequence, onset, apex, offset, fold."
     ),
+]
+UntilOption = Annotated[
+    Until, typer.Option(help="With a table: the last frame used of each clip; the first is its onset.")
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Workers; -1 for one per core. Never changes the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
@@ -128,26 +89,27 @@ def preprocess(
     preset: Annotated[
         Preset,
         typer.Option(
-            help="paper: every frame searched by itself, bit for bit the paper's scripts. "
-            "stable: one box per sequence, faster and without motion that is only crop jitter."
+            help="stable: one box per sequence, faster and without motion that is only crop jitter. "
+            "paper: every frame searched by itself, as the paper's scripts do."
         ),
-    ] = Preset.paper,
+    ] = "stable",
     features: Annotated[
         str,
         typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
     ] = "projection",
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
     jobs: Jobs = -1,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler to send the work to (extra `dask`)."),
     ] = None,
-    mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = Mode.wrap,
+    mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
     level: Annotated[int, typer.Option(help="Grey levels; a pixel is on where the difference is above it.")] = 127,
     size: Annotated[int, typer.Option(help="Side of the erosion's footprint in pixels.")] = 5,
     crop: Annotated[
-        Crop | None,
+        CropPolicy | None,
         typer.Option(help="In place of the preset's: a box per frame, one per sequence, or median-filtered in time."),
     ] = None,
     upsample: Annotated[
@@ -163,9 +125,15 @@ def preprocess(
     ] = None,
     boxes: Annotated[
         Path | None,
-        typer.Option(help="CSV of boxes in place of detection: sequence,frame,top,left,bottom,right (frames from 1)."),
+        typer.Option(
+            help="CSV of boxes in place of detection, as `fastck detect` writes it: "
+            "sequence,frame,top,left,bottom,right (frames from 1)."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a store of other settings or input.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Look at the sequences in quarantine again: their files were mended.")
+    ] = False,
     box_cache: Annotated[
         bool, typer.Option(help="Keep detections for later runs in the cache folder (FASTCK_CACHE_DIR).")
     ] = True,
@@ -186,9 +154,11 @@ def preprocess(
     command continues where it was.
     """
     from fastck import pipeline
-    from fastck.config import MotionConfig
+    from fastck.config import MotionConfig, preset_faces
 
     show_logs(verbose)
+    numbers = whole_numbers(upsample, "--upsample") if upsample else None
+    faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
     # The cluster comes first: without it no work may start.
     if scheduler:
         from fastck.pipeline.cluster import dask_cluster
@@ -198,17 +168,16 @@ def preprocess(
             made = pipeline.preprocess(
                 root,
                 store,
-                preset=preset.value,
                 features=[name.strip() for name in features.split(",")],
                 labels=labels,
-                layout=layout.value,
-                motion=MotionConfig(mode=mode.value, level=level, size=size),
-                crop=crop.value if crop else None,
-                upsample=whole_numbers(upsample, "--upsample") if upsample else None,
-                search=search.value if search else None,
+                layout=layout,
+                until=until,
+                faces=faces,
+                motion=MotionConfig(mode=mode, level=level, size=size),
                 boxes=boxes,
                 n_jobs=jobs,
                 overwrite=overwrite,
+                retry=retry,
                 box_cache=box_cache,
                 keep_crops=keep_crops,
                 on_progress=view,
@@ -234,20 +203,35 @@ def preprocess(
 def check(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write the sequences as a table, to edit and read with --layout table."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing."""
+    """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
         report = check_root(
-            root, labels=labels, layout=layout.value, deep=deep, progress=lambda done, total: update(done, total, "")
+            root,
+            labels=labels,
+            layout=layout,
+            until=until,
+            deep=deep,
+            progress=lambda done, total: update(done, total, ""),
         )
     console.print(render_check(report))
+    if csv is not None:
+        from fastck.dataset.table import write_table
+
+        write_table(report.records, csv, until=until)
+        say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
 @app.command()
@@ -292,7 +276,7 @@ def preview(
     root: Annotated[
         Path | None, typer.Option(help="With a store: the data set it was made from, to show frames and crops.")
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = Preset.stable,
+    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = "stable",
     compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
@@ -305,7 +289,7 @@ def preview(
     if out is None and gif is None and mp4 is None:
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
     if sequence is None:
-        drawn = preview_clip(source, preset=preset.value, compare=compare, columns=columns)
+        drawn = preview_clip(source, preset=preset, compare=compare, columns=columns)
     else:
         drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
     if drawn.note:
@@ -326,6 +310,17 @@ def render(
     sequences: Annotated[
         int | None, typer.Option(help="Sequences per person, 1 to 7.  [default: 3 to 7, as CK+ 4.8 on average]")
     ] = None,
+    hard: Annotated[
+        bool,
+        typer.Option(
+            "--hard",
+            help="Far more varied: mixed action units, weak and one-sided expressions, several speeds, talking,"
+            " moving heads, changing light, glasses, fringes.",
+        ),
+    ] = False,
+    neutral: Annotated[
+        int, typer.Option(help="Neutral sequences per person, labelled 0: still, blinking, turning, talking in turn.")
+    ] = 0,
     jobs: Jobs = -1,
     quirks: Annotated[bool, typer.Option(help="Also plant CK+'s oddities, listed in OUT/rendered.json.")] = False,
     noise: Annotated[float | None, typer.Option(help="Sensor noise, grey levels.")] = None,
@@ -336,21 +331,26 @@ def render(
 
     Writes OUT/cohn-kanade-images, OUT/Emotion and OUT/rendered.json. The same options give the same bytes.
     """
-    from fastck.render import render_dataset
+    from fastck.render import EASY, HARD, render_dataset
 
-    hard = {"noise": noise, "blink": blink, "yaw": yaw}
     with progress_bar("render", "sequences") as update:
         made = render_dataset(
             out,
             subjects=subjects,
             seed=seed,
             sequences=sequences,
+            neutral=neutral,
             n_jobs=jobs,
             quirks=quirks,
+            variation=HARD if hard else EASY,
+            noise=noise,
+            blink=blink,
+            yaw=yaw,
             progress=lambda done, total: update(done, total, ""),
-            **{name: value for name, value in hard.items() if value is not None},
         )
     text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
+    if made.neutral:
+        text += f", {made.neutral} of them neutral"
     say(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
 
 
@@ -424,10 +424,81 @@ def demo(
 
 @app.command()
 @one_line_errors
+def detect(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of them, videos.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.csv", help="The table to write.")],
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Only the largest face of each frame: several times as fast.")
+    ] = False,
+    upsample: Annotated[
+        int, typer.Option(help="How often a frame is doubled first; the smallest face has 80 pixels / 2^upsample.")
+    ] = 1,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write every frame there, with its boxes drawn.")
+    ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(help="Of the folders.  [default: ckplus where there is a cohn-kanade-images, else folders]"),
+    ] = None,
+    jobs: Jobs = -1,
+) -> None:
+    """Find faces: what dlib's frontal face detector finds, in a fraction of its time.
+
+    Writes FILE.csv, one row per face and the surest face of a frame first: sequence,frame,top,left,bottom,right,score.
+    Frames count from 1, edges are pixels, half-open. `fastck preprocess --boxes FILE.csv` takes it in place of its own
+    search, and the largest face where a frame has several.
+    """
+    import csv
+    import io
+
+    from fastck.pipeline.detect import COLUMNS, find_all_faces, input_records
+    from fastck.store.files import write_atomically
+
+    if not out.absolute().parent.is_dir():
+        fail(f"the folder of {out} does not exist: make it first")
+    records = input_records(inputs, layout=layout)
+    if draw is not None:
+        draw.mkdir(parents=True, exist_ok=True)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    n_frames = n_faces = n_with_faces = 0
+    with progress_bar("detect", "frames") as update:
+        found = find_all_faces(
+            records,
+            upsample=upsample,
+            largest_only=largest,
+            draw=draw,
+            n_jobs=jobs,
+            progress=lambda done, total: update(done, total, ""),
+        )
+        failed = []
+        for result in found:
+            writer.writerows(row.cells() for row in result.faces)
+            n_frames += result.n_frames
+            n_faces += len(result.faces)
+            n_with_faces += len({row.frame for row in result.faces})
+            if result.reason:
+                failed.append(f"{result.sequence}: {result.reason}")
+    for line in failed[:MOST_PROBLEMS]:
+        stderr.print(f"cut short: {safe(line)}", highlight=False, soft_wrap=True)
+    if len(failed) > MOST_PROBLEMS:
+        stderr.print(f"and {len(failed) - MOST_PROBLEMS} more", highlight=False)
+    if not n_frames:
+        fail("no frame could be read: nothing is written")
+    write_atomically(out, table.getvalue().encode())
+    say(f"wrote {out}: {n_faces} faces in {n_with_faces} of {n_frames} frames")
+    if draw is not None:
+        say(f"wrote {n_frames} pictures to {draw}")
+
+
+@app.command()
+@one_line_errors
 def compare_boxes(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = Layout.ckplus,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
 ) -> None:
@@ -442,7 +513,8 @@ def compare_boxes(
         result = compare(
             root,
             labels=labels,
-            layout=layout.value,
+            layout=layout,
+            until=until,
             n_jobs=jobs,
             limit=limit,
             progress=lambda done, total: update(done, total, ""),
@@ -483,7 +555,7 @@ def export(
     from fastck.store.reader import open_store
 
     with progress_bar("export", "sequences") as update:
-        export_store(open_store(store), out, to=to.value, shards=shards, on_progress=lambda n, of: update(n, of, ""))
+        export_store(open_store(store), out, to=to, shards=shards, on_progress=lambda n, of: update(n, of, ""))
     say(f"wrote {out}")
 
 

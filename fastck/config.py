@@ -10,6 +10,10 @@ CropPolicy = Literal["frame", "sequence", "smooth"]
 Search = Literal["full", "tracked"]
 Reference = Literal["onset", "previous"]
 FlowPreset = Literal["ultrafast", "fast", "medium"]
+Preset = Literal["paper", "stable"]
+Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
+ExportFormat = Literal["zarr", "tfrecord"]
+Until = Literal["apex", "offset", "end"]
 
 
 def check_choice(name: str, value: object, choices: object) -> None:
@@ -21,7 +25,7 @@ def check_choice(name: str, value: object, choices: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceConfig:
-    """How faces are found and cut out.
+    """How faces are found and cut out; the defaults are those of the preset "stable".
 
     Attributes
     ----------
@@ -37,9 +41,9 @@ class FaceConfig:
         Digest of the CSV file that stands in for detection; empty for none.
     """
 
-    crop: CropPolicy = "frame"
-    upsample: tuple[int, ...] = (1,)
-    search: Search = "full"
+    crop: CropPolicy = "sequence"
+    upsample: tuple[int, ...] = (0, 1)
+    search: Search = "tracked"
     side: int = 267
     boxes: str = ""
 
@@ -165,15 +169,15 @@ class PreprocessConfig:
             raise ValueError(f"the configuration is incomplete or from another fastck version: {error}") from error
 
 
-PRESETS: dict[str, FaceConfig] = {
-    # Bit for bit what the paper's scripts give: the compiled search had dlib's boxes in all of 5,066 compared frames.
-    "paper": FaceConfig(crop="frame", upsample=(1,), search="tracked"),
+PRESETS: dict[Preset, FaceConfig] = {
+    # Every frame by itself, as the paper's scripts: the compiled search had dlib's boxes in all of 5,066 frames.
+    "paper": FaceConfig(crop="frame", upsample=(1,)),
     # One box a sequence: no motion that is only crop jitter.
-    "stable": FaceConfig(crop="sequence", upsample=(0, 1), search="tracked"),
+    "stable": FaceConfig(),
 }
 
 
-def preset_faces(preset: str, **changes: Any) -> FaceConfig:
+def preset_faces(preset: Preset, **changes: Any) -> FaceConfig:
     """Return a preset's face settings with some of them changed (None leaves a setting as it is).
 
     Raises
@@ -181,6 +185,5 @@ def preset_faces(preset: str, **changes: Any) -> FaceConfig:
     ValueError
         If the preset is unknown or a value is out of range.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    check_choice("preset", preset, Preset)
     return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from fastck.config import Preset
 from fastck.pipeline.dispatch import preprocess
 from fastck.render import render_dataset
 from fastck.training.config import PHASES, TrainConfig
 
 logger = logging.getLogger(__name__)
 
-PRESET_NAMES = ("paper", "stable")
+PRESET_NAMES: tuple[Preset, ...] = ("paper", "stable")
 DEMO_PHASES = (3, 4)
 EPOCHS = 12  # the paper has 100; four runs of a dozen fit into the minutes that a demo may take
 BATCH_SIZE = 8  # a dozen people give about 60 training sequences: the paper's 64 would be one step an epoch
@@ -160,7 +161,7 @@ def run_demo(
 def try_preset(
     out: Path,
     faces: Path,
-    preset: str,
+    preset: Preset,
     *,
     epochs: int,
     n_jobs: int,

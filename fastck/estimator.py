@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
 from fastck.arrays import check_frames
-from fastck.config import FaceConfig, Mode, MotionConfig, PreprocessConfig, check_choice, preset_faces
+from fastck.config import FaceConfig, Mode, MotionConfig, PreprocessConfig, Preset, check_choice, preset_faces
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.ops import feature_shape, pad_sequence, unpack_masks
@@ -64,7 +64,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
         over_time: OverTime = "pad",
         timesteps: int = 39,
         too_long: TooLong = "error",
-        preset: str | None = "stable",
+        preset: Preset | None = "stable",
         mode: Mode = "wrap",
         level: int = 127,
         size: int = 5,

@@ -30,7 +30,7 @@ BLOCK = re.compile(
 SHORTER = [(r"--epochs \d+", "--epochs 1")]
 SLOW = {"docs/tutorial.md"}
 NOT_CODE = {"text", "csv", "toml", "json"}  # output, and files' contents
-LARGEST = 400_000  # bytes of a picture
+LARGEST = 150_000  # bytes of a picture
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_grouped_cross_validation_on_a_store(rendered: Path, tmp_path: Path) -> 
 
 def test_frames_in_memory_are_searched_for_faces(rendered: Path) -> None:
     from fastck.config import PreprocessConfig, preset_faces
-    from fastck.pipeline.sequence import record_frames
+    from fastck.pipeline.frames import record_frames
 
     record = scan(rendered).records[0]
     frames = np.stack(list(record_frames(record)))

@@ -7,9 +7,10 @@ from os import PathLike
 from pathlib import Path
 from statistics import mean, median
 
+from fastck.config import Layout, Until
 from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.labels import EMOTIONS
-from fastck.dataset.layouts import Layout, scan
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
@@ -113,6 +114,7 @@ def check(
     *,
     labels: str | PathLike[str] | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
     deep: bool = False,
     timesteps: int = TIMESTEPS,
     progress: Callable[[int, int], None] | None = None,
@@ -121,7 +123,7 @@ def check(
 
     Parameters
     ----------
-    root, labels, layout
+    root, labels, layout, until
         As for `fastck.dataset.layouts.scan`.
     deep : bool
         Also decode every image, in about a millisecond each: finds damaged files, and sequences that change size or
@@ -143,7 +145,7 @@ def check(
     """
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
-    found = scan(root, labels=labels, layout=layout)
+    found = scan(root, labels=labels, layout=layout, until=until)
     records = found.records
     findings = list(found.findings)
     sizes = _look_inside(records, findings, progress) if deep else None

@@ -13,6 +13,9 @@ class FaceSearch(Protocol):
     def __call__(self, gray: Gray) -> list[FaceBox]:
         """Return the faces of a (H, W) uint8 frame."""
 
+    def with_scores(self, gray: Gray) -> list[tuple[FaceBox, float]]:
+        """Return the faces of a (H, W) uint8 frame with their scores."""
+
     def reset(self) -> None:
         """Forget the last frame: another sequence begins."""
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, largest
+from fastck.faces.compiled import FaceDetector
 from fastck.faces.detector import Detector, FaceSearch
 from fastck.faces.tracking import TrackedDetector
 
@@ -31,6 +32,8 @@ def borrowed(upsample: int, search: str) -> Iterator[FaceSearch]:
 def _make_search(upsample: int, search: str) -> FaceSearch:
     if search == "tracked":
         return TrackedDetector(upsample=upsample)
+    if search == "compiled":
+        return FaceDetector(upsample=upsample)
     return Detector(upsample=upsample)
 
 
@@ -55,16 +58,12 @@ def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
     return found
 
 
-def needed(found: Sequence[FaceBox | None], config: FaceConfig) -> Found:
-    """Return the part of known detections that a search would have come to: the rest must not count as missed."""
-    if config.crop != "sequence":
-        return list(found)
-    first = next((number for number, box in enumerate(found) if box is not None), len(found) - 1)
-    return list(found[: first + 1])
+def reuse(found: Sequence[FaceBox | None], n_frames: int, config: FaceConfig) -> Found | None:
+    """Return what a search would have given, out of detections that are known already; None where some are missing.
 
-
-def serves(found: Sequence[FaceBox | None] | None, n_frames: int, config: FaceConfig) -> bool:
-    """Say whether detections that are known already are all a configuration needs."""
-    if found is None:
-        return False
-    return len(found) == n_frames or (config.crop == "sequence" and any(found))
+    One box per sequence takes the first face; the detections after it must not count as missed.
+    """
+    first = next((number for number, box in enumerate(found) if box is not None), None)
+    if config.crop == "sequence" and first is not None:
+        return list(found[: first + 1])
+    return list(found) if len(found) == n_frames else None

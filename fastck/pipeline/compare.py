@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 from joblib import Parallel, delayed
 
-from fastck.dataset.layouts import Layout, scan
+from fastck.config import Layout, Until
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
-from fastck.pipeline.sequence import BadSequence, record_frames
+from fastck.pipeline.frames import BadSequence, record_frames
 
 DIFFERENCE_COLUMNS = ("sequence", "frame", "full", "tracked", "pixels")
 
@@ -63,6 +64,7 @@ def compare_boxes(
     *,
     labels: str | PathLike[str] | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
     n_jobs: int = -1,
     upsample: int = 1,
     limit: int | None = None,
@@ -72,7 +74,7 @@ def compare_boxes(
 
     Parameters
     ----------
-    root, labels, layout
+    root, labels, layout, until
         As in `fastck.dataset.layouts.scan`.
     n_jobs : int
         Threads over sequences; -1 for one per core. Timings are cleanest with 1.
@@ -95,7 +97,7 @@ def compare_boxes(
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 sequence, got {limit}")
     check_upsample(upsample)
-    records = scan(root, labels=labels, layout=layout).records
+    records = scan(root, labels=labels, layout=layout, until=until).records
     if not records:
         raise ValueError(f"{root} holds no sequences in the layout {layout!r}")
     if limit is not None and limit < len(records):

@@ -1,41 +1,33 @@
-"""Bulk preprocessing: sequences spread over workers with joblib, the only place that knows about parallelism."""
+"""Bulk preprocessing: the sequences of a data set, spread over workers with joblib, become a store."""
 
 import logging
-import os
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
-import numpy as np
 from joblib import Parallel, delayed
 
 from fastck import __version__
-from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, preset_faces
+from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
-from fastck.faces.box import FaceBox
-from fastck.faces.boxfile import BoxFile, read_boxes
+from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
-from fastck.faces.finder import serves
 from fastck.ops import STORE_FEATURES
-from fastck.pipeline.boxcache import BoxCache, cache_folder, cache_key
-from fastck.pipeline.cropcache import crop_key, record_type
-from fastck.pipeline.sequence import iter_features
-from fastck.pipeline.worker import Task, watched, work
+from fastck.pipeline.cache import Cache, cache_folder
+from fastck.pipeline.cancellation import Cancellation
+from fastck.pipeline.warmup import compile_kernels
+from fastck.pipeline.worker import Outcome, Task, work
 from fastck.store.builder import StoreBuilder
-from fastck.store.files import check_room
 from fastck.store.plan import PlannedSequence, make_plan
 from fastck.store.reader import Store, open_store
 
 log = logging.getLogger(__name__)
-
-Layout = Literal["ckplus", "folders", "labelled-folders"]
 
 
 @dataclass
@@ -69,7 +61,17 @@ class Progress:
     reasons: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def add(self, planned: PlannedSequence, entry: dict[str, Any]) -> None:
+    @classmethod
+    def of(cls, plan: Sequence[PlannedSequence], done: dict[str, dict[str, Any]]) -> "Progress":
+        """Return how far a run is that finds some sequences done."""
+        progress = cls(sequences=len(plan), frames=sum(planned.n_frames for planned in plan))
+        for planned in plan:
+            if planned.sequence in done:
+                progress.add(planned, done[planned.sequence])
+        progress.resumed, progress.frames_resumed = progress.done, progress.frames_done
+        return progress
+
+    def add(self, planned: PlannedSequence, entry: dict[str, Any], seconds: dict[str, float] | None = None) -> None:
         """Count a sequence that is done."""
         self.done += 1
         self.frames_done += planned.n_frames
@@ -78,23 +80,25 @@ class Progress:
             self.reasons[planned.sequence] = entry["reason"]
         else:
             self.missed += entry["row"]["n_missed"]
+        for stage, time in (seconds or {}).items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time
 
 
 def preprocess(
     root: str | Path,
     store: str | Path,
     *,
-    preset: str = "paper",
+    preset: Preset = "stable",
     features: Sequence[str] = ("projection",),
     labels: str | Path | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
+    faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
-    crop: str | None = None,
-    upsample: Sequence[int] | None = None,
-    search: str | None = None,
     boxes: str | Path | None = None,
     n_jobs: int = -1,
     overwrite: bool = False,
+    retry: bool = False,
     box_cache: bool = True,
     keep_crops: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -107,19 +111,21 @@ def preprocess(
         The data set, for example the folder that holds CK+'s ``cohn-kanade-images`` and ``Emotion``.
     store : path-like
         The store's folder, made where missing. An unfinished store of the same input and configuration is continued.
-    preset : {"paper", "stable"}
-        "paper": every frame searched by itself, upsampled once, bit for bit what the paper's scripts give.
-        "stable": one box per sequence, the better feature: no motion that is only crop jitter.
+    preset : {"stable", "paper"}
+        "stable": one box per sequence, the better feature: no motion that is only crop jitter. "paper": every frame
+        searched by itself, upsampled once, as the paper's scripts do.
     features : sequence of str
         Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders"}
-        How `root` is organised; see `fastck.scan`.
+    layout : {"ckplus", "folders", "labelled-folders", "table"}
+        How `root` is organised; see `fastck.scan`. For "table" it is a CSV file.
+    until : {"apex", "offset", "end"}
+        The last frame that is used of a table's clips.
+    faces : FaceConfig, optional
+        How faces are found and cut out, in place of the preset.
     motion : MotionConfig, optional
         Difference mode, level and footprint; the paper's by default.
-    crop, upsample, search : optional
-        Changes to the preset's face settings; see `FaceConfig`.
     boxes : path-like, optional
         A CSV of boxes to use in place of detection; see `fastck.faces.boxfile.read_boxes`.
     n_jobs : int
@@ -127,6 +133,9 @@ def preprocess(
         is: threads by default; processes, Dask or Ray where the caller sets it.
     overwrite : bool
         Replace a store of another configuration or input.
+    retry : bool
+        Look at the sequences in quarantine again: their files were mended, or the machine was at fault. Sound ones are
+        left as they are.
     box_cache : bool
         Keep detections in the user's cache folder (FASTCK_CACHE_DIR), and use those kept.
     keep_crops : bool
@@ -143,143 +152,84 @@ def preprocess(
     Raises
     ------
     ValueError
-        If an option is wrong, `root` holds no sequences, or `store` was made from something else.
+        If an option is wrong, `root` holds no sequences, or `store` was made from something else: other settings, other
+        files, or, where it is unfinished, other versions of the libraries.
     OSError
-        If the store cannot be written, or another run is writing it.
+        If the store cannot be written, another run is writing it, or the machine is at fault: a disk that is gone, too
+        many open files. The same call goes on from there.
     """
-    found = scan(root, labels=labels, layout=layout)
-    records = found.records
+    faces = faces or preset_faces(preset)
+    features = check_features(features)
+    own = read_boxes(boxes) if boxes is not None else None
+    if keep_crops and not box_cache and own is None:
+        raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
+    # Absolute: workers elsewhere have another working folder.
+    root = Path(root).absolute()
+    found = scan(root, labels=labels, layout=layout, until=until)
     for line in summarise(found.findings):
         log.warning("%s", line)
-    if not records:
+    if not found.records:
         raise ValueError(
             f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
         )
-    own_boxes = read_boxes(boxes) if boxes is not None else None
-    if keep_crops and not box_cache and own_boxes is None:
-        raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
-    faces = preset_faces(
-        preset,
-        crop=crop,
-        upsample=tuple(upsample) if upsample is not None else None,
-        search=search,
-        boxes=own_boxes.digest if own_boxes else None,
-    )
-    config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=check_features(features))
-    plan = make_plan(records, Path(root))
-    progress = Progress(sequences=len(plan), frames=sum(entry.n_frames for entry in plan))
-    cache = BoxCache(cache_folder() / "boxes.sqlite" if box_cache and own_boxes is None else None)
-    crops = cache_folder() / "crops" if keep_crops else None
-    with StoreBuilder(store, config, plan, layout=layout, overwrite=overwrite) as builder, cache:
+    # A table's sequences lie below the folder of the table.
+    root = found.root
+    faces = replace(faces, boxes=own.digest if own else "")
+    config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
+    plan = make_plan(found.records, root)
+    versions = library_versions()
+    folder = cache_folder() if box_cache or keep_crops else None
+    cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
+    builder = StoreBuilder(store, config, plan, layout=layout, versions=versions, overwrite=overwrite, retry=retry)
+    with builder, cache:
         if not builder.finished:
-            _run(builder, records, Path(root), own_boxes, cache, crops, n_jobs, progress, on_progress)
-            builder.finish(library_versions())
+            progress = Progress.of(plan, builder.done)
+            report = on_progress or (lambda _: None)
+            report(progress)
+            todo = [planned for planned in plan if planned.sequence not in builder.done]
+            cache.check_room(todo)
+            tasks = iter_tasks(todo, found.records, root, builder, cache)
+            if todo:
+                compile_kernels(config)
+            with closing(run_tasks(tasks, n_jobs)) as outcomes:
+                for outcome in outcomes:
+                    builder.record(outcome.planned.sequence, outcome.entry)
+                    if outcome.found is not None:
+                        cache.keep_boxes(outcome.planned, outcome.found)
+                    progress.add(outcome.planned, outcome.entry, outcome.seconds)
+                    report(progress)
+            builder.finish()
     return open_store(store)
 
 
-def _run(
-    builder: StoreBuilder,
-    records: Sequence[SequenceRecord],
+def iter_tasks(
+    todo: Iterable[PlannedSequence],
+    records: Iterable[SequenceRecord],
     root: Path,
-    own_boxes: BoxFile | None,
-    cache: BoxCache,
-    crops: Path | None,
-    n_jobs: int,
-    progress: Progress,
-    on_progress: Callable[[Progress], None] | None,
-) -> None:
-    """Work off what the journal does not hold yet."""
-    config = builder.config
-    by_name = {entry.sequence: entry for entry in builder.plan}
-    for name, entry in builder.done.items():
-        progress.add(by_name[name], entry)
-    progress.resumed, progress.frames_resumed = progress.done, progress.frames_done
-    report = on_progress or (lambda _: None)
-    report(progress)
-    todo = [record for record in records if record.sequence not in builder.done]
-    engine, store = detector_version(), builder.path.resolve()
-    run, process = uuid.uuid4().hex, os.getpid()
-    steps = sum(entry.length for entry in builder.plan)
+    builder: StoreBuilder,
+    cache: Cache,
+) -> Iterator[Task]:
+    """Yield the task of each sequence that is to do."""
+    by_name = {record.sequence: record for record in records}
+    for planned in todo:
+        yield Task(
+            record=by_name[planned.sequence],
+            planned=planned,
+            root=root,
+            config=builder.config,
+            known=cache.boxes(planned),
+            kept=cache.crops(planned),
+            writer=builder.writer(planned),
+        )
 
-    def key(planned: PlannedSequence) -> str:
-        return cache_key(planned.fingerprint, root / planned.folder, config.faces, engine)
 
-    crop_files = {} if crops is None else _crop_files(crops, todo, by_name, root, config.faces, engine)
-
-    def tasks() -> Iterator[Task]:
-        for record in todo:
-            planned = by_name[record.sequence]
-            found: Sequence[FaceBox | None] | None = None
-            if own_boxes is not None:
-                found = own_boxes.found(record)
-            elif serves(known := cache.get(key(planned)), planned.n_frames, config.faces):
-                found = known
-            yield Task(
-                record=record,
-                planned=planned,
-                config=config,
-                store=store,
-                found=found,
-                crops=crop_files.get(record.sequence),
-                steps=steps,
-                frames=progress.frames,
-                run=run,
-                process=process,
-            )
-
-    if todo:
-        _compile(config)
-    with _single_threaded_cv2(), watched(run):
+def run_tasks(tasks: Iterable[Task], n_jobs: int) -> Generator[Outcome, None, None]:
+    """Yield the outcomes as they come; when the iterator is closed, no thread is at work any more."""
+    with _single_threaded_cv2(), Cancellation() as cancellation:
         # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
         # A batch is one sequence, so that a kill costs no more than the sequences that are being worked on.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
-        for name, outcome in workers(delayed(work)(task) for task in tasks()):
-            if "reason" in outcome.entry:
-                _check_root(root)
-            builder.record(name, outcome.entry)
-            progress.add(by_name[name], outcome.entry)
-            for stage, seconds in outcome.seconds.items():
-                progress.seconds[stage] = progress.seconds.get(stage, 0.0) + seconds
-            if outcome.found is not None:
-                cache.put(key(by_name[name]), outcome.found)
-            report(progress)
-
-
-def _crop_files(
-    folder: Path,
-    records: Sequence[SequenceRecord],
-    by_name: dict[str, PlannedSequence],
-    root: Path,
-    faces: FaceConfig,
-    engine: str,
-) -> dict[str, Path]:
-    """Return where each sequence's crops are kept, once there is room for those that are not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    planned = [by_name[record.sequence] for record in records]
-    files = {
-        entry.sequence: folder / f"{crop_key(entry.fingerprint, root / entry.folder, faces, engine)}.npy"
-        for entry in planned
-    }
-    missing = sum(entry.n_frames for entry in planned if not files[entry.sequence].exists())
-    check_room(
-        folder,
-        missing * record_type(faces.side).itemsize,
-        what=" for kept crops",
-        advice="make room, name another folder with FASTCK_CACHE_DIR, or keep none",
-    )
-    return files
-
-
-def _check_root(root: Path) -> None:
-    """Raise OSError where the whole data set is gone: that is no fault of the sequences that could not be read."""
-    if not root.is_dir() or next(root.iterdir(), None) is None:  # an unmounted disk leaves an empty folder
-        raise OSError(f"{root} is gone: bring it back, and run the same command again to go on")
-
-
-def _compile(config: PreprocessConfig) -> None:
-    """Compile the kernels before workers start: processes that fill Numba's cache at the same time may crash."""
-    for _ in iter_features(np.zeros((2, config.faces.side, config.faces.side), np.uint8), config):
-        pass
+        yield from workers(delayed(work)(task, cancellation) for task in tasks)
 
 
 @contextmanager

@@ -1,14 +1,12 @@
-"""One sequence from gray frames to motion features: find the boxes, cut the crops, run the compiled kernels.
+"""One sequence from gray frames to motion features: find boxes, cut crops, compute features, write rows.
 
 Frames are decoded twice, once to find boxes and once to cut them out, so that a clip of any length takes the memory of
 a few frames. Where the boxes are known, or one box serves the whole sequence, the first pass stops at once.
 """
 
-import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,24 +15,17 @@ from numpy.typing import NDArray
 from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray, clip_box, crop, crop_boxes
-from fastck.faces.finder import Found, find_faces, needed, serves
+from fastck.faces.finder import Found, find_faces
 from fastck.flow import FlowPass
-from fastck.images.image import read_gray
-from fastck.images.video import read_video
-from fastck.messages import one_line
 from fastck.ops import FEATURES, motion_features
-from fastck.pipeline.cropcache import CropFile, CropWriter
-
-log = logging.getLogger(__name__)
+from fastck.pipeline.cropfile import CropFile
+from fastck.pipeline.frames import BadSequence, decode, record_frames, whole
+from fastck.pipeline.stopwatch import Stopwatch
 
 CHUNK = 32  # frames held at a time: 2.3 MB of crops, and long enough that the kernels' call costs nothing
 
 
-class BadSequence(ValueError):
-    """A sequence that gives no features; the text says why, for the quarantine."""
-
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SequenceResult:
     """What one sequence gave.
 
@@ -54,12 +45,12 @@ class SequenceResult:
         Wall time of each stage.
     """
 
-    found: Found = field(default_factory=list)
-    boxes: list[FaceBox] = field(default_factory=list)
-    height: int = 0
-    width: int = 0
-    motion: float = float("nan")
-    motion_at_box_changes: float = float("nan")
+    found: Found
+    boxes: list[FaceBox]
+    height: int
+    width: int
+    motion: float
+    motion_at_box_changes: float
     features: dict[str, NDArray[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -71,67 +62,109 @@ class SequenceResult:
     @property
     def box_changed(self) -> NDArray[np.bool_]:
         """For each step whether its two frames were cropped with different boxes: (n_frames - 1,) bool."""
-        edges = np.asarray(self.boxes).reshape(-1, 4)
-        return np.any(edges[1:] != edges[:-1], axis=1)
+        return changed_boxes(self.boxes)
 
 
-# -- Frames -----------------------------------------------------------------------------------------------------------
-def record_frames(record: SequenceRecord) -> Iterator[Gray]:
-    """Decode a record's frames in order.
+def changed_boxes(boxes: Sequence[FaceBox]) -> NDArray[np.bool_]:
+    """Return for each step whether its two frames have different boxes: (n_frames - 1,) bool."""
+    edges = np.asarray(boxes).reshape(-1, 4)
+    return np.any(edges[1:] != edges[:-1], axis=1)
+
+
+# -- Stages -----------------------------------------------------------------------------------------------------------
+def run_sequence(
+    open_frames: Callable[[], Iterable[Gray]],
+    n_frames: int,
+    config: PreprocessConfig,
+    write: Callable[[Mapping[str, NDArray[Any]]], None],
+    *,
+    known: Found | None = None,
+    kept: CropFile | None = None,
+) -> SequenceResult:
+    """Take one sequence through all stages.
+
+    Parameters
+    ----------
+    open_frames : callable
+        Returns the frames from the start, (H, W) uint8 each; called once or twice.
+    n_frames : int
+        How many frames there are.
+    config : PreprocessConfig
+    write : callable
+        Is given the next rows of every feature, chunk after chunk.
+    known : list of FaceBox or None, optional
+        Detections that take the place of a search; see `fastck.faces.finder.reuse`.
+    kept : CropFile, optional
+        Where the crops are kept. Those that are there take the place of decoding, if the detections are known too.
+
+    Returns
+    -------
+    result : SequenceResult
+        Without `features`.
 
     Raises
     ------
     BadSequence
-        If a file cannot be read or decoded; the text names it.
+        If the sequence has fewer than two frames, no face, frames of different sizes, or cannot be decoded.
     """
-    if record.video is not None:
-        yield from _named(read_video(record.video), record.video)
-    for path in record.frames:
-        try:
-            gray = read_gray(path)
-        except (ValueError, OSError) as error:
-            raise BadSequence(_plain(error, path)) from error
-        yield gray
+    if n_frames < 2:
+        raise BadSequence(f"a difference takes two frames, got {n_frames}")
+    watch = Stopwatch()
+    found = known
+    if found is None:
+        with watch.stage("detect"):
+            found = find_faces(decode(open_frames(), watch), config.faces)
+    boxes = crop_boxes(found + [None] * (n_frames - len(found)), config.faces.crop)
+    if not boxes:
+        raise BadSequence(f"no face found in any of its {n_frames} frames")
 
+    records = kept.load() if kept is not None and known is not None else None
+    if records is not None:
+        height, width = int(records["height"][0]), int(records["width"][0])
+        crops: Iterator[Gray] = iter(records["crop"])
+    else:
+        frames = whole(decode(open_frames(), watch), n_frames)
+        first = next(frames)
+        height, width = first.shape
+        crops = cut_crops(chain([first], frames), boxes, config.faces.side)
+        if kept is not None:
+            crops = kept.keep(crops, (height, width))
 
-def _named(frames: Iterator[Gray], path: Path) -> Iterator[Gray]:
-    try:
-        yield from frames
-    except (ValueError, OSError) as error:
-        raise BadSequence(_plain(error, path)) from error
-
-
-def _plain(error: Exception, path: Path) -> str:
-    """Return an error's text on one line after the file's name; where the data set lies does not matter."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{path.name}: {' '.join(text.replace(f'{one_line(str(path))}: ', '').split())}"
-
-
-def _same_size(frames: Iterable[Gray], shape: tuple[int, ...] = ()) -> Iterator[Gray]:
-    """Pass frames on as long as they have one size."""
-    for number, gray in enumerate(frames, start=1):
-        shape = shape or gray.shape
-        if gray.shape != shape:
-            raise BadSequence(
-                f"frame {number} is {gray.shape[1]}x{gray.shape[0]} pixels, those before {shape[1]}x{shape[0]}"
-            )
-        yield gray
-
-
-def _timed(frames: Iterator[Gray], seconds: dict[str, float]) -> Iterator[Gray]:
-    """Pass frames on, adding the time they take to come to seconds["decode"]."""
+    motion = []
+    chunks = iter_features(crops, config)
     while True:
-        started = time.perf_counter()
-        gray = next(frames, None)
-        seconds["decode"] = seconds.get("decode", 0.0) + time.perf_counter() - started
-        if gray is None:
-            return
-        yield gray
+        with watch.stage("features"):
+            rows = next(chunks, None)
+        if rows is None:
+            break
+        motion.append(rows["projection"][:, 0].mean(axis=1))
+        with watch.stage("write"):
+            write({name: rows[name] for name in config.features})
+
+    density = np.concatenate(motion).astype(np.float64)
+    changed = changed_boxes(boxes)
+    return SequenceResult(
+        found=found,
+        boxes=boxes,
+        height=height,
+        width=width,
+        motion=float(density.mean()),
+        motion_at_box_changes=float(density[changed].mean()) if changed.any() else float("nan"),
+        seconds=watch.seconds,
+    )
 
 
-# -- Features ---------------------------------------------------------------------------------------------------------
+def cut_crops(frames: Iterable[Gray], boxes: Sequence[FaceBox], side: int) -> Iterator[Gray]:
+    """Cut each frame's box out; the array is used again for the next one."""
+    cropped = np.empty((side, side), np.uint8)
+    for number, (gray, box) in enumerate(zip(frames, boxes, strict=True), start=1):
+        if clip_box(*box, shape=gray.shape) != box:
+            raise BadSequence(f"box {tuple(box)} reaches outside of frame {number}, {gray.shape[1]}x{gray.shape[0]}")
+        yield crop(gray, box, side=side, out=cropped)
+
+
 def iter_features(crops: Iterable[Gray], config: PreprocessConfig) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the features of successive stretches of frames, "projection" always among them.
+    """Yield the features of successive chunks of frames, "projection" always among them.
 
     Parameters
     ----------
@@ -165,126 +198,6 @@ def iter_features(crops: Iterable[Gray], config: PreprocessConfig) -> Iterator[d
         yield features()
 
 
-def run_sequence(
-    open_frames: Callable[[], Iterable[Gray]],
-    n_frames: int,
-    config: PreprocessConfig,
-    receive: Callable[[int, dict[str, NDArray[Any]]], None],
-    *,
-    found: Sequence[FaceBox | None] | None = None,
-    crops: CropFile | None = None,
-) -> SequenceResult:
-    """Take one sequence through all stages.
-
-    Parameters
-    ----------
-    open_frames : callable
-        Returns the frames from the start, (H, W) uint8 each; called once or twice.
-    n_frames : int
-        How many frames there are.
-    config : PreprocessConfig
-    receive : callable
-        Is given the first row's number and a dict of feature rows, stretch after stretch.
-    found : sequence of FaceBox or None, optional
-        Detections that are known already.
-    crops : CropFile, optional
-        Where the crops are kept. Those that are there take the place of decoding, if the detections are known too.
-
-    Returns
-    -------
-    result : SequenceResult
-        Without `features`.
-
-    Raises
-    ------
-    BadSequence
-        If the sequence has fewer than two frames, no face, frames of different sizes, or cannot be decoded.
-    """
-    if n_frames < 2:
-        raise BadSequence(f"a difference takes two frames, got {n_frames}")
-    seconds: dict[str, float] = {}
-    result = SequenceResult(seconds=seconds)
-    kept = None
-    if found is not None and serves(found, n_frames, config.faces):
-        result.found = needed(found, config.faces)
-        kept = crops.load() if crops else None
-    else:
-        started = time.perf_counter()
-        result.found = find_faces(_timed(_same_size(open_frames()), seconds), config.faces)
-        seconds["detect"] = time.perf_counter() - started - seconds.get("decode", 0.0)
-    searched = result.found + [None] * (n_frames - len(result.found))
-    result.boxes = crop_boxes(searched, config.faces.crop)
-    if not result.boxes:
-        raise BadSequence(f"no face found in any of its {n_frames} frames")
-    if kept is not None:
-        result.height, result.width = int(kept["height"][-1]), int(kept["width"][-1])
-        _measure(iter(kept["crop"]), config, receive, result)
-        return result
-    cropped = _cut(_timed(_whole(open_frames(), n_frames), seconds), config.faces.side, result)
-    if crops is None:
-        _measure(cropped, config, receive, result)
-        return result
-    with CropWriter(crops) as writer:
-        _measure(_keep(cropped, writer, result), config, receive, result)
-    return result
-
-
-def _whole(frames: Iterable[Gray], n_frames: int) -> Iterator[Gray]:
-    """Pass on exactly `n_frames` frames of one size."""
-    count = 0
-    for gray in _same_size(frames):
-        count += 1
-        if count > n_frames:
-            raise BadSequence(f"it has more than the {n_frames} frames it had when it was listed")
-        yield gray
-    if count < n_frames:
-        raise BadSequence(f"only {count} of its {n_frames} frames can be read")
-
-
-def _cut(frames: Iterator[Gray], side: int, result: SequenceResult) -> Iterator[Gray]:
-    """Cut each frame's box out; the array is used again for the next one."""
-    cropped = np.empty((side, side), np.uint8)
-    for number, (gray, box) in enumerate(zip(frames, result.boxes, strict=True), start=1):
-        result.height, result.width = gray.shape
-        if clip_box(*box, shape=gray.shape) != box:
-            raise BadSequence(f"box {tuple(box)} reaches outside of frame {number}, {gray.shape[1]}x{gray.shape[0]}")
-        yield crop(gray, box, side=side, out=cropped)
-
-
-def _keep(crops: Iterator[Gray], writer: CropWriter, result: SequenceResult) -> Iterator[Gray]:
-    """Pass crops on and write them down."""
-    for cropped in crops:
-        writer.add((result.height, result.width), cropped)
-        yield cropped
-
-
-def _measure(
-    crops: Iterator[Gray],
-    config: PreprocessConfig,
-    receive: Callable[[int, dict[str, NDArray[Any]]], None],
-    result: SequenceResult,
-) -> None:
-    """Run the second pass: crops, features, and what they say of the sequence."""
-    seconds = result.seconds
-    density = np.empty(len(result.boxes) - 1)
-    row = 0
-    before = seconds.get("decode", 0.0)
-    started = time.perf_counter()
-    for rows in iter_features(crops, config):
-        length = len(rows["projection"])
-        density[row : row + length] = rows["projection"][:, 0].mean(axis=1)
-        wrote = time.perf_counter()
-        receive(row, {name: rows[name] for name in config.features})
-        seconds["write"] = seconds.get("write", 0.0) + time.perf_counter() - wrote
-        row += length
-    rest = seconds.get("write", 0.0) + seconds.get("decode", 0.0) - before
-    seconds["features"] = time.perf_counter() - started - rest
-    changed = result.box_changed
-    result.motion = float(density.mean())
-    if changed.any():
-        result.motion_at_box_changes = float(density[changed].mean())
-
-
 def process_frames(frames: Iterable[Gray], config: PreprocessConfig) -> SequenceResult:
     """Take one clip in memory through all stages, as `preprocess` does with a sequence on disk.
 
@@ -304,8 +217,8 @@ def process_frames(frames: Iterable[Gray], config: PreprocessConfig) -> Sequence
     ValueError
         If no face is found, or the frames are too few or of different sizes.
     """
-    kept = frames if isinstance(frames, Sequence) else list(frames)
-    return _collect(lambda: iter(kept), len(kept), config)
+    held = frames if isinstance(frames, Sequence) else list(frames)
+    return _collect(lambda: iter(held), len(held), config)
 
 
 def process_record(record: SequenceRecord, config: PreprocessConfig) -> SequenceResult:
@@ -314,7 +227,6 @@ def process_record(record: SequenceRecord, config: PreprocessConfig) -> Sequence
 
 
 def _collect(open_frames: Callable[[], Iterable[Gray]], n_frames: int, config: PreprocessConfig) -> SequenceResult:
-    stretches: list[dict[str, NDArray[Any]]] = []
-    result = run_sequence(open_frames, n_frames, config, lambda _, rows: stretches.append(rows))
-    result.features = {name: np.concatenate([rows[name] for rows in stretches]) for name in config.features}
-    return result
+    chunks: list[Mapping[str, NDArray[Any]]] = []
+    result = run_sequence(open_frames, n_frames, config, chunks.append)
+    return replace(result, features={name: np.concatenate([rows[name] for rows in chunks]) for name in config.features})

@@ -1,4 +1,4 @@
-"""Courses over time: how units, head, gaze, lids, mouth and light move from the first frame of a sequence to the last."""
+"""Courses over time: how units, head, gaze, lids, mouth and light move during a sequence."""
 
 from dataclasses import dataclass
 
@@ -59,7 +59,10 @@ class Pose:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadPath:
-    """Where the head goes: `angles` (3, T) yaw, pitch, roll in radians; `shift` (2, T) decimetres; `look` (2, T) gaze."""
+    """Where the head goes.
+
+    `angles` (3, T) are yaw, pitch and roll in radians, `shift` (2, T) is in decimetres, `look` (2, T) is the gaze.
+    """
 
     angles: np.ndarray
     shift: np.ndarray

@@ -46,8 +46,8 @@ EXTRAS: dict[str, Recipe] = {
     "sadness": {"mouthLowerDown": 0.25, "mouthPress": 0.4, "mouthRollLower": 0.3},
     "surprise": {"mouthFunnel": 0.35, "mouthUpperUp": 0.2, "jawOpen": 0.2},
 }
-# Other recipes, each with its action units: the prototypes' variants in the FACS Investigator's Guide (Ekman, Friesen
-# and Hager, 2002, table 10-1), and the least that CK+ asks of a label (Lucey et al., 2010, table 1).
+# Other recipes, each with its action units: after the variants in the FACS Investigator's Guide's emotion predictions
+# (Ekman, Friesen and Hager, 2002) and CK+'s criteria for a label (Lucey et al., 2010), and parts of the prototypes.
 VARIANTS: dict[str, tuple[Recipe, ...]] = {
     "anger": (
         # 4 + 5 + 7 + 23

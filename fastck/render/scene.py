@@ -176,8 +176,8 @@ class Scene:
         shade(
             kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH, self._triangles, self._material,
             canvas().texel, normals, self._neutral, paint.texture, paint.eyes, self._flat, light, subject.fill,
-            np.float32(subject.key_power * pose.light_gain), np.float32(subject.fill_power), np.float32(subject.ambient), EYE_CENTRE,
-            kept.sharp,
+            np.float32(subject.key_power * pose.light_gain), np.float32(subject.fill_power),
+            np.float32(subject.ambient), EYE_CENTRE, kept.sharp,
         )  # fmt: skip
         if self._worn.glasses is not None:
             for outline in self._mesh.lenses:

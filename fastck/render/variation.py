@@ -30,9 +30,9 @@ class Variation:
     Parameters
     ----------
     mixed : float
-        Share of the sequences shown by another recipe of action units than the emotion's prototype, 0 to 1. The recipes
-        follow the FACS Investigator's Guide (Ekman, Friesen and Hager, 2002, table 10-1), and CK+'s criteria for a
-        label (Lucey et al., 2010, table 1), which partial recipes meet as well.
+        Share of the sequences shown by another recipe of action units than the emotion's prototype, 0 to 1: variants
+        after the FACS Investigator's Guide (Ekman, Friesen and Hager, 2002) and CK+'s criteria for a label (Lucey et
+        al., 2010), and parts of the prototypes.
     blend : float
         Largest weight of a second emotion's action units, 0 to 1; each sequence draws its weight evenly from 0 to this.
     weakest : float
@@ -43,11 +43,11 @@ class Variation:
         almost still. Deliberate expressions are often lopsided (Ekman, Hager and Friesen, 1981).
     speed : float
         Share of the sequences with another time course than one slow rise, 0 to 1: a quick onset that is held, two
-        pushes with a pause, or an apex before the end that has begun to fade. Posed smiles begin several times faster
-        than others (Schmidt et al., 2006), and a cut clip seldom ends at the apex.
+        pushes with a pause, or an apex before the end that has begun to fade. Onsets differ in speed, deliberate ones
+        are faster (Schmidt et al., 2006), and a clip seldom ends at the apex.
     talking : float
-        Share of the sequences in which the mouth also speaks, 0 to 1. It moves at 3 to 6 syllables a second, the range
-        of speech (Chandrasekaran et al., 2009).
+        Share of the sequences in which the mouth also speaks, 0 to 1. It moves at 3 to 6 syllables a second; speech
+        opens the mouth 2 to 7 times a second (Chandrasekaran et al., 2009).
     head_motion : float
         Standard deviation of the head's turn (yaw) from the first frame to the last, degrees; pitch gets 0.7 of it and
         roll 0.5, and the head shifts with them.
@@ -94,19 +94,19 @@ class Variation:
 
 EASY = Variation()
 HARD = Variation(
-    mixed=0.6,
-    blend=0.3,
-    weakest=0.35,
-    asymmetry=0.25,
-    speed=0.5,
-    talking=0.25,
-    head_motion=3.0,
-    yaw=5.0,
-    light=0.3,
-    noise=4.0,
-    blink=0.3,
-    glasses=0.3,
-    fringe=0.25,
+    mixed=0.3,
+    blend=0.1,
+    weakest=0.5,
+    asymmetry=0.2,
+    speed=0.4,
+    talking=0.2,
+    head_motion=1.2,
+    yaw=4.0,
+    light=0.1,
+    noise=3.0,
+    blink=0.2,
+    glasses=0.25,
+    fringe=0.2,
 )
 # What is switched together in an ablation -> fields.
 ASPECTS: dict[str, tuple[str, ...]] = {

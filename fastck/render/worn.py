@@ -104,14 +104,14 @@ def draw_worn(rng: np.random.Generator, *, glasses: float, fringe: float) -> Wor
         width=float(frames.uniform(0.44, 0.56)),
         height=float(frames.uniform(0.30, 0.42)),
         squareness=float(frames.uniform(2.0, 4.5)),
-        thickness=float(frames.uniform(0.010, 0.030)),
+        thickness=float(frames.uniform(0.010, 0.024)),
         colour=FRAME_COLOURS[frames.integers(len(FRAME_COLOURS))],
         veil=float(frames.uniform(0.0, 0.04)),
         glare=float(frames.uniform(0.0, 0.25)),
         streak=float(frames.uniform(-0.8, 0.8)),
     )
     cut = Fringe(
-        reach=float(hair.uniform(0.14, 0.32)), sweep=float(hair.normal(0, 0.18)), seed=int(hair.integers(2**31))
+        reach=float(hair.uniform(0.08, 0.26)), sweep=float(hair.normal(0, 0.18)), seed=int(hair.integers(2**31))
     )
     return Worn(glasses=pair if has_glasses else None, fringe=cut if has_fringe else None)
 
@@ -193,10 +193,7 @@ def make_relief(vertices: np.ndarray, eye_height: float) -> Relief:
 
 def tube(path: np.ndarray, radius: float, across: np.ndarray, *, closed: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return vertices and triangles of a round tube along a path (n, 3); `across` is never along the path."""
-    if closed:
-        along = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
-    else:
-        along = np.gradient(path, axis=0)
+    along = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0) if closed else np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     first = np.cross(along, across)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
@@ -277,7 +274,8 @@ def fringe_parts(
         z = ground + lift
         width = STRAND_WIDTH[0] + (STRAND_WIDTH[1] - STRAND_WIDTH[0]) * along**1.5
         middle = np.stack([x, y, z], axis=1)
-        across = np.stack([width / 2, np.zeros_like(width), -0.1 * width * np.sign(root_x)], axis=1)
+        # Strands lie flat on a forehead that is rounder towards the temples.
+        across = np.stack([width / 2, np.zeros_like(width), -0.4 * root_x * width], axis=1)
         points = np.concatenate([middle - across, middle + across])
         a = np.arange(STRAND_POINTS - 1)
         b, c, d = a + 1, a + STRAND_POINTS, a + STRAND_POINTS + 1

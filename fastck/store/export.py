@@ -5,15 +5,14 @@ import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastck.config import check_choice
+from fastck.config import ExportFormat, check_choice
 from fastck.store.reader import SEQUENCES, Store
 
-Format = Literal["zarr", "tfrecord"]
 CHUNK_BYTES = 2**20  # a reader that takes one sequence should not have to inflate much more
 SHARD_CHUNKS = 64  # chunks per file: object stores and parallel file systems want few large ones
 INDEX = "index.json"
@@ -23,7 +22,7 @@ def export_store(
     store: Store,
     out: str | Path,
     *,
-    to: Format,
+    to: ExportFormat,
     shards: int = 16,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -53,7 +52,7 @@ def export_store(
     ValueError
         If `out` exists, an option is wrong, or the format's library is not installed.
     """
-    check_choice("to", to, Format)
+    check_choice("to", to, ExportFormat)
     if shards < 1:
         raise ValueError(f"shards must be at least 1, got {shards}")
     out = Path(out)

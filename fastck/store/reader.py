@@ -56,7 +56,13 @@ def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
     numbers = {name: [""] for name in dtypes if name not in _TEXT}
     try:
         table = pd.read_csv(
-            path, dtype=dtypes, keep_default_na=False, na_values=numbers, encoding_errors="surrogateescape"
+            path,
+            dtype=dtypes,
+            keep_default_na=False,
+            na_values=numbers,
+            encoding_errors="surrogateescape",
+            # The default may be off in the last bit, and a table that is written again must keep its bytes.
+            float_precision="round_trip",
         )
     except ValueError as error:  # not a CSV file, or text where a number belongs
         raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
@@ -144,6 +150,11 @@ class Store:
         return read_table(self.path / QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
 
     @cached_property
+    def checksums(self) -> pd.DataFrame:
+        """One row per good sequence and array: sequence, array, crc32 (8 hexadecimal digits)."""
+        return read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
+
+    @cached_property
     def boxes(self) -> NDArray[np.int32]:
         """Read-only memmap of shape (frames, 4), int32: the box each frame was cropped with, as FaceBox orders it."""
         return self._array(BOXES)
@@ -215,7 +226,7 @@ class Store:
         counts = self.manifest["counts"]
         try:
             sizes = {"sequences": len(self.table), "quarantined": len(self.quarantine)}
-            expected = read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
+            expected = self.checksums
         except (ValueError, OSError) as error:
             yield _what(error)
             return

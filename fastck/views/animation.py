@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.pipeline.sequence import record_frames
+from fastck.pipeline.frames import record_frames
 from fastck.views.preview import Preview, View, iter_stages
 
 FPS = 8.0  # CK+'s 30 frames a second show an expression in half a second: too quick to see a crop jump

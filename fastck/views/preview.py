@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.config import PRESETS, FaceConfig, FlowConfig, MotionConfig, PreprocessConfig, preset_faces
+from fastck.config import PRESETS, FaceConfig, FlowConfig, MotionConfig, PreprocessConfig, Preset, preset_faces
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray, crop, crop_boxes
 from fastck.faces.finder import find_faces
 from fastck.flow import FlowPass
 from fastck.ops import erode, frame_difference, mean_pool_2x2, project, threshold
-from fastck.pipeline.sequence import record_frames
+from fastck.pipeline.frames import record_frames
 from fastck.store.reader import MANIFEST, SEQUENCES, Store, folder_below
 
 # In the order of the paper's figures 2 to 4 and 13; then what the paper does not have.
@@ -97,7 +97,7 @@ class Preview:
 def preview_clip(
     path: str | PathLike[str],
     *,
-    preset: str = "stable",
+    preset: Preset = "stable",
     faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
     compare: bool = False,

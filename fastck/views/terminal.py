@@ -60,7 +60,7 @@ def reasons_table(reasons: dict[str, str]) -> Table:
         # "S005_001_00000003.png: truncated" and its neighbours are one reason, and so is what differs in numbers only.
         reason = re.sub(r"^[^:]*\.\w+: ", "", reason)
         groups.setdefault(re.sub(r"\d+", "N", reason), []).append((sequence, reason))
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for shape, members in sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_REASONS]:
         sequences, texts = zip(*members, strict=True)
         text = texts[0] if len(set(texts)) == 1 else shape
@@ -107,7 +107,8 @@ def describe_store(store: Store) -> Group:
         table_of(("emotion", "sequences", "subjects", "mean frames", "motion, %"), rows),
     ]
     if summary.quarantined:
-        left_out = list(store.quarantine.head(MOST_QUARANTINED)[["sequence", "reason"]].itertuples(index=False))
+        first = store.quarantine.head(MOST_QUARANTINED)
+        left_out = list(zip(first["sequence"], first["reason"], strict=True))
         if summary.quarantined > MOST_QUARANTINED:
             left_out.append(("...", f"and {summary.quarantined - MOST_QUARANTINED} more: quarantine.csv in the store"))
         parts.append(table_of(("quarantined", "reason"), left_out))

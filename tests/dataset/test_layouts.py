@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastck.dataset import layouts
+from fastck.dataset import layouts, sequences
 from fastck.dataset.findings import KINDS, summarise
 from fastck.dataset.labels import EMOTIONS
-from fastck.dataset.layouts import scan, subject_of
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import Scan
+from fastck.dataset.sequences import subject_of
 from fastck.dataset.walk import safe_name
 from fastck.images.header import ImageError
 
@@ -179,7 +180,7 @@ def test_root_that_is_not_ckplus(tmp_path: Path) -> None:
         scan(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="root must be a folder, got the file"):
         scan(tmp_path / "happy/a.png")
-    with pytest.raises(ValueError, match="layout must be one of ckplus, folders, labelled-folders, got 'mmi'"):
+    with pytest.raises(ValueError, match="layout must be one of ckplus, folders, labelled-folders, table, got 'mmi'"):
         scan(tmp_path, layout="mmi")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes labels from folder names"):
         scan(tmp_path, layout="labelled-folders", labels=tmp_path)
@@ -266,7 +267,7 @@ def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise ImageError(f"{path}: not a video that can be decoded")
         return {"empty": 0, "still": 1}[path.stem]
 
-    monkeypatch.setattr(layouts, "count_video_frames", count)
+    monkeypatch.setattr(sequences, "count_video_frames", count)
     found = scan(tmp_path, layout="folders")
     assert [(record.sequence, record.n_frames) for record in found.records] == [("still", 1)]
     assert [finding.text.removeprefix(str(tmp_path)) for finding in found.findings] == [

@@ -13,7 +13,7 @@ from skimage import data
 import fastck
 from benchmarks import naive
 from fastck.config import FlowConfig
-from fastck.flow import FLOW_SHAPES, FlowPass
+from fastck.flow import FLOW_SHAPES, FlowPass, working_crop
 from fastck.kernels import flow as kernels
 from tests.helpers.plain_kernels import in_plain_python
 
@@ -185,10 +185,17 @@ def test_flow_is_opencvs(reference, side):
     assert abs(made[-1]).max() > 0.005, "the case shows nothing"
 
 
-def test_large_crops_are_averaged_not_thinned_out():
-    crops = face_crops(2, 512)
-    small = np.stack([cv2.resize(crop, (128, 128), interpolation=cv2.INTER_AREA) for crop in crops])
-    np.testing.assert_array_equal(fastck.optical_flow(crops), fastck.optical_flow(small))
+@pytest.mark.parametrize("side", [512, 700, 1025, 4096])
+def test_large_crops_are_averaged_not_thinned_out(side):
+    noise = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
+    averaged = cv2.resize(noise, (128, 128), interpolation=cv2.INTER_AREA)
+    thinned = cv2.resize(noise, (128, 128), interpolation=cv2.INTER_LINEAR)
+    made = working_crop(noise, 128)
+    assert made.std() < 1.5 * averaged.std() < thinned.std()
+    assert abs(made.mean() - noise.mean()) < 1
+    face = face_crops(1, side)[0]
+    apart = working_crop(face, 128).astype(int) - cv2.resize(face, (128, 128), interpolation=cv2.INTER_AREA)
+    assert abs(apart).mean() < 1
 
 
 @pytest.mark.parametrize("reference", ["onset", "previous"])

@@ -232,13 +232,13 @@ def test_the_deep_check_finds_the_same_files(outcome):
 def test_a_folder_that_vanishes_midway(rendered, outcome, tmp_path, monkeypatch):
     root = shutil.copytree(rendered, tmp_path / "set")
     victim = fastck.scan(root).records[-1]
-    real = fastck.pipeline.sequence.read_gray
+    real = fastck.pipeline.frames.read_gray
 
     def vanishing(path):
         shutil.rmtree(victim.frames[0].parent, ignore_errors=True)
         return real(path)
 
-    monkeypatch.setattr("fastck.pipeline.sequence.read_gray", vanishing)
+    monkeypatch.setattr("fastck.pipeline.frames.read_gray", vanishing)
     result = run("preprocess", root, tmp_path / "store", *OPTIONS, "--jobs", 1)
     assert result.exit_code == 0, result.output
     store = fastck.open_store(tmp_path / "store")
@@ -254,7 +254,7 @@ def test_a_data_set_that_vanishes_as_a_whole_ends_the_run_and_can_be_brought_bac
 ):
     """An unmounted disk must not fill the quarantine with every sequence that was left."""
     root = shutil.copytree(rendered, tmp_path / "set")
-    real, last = fastck.pipeline.sequence.read_gray, fastck.scan(root).records[-1].frames[0]
+    real, last = fastck.pipeline.frames.read_gray, fastck.scan(root).records[-1].frames[0]
     with monkeypatch.context() as patch:
 
         def unmounting(path):
@@ -263,7 +263,7 @@ def test_a_data_set_that_vanishes_as_a_whole_ends_the_run_and_can_be_brought_bac
                 root.mkdir()  # the mount point stays
             return real(path)
 
-        patch.setattr("fastck.pipeline.sequence.read_gray", unmounting)
+        patch.setattr("fastck.pipeline.frames.read_gray", unmounting)
         result = run("preprocess", root, tmp_path / "store", *OPTIONS, "--jobs", 1)
     assert f"{root} is gone" in the_error(result)
     root.rmdir()

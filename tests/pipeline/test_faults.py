@@ -98,11 +98,11 @@ def test_rows_that_change_before_the_store_is_closed_are_noticed(rendered, whole
     """A stray worker of a store that was replaced, or memory that fails."""
     real = building.StoreBuilder.finish
 
-    def spoil(builder, versions):
+    def spoil(builder):
         array = np.load(builder.path / "mask.npy", mmap_mode="r+")
         array[0, 0, 0] ^= 1
         array.flush()
-        real(builder, versions)
+        real(builder)
 
     with monkeypatch.context() as patch:
         patch.setattr(building.StoreBuilder, "finish", spoil)
@@ -117,7 +117,7 @@ def test_somebody_elses_journal_and_arrays_are_left_alone(rendered, tmp_path):
     for name in (JOURNAL, "weights.npy"):
         (tmp_path / name).write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match=r"neither empty nor a store \(it holds weights.npy\)"):
+        with pytest.raises(ValueError, match=r"neither empty nor a store \(it holds journal.jsonl\)"):
             fastck.preprocess(rendered, tmp_path, overwrite=overwrite, **OPTIONS)
     assert (tmp_path / "weights.npy").read_text() == "mine"
 

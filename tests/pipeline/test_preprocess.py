@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import fastck
-from fastck.config import MotionConfig
+from fastck.config import FaceConfig, MotionConfig
 from fastck.pipeline import dispatch
 from tests.helpers.paper_script import paper_boxes, paper_masks, paper_pool, paper_projections
 from tests.helpers.stores import assert_same_store
@@ -45,7 +45,9 @@ def odd_real(real_faces, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def paper_store(odd_real, tmp_path_factory):
-    return fastck.preprocess(odd_real, tmp_path_factory.mktemp("paper") / "store", features=ALL, box_cache=False)
+    return fastck.preprocess(
+        odd_real, tmp_path_factory.mktemp("paper") / "store", preset="paper", features=ALL, box_cache=False
+    )
 
 
 def assert_is_the_papers_script(store: fastck.Store, root: Path, sequence: str) -> None:
@@ -140,7 +142,7 @@ def test_clip_in_memory_gives_what_the_store_holds(rendered, rendered_store):
 
 
 def test_long_sequences_are_worked_off_in_stretches(rendered, monkeypatch):
-    faces = fastck.FaceConfig(upsample=(0,))
+    faces = fastck.FaceConfig(crop="frame", upsample=(0,))
     config = fastck.PreprocessConfig(faces=faces, features=("mask", "projection"))
     frames = [cv2.imread(str(path), 0) for path in sorted((rendered / "cohn-kanade-images").rglob("*.png"))[:9]]
     frames = [frame[:480] for frame in frames]
@@ -203,9 +205,7 @@ def test_progress_counts_what_there_is(rendered, tmp_path):
         ({"features": ("masks",)}, "features must be some of projection, mask"),
         ({"features": "mask"}, "features must be some of"),
         ({"features": ()}, "features must be some of"),
-        ({"crop": "none"}, "crop must be one of frame, sequence, smooth, got 'none'"),
-        ({"search": "fast"}, "search must be one of full, tracked"),
-        ({"upsample": ()}, "upsample must hold numbers"),
+        ({"layout": "ck"}, "layout must be one of ckplus, folders, labelled-folders, got 'ck'"),
     ],
 )
 def test_wrong_options_say_what_is_expected(rendered, tmp_path, options, message):
@@ -230,28 +230,30 @@ def test_detections_are_kept_between_runs(rendered, tmp_path, monkeypatch):
 
 def test_kept_detections_of_one_frame_do_not_serve_a_box_per_frame(rendered, rendered_store, tmp_path):
     rendered = part_of(rendered, [rendered_store.table["sequence"][0]], tmp_path / "set")
-    fastck.preprocess(rendered, tmp_path / "one", crop="sequence", upsample=(0,))
-    each = fastck.preprocess(rendered, tmp_path / "two", crop="frame", upsample=(0,))
-    fresh = fastck.preprocess(rendered, tmp_path / "three", crop="frame", upsample=(0,), box_cache=False)
+    each_frame = FaceConfig(crop="frame", upsample=(0,))
+    fastck.preprocess(rendered, tmp_path / "one", faces=FaceConfig(crop="sequence", upsample=(0,)))
+    each = fastck.preprocess(rendered, tmp_path / "two", faces=each_frame)
+    fresh = fastck.preprocess(rendered, tmp_path / "three", faces=each_frame, box_cache=False)
     assert_same_store(each.path, fresh.path)
 
 
 def test_kept_detections_of_all_frames_count_as_a_search_for_one_would(odd_real, tmp_path):
     part = part_of(odd_real, ["I001_001"], tmp_path / "set")
-    each = fastck.preprocess(part, tmp_path / "one", crop="frame", upsample=(0,))
+    one_box = FaceConfig(crop="sequence", upsample=(0,))
+    each = fastck.preprocess(part, tmp_path / "one", faces=FaceConfig(crop="frame", upsample=(0,)))
     assert each.table["n_missed"][0] > 0
-    kept = fastck.preprocess(part, tmp_path / "two", crop="sequence", upsample=(0,))
-    fresh = fastck.preprocess(part, tmp_path / "three", crop="sequence", upsample=(0,), box_cache=False)
+    kept = fastck.preprocess(part, tmp_path / "two", faces=one_box)
+    fresh = fastck.preprocess(part, tmp_path / "three", faces=one_box, box_cache=False)
     assert_same_store(kept.path, fresh.path)
 
 
 def test_changed_files_are_searched_again(rendered, tmp_path):
     root = shutil.copytree(rendered, tmp_path / "set")
-    before = fastck.preprocess(root, tmp_path / "one", preset="stable", upsample=(0,))
+    before = fastck.preprocess(root, tmp_path / "one", faces=FaceConfig(upsample=(0,)))
     sequence = before.table["sequence"][0]
     for path in frames_of(root, sequence):
         cv2.imwrite(str(path), np.roll(cv2.imread(str(path), 0), 40, axis=1))
-    after = fastck.preprocess(root, tmp_path / "two", preset="stable", upsample=(0,))
+    after = fastck.preprocess(root, tmp_path / "two", faces=FaceConfig(upsample=(0,)))
     assert (after.boxes[0] != before.boxes[0]).any()
 
 
@@ -271,7 +273,7 @@ def test_own_boxes_take_the_place_of_detection(rendered, rendered_store, tmp_pat
     path = tmp_path / "boxes.csv"
     pd.DataFrame(rows, columns=["sequence", "frame", "top", "left", "bottom", "right"]).to_csv(path, index=False)
     monkeypatch.setattr("fastck.pipeline.sequence.find_faces", lambda *_: pytest.fail("searched"))
-    store = fastck.preprocess(rendered, tmp_path / "s", boxes=path, features=ALL)
+    store = fastck.preprocess(rendered, tmp_path / "s", preset="paper", boxes=path, features=ALL)
     for name in ALL:
         np.testing.assert_array_equal(store.feature(name), rendered_store.feature(name))
 
@@ -282,7 +284,7 @@ def test_own_boxes_outside_of_the_image_or_missing_go_to_the_quarantine(rendered
     lines = ["sequence,frame,top,left,bottom,right", f"{names[0]},1,0,0,9999,9999"]
     lines += [f"{name},2,10,10,300,300" for name in names[2:]]
     path.write_text("\n".join(lines))
-    store = fastck.preprocess(rendered, tmp_path / "s", boxes=path)
+    store = fastck.preprocess(rendered, tmp_path / "s", preset="paper", boxes=path)
     reasons = store.quarantine.set_index("sequence")["reason"]
     assert "reaches outside of frame 1, 640x4" in reasons[names[0]]
     assert "no face found" in reasons[names[1]]

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from fastck.kernels.raster import vertex_normals
 from fastck.render.dataset import draw_person, subject_rng
-from fastck.render.expression import EMOTION_CODES, EXTRAS, PEAKS, RESTING, draw_manner, perform, sides
+from fastck.render.expression import RESTING, draw_manner, perform, sides
 from fastck.render.model import load_model
+from fastck.render.recipes import EMOTION_CODES, EXTRAS, PEAKS
 from fastck.render.scene import Scene
 from fastck.render.subject import draw_shape, sliders
+from fastck.render.variation import Variation
 from tests.helpers.rasterising import check_film_noise, check_rasteriser, check_tone_curve, compiled_rasterise
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "face-model" / "reference_render.py"
@@ -103,7 +105,7 @@ def test_a_shape_never_gets_a_slider_and_its_opposite() -> None:
 def test_a_performance_starts_neutral_and_ends_at_the_peak(emotion: str) -> None:
     model = load_model()
     manner = draw_manner(np.random.default_rng(1))
-    poses = perform(model, manner, emotion, np.random.default_rng(2), n_frames=18, blink=0.0, yaw=3.0)
+    poses = perform(model, manner, emotion, np.random.default_rng(2), n_frames=18)
     peak = [name for unit in PEAKS[emotion] for name, _ in sides(model, unit, manner) if "eyeLook" not in unit]
     course = np.array([[pose.weights.get(name, 0.0) for name in peak] for pose in poses])
     assert course[0].max() < 0.35  # the resting face
@@ -115,7 +117,7 @@ def test_a_blink_shuts_the_eyes_and_no_blink_does_not() -> None:
     model = load_model()
     manner = draw_manner(np.random.default_rng(1))
     for blink, shut in ((0.0, False), (1.0, True)):
-        poses = perform(model, manner, "happy", np.random.default_rng(3), n_frames=20, blink=blink, yaw=3.0)
+        poses = perform(model, manner, "happy", np.random.default_rng(3), n_frames=20, variation=Variation(blink=blink))
         assert (max(pose.weights.get("unit/eyeBlinkLeft", 0.0) for pose in poses) > 0.9) == shut
 
 
@@ -125,7 +127,7 @@ def test_yaw_turns_the_head() -> None:
 
     def turn(yaw: float) -> float:
         starts = [
-            perform(model, manner, "fear", np.random.default_rng(seed), n_frames=1, blink=0, yaw=yaw)[0].yaw
+            perform(model, manner, "fear", np.random.default_rng(seed), n_frames=1, variation=Variation(yaw=yaw))[0].yaw
             for seed in range(800)
         ]
         return float(np.rad2deg(np.std(starts)))
@@ -135,9 +137,9 @@ def test_yaw_turns_the_head() -> None:
 
 
 def test_a_frame_shows_one_lit_head_before_its_backdrop() -> None:
-    subject, manner = draw_person(subject_rng(0, 4))
+    subject, manner, _ = draw_person(subject_rng(0, 4))
     scene = Scene(subject, noise=0.0)
-    poses = perform(load_model(), manner, "surprise", np.random.default_rng(0), n_frames=12, blink=0, yaw=0)
+    poses = perform(load_model(), manner, "surprise", np.random.default_rng(0), n_frames=12, variation=Variation(yaw=0))
     buffers = scene.buffers()
     first, last = (scene.render(pose, key=1, buffers=buffers) for pose in (poses[0], poses[-1]))
     assert first.shape == scene.shape[:2] == (subject.height, 640)
@@ -153,8 +155,8 @@ def test_a_frame_shows_one_lit_head_before_its_backdrop() -> None:
 def test_gray_frames_have_the_levels_of_the_colour_ones() -> None:
     from dataclasses import replace
 
-    subject, manner = draw_person(subject_rng(0, 4))
-    (pose,) = perform(load_model(), manner, "happy", np.random.default_rng(0), n_frames=1, blink=0, yaw=0)
+    subject, manner, _ = draw_person(subject_rng(0, 4))
+    (pose,) = perform(load_model(), manner, "happy", np.random.default_rng(0), n_frames=1, variation=Variation(yaw=0))
     gray = Scene(replace(subject, colour=False), noise=0.0).render(pose, key=1)
     colour = Scene(replace(subject, colour=True), noise=0.0).render(pose, key=1)
     assert colour.shape == (*gray.shape, 3)

@@ -67,7 +67,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", ["write_atomically", "allocate", "write_rows"])
 def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_path, monkeypatch, name):
-    target = "fastck.pipeline.worker.write_rows" if name == "write_rows" else f"fastck.store.builder.{name}"
+    users = {"write_rows": ["writer"], "allocate": ["arrays"], "write_atomically": ["builder", "journal"]}[name]
     real = getattr(storefiles, name)
     finished = False
     for step in range(40):
@@ -80,7 +80,8 @@ def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_p
 
         path = tmp_path / f"store{step}"
         with monkeypatch.context() as patch:
-            patch.setattr(target, dying)
+            for user in users:
+                patch.setattr(f"fastck.store.{user}.{name}", dying)
             try:
                 fastck.preprocess(dataset, path, n_jobs=1, **OPTIONS)
                 finished = True
@@ -197,7 +198,7 @@ def test_a_disk_that_fills_up_midway_ends_the_run_and_loses_nothing(dataset, und
         real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.pipeline.worker.write_rows", full)
+        patch.setattr("fastck.store.writer.write_rows", full)
         with pytest.raises(OSError, match="No space left"):
             fastck.preprocess(dataset, tmp_path / "store", n_jobs=2, **OPTIONS)
     seen = []
@@ -234,7 +235,7 @@ def test_journal_lines_are_plain_json(dataset, tmp_path, monkeypatch):
 def test_rows_are_on_disk_before_the_store_is_said_complete(dataset, tmp_path, monkeypatch):
     order = []
     write = building.write_atomically
-    monkeypatch.setattr(building, "sync", lambda path: order.append(path.name))
+    monkeypatch.setattr("fastck.store.arrays.sync", lambda path: order.append(path.name))
     monkeypatch.setattr(
         building, "write_atomically", lambda path, data: (order.append(path.name), write(path, data))[1]
     )

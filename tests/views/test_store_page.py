@@ -62,7 +62,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("stores") / EVIL.replace("/", "_")
-    return preprocess(root, path, boxes=root / "boxes.csv", n_jobs=1, box_cache=False)
+    return preprocess(root, path, preset="paper", boxes=root / "boxes.csv", n_jobs=1, box_cache=False)
 
 
 def test_a_table_from_elsewhere_puts_no_foreign_picture_on_the_page(root: Path, store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""What is kept between runs: each sequence's detections, and its cut-out faces where the user wants that.
+
+Another level, footprint or feature then searches no frame again, and with kept crops decodes none.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from fastck.config import FaceConfig
+from fastck.faces.box import FaceBox
+from fastck.faces.boxfile import BoxFile
+from fastck.faces.finder import Found, reuse
+from fastck.pipeline.cropfile import CropFile, record_type
+from fastck.store.files import check_room
+from fastck.store.plan import PlannedSequence
+
+log = logging.getLogger(__name__)
+
+NO_FACE = (-1, -1, -1, -1)
+DECISIVE = ("fastck", "opencv", "dlib")  # whose version may change a box or a crop
+WAIT_SECONDS = 30  # for another run that writes at the same moment
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of fastck's caches: FASTCK_CACHE_DIR, or fastck in the user's cache folder; None for none."""
+    named = os.environ.get("FASTCK_CACHE_DIR")
+    if named:
+        return Path(named).absolute()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base).absolute() / "fastck"
+    try:
+        return Path.home() / ".cache" / "fastck"
+    except RuntimeError:
+        log.warning("detections are not kept between runs: this user has no home folder; name one: FASTCK_CACHE_DIR")
+        return None
+
+
+class Cache:
+    """Detections and crops on disk; use as a context manager.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None keeps nothing.
+    root : Path
+        The data set's.
+    faces : FaceConfig
+    versions : dict of str to str
+        Of the libraries: a box or a crop is kept for one version of decoder, detector and fastck's own search.
+    own : BoxFile, optional
+        Boxes that the user brought: they take the place of kept detections, and none are kept.
+    keep_boxes, keep_crops : bool
+        What to keep.
+
+    Notes
+    -----
+    A cache that cannot be opened or written only costs time, so it is reported once and then left alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        root: Path,
+        faces: FaceConfig,
+        versions: dict[str, str],
+        *,
+        own: BoxFile | None = None,
+        keep_boxes: bool = True,
+        keep_crops: bool = False,
+    ) -> None:
+        self._root = root
+        self._faces = faces
+        self._versions = [versions[name] for name in DECISIVE]
+        self._own = own
+        self._boxes = folder / "boxes.sqlite" if folder and keep_boxes and own is None else None
+        self._crops = folder / "crops" if folder and keep_crops else None
+        self._base: sqlite3.Connection | None = None
+        self._turn = threading.Lock()  # joblib asks for tasks from threads of its own
+
+    def __enter__(self) -> "Cache":
+        if self._boxes is None:
+            return self
+        try:
+            self._boxes.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(
+                self._boxes, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            # A kill is safe all the same; only a power cut may cost the cache.
+            self._base.execute("PRAGMA synchronous = OFF")
+            self._base.execute("CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, boxes BLOB NOT NULL)")
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._base is not None:
+            self._base.close()
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("detections are not kept between runs: %s: %s", self._boxes, error)
+        if self._base is not None:
+            self._base.close()
+        self._base = None
+
+    # -- Detections ---------------------------------------------------------------------------------------------------
+    def boxes(self, planned: PlannedSequence) -> Found | None:
+        """Return a sequence's detections as a search would give them; None where not all of them are known."""
+        found = self._own.found(planned.sequence, planned.n_frames) if self._own else self._read(planned)
+        return None if found is None else reuse(found, planned.n_frames, self._faces)
+
+    def _read(self, planned: PlannedSequence) -> Found | None:
+        if self._base is None:
+            return None
+        try:
+            with self._turn:
+                row = self._base.execute("SELECT boxes FROM found WHERE key = ?", (self._box_key(planned),)).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        if row is None or len(row[0]) % 16:
+            return None
+        edges = np.frombuffer(row[0], "<i4").reshape(-1, 4).tolist()
+        return [None if tuple(box) == NO_FACE else FaceBox(*box) for box in edges]
+
+    def keep_boxes(self, planned: PlannedSequence, found: Sequence[FaceBox | None]) -> None:
+        """Keep a sequence's detections, in place of those that were there."""
+        if self._base is None:
+            return
+        data = np.array([NO_FACE if box is None else box for box in found], "<i4").tobytes()
+        try:
+            with self._turn:
+                self._base.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", (self._box_key(planned), data))
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _box_key(self, planned: PlannedSequence) -> str:
+        # The crop policy comes after detection, and the crop's size after that.
+        return self._key(planned, self._faces.upsample, self._faces.search)
+
+    # -- Crops --------------------------------------------------------------------------------------------------------
+    def crops(self, planned: PlannedSequence) -> CropFile | None:
+        """Return the file of a sequence's crops, there or not; None where crops are not kept."""
+        if self._crops is None:
+            return None
+        settings = json.dumps(asdict(self._faces), sort_keys=True)
+        # The user's boxes belong to a sequence's id, not to its files.
+        own = self._own.found(planned.sequence, planned.n_frames) if self._own else ""
+        key = self._key(planned, settings, own)
+        return CropFile(self._crops / f"{key}.npy", planned.n_frames, self._faces.side)
+
+    def check_room(self, plan: Iterable[PlannedSequence]) -> None:
+        """Raise OSError where the disk has no room for those sequences' crops that are not there yet."""
+        if self._crops is None:
+            return
+        self._crops.mkdir(parents=True, exist_ok=True)
+        files = [file for planned in plan if (file := self.crops(planned)) is not None]
+        missing = sum(file.n_frames for file in files if not file.path.exists())
+        check_room(
+            self._crops,
+            missing * record_type(self._faces.side).itemsize,
+            what=" for kept crops",
+            advice="make room, name another folder with FASTCK_CACHE_DIR, or keep none",
+        )
+
+    def _key(self, planned: PlannedSequence, *settings: object) -> str:
+        """Return a key for what was made of a sequence's files with certain settings: 64 hexadecimal digits."""
+        place = (self._root / planned.folder).resolve()
+        text = "|".join(map(str, (planned.fingerprint, place, *self._versions, *settings)))
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -1,0 +1,99 @@
+"""A sequence's frames, decoded one after the other, and what it means where one cannot be read."""
+
+import errno
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from fastck.dataset.records import SequenceRecord
+from fastck.faces.box import Gray
+from fastck.images.image import read_gray
+from fastck.images.video import read_video
+from fastck.messages import one_line
+from fastck.pipeline.stopwatch import Stopwatch
+
+# What the system says when the machine is at fault: no sequence must pay for it.
+MACHINE_FAULTS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOBUFS,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENODEV,
+    errno.ENXIO,
+}
+
+
+class BadSequence(ValueError):
+    """A sequence that gives no features; the text says why, for the quarantine."""
+
+
+def record_frames(record: SequenceRecord) -> Iterator[Gray]:
+    """Decode a record's frames in order.
+
+    Raises
+    ------
+    BadSequence
+        If a file cannot be read or decoded; the text names it.
+    OSError
+        If the machine is at fault: too many open files, a network disk that does not answer.
+    """
+    if record.video is not None:
+        try:
+            video = read_video(record.video, skip=(record.onset or 1) - 1)
+            yield from video if record.onset is None else islice(video, record.video_frames)
+        except (ValueError, OSError) as error:
+            raise _unreadable(error, record.video) from error
+    for path in record.frames:
+        try:
+            gray = read_gray(path)
+        except (ValueError, OSError) as error:
+            raise _unreadable(error, path) from error
+        yield gray
+
+
+def _unreadable(error: Exception, path: Path) -> Exception:
+    """Return what an error in a file means: a bad sequence, or a fault of the machine that has to end the run."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = error.strerror or text
+        if error.errno in MACHINE_FAULTS:
+            advice = "the machine is at fault, not the sequence: mend it, and run the same command again to go on"
+            return OSError(error.errno, f"{text} ({advice})", str(path))
+    # One line after the file's name; where the data set lies does not matter.
+    return BadSequence(f"{path.name}: {' '.join(text.replace(f'{one_line(str(path))}: ', '').split())}")
+
+
+def decode(frames: Iterable[Gray], watch: Stopwatch) -> Iterator[Gray]:
+    """Pass frames on as long as they have one size; the time that they take to come is the stage "decode"."""
+    iterator = iter(frames)
+    shape: tuple[int, ...] = ()
+    number = 0
+    while True:
+        with watch.stage("decode"):
+            gray = next(iterator, None)
+        if gray is None:
+            return
+        number += 1
+        shape = shape or gray.shape
+        if gray.shape != shape:
+            raise BadSequence(
+                f"frame {number} is {gray.shape[1]}x{gray.shape[0]} pixels, those before {shape[1]}x{shape[0]}"
+            )
+        yield gray
+
+
+def whole(frames: Iterable[Gray], n_frames: int) -> Iterator[Gray]:
+    """Pass on exactly `n_frames` frames."""
+    count = 0
+    for gray in frames:
+        count += 1
+        if count > n_frames:
+            raise BadSequence(f"it has more than the {n_frames} frames it had when it was listed")
+        yield gray
+    if count < n_frames:
+        raise BadSequence(f"only {count} of its {n_frames} frames can be read")

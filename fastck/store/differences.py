@@ -1,0 +1,67 @@
+"""In what a store on disk differs from the one that a run would make, in words."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastck.store.reader import read_table
+
+# Libraries whose version may change a byte of a feature; joblib and pandas only carry them.
+DECISIVE = ("fastck", "numpy", "numba", "opencv", "dlib")
+INPUT_DTYPES = {"sequence": "str", "fingerprint": "str", "emotion": "Int64", "n_frames": "int64"}
+
+
+def config_changes(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return one "name value (now value)" for every setting in which two configurations differ."""
+    changes = []
+    for name in sorted(set(before) | set(now)):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += config_changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            changes.append(f"{prefix}{name} {json.dumps(old)} (now {json.dumps(new)})")
+    return changes
+
+
+def version_changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Return one "library version (now version)" for every decisive library of another version."""
+    return [
+        f"{name} {before.get(name, 'of unknown version')} (now {now.get(name, 'unknown')})"
+        for name in DECISIVE
+        if before.get(name) != now.get(name)
+    ]
+
+
+def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str] = ()) -> list[str]:
+    """Return in what a store's input differs from today's, in one sentence or none.
+
+    Parameters
+    ----------
+    path : Path
+        The store's record of its input.
+    table : DataFrame
+        Today's, as `fastck.store.plan.inputs_table` makes it.
+    may_change : collection of str
+        Sequences whose files may be others, as long as their number is the same.
+    """
+    try:
+        before = read_table(path, INPUT_DTYPES).set_index("sequence")
+    except FileNotFoundError:
+        return [f"no record of its input ({path.name} is missing)"]
+    now = table.set_index("sequence")
+    common = before.index.intersection(now.index)
+    was, is_now = before.loc[common], now.loc[common]
+    changed = (was["fingerprint"] != is_now["fingerprint"]).to_numpy(bool)
+    allowed = common.isin(list(may_change)) & (was["n_frames"] == is_now["n_frames"]).to_numpy(bool)
+    relabelled = was["emotion"].fillna(-1) != is_now["emotion"].fillna(-1)
+    kinds = {
+        "since removed": before.index.difference(now.index),
+        "since added": now.index.difference(before.index),
+        "since changed": common[changed & ~allowed],
+        "since relabelled": common[relabelled.to_numpy(bool)],
+    }
+    said = [f"{len(names)} sequences {kind} ({', '.join(names[:3])})" for kind, names in kinds.items() if len(names)]
+    return [f"another input: {', '.join(said)}"] if said else []
