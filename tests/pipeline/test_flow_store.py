@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(rendered, flow_store, tmp_path, 
         files.write_rows(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.pipeline.worker.write_rows", dying)
+        patch.setattr("fastck.store.writer.write_rows", dying)
         with pytest.raises(Killed):
             fastck.preprocess(rendered, tmp_path / "s", n_jobs=1, **OPTIONS)
     assert_same_store(fastck.preprocess(rendered, tmp_path / "s", n_jobs=2, **OPTIONS).path, flow_store.path)
