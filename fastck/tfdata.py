@@ -10,6 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from fastck.config import TIMESTEPS
+from fastck.store.frames import EARLIEST_END, Padding, as_frames, frame_shape, mirrored, padding_before
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
@@ -50,6 +51,7 @@ class Gather:
         classes: Sequence[int],
         timesteps: int = TIMESTEPS,
         too_long: str = "error",
+        padding: Padding = "both",
     ) -> None:
         if too_long not in ("error", "skip", "first", "last"):
             raise ValueError(f"too_long must be one of error, skip, first, last, got {too_long!r}")
@@ -75,15 +77,12 @@ class Gather:
         self.sequences = tuple(str(name) for name in rows.index)
         self.seconds = 0.0
         self._values = store.feature(feature)
-        self._packed = feature == "mask"
+        self._feature, self._padding = feature, padding
         lengths = rows["length"].to_numpy(dtype=np.int64)
         self._length = np.minimum(lengths, timesteps)
         self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self._length if too_long == "last" else 0)
-        height, width = (int(size) for size in self._values.shape[-2:])
-        # A store's rows have their channels first, as (u, v, strain); the network wants them last.
-        self.channels = 1 if self._values.ndim == 3 else int(self._values.shape[1])
-        # Masks are square; their packed rows hold eight pixels a byte.
-        self.shape = (timesteps, height, height if self._packed else width)
+        height, width, self.channels = frame_shape(feature, self._values.shape[1:])
+        self.shape = (timesteps, height, width)
         codes = rows["emotion"].to_numpy(dtype=np.int64)
         self.targets = (codes[:, None] == np.asarray(classes)[None, :]).astype(np.float32)
 
@@ -93,17 +92,41 @@ class Gather:
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Return the padded sequences at `indices`: (B, timesteps, rows, columns, channels) float32."""
         began = time.perf_counter()
-        length = self._length[indices]
-        batch = np.repeat(np.arange(len(indices)), length)
-        step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        left = -((length - self.shape[0]) // 2)  # ceil(rest / 2) zero frames before (paper, fig. 11)
-        values = self._values[np.repeat(self._start[indices], length) + step]
-        if self._packed:
-            values = np.unpackbits(values, axis=-1, count=self.shape[2])
-        values = values[..., None] if values.ndim == 3 else np.moveaxis(values, 1, -1)
-        out = np.zeros((len(indices), *self.shape, self.channels), dtype=np.float32)
-        out[batch, np.repeat(left, length) + step] = values
+        out = self._padded(self._start[indices], self._length[indices])
         self.seconds += time.perf_counter() - began
+        return out
+
+    def augmented(self, indices: np.ndarray, seed: int) -> np.ndarray:
+        """Return the padded sequences at `indices`, each ending earlier or later and half of them mirrored.
+
+        Parameters
+        ----------
+        indices : ndarray of shape (B,), int64
+        seed : int
+            Decides what becomes of each.
+
+        Returns
+        -------
+        values : ndarray of shape (B, timesteps, rows, columns, channels), float32
+        """
+        began = time.perf_counter()
+        rng = np.random.default_rng(seed)
+        shares = rng.uniform(EARLIEST_END, 1, size=len(indices))
+        length = np.maximum(np.ceil(shares * self._length[indices]).astype(np.int64), 1)
+        out = self._padded(self._start[indices], length)
+        for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
+            out[sequence] = mirrored(out[sequence], self._feature)
+        self.seconds += time.perf_counter() - began
+        return out
+
+    def _padded(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return `length` rows of each sequence from `start` on, with zero steps around them."""
+        batch = np.repeat(np.arange(len(start)), length)
+        step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        left = padding_before(length, self.shape[0], self._padding)
+        values = as_frames(self._values[np.repeat(start, length) + step], self._feature)
+        out = np.zeros((len(start), *self.shape, self.channels), dtype=np.float32)
+        out[batch, np.repeat(left, length) + step] = values
         return out
 
 
@@ -183,9 +206,12 @@ def _cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
 
-def _values(gather: Gather, positions: Any) -> Any:
-    """Gather one batch within a tf.data pipeline."""
-    values = tf.numpy_function(gather, [positions], tf.float32, stateful=False)
+def _values(gather: Gather, positions: Any, seed: Any = None) -> Any:
+    """Gather one batch within a tf.data pipeline, augmented where there is a seed."""
+    if seed is None:
+        values = tf.numpy_function(gather, [positions], tf.float32, stateful=False)
+    else:
+        values = tf.numpy_function(gather.augmented, [positions, seed], tf.float32, stateful=False)
     values.set_shape((None, *gather.shape, gather.channels))
     return values
 
@@ -236,9 +262,15 @@ def accumulation_pieces(
 
 
 def gathered(
-    gather: Gather, pieces: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None
+    gather: Gather,
+    pieces: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
-    """Dataset that gathers `pieces` (positions) one after another, with sample weights if given."""
+    """Dataset that gathers `pieces` (positions) one after another.
+
+    With `weights` each sequence has a sample weight; with `seeds`, one for each piece, the sequences are augmented.
+    """
     longest = max((len(piece) for piece in pieces), default=0)
     # One rectangular array instead of ragged pieces: positions, filled with -1 that each row cuts off again.
     table = np.full((len(pieces), longest), -1, dtype=np.int64)
@@ -247,14 +279,15 @@ def gathered(
     scale = np.zeros(table.shape, dtype=np.float32)
     for factors, weight in zip(scale, weights or (), strict=weights is not None):
         factors[: len(weight)] = weight
+    draws = np.zeros(len(pieces), np.int64) if seeds is None else np.asarray(seeds, np.int64)
     targets = tf.constant(gather.targets)
 
-    def load(positions: Any, factors: Any) -> tuple[Any, ...]:
+    def load(positions: Any, factors: Any, seed: Any) -> tuple[Any, ...]:
         real = tf.boolean_mask(positions, positions >= 0)
-        values = _values(gather, real)
+        values = _values(gather, real, None if seeds is None else seed)
         if weights is None:
             return values, tf.gather(targets, real)
         return values, tf.gather(targets, real), tf.boolean_mask(factors, positions >= 0)
 
-    dataset = tf.data.Dataset.from_tensor_slices((table, scale)).map(load, num_parallel_calls=1, deterministic=True)
-    return _prefetched(dataset, len(pieces))
+    rows = tf.data.Dataset.from_tensor_slices((table, scale, draws))
+    return _prefetched(rows.map(load, num_parallel_calls=1, deterministic=True), len(pieces))

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from fastck.config import TIMESTEPS
 from fastck.dataset.labels import EMOTIONS
+from fastck.store.frames import Padding, frame_shape
 from fastck.training.settings import described, setting, settings_of
-from fastck.training.shape import NetworkShape
+from fastck.training.shape import Model, NetworkShape
 
-Model = Literal["convlstm"]
 Protocol = Literal["random", "random-folds", "subject-10fold", "loso", "stratified-group"]
 TooLong = Literal["error", "skip", "first", "last"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -54,7 +54,7 @@ class Phase:
     Attributes
     ----------
     number : int
-        1 to 4, as the paper counts.
+        1 to 4, as the paper counts; 5 goes beyond it.
     features : dict of int to str
         Store feature by `--size` in pixels; the first is the default.
     kernel_size : tuple of int
@@ -65,6 +65,13 @@ class Phase:
         Sequences of each emotion after balancing.
     text : str
         One line for people.
+    padding : {"both", "before"}
+        Where the zero steps are that bring a sequence to its length: around it (paper, fig. 11), or before it only, so
+        that every sequence ends with its apex.
+    standardised : bool
+        Whether the network divides its input by the training part's standard deviation.
+    weighted : bool
+        Whether rare emotions weigh more in the loss, in place of balancing.
     """
 
     number: int
@@ -73,6 +80,9 @@ class Phase:
     classes: tuple[int, ...]
     per_emotion: int
     text: str
+    padding: Padding = "both"
+    standardised: bool = False
+    weighted: bool = False
 
 
 SEVEN = (1, 2, 3, 4, 5, 6, 7)
@@ -111,6 +121,17 @@ PHASES: dict[int, Phase] = {
         per_emotion=35,
         text="2x267 projections, four emotions",
     ),
+    5: Phase(
+        number=5,
+        features={64: "flow_projection", 28: "flow"},
+        kernel_size=(1, 3),
+        classes=SEVEN,
+        per_emotion=0,
+        text="optical flow from the onset, seven emotions, all sequences (not in the paper)",
+        padding="before",
+        standardised=True,
+        weighted=True,
+    ),
 }
 
 
@@ -120,11 +141,19 @@ class TrainConfig:
 
     phase: int = setting(
         3,
-        "Experiment of the paper: 1 masks, 2 pooled masks, 3 projections, 4 projections and four emotions.",
+        "Experiment: the paper's 1 masks, 2 pooled masks, 3 projections, 4 the same of four emotions; 5 optical flow.",
         choices=tuple(PHASES),
     )
-    size: int | None = setting(None, "Phase 2: side of a pooled frame, 34, 67 or 134 pixels (default 34).")
-    model: Model = setting("convlstm", "Network: convlstm is the paper's.")
+    size: int | None = setting(
+        None,
+        "Phase 2: side of a pooled frame, 34, 67 or 134 pixels (default 34). Phase 5: 64 columns of a flow projection "
+        "or 28 cells of flow (default 64, for the model temporal 28).",
+    )
+    model: Model = setting(
+        "convlstm",
+        "Network: convlstm is the paper's; temporal is one convolution over time and the maximum over all steps.",
+    )
+    augment: bool = setting(False, "Train on variants too: mirrored, and ended at 70 to 100 % of the sequence.")
     protocol: Protocol = setting(
         "random", "How sequences are split into training and test; all but the random ones are subject-independent."
     )
@@ -212,7 +241,9 @@ class TrainConfig:
     def feature(self) -> str:
         """Name of the store feature this run reads."""
         sizes = PHASES[self.phase].features
-        return sizes[self.size if self.size is not None else next(iter(sizes))]
+        if self.size is not None:
+            return sizes[self.size]
+        return sizes[28] if 28 in sizes and self.model == "temporal" else next(iter(sizes.values()))
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -222,11 +253,19 @@ class TrainConfig:
     @property
     def kernel_size(self) -> tuple[int, int]:
         """Rows and columns of the recurrent convolution."""
-        return PHASES[self.phase].kernel_size
+        return (3, 3) if self.feature == "flow" else PHASES[self.phase].kernel_size
 
-    def network_shape(self, rows: int, columns: int) -> NetworkShape:
-        """Return the network's dimensions for frames of that size."""
+    @property
+    def padding(self) -> Padding:
+        """Where sequences are padded with zero steps."""
+        return PHASES[self.phase].padding
+
+    def network_shape(self, row_shape: tuple[int, ...]) -> NetworkShape:
+        """Return the network's dimensions for a store whose rows of the feature have that shape."""
+        rows, columns, channels = frame_shape(self.feature, row_shape)
         return NetworkShape(
+            channels=channels,
+            model=self.model,
             rows=rows,
             columns=columns,
             n_classes=len(self.classes),

@@ -15,11 +15,14 @@ import tensorflow as tf
 from fastck.tfdata import Gather, SequenceStore, accumulation_pieces, gathered, pass_orders
 from fastck.training.calibration import fit_temperature
 from fastck.training.checkpoint import HISTORY, Checkpoint
-from fastck.training.config import TrainConfig, probability_columns
+from fastck.training.config import PHASES, TrainConfig, probability_columns
 from fastck.training.folds import Split
 from fastck.training.memory import MemoryPlan
 from fastck.training.network import build_network, calibrate_network, compile_network
 from fastck.training.shape import NetworkShape
+
+# Keeps what does not move at all, or an emotion that nobody shows, from dividing by zero.
+TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +117,16 @@ def fit_split(
     keras.backend.clear_session()
     seed = fold_seed(config.seed, split)
     parts = Parts(**{part: _gather(store, getattr(split, part), config) for part in ("train", "validation", "test")})
-    shape = config.network_shape(*parts.train.shape[1:])
+    shape = config.network_shape(store.feature(config.feature).shape[1:])
+    scale = _scale(parts.train) if PHASES[config.phase].standardised else None
     if config.early_stopping is not None and not len(parts.validation):
         raise ValueError("early_stopping needs validation sequences, and this split has none")
-    trained = _train(parts, shape, config, plan, seed, checkpoints, tensorboard, verbose)
+    trained = _train(parts, shape, scale, config, plan, seed, checkpoints, tensorboard, verbose)
     input_seconds = parts.seconds
     # Adam's state and the compiled graphs go before the weights are held twice; they refer to each other in circles.
     keras.backend.clear_session()
     gc.collect()
-    network = build_network(shape, model=config.model, dropout=config.dropout, seed=seed)
+    network = build_network(shape, dropout=config.dropout, scale=scale, seed=seed)
     network.set_weights(trained.weights)
     temperature = _calibrate(network, parts.validation, plan.micro_batch) if split.calibrates else 1.0
     full = config.max_steps is None
@@ -164,12 +168,27 @@ def _gather(store: SequenceStore, sequences: Sequence[str], config: TrainConfig)
         classes=config.classes,
         timesteps=config.timesteps,
         too_long=config.too_long,
+        padding=config.padding,
     )
+
+
+def _scale(training: Gather) -> list[float]:
+    """Return 1 / standard deviation of each channel, over the steps of the training part that are not padding."""
+    count, total, squares = 0, np.zeros(training.channels), np.zeros(training.channels)
+    for position in range(len(training)):
+        steps = training(np.array([position]))[0]
+        steps = steps[steps.any(axis=(1, 2, 3))].astype(np.float64)
+        count += steps[..., 0].size
+        total += steps.sum(axis=(0, 1, 2))
+        squares += np.square(steps).sum(axis=(0, 1, 2))
+    variance = squares / max(count, 1) - np.square(total / max(count, 1))
+    return [float(factor) for factor in 1 / np.sqrt(np.maximum(variance, TINY))]
 
 
 def _train(
     parts: Parts,
     shape: NetworkShape,
+    scale: list[float] | None,
     config: TrainConfig,
     plan: MemoryPlan,
     seed: int,
@@ -178,7 +197,7 @@ def _train(
     verbose: int | str,
 ) -> Trained:
     """Train a new network, or go on with the one in the last checkpoint."""
-    network = _new_network(shape, config, plan, seed)
+    network = _new_network(shape, scale, config, plan, seed)
     callbacks = _callbacks(config, seed, checkpoints, tensorboard)
     keeper = next(callback for callback in callbacks if isinstance(callback, Checkpoint))
     start = keeper.restore(network, config.epochs)
@@ -204,11 +223,13 @@ def _train(
     )
 
 
-def _new_network(shape: NetworkShape, config: TrainConfig, plan: MemoryPlan, seed: int) -> keras.Model:
+def _new_network(
+    shape: NetworkShape, scale: list[float] | None, config: TrainConfig, plan: MemoryPlan, seed: int
+) -> keras.Model:
     """Return a compiled network with an optimizer that a checkpoint can be loaded into."""
     with set_up_keras(config).scope():
         network = build_network(
-            shape, model=config.model, dropout=config.dropout, seed=seed, fused=config.fused, remat=plan.remat
+            shape, dropout=config.dropout, scale=scale, seed=seed, fused=config.fused, remat=plan.remat
         )
         compile_network(network, learning_rate=config.learning_rate, micro_batches=plan.micro_batches)
     network.optimizer.build(network.trainable_variables)
@@ -237,7 +258,19 @@ def _training_dataset(
     """All passes from epoch `start` on as one dataset, and the Keras steps of one pass."""
     orders = pass_orders(len(gather), shuffle=True, seed=seed, epoch=start, epochs=config.epochs - start)
     pieces, weights = accumulation_pieces(orders, batch_size=config.batch_size, micro_batches=plan.micro_batches)
-    dataset = gathered(gather, pieces, weights if plan.micro_batches > 1 else None)
+    weighted = PHASES[config.phase].weighted
+    if weighted:
+        # Each emotion weighs the same in all, and a sequence 1 on average.
+        shares = gather.targets.mean(axis=0)
+        rarity = (gather.targets @ (1 / np.maximum(shares, TINY))) / np.count_nonzero(shares)
+        weights = [weight * rarity[piece].astype(np.float32) for weight, piece in zip(weights, pieces, strict=True)]
+    seeds = None
+    if config.augment:
+        first = start * (len(pieces) // len(orders))
+        seeds = [
+            int(np.random.SeedSequence((seed, first + number)).generate_state(1)[0]) for number in range(len(pieces))
+        ]
+    dataset = gathered(gather, pieces, weights if weighted or plan.micro_batches > 1 else None, seeds)
     return dataset, len(pieces) // len(orders)
 
 

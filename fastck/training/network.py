@@ -1,22 +1,21 @@
 """The networks, built with Keras: the paper's (fig. 6, 7), by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from fastck.config import check_choice
-from fastck.training.config import Model
 from fastck.training.convlstm import FusedConvLSTM2D
-from fastck.training.shape import NetworkShape
+from fastck.training.shape import TEMPORAL_KERNEL, Model, NetworkShape
 
 
 def build_network(
     shape: NetworkShape,
     *,
-    model: Model = "convlstm",
     dropout: float = 0.5,
+    scale: Sequence[float] | None = None,
     seed: int = 0,
     fused: bool = False,
     remat: bool = False,
@@ -26,11 +25,11 @@ def build_network(
     Parameters
     ----------
     shape : NetworkShape
-        Dimensions.
-    model : str
-        Name of one of ARCHITECTURES.
+        Dimensions; its `model` names one of ARCHITECTURES.
     dropout : float
-        Share of the recurrent layer's output that is dropped in training.
+        Share of the recurrent layer's output, or of the temporal network's features, that is dropped in training.
+    scale : sequence of float, optional
+        What each channel of the input is multiplied with, by the network's first layer. Zero steps stay zero.
     seed : int
         Seed of initial weights and dropout.
     fused : bool
@@ -41,43 +40,56 @@ def build_network(
     Returns
     -------
     network : keras.Model
-        Input (B, timesteps, rows, columns, 1) float32, output (B, n_classes) float32 probabilities; the last layer is a
-        dense one with softmax.
+        Input (B, timesteps, rows, columns, channels) float32, output (B, n_classes) float32 probabilities; the last
+        layer is a dense one with softmax.
 
     Raises
     ------
     ValueError
         If the name is unknown, or `remat` is asked of Keras' own layer.
     """
-    check_choice("model", model, Model)
+    check_choice("model", shape.model, Model)
     if remat and not fused:
         # keras.RematScope fails around ConvLSTM2D in a TensorFlow graph (Keras 3.15, keyword arguments).
         raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
     keras.utils.set_random_seed(seed)
-    return ARCHITECTURES[model](shape, dropout=dropout, seed=seed, fused=fused, remat=remat)
+    scaling = [] if scale is None else [keras.layers.Rescaling([float(factor) for factor in scale])]
+    layers = ARCHITECTURES[shape.model](shape, dropout=dropout, seed=seed, fused=fused, remat=remat)
+    classes = keras.layers.Dense(shape.n_classes, activation="softmax", dtype="float32")
+    return keras.Sequential([keras.layers.Input(shape.input_shape), *scaling, *layers, classes])
 
 
-def _convlstm(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> keras.Model:
-    """The paper's network: ConvLSTM2D, dropout, flatten, two dense layers (fig. 6, 7)."""
+def _convlstm(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> list[keras.layers.Layer]:
+    """The paper's network: ConvLSTM2D, dropout, flatten, a dense layer (fig. 6, 7)."""
     options = {"activation": "relu", "seed": seed}
     if fused:
         recurrent = FusedConvLSTM2D(shape.filters, shape.kernel_size, remat=remat, **options)
     else:
         recurrent = keras.layers.ConvLSTM2D(shape.filters, shape.kernel_size, **options)
-    return keras.Sequential(
-        [
-            keras.layers.Input(shape.input_shape),
-            recurrent,
-            keras.layers.Dropout(dropout, seed=seed),
-            keras.layers.Flatten(),
-            keras.layers.Dense(shape.dense, activation="relu"),
-            keras.layers.Dense(shape.n_classes, activation="softmax", dtype="float32"),
-        ]
-    )
+    return [
+        recurrent,
+        keras.layers.Dropout(dropout, seed=seed),
+        keras.layers.Flatten(),
+        keras.layers.Dense(shape.dense, activation="relu"),
+    ]
 
 
-# One builder for each name that TrainConfig's `model` may have.
-ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"convlstm": _convlstm}
+def _temporal(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> list[keras.layers.Layer]:
+    """One convolution over time on whole frames, and its maximum over all steps: when a thing happens does not matter.
+
+    `fused` and `remat` are the recurrent layer's.
+    """
+    return [
+        keras.layers.Reshape((shape.timesteps, shape.frame_size)),
+        keras.layers.Dropout(dropout, seed=seed),
+        keras.layers.Conv1D(shape.filters, TEMPORAL_KERNEL, padding="same", activation="relu"),
+        keras.layers.GlobalMaxPooling1D(),
+        keras.layers.Dropout(dropout, seed=seed + 1),
+    ]
+
+
+# One list of layers for each name that TrainConfig's `model` may have; the last layer is everybody's.
+ARCHITECTURES: dict[str, Callable[..., list[keras.layers.Layer]]] = {"convlstm": _convlstm, "temporal": _temporal}
 
 
 class SequenceAccuracy(keras.metrics.CategoricalAccuracy):

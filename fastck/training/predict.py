@@ -11,9 +11,9 @@ import pandas as pd
 from fastck.config import PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.dataset.labels import EMOTIONS
-from fastck.ops import pad_sequence, unpack_masks
 from fastck.pipeline.sequence import process_record
-from fastck.training.config import probability_columns
+from fastck.store.frames import Padding, as_frames, padding_before
+from fastck.training.config import PHASES, probability_columns
 from fastck.training.run import open_run, write_json
 
 
@@ -95,11 +95,9 @@ def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> 
     config, notes = _preprocessing(settings)
     result = process_record(record, config)
     feature, timesteps = settings["feature"], settings["arguments"]["timesteps"]
-    rows = result.features[feature]
+    rows, padding = result.features[feature], PHASES[settings["arguments"]["phase"]].padding
     starts = window_starts(len(rows), timesteps, stride=stride, from_start=settings["arguments"]["too_long"] == "first")
-    values = np.stack(
-        [_padded(rows[start : start + timesteps], feature, config.faces.side, timesteps) for start in starts]
-    )
+    values = np.stack([_padded(rows[start : start + timesteps], feature, timesteps, padding) for start in starts])
     # One window at a time: memory as in the smallest training batch, whatever the clip's length.
     probabilities = np.asarray(opened.model.predict(values, batch_size=1, verbose=0))
     table = _table(probabilities, starts, np.minimum(len(rows), starts + timesteps), settings["classes"])
@@ -143,10 +141,13 @@ def window_starts(length: int, timesteps: int, *, stride: int | None = None, fro
     return offsets if from_start else last - offsets[::-1]
 
 
-def _padded(rows: np.ndarray, feature: str, side: int, timesteps: int) -> np.ndarray:
-    """One window as the network wants it: (timesteps, rows, columns, 1) float32."""
-    values = unpack_masks(rows, width=side) if feature == "mask" else rows
-    return pad_sequence(np.asarray(values, dtype=np.float32), timesteps=timesteps)[..., None]
+def _padded(rows: np.ndarray, feature: str, timesteps: int, padding: Padding) -> np.ndarray:
+    """One window as the network wants it: (timesteps, rows, columns, channels) float32."""
+    frames = as_frames(rows, feature)
+    before = padding_before(len(frames), timesteps, padding)
+    out = np.zeros((timesteps, *frames.shape[1:]), np.float32)
+    out[before : before + len(frames)] = frames
+    return out
 
 
 def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[int]) -> pd.DataFrame:

@@ -1,13 +1,18 @@
-"""The dimensions of the paper's network, and what follows from them by arithmetic."""
+"""The dimensions of a network, and what follows from them by arithmetic."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fastck.config import TIMESTEPS
+
+Model = Literal["convlstm", "temporal"]
+
+TEMPORAL_KERNEL = 3  # steps that the temporal convolution sees at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkShape:
-    """Dimensions of the network (paper, fig. 6, 7).
+    """Dimensions of a network (paper, fig. 6, 7).
 
     Attributes
     ----------
@@ -23,6 +28,10 @@ class NetworkShape:
         Channels of the recurrent layer.
     dense : int
         Units of the hidden dense layer.
+    channels : int
+        Values of a pixel: 1, or 2 for flow projections, 3 for flow.
+    model : {"convlstm", "temporal"}
+        The paper's network, or one convolution over time and the maximum over all steps.
 
     Raises
     ------
@@ -37,6 +46,8 @@ class NetworkShape:
     timesteps: int = TIMESTEPS
     filters: int = 64
     dense: int = 100
+    channels: int = 1
+    model: Model = "convlstm"
 
     def __post_init__(self) -> None:
         rows, columns = self.kernel_size
@@ -46,23 +57,33 @@ class NetworkShape:
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """Shape of one padded sequence: steps, rows, columns, channels."""
-        return self.timesteps, self.rows, self.columns, 1
+        return self.timesteps, self.rows, self.columns, self.channels
+
+    @property
+    def frame_size(self) -> int:
+        """Values of one frame."""
+        return self.rows * self.columns * self.channels
 
     @property
     def input_size(self) -> int:
         """Values of one padded sequence."""
-        return self.timesteps * self.rows * self.columns
+        return self.timesteps * self.frame_size
 
     @property
     def state_size(self) -> int:
-        """Values of the recurrent layer's state for one sequence: the "valid" convolution's output."""
+        """Values that a step gives for one sequence: the recurrent state, or the temporal convolution's output."""
+        if self.model == "temporal":
+            return self.filters
         rows, columns = self.kernel_size
         return (self.rows - rows + 1) * (self.columns - columns + 1) * self.filters
 
     @property
     def parameters(self) -> int:
         """Trainable parameters."""
+        if self.model == "temporal":
+            temporal = TEMPORAL_KERNEL * self.frame_size * self.filters + self.filters
+            return temporal + self.filters * self.n_classes + self.n_classes
         rows, columns = self.kernel_size
-        recurrent = rows * columns * (1 + self.filters) * 4 * self.filters + 4 * self.filters
+        recurrent = rows * columns * (self.channels + self.filters) * 4 * self.filters + 4 * self.filters
         hidden = self.state_size * self.dense + self.dense
         return recurrent + hidden + self.dense * self.n_classes + self.n_classes

@@ -15,6 +15,7 @@ import pandas as pd
 
 from fastck import __version__
 from fastck.messages import one_line
+from fastck.store.frames import padding_before
 from fastck.store.reader import Store, open_store
 from fastck.training import run as files
 from fastck.training.config import TrainConfig
@@ -130,16 +131,15 @@ def _sizes(split: Split) -> str:
 
 def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
     """Plan the memory for the store's frame size and the training sequences' lengths."""
-    rows, columns = store.feature(config.feature).shape[1:]
     active = None
-    if config.fused:
+    if config.fused and config.model == "convlstm":
         lengths = store.table.set_index("sequence")["length"].clip(upper=config.timesteps)
         used = sorted({name for split in splits for name in split.train})
-        # Of `timesteps`, the ceil(rest / 2) zero frames in front cost nothing.
-        active = [config.timesteps - (config.timesteps - int(length) + 1) // 2 for length in lengths[used]]
+        # The zero steps in front cost nothing.
+        before = padding_before(lengths[used].to_numpy(dtype=np.int64), config.timesteps, config.padding)
+        active = [int(steps) for steps in config.timesteps - before]
     return plan_memory(
-        # A mask's packed rows hold eight pixels a byte.
-        config.network_shape(rows, rows if config.feature == "mask" else columns),
+        config.network_shape(store.feature(config.feature).shape[1:]),
         batch_size=config.batch_size,
         budget=config.memory,
         micro_batch=config.micro_batch,
@@ -328,15 +328,24 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
 
 
 def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray:
-    """What the baselines see, one row per sequence: padded projections, or else frames averaged over time."""
+    """What the baselines see, one row a sequence: projections of all steps, flow at the apex, else a mean over time."""
     start_tensorflow()
     from fastck.tfdata import Gather
 
-    feature = "projection" if "projection" in store.features else config.feature
+    apex = config.padding == "before"
+    feature = "projection" if "projection" in store.features and not apex else config.feature
     gather = Gather(
-        store, names, feature=feature, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long
+        store,
+        names,
+        feature=feature,
+        classes=config.classes,
+        timesteps=config.timesteps,
+        too_long=config.too_long,
+        padding=config.padding,
     )
     each = (gather(np.array([index]))[0] for index in range(len(gather)))
+    if apex:
+        return np.stack([values[-1].ravel() for values in each])
     if feature == "projection":
         return np.stack([values.ravel() for values in each])
     return np.stack([values.mean(axis=0).ravel() for values in each])

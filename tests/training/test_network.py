@@ -40,9 +40,25 @@ def test_parameter_counts_by_hand(settings: dict[str, object], parameters: int) 
 
 
 @pytest.mark.parametrize("kernel_size", [(1, 3), (3, 3), (2, 5)])
-def test_counted_parameters_are_keras(kernel_size: tuple[int, int]) -> None:
-    shape = NetworkShape(rows=9, columns=12, n_classes=4, filters=3, dense=6, kernel_size=kernel_size, timesteps=2)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("model", ["convlstm", "temporal"])
+def test_counted_parameters_are_keras(kernel_size: tuple[int, int], channels: int, model: str) -> None:
+    small = {"rows": 9, "columns": 12, "n_classes": 4, "filters": 3, "dense": 6, "timesteps": 2}
+    shape = NetworkShape(**small, kernel_size=kernel_size, channels=channels, model=model)
     assert build_network(shape).count_params() == shape.parameters
+
+
+@pytest.mark.parametrize("model", ["convlstm", "temporal"])
+def test_the_scale_is_in_the_network_and_survives_saving(tmp_path: Path, model: str) -> None:
+    shape = NetworkShape(rows=2, columns=8, n_classes=3, filters=2, dense=4, timesteps=5, channels=2, model=model)
+    values = np.random.default_rng(0).normal(size=(3, 5, 2, 8, 2)).astype(np.float32)
+    plain, scaled = build_network(shape, seed=4), build_network(shape, seed=4, scale=[2.0, 0.5])
+    expected = plain.predict(values * np.float32([2.0, 0.5]), verbose=0)
+    np.testing.assert_allclose(scaled.predict(values, verbose=0), expected, rtol=1e-5)
+    scaled.save(tmp_path / "scaled.keras")
+    np.testing.assert_array_equal(
+        load_network(tmp_path / "scaled.keras").predict(values, verbose=0), scaled.predict(values, verbose=0)
+    )
 
 
 def test_network_is_the_papers() -> None:
@@ -169,8 +185,8 @@ def test_a_network_with_code_in_it_is_refused(tmp_path: Path) -> None:
 def test_frames_smaller_than_the_kernel_are_refused() -> None:
     with pytest.raises(ValueError, match="frames of 2x16 are smaller than the kernel 3x3"):
         replace(SMALL, kernel_size=(3, 3))
-    with pytest.raises(ValueError, match="model must be one of convlstm, got 'lstm'"):
-        build_network(SMALL, model="lstm")
+    with pytest.raises(ValueError, match="model must be one of convlstm, temporal, got 'lstm'"):
+        build_network(replace(SMALL, model="lstm"))
 
 
 PHASE_1 = NetworkShape(rows=267, columns=267, n_classes=7, kernel_size=(3, 3))

@@ -1,0 +1,77 @@
+"""A store's rows as a network sees them: rows, columns and channels of a frame, their mirror image, their padding."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Padding = Literal["both", "before"]
+
+# Share of a sequence after which an augmented one may end: the expression has begun to show by then.
+EARLIEST_END = 0.7
+
+
+def frame_shape(feature: str, row_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return rows, columns and channels of a frame, for a store's rows of that shape.
+
+    Masks are square, though their packed rows hold eight pixels a byte. Flow has its channels (u, v, strain) first in
+    a store. A flow projection has two rows, column means and row means, and two channels, u and v.
+    """
+    if feature == "flow_projection":
+        return 2, row_shape[1], 2
+    if feature == "mask":
+        return row_shape[0], row_shape[0], 1
+    return (row_shape[1], row_shape[2], row_shape[0]) if len(row_shape) == 3 else (row_shape[0], row_shape[1], 1)
+
+
+def as_frames(values: NDArray[Any], feature: str) -> NDArray[Any]:
+    """Return a store's rows as frames, channels last: (N, rows, columns, channels).
+
+    Parameters
+    ----------
+    values : ndarray of shape (N, ...)
+        Rows of the feature; masks packed, as a store holds them, or unpacked.
+    feature : str
+        Name of the feature.
+
+    Returns
+    -------
+    frames : ndarray of shape (N, *frame_shape)
+    """
+    if feature == "flow_projection":
+        return np.moveaxis(values.reshape(len(values), 2, 2, -1), 1, -1)
+    if feature == "mask" and values.shape[1] != values.shape[2]:
+        values = np.unpackbits(values, axis=-1, count=values.shape[1])
+    return values[..., None] if values.ndim == 3 else np.moveaxis(values, 1, -1)
+
+
+def mirrored(frames: NDArray[Any], feature: str) -> NDArray[Any]:
+    """Return the frames of a face seen in a mirror: left and right change places, and u its sign.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (N, rows, columns, channels)
+        As `as_frames` returns them.
+    feature : str
+        Name of the feature.
+
+    Returns
+    -------
+    frames : ndarray of the same shape
+        A copy.
+    """
+    turned = frames.copy()
+    if feature.endswith("projection"):
+        # The first row holds column means, which change places; row means stay where they are.
+        turned[:, 0] = frames[:, 0, ::-1]
+    else:
+        turned = np.ascontiguousarray(frames[:, :, ::-1])
+    if feature.startswith("flow"):
+        turned[..., 0] *= -1
+    return turned
+
+
+def padding_before(length: NDArray[np.int64] | int, timesteps: int, padding: Padding) -> Any:
+    """Return how many zero steps stand in front of a sequence: ceil(rest / 2) for "both" (paper, fig. 11)."""
+    rest = timesteps - length
+    return rest if padding == "before" else -(-rest // 2)
