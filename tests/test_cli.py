@@ -314,7 +314,7 @@ def test_detect_largest_feeds_preprocess_and_draws(clips):
     changed = np.argwhere(drawn != frame)
     assert [*changed.min(axis=0), *changed.max(axis=0) + 1] == [row.top, row.left, row.bottom, row.right]
     for name, options in (("own", []), ("file", ["--boxes", clips / "b.csv"])):
-        result = run("preprocess", clips / "clips", clips / name, "--layout", "folders", *options)
+        result = run("preprocess", clips / "clips", clips / name, "--layout", "folders", "--preset", "paper", *options)
         assert result.exit_code == 0, result.output
     own, file = (fastck.open_store(clips / name) for name in ("own", "file"))
     np.testing.assert_array_equal(own.feature("projection"), file.feature("projection"))
