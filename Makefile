@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo test lint check coverage bench docs test-lowest clean
+.PHONY: help demo test lint check coverage campaigns bench docs test-lowest clean
 
 help:
 	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
 	@echo "make test         lint, types, import contracts and all tests"
 	@echo "make coverage     the quick tests, and which lines of fastck they leave out; fails below 95 %"
+	@echo "make campaigns    fault injection and fuzzing at length: an hour or more"
 	@echo "make test-lowest  a smaller round of tests on the lowest supported versions"
 	@echo "make bench        run the benchmarks and write BENCHMARKS.md"
 	@echo "make docs         build the documentation into site/"
@@ -42,6 +43,10 @@ coverage: $(VENV)/.installed
 
 test: lint check
 
+campaigns: $(VENV)/.installed
+	$(BIN)/python -m tests.campaigns.faults --kills 20 --subjects 4
+	$(BIN)/python -m tests.campaigns.fuzz_png --executions 150000
+
 bench: $(VENV)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-json=bench.json -q
 	$(BIN)/python -m benchmarks.report bench.json
@@ -57,7 +62,7 @@ $(LOWEST)/.installed: pyproject.toml requirements-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/.installed
-	NUMBA_CACHE_DIR=$(LOWEST)/numba $(LOWEST)/bin/python -m pytest -m "not slow" tests/kernels/test_ops.py tests/pipeline/test_preprocess.py tests/store/test_store.py tests/dataset/test_layouts.py tests/commands/test_cli.py
+	NUMBA_CACHE_DIR=$(LOWEST)/numba $(LOWEST)/bin/python -m pytest -m "not slow" tests/kernels/test_ops.py tests/pipeline/test_preprocess.py tests/store/test_store.py tests/dataset/test_layouts.py tests/test_cli.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(DEMO_OUT) site bench.json

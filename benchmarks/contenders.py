@@ -12,10 +12,14 @@ import numpy as np
 
 from benchmarks import naive
 from fastck import bench, ops
+from fastck.config import FlowConfig
+from fastck.flow import FLOW_SHAPES, optical_flow, working_crop
+from fastck.kernels import flow as flow_kernels
 
 Run = Callable[[], np.ndarray]
 CONTENDERS: dict[str, dict[str, Callable[[np.ndarray], Run]]] = {}
-FLOOR = "memory copy"
+# What no contender can be much faster than: it does a part of the work only.
+FLOOR, FLOW_FLOOR = "memory copy", "OpenCV's DIS alone"
 FOOTPRINT = np.ones((5, 5), np.uint8)
 
 
@@ -24,7 +28,7 @@ class Operation:
     """One thing to compute: its name, what it is computed of, and how far float results may differ."""
 
     name: str
-    stage: str  # of what: "frames", "differences", "binary" (0 and 255) or "masks" (0 and 1)
+    stage: str  # of what: "frames", "differences", "binary" (0 and 255), "masks" (0 and 1) or "flows" (in pixels)
     tolerance: float = 0.0
 
 
@@ -41,6 +45,9 @@ OPERATIONS = [
     Operation("motion_projections", "frames", 1e-6),
     Operation("motion_projections absolute", "frames", 1e-6),
     Operation("motion_pools x3", "frames", 1e-6),
+    # Strain is about 1 where frames are noise: a few roundings of float32.
+    Operation("optical_flow", "frames", 2e-6),
+    Operation("optical_flow after DIS", "flows", 2e-6),
 ]
 
 
@@ -58,11 +65,22 @@ def inputs(stage: str, frames: np.ndarray) -> np.ndarray:
     """What an operation's contenders are given."""
     if stage == "frames":
         return frames
+    if stage == "flows":
+        return flow_floor(frames)()
     differences = frames[:-1] - frames[1:]
     if stage == "differences":
         return differences
     binary = np.where(differences > 127, np.uint8(255), np.uint8(0))
     return binary if stage == "binary" else numpy_erode(binary)() // np.uint8(255)
+
+
+def flow_floor(frames: np.ndarray) -> Run:
+    """OpenCV's DIS from the first frame to all others, which are at the working size already."""
+    config = FlowConfig()
+    cv2.setNumThreads(1)
+    engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
+    crops = [working_crop(frame, config.size) for frame in frames]
+    return lambda: np.stack([engine.calc(crops[0], crop, None) for crop in crops[1:]])
 
 
 def floor(frames: np.ndarray) -> Run:
@@ -258,3 +276,39 @@ contender("motion_projections absolute", "fastck")(
     lambda x: fastck(ops.motion_projections, x, mode="absolute", level=15)
 )
 contender("motion_pools x3", "fastck")(lambda x: fastck(ops.motion_pools, x, times=3))
+
+
+# Optical flow: OpenCV's in any case, then NumPy or the compiled kernel.
+contender("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow_cells(flow) for flow in x]))
+
+
+@contender("optical_flow", "NumPy")
+def numpy_flow(frames: np.ndarray) -> Run:
+    config = FlowConfig()
+    cv2.setNumThreads(1)
+    engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
+
+    def run() -> np.ndarray:
+        crops = [working_crop(frame, config.size) for frame in frames]
+        return np.stack([naive.flow_cells(engine.calc(crops[0], crop, None)) for crop in crops[1:]])
+
+    return run
+
+
+@contender("optical_flow", "fastck")
+def fastck_flow(frames: np.ndarray) -> Run:
+    cv2.setNumThreads(1)
+    return fastck(optical_flow, frames)
+
+
+@contender("optical_flow after DIS", "fastck")
+def fastck_after_dis(flows: np.ndarray) -> Run:
+    planes = np.empty((3, *flows.shape[1:3]), np.float32)
+    out, nothing = np.empty((len(flows), *FLOW_SHAPES["flow"]), np.float32), np.empty((4, 0), np.float32)
+
+    def run() -> np.ndarray:
+        for flow, cells in zip(flows, out, strict=True):
+            flow_kernels.flow_features(flow, True, planes, cells, nothing)
+        return out
+
+    return run

@@ -107,6 +107,66 @@ def pack(masks: np.ndarray) -> np.ndarray:
     return out
 
 
+def fit_affine(flow: np.ndarray, *, step: int = 5, rounds: int = 10, least: float = 1e-4) -> np.ndarray:
+    """Affine motion that most of a flow follows, (S, S, 2) pixels -> (2, 3): constant, along x and y from the middle.
+
+    Least squares over every fifth pixel, then rounds with the weight 1 / (1 + r^2 / scale), where r is a residual's
+    length and `scale` the weighted mean of r^2 in the round before.
+    """
+    side = len(flow)
+    places = np.arange(min(3 * (side - 1) % step, (side - 1) // 2), side, step)
+    moved = flow[np.ix_(places, places)].reshape(-1, 2).astype(np.float64)
+    y, x = (axis.ravel() - (side - 1) / 2 for axis in np.meshgrid(places, places, indexing="ij"))
+    terms = np.stack([np.ones_like(x), x, y], axis=1)
+    if len(places) == 1:
+        return np.array([[moved[0, 0], 0, 0], [moved[0, 1], 0, 0]])
+    fit = np.linalg.solve(terms.T @ terms, terms.T @ moved)
+    squares = ((moved - terms @ fit) ** 2).sum(axis=1)
+    weight = np.ones(len(terms))
+    for _ in range(rounds):
+        scale = max((weight * squares).sum() / weight.sum(), least)
+        squares = ((moved - terms @ fit) ** 2).sum(axis=1)
+        weight = 1 / (1 + squares / scale)
+        weighted = terms.T * weight
+        fit = np.linalg.solve(weighted @ terms, weighted @ moved)
+    return np.asarray(fit.T)
+
+
+def cell_shares(side: int, cells: int) -> np.ndarray:
+    """Share of each of `side` pixels in each of `cells` equal parts of an axis: (cells, side), rows sum to 1."""
+    edges = np.arange(cells + 1)[:, None] * side / cells
+    inside = np.clip(np.minimum(edges[1:], np.arange(1, side + 1)) - np.maximum(edges[:-1], np.arange(side)), 0, None)
+    return np.asarray(inside * cells / side)
+
+
+def flow_planes(flow: np.ndarray, *, compensate: bool = True) -> np.ndarray:
+    """Displacements in pixels, the head's motion taken out, then strain magnitude: (S, S, 2) -> (3, S, S)."""
+    moved = flow.astype(np.float64)
+    if compensate:
+        fit = fit_affine(flow)
+        y, x = np.indices(flow.shape[:2]) - (len(flow) - 1) / 2
+        moved = moved - fit[:, 0] - fit[:, 1] * x[..., None] - fit[:, 2] * y[..., None]
+    if len(flow) == 1:
+        return np.stack([moved[..., 0], moved[..., 1], np.zeros((1, 1))])
+    (u_y, u_x), (v_y, v_x) = np.gradient(moved[..., 0]), np.gradient(moved[..., 1])
+    xy = (u_y + v_x) / 2
+    return np.stack([moved[..., 0], moved[..., 1], np.sqrt(u_x**2 + v_y**2 + 2 * xy**2)])
+
+
+def flow_cells(flow: np.ndarray, *, side: int = 28, compensate: bool = True) -> np.ndarray:
+    """Means of u and v in shares of S, and of strain, in side x side cells: (S, S, 2) pixels -> (3, side, side)."""
+    planes, shares = flow_planes(flow, compensate=compensate), cell_shares(len(flow), side)
+    planes[:2] /= len(flow)
+    return np.asarray((shares @ planes @ shares.T).astype(np.float32))
+
+
+def flow_projection(flow: np.ndarray, *, columns: int = 64, compensate: bool = True) -> np.ndarray:
+    """Column means and row means of u, then of v, in shares of S: (S, S, 2) pixels -> (4, columns)."""
+    planes, shares = flow_planes(flow, compensate=compensate)[:2] / len(flow), cell_shares(len(flow), columns)
+    means = [plane.mean(axis=axis) for plane in planes for axis in (0, 1)]
+    return np.stack([shares @ line for line in means]).astype(np.float32)
+
+
 def paper_crop(path: Path, *, side: int = 267) -> np.ndarray | None:
     """One frame as the paper's script reads it: a new detector for every frame (fig. 2); None without a face."""
     import cv2

@@ -11,7 +11,16 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
 from benchmarks import contenders_other  # noqa: E402, F401  (registers its contenders)
-from benchmarks.contenders import CONTENDERS, FLOOR, OPERATIONS, Operation, floor, inputs  # noqa: E402
+from benchmarks.contenders import (  # noqa: E402
+    CONTENDERS,
+    FLOOR,
+    FLOW_FLOOR,
+    OPERATIONS,
+    Operation,
+    floor,
+    flow_floor,
+    inputs,
+)
 from fastck.bench import sample_frames  # noqa: E402
 
 SIDES = (64, 267, 512)
@@ -57,13 +66,25 @@ def test_speed(
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS])
+@pytest.mark.parametrize(
+    "operation",
+    [operation for operation in OPERATIONS if "flow" not in operation.name],
+    ids=lambda operation: operation.name,
+)
 def test_floor(
     benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], operation: Operation, side: int
 ) -> None:
     data = frames_of(side)[1:]
     describe(benchmark, operation.name, side, FLOOR, len(data))
     np.testing.assert_array_equal(benchmark(floor(data)), data)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_flow_floor(benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], side: int) -> None:
+    frames = frames_of(side)
+    describe(benchmark, "optical_flow", side, FLOW_FLOOR, len(frames) - 1)
+    after = CONTENDERS["optical_flow after DIS"]["fastck"](benchmark(flow_floor(frames)))()
+    np.testing.assert_array_equal(after, CONTENDERS["optical_flow"]["fastck"](frames)())
 
 
 def describe(benchmark: Callable[..., np.ndarray], operation: str, side: int, name: str, results: int) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from fastck import erode, frame_difference, preprocess, threshold
 from fastck.dataset.check import CKPLUS_EMOTIONS
-from fastck.render import render_dataset
+from fastck.render import EASY, HARD, contact_sheet, render_dataset
+from fastck.render.sheet import CAPTION
 from fastck.training.config import TrainConfig
 from fastck.training.folds import Split, leakage, make_splits
 from fastck.views.preview import Preview, View, preview_clip
@@ -22,6 +23,7 @@ from fastck.views.preview import Preview, View, preview_clip
 IMAGES = Path(__file__).parent / "images"
 INK, FAINT, MOVED = "#1f2328", "#6e7781", "#e8710a"
 LARGEST = 150_000  # bytes
+HARD_PEOPLE = (4, 11, 13)  # the easy row's person; one with glasses; one with a fringe
 
 
 def main() -> None:
@@ -35,6 +37,7 @@ def main() -> None:
         jumpy = table["n_box_changes"].idxmax()
         write_wrapping(preview_clip(faces / table.loc[still, "folder"], columns=60))
         write_one_box(preview_clip(faces / table.loc[jumpy, "folder"], compare=True, columns=60))
+        write_rendered_faces(Path(folder))
     write_splits()
 
 
@@ -83,6 +86,20 @@ def write_one_box(preview: Preview) -> None:
                 spine.set(visible=moved, color=MOVED, linewidth=2.5)
         line[0].set_ylabel(f"{view.name}: {stage}", color=INK)
     save(figure, "one-box")
+
+
+def write_rendered_faces(folder: Path) -> None:
+    """A row of the easy set over three of the hard set, at the apex."""
+    easy = Image.open(contact_sheet(folder / "easy.png", subjects=[4], variation=EASY))
+    hard = Image.open(contact_sheet(folder / "hard.png", subjects=HARD_PEOPLE, variation=HARD))
+    # The second sheet's captions would repeat the first's.
+    hard = hard.crop((0, CAPTION, hard.width, hard.height))
+    sheet = Image.new("L", (easy.width, easy.height + hard.height), 255)
+    sheet.paste(easy.convert("L"), (0, 0))
+    sheet.paste(hard.convert("L"), (0, easy.height))
+    write_picture(
+        sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.Resampling.LANCZOS), "rendered-faces"
+    )
 
 
 def write_splits() -> None:
@@ -153,8 +170,13 @@ def save(figure: Figure, name: str, *, foot: float = 0.0) -> None:
     figure.tight_layout(pad=0.6, rect=(0, foot, 1, 1))
     data = io.BytesIO()
     figure.savefig(data, dpi=110, facecolor="white")
+    write_picture(Image.open(data), name)
+
+
+def write_picture(picture: Image.Image, name: str) -> None:
+    """Write a picture with few colours, so that it stays small."""
     path = IMAGES / f"{name}.png"
-    Image.open(data).convert("RGB").quantize(32, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(32, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
     if size > LARGEST:
         raise ValueError(f"{path} has {size} bytes, more than {LARGEST}")

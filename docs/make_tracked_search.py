@@ -33,19 +33,19 @@ class Recorder(FrameSearch):
 
 
 def main() -> None:
-    """Search a rendered sequence's second frame as the tracked search does, and draw every layer."""
+    """Search a rendered sequence's second frame as the tracked search does, and draw every level."""
     with tempfile.TemporaryDirectory() as folder:
         render_dataset(Path(folder) / "faces", subjects=1, sequences=1, seed=4)
         first, second = (read_gray(path) for path in sorted(Path(folder).rglob("*.png"))[:2])
     search = Recorder(first.shape, 1, frontal_bank())
     search.load(first)
-    last = find_largest(search, start=search.levels - 1, deep=True)
+    last = find_largest(search, start=search.levels - 1)
     search.load(second)
-    face = find_largest(search, start=int(last[LEVEL]), deep=False)
+    face = find_largest(search, start=int(last[LEVEL]))
     figure = Figure(figsize=(9.2, 5.2))
     axes = figure.subplots(3, 5).ravel()
     for level, axis in enumerate(axes[: search.levels]):
-        draw_layer(axis, search, level)
+        draw_level(axis, search, level)
     left, top, right, bottom = face[FRAME]
     scale = search.pyramid.shapes[0][0] / second.shape[0]
     box = np.array([[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]) * scale
@@ -56,10 +56,10 @@ def main() -> None:
     figure.savefig(PICTURE, dpi=90)
 
 
-def draw_layer(axis: Axes, search: Recorder, level: int) -> None:
-    """Draw a layer's pixels, faint where no window was scored."""
+def draw_level(axis: Axes, search: Recorder, level: int) -> None:
+    """Draw a level's pixels, faint where no window was scored."""
     height, width = search.pyramid.shapes[level]
-    pixels = search.pyramid.layers[level][:, :width]
+    pixels = search.pyramid.images[level][:, :width]
     rows, columns = search.pyramid.windows[level]
     top, left, bottom, right = search.asked.get(level, (0, 0, 0, 0))
     seen = np.zeros(pixels.shape, bool)

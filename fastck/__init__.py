@@ -7,13 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+    from fastck.config import FaceConfig, FlowConfig, MotionConfig, PreprocessConfig
     from fastck.dataset.labels import EMOTIONS
     from fastck.dataset.layouts import scan
     from fastck.dataset.records import SequenceRecord
+    from fastck.dataset.sample import sample
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
+    from fastck.flow import optical_flow
     from fastck.ops import (
         erode,
         frame_difference,
@@ -30,14 +32,16 @@ if TYPE_CHECKING:
     from fastck.pipeline.dispatch import preprocess
     from fastck.pipeline.sequence import process_frames
     from fastck.store.reader import Store, open_store
+    from fastck.training.run import Run, open_run
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "dataset": ("EMOTIONS", "SequenceRecord", "scan"),
-    "config": ("FaceConfig", "MotionConfig", "PreprocessConfig"),
+    "dataset": ("EMOTIONS", "SequenceRecord", "sample", "scan"),
+    "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
-    "faces": ("Detector", "FaceBox"),
+    "faces": ("Detector", "FaceBox", "FaceDetector", "detect_faces"),
+    "flow": ("optical_flow",),
     "ops": (
         "erode",
         "frame_difference",
@@ -53,6 +57,7 @@ _HOME = {
     ),
     "pipeline": ("preprocess", "process_frames"),
     "store": ("Store", "open_store"),
+    "training": ("Run", "open_run"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -61,11 +66,15 @@ __all__ = [
     "Detector",
     "FaceBox",
     "FaceConfig",
+    "FaceDetector",
+    "FlowConfig",
     "MotionConfig",
     "MotionFeatures",
     "PreprocessConfig",
+    "Run",
     "SequenceRecord",
     "Store",
+    "detect_faces",
     "erode",
     "frame_difference",
     "mean_pool_2x2",
@@ -73,11 +82,14 @@ __all__ = [
     "motion_masks",
     "motion_pools",
     "motion_projections",
+    "open_run",
     "open_store",
+    "optical_flow",
     "pad_sequence",
     "preprocess",
     "process_frames",
     "project",
+    "sample",
     "scan",
     "threshold",
     "unpack_masks",

@@ -6,14 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 
-def check_frames(frames: object, *, min_frames: int = 1, dtypes: Sequence[str] = ("uint8",)) -> np.ndarray:
+def check_frames(
+    frames: object, *, min_frames: int = 1, dtypes: Sequence[str] = ("uint8",), name: str = "frames"
+) -> np.ndarray:
     """Return `frames` as a contiguous read-only view (a copy only where it is not contiguous)."""
     if not isinstance(frames, np.ndarray):
-        raise TypeError(f"frames must be a NumPy array, got {type(frames).__name__}: np.asarray it")
+        raise TypeError(f"{name} must be a NumPy array, got {type(frames).__name__}: np.asarray it")
     if frames.dtype.name not in dtypes:
-        raise TypeError(f"frames must have dtype {' or '.join(dtypes)}, got {frames.dtype}: convert with astype")
+        raise TypeError(f"{name} must have dtype {' or '.join(dtypes)}, got {frames.dtype}: convert with astype")
     if frames.ndim != 3 or frames.shape[0] < min_frames or 0 in frames.shape[1:]:
-        raise ValueError(f"frames must have shape (T, H, W) with T >= {min_frames} and H, W >= 1, got {frames.shape}")
+        raise ValueError(f"{name} must have shape (T, H, W) with T >= {min_frames} and H, W >= 1, got {frames.shape}")
     # Numba compiles anew for each array type: read-only, C-ordered and native is one that every array can become.
     view = np.require(frames, frames.dtype.newbyteorder("="), ("C", "A", "E")).view()
     view.flags.writeable = False

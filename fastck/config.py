@@ -9,8 +9,11 @@ Mode = Literal["wrap", "absolute", "saturate"]
 CropPolicy = Literal["frame", "sequence", "smooth"]
 Search = Literal["full", "tracked"]
 Preset = Literal["paper", "stable"]
-Layout = Literal["ckplus", "folders", "labelled-folders"]
+Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
+Until = Literal["apex", "offset", "end"]
 ExportFormat = Literal["zarr", "tfrecord"]
+Reference = Literal["onset", "previous"]
+FlowPreset = Literal["ultrafast", "fast", "medium"]
 
 
 def check_choice(name: str, value: object, choices: object) -> None:
@@ -45,6 +48,8 @@ class FaceConfig:
     boxes: str = ""
 
     def __post_init__(self) -> None:
+        # A list gives the same configuration as a tuple.
+        object.__setattr__(self, "upsample", tuple(self.upsample))
         check_choice("crop", self.crop, CropPolicy)
         check_choice("search", self.search, Search)
         if not self.upsample or any(times not in (0, 1, 2) for times in self.upsample):
@@ -80,16 +85,61 @@ class MotionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """How crops become optical flow.
+
+    Attributes
+    ----------
+    reference : {"onset", "previous"}
+        From the sequence's first crop to each later one, or from each crop to the next.
+    compensate : bool
+        Whether the head's affine motion is taken out.
+    size : int
+        Height and width in pixels to which crops are brought for the flow; at least 64, the columns of a projection.
+    preset : {"ultrafast", "fast", "medium"}
+        Of OpenCV's dense inverse search. docs/explanation/flow.md has the table by which size and preset were chosen.
+    """
+
+    reference: Reference = "onset"
+    compensate: bool = True
+    size: int = 128
+    preset: FlowPreset = "medium"
+
+    def __post_init__(self) -> None:
+        check_choice("reference", self.reference, Reference)
+        check_choice("preset", self.preset, FlowPreset)
+        if not 64 <= self.size <= 1024:
+            raise ValueError(f"size must be 64 to 1024 pixels, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """Everything that decides the bytes of a store, apart from its input."""
+    """Everything that decides the bytes of a store, apart from its input.
+
+    Attributes
+    ----------
+    faces : FaceConfig
+    motion : MotionConfig
+    features : tuple of str
+        Names of the features that are kept.
+    flow : FlowConfig or None
+        Set where `features` holds "flow" or "flow_projection", None otherwise, whatever was given.
+    """
 
     faces: FaceConfig = field(default_factory=FaceConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     features: tuple[str, ...] = ("projection",)
+    flow: FlowConfig | None = None
+
+    def __post_init__(self) -> None:
+        wanted = any(name.startswith("flow") for name in self.features)
+        object.__setattr__(self, "flow", (self.flow or FlowConfig()) if wanted else None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, as the manifest holds them."""
+        """Return plain JSON values, as the manifest holds them: without "flow" where there is none."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if values["flow"] is None:
+            del values["flow"]
         return values
 
     def hash(self) -> str:
@@ -115,6 +165,7 @@ class PreprocessConfig:
                 faces=FaceConfig(**faces),
                 motion=MotionConfig(**values["motion"]),
                 features=tuple(values["features"]),
+                flow=FlowConfig(**values["flow"]) if "flow" in values else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the configuration is incomplete or from another fastck version: {error}") from error

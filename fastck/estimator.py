@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
-from fastck.config import Mode, MotionConfig, PreprocessConfig, Preset, check_choice, preset_faces
+from fastck.arrays import check_frames
+from fastck.config import FaceConfig, Mode, MotionConfig, PreprocessConfig, Preset, check_choice, preset_faces
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
-from fastck.ops import feature_shape, motion_features, pad_sequence, unpack_masks
-from fastck.pipeline.sequence import process_frames, process_record
+from fastck.ops import feature_shape, pad_sequence, unpack_masks
+from fastck.pipeline.sequence import iter_features, process_frames, process_record
 from fastck.store.reader import Store, open_store
 
 OverTime = Literal["pad", "mean", "max"]
@@ -199,9 +200,10 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"crops must have shape (T, {self.side}, {self.side}), got {one.shape}: see side, preset"
                 )
-            features = (self.feature,)
-            made = motion_features(one, features=features, mode=self.mode, level=self.level, size=self.size)
-            values = made[self.feature]
+            motion = MotionConfig(mode=self.mode, level=self.level, size=self.size)
+            config = PreprocessConfig(faces=FaceConfig(side=self.side), motion=motion, features=(self.feature,))
+            crops = check_frames(one, min_frames=2)
+            values = np.concatenate([rows[self.feature] for rows in iter_features(crops, config)])
         return unpack_masks(values, width=self.side) if self.feature == "mask" else values
 
     def _over_time(self, steps: NDArray[Any]) -> NDArray[Any]:

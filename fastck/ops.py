@@ -15,7 +15,8 @@ from fastck.arrays import (
     pooled_shape,
     projection_shape,
 )
-from fastck.config import Mode, check_choice
+from fastck.config import Mode, Reference, check_choice
+from fastck.flow import FLOW_SHAPES
 from fastck.kernels import masks, motion, pool
 
 _DIFFERENCE: dict[str, Callable[..., None]] = {
@@ -32,6 +33,7 @@ _COMPARISON: dict[tuple[str, int | None], int] = {
 }
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
+STORE_FEATURES: tuple[str, ...] = (*FEATURES, *FLOW_SHAPES)
 # What the fused kernel fills, with the type of each; an array of no frames asks for nothing.
 _FORMS: dict[str, np.ndarray] = {
     "projection": np.empty((0, 0, 0), np.float32),
@@ -51,7 +53,8 @@ def feature_shape(name: str, side: int = 267) -> tuple[int, ...]:
     ValueError
         If no feature has that name.
     """
-    return _motion_shape(name, (2, side, side))[1:]
+    _check_feature(name, STORE_FEATURES)
+    return FLOW_SHAPES.get(name) or _motion_shape(name, (2, side, side))[1:]
 
 
 def feature_dtype(name: str) -> np.dtype[Any]:
@@ -62,13 +65,13 @@ def feature_dtype(name: str) -> np.dtype[Any]:
     ValueError
         If no feature has that name.
     """
-    _check_feature(name)
-    return _FORMS[name].dtype
+    _check_feature(name, STORE_FEATURES)
+    return np.dtype(np.uint8 if name == "mask" else np.float32)
 
 
-def _check_feature(name: str) -> None:
-    if name not in FEATURES:
-        raise ValueError(f"feature must be one of {', '.join(FEATURES)}, got {name!r}")
+def _check_feature(name: str, features: tuple[str, ...] = FEATURES) -> None:
+    if name not in features:
+        raise ValueError(f"feature must be one of {', '.join(features)}, got {name!r}")
 
 
 def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -79,14 +82,20 @@ def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return packed_shape(rows) if name == "mask" else pooled_shape(rows, times=_POOLS[name])
 
 
-def _motion_by_words(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
+def _motion_by_words(
+    frames: np.ndarray, reference: str, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]
+) -> None:
     comparison = _COMPARISON.get((mode, level), _COMPARISON[mode, None])
-    masks.motion_words(frames, comparison, level, size, *(wanted.get(form, none) for form, none in _FORMS.items()))
+    forms = (wanted.get(form, none) for form, none in _FORMS.items())
+    masks.motion_words(frames, reference == "onset", comparison, level, size, *forms)
 
 
-def _motion_by_pixels(frames: np.ndarray, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]) -> None:
+def _motion_by_pixels(
+    frames: np.ndarray, reference: str, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]
+) -> None:
     for t in range(frames.shape[0] - 1):
-        mask = frame_difference(frames[t : t + 2], mode=mode)  # type: ignore[arg-type]
+        pair = frames[[0, t + 1]] if reference == "onset" else frames[t : t + 2]
+        mask = frame_difference(pair, mode=mode)  # type: ignore[arg-type]
         mask = erode(threshold(mask, level=level, value=1), size=size)
         pooled = mask
         for form, out in wanted.items():
@@ -110,13 +119,19 @@ _MOTION: tuple[tuple[float, Callable[..., None]], ...] = (
 )
 
 
-def _motion(frames: np.ndarray, mode: str, level: object, size: object, wanted: Mapping[str, np.ndarray]) -> None:
+def _motion(
+    frames: np.ndarray, reference: str, mode: str, level: object, size: object, wanted: Mapping[str, np.ndarray]
+) -> None:
+    check_choice("mode", mode, Mode)
+    check_choice("reference", reference, Reference)
     above, side = int(check_grey("level", level)), check_count("size", size)
-    next(compute for largest, compute in _MOTION if side <= largest)(frames, mode, above, side, wanted)
+    next(compute for largest, compute in _MOTION if side <= largest)(frames, reference, mode, above, side, wanted)
 
 
-def frame_difference(frames: np.ndarray, *, mode: Mode = "wrap", out: np.ndarray | None = None) -> np.ndarray:
-    """Subtract from every frame the one after it (paper, fig. 3).
+def frame_difference(
+    frames: np.ndarray, *, mode: Mode = "wrap", reference: Reference = "previous", out: np.ndarray | None = None
+) -> np.ndarray:
+    """Subtract from every frame the one after it (paper, fig. 3), or every later frame from the first.
 
     Parameters
     ----------
@@ -125,6 +140,8 @@ def frame_difference(frames: np.ndarray, *, mode: Mode = "wrap", out: np.ndarray
     mode : {"wrap", "absolute", "saturate"}
         ``frames[t] - frames[t + 1]`` modulo 256 as the paper's scripts have it, its absolute value, or 0 where negative
         (`cv2.subtract`).
+    reference : {"previous", "onset"}
+        What a frame is subtracted from: the frame before it, or the first: ``frames[0] - frames[t + 1]``.
     out : ndarray of shape (T-1, H, W), uint8, optional
         Receives the result; may be a memmap slice.
 
@@ -139,9 +156,10 @@ def frame_difference(frames: np.ndarray, *, mode: Mode = "wrap", out: np.ndarray
         If `frames`, `mode` or `out` is not as above.
     """
     check_choice("mode", mode, Mode)
+    check_choice("reference", reference, Reference)
     frames = check_frames(frames, min_frames=2)
     out = check_out(out, shape=difference_shape(frames.shape), dtype=np.uint8)
-    _DIFFERENCE[mode](frames, out)
+    _DIFFERENCE[mode](frames, 0 if reference == "onset" else 1, out)
     return out
 
 
@@ -264,6 +282,7 @@ def motion_features(
     mode: Mode = "wrap",
     level: int = 127,
     size: int = 5,
+    reference: Reference = "previous",
     out: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute several of a store's features in one pass over the frames.
@@ -274,7 +293,7 @@ def motion_features(
         Grey levels; T >= 2; square where "projection" is asked for. Not modified.
     features : sequence of str
         Of `FEATURES`: "projection", "mask" (packed), "pool134", "pool67", "pool34" (the mask pooled 1, 2 and 3 times).
-    mode, level, size
+    mode, level, size, reference
         As in `motion_masks`.
     out : mapping of str to ndarray, optional
         Arrays to fill, by feature; others are allocated.
@@ -290,7 +309,6 @@ def motion_features(
         If an argument is not as above.
     """
     frames = check_frames(frames, min_frames=2)
-    check_choice("mode", mode, Mode)
     given = dict(out or {})
     unknown = sorted(set(given) - set(features))
     if unknown:
@@ -301,7 +319,7 @@ def motion_features(
         )
         for name in features
     }
-    _motion(frames, mode, level, size, made)
+    _motion(frames, reference, mode, level, size, made)
     return made
 
 
@@ -311,6 +329,7 @@ def motion_masks(
     mode: Mode = "wrap",
     level: int = 127,
     size: int = 5,
+    reference: Reference = "previous",
     packed: bool = False,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -326,6 +345,8 @@ def motion_masks(
         A pixel is on where the difference is above it; 0 to 255 grey levels.
     size : int
         Side of erosion's footprint in pixels, as in `erode`.
+    reference : {"previous", "onset"}
+        As in `frame_difference`.
     packed : bool
         Eight pixels in a byte, as ``np.packbits(mask, axis=-1)`` has them: the store's format.
     out : ndarray of shape (T-1, H, W) or, packed, (T-1, H, ceil(W/8)), uint8, optional
@@ -342,15 +363,20 @@ def motion_masks(
         If an argument is not as above.
     """
     frames = check_frames(frames, min_frames=2)
-    check_choice("mode", mode, Mode)
     shape = difference_shape(frames.shape)
     out = check_out(out, shape=packed_shape(shape) if packed else shape, dtype=np.uint8)
-    _motion(frames, mode, level, size, {"mask" if packed else "unpacked": out})
+    _motion(frames, reference, mode, level, size, {"mask" if packed else "unpacked": out})
     return out
 
 
 def motion_projections(
-    frames: np.ndarray, *, mode: Mode = "wrap", level: int = 127, size: int = 5, out: np.ndarray | None = None
+    frames: np.ndarray,
+    *,
+    mode: Mode = "wrap",
+    level: int = 127,
+    size: int = 5,
+    reference: Reference = "previous",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Project the motion masks in one pass, without making them (paper, fig. 3, 4 and 14).
 
@@ -358,7 +384,7 @@ def motion_projections(
     ----------
     frames : ndarray of shape (T, N, N), uint8
         Grey levels; T >= 2. Not modified.
-    mode, level, size
+    mode, level, size, reference
         As in `motion_masks`.
     out : ndarray of shape (T-1, 2, N), float32, optional
         Receives the result; may be a memmap slice.
@@ -374,9 +400,8 @@ def motion_projections(
         If an argument is not as above.
     """
     frames = check_frames(frames, min_frames=2)
-    check_choice("mode", mode, Mode)
     out = check_out(out, shape=projection_shape(difference_shape(frames.shape)), dtype=np.float32)
-    _motion(frames, mode, level, size, {"projection": out})
+    _motion(frames, reference, mode, level, size, {"projection": out})
     return out
 
 
@@ -387,6 +412,7 @@ def motion_pools(
     mode: Mode = "wrap",
     level: int = 127,
     size: int = 5,
+    reference: Reference = "previous",
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Average the motion masks over 2x2 windows, `times` times over (paper, fig. 13).
@@ -397,7 +423,7 @@ def motion_pools(
         Grey levels; T >= 2. Not modified.
     times : int
         How often height and width are halved, at least once: 267 to 134, 67, 34.
-    mode, level, size
+    mode, level, size, reference
         As in `motion_masks`.
     out : ndarray of shape (T-1, h, w), float32, optional
         Receives the result; may be a memmap slice.
@@ -413,13 +439,12 @@ def motion_pools(
         If an argument is not as above.
     """
     frames = check_frames(frames, min_frames=2)
-    check_choice("mode", mode, Mode)
     times = check_count("times", times)
     shape = difference_shape(frames.shape)
     out = check_out(out, shape=pooled_shape(shape, times=times), dtype=np.float32)
     form = list(_POOLS)[min(times, 3) - 1]
     pools = out if times <= 3 else np.empty(pooled_shape(shape, times=3), np.float32)
-    _motion(frames, mode, level, size, {form: pools})
+    _motion(frames, reference, mode, level, size, {form: pools})
     for done in range(3, times):
         pools = mean_pool_2x2(pools, out=out if done == times - 1 else None)
     return out

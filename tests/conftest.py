@@ -15,6 +15,14 @@ def real_faces() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sample() -> Path:
+    """Root of the real faces that come with the package: three smiles in CK+'s layout."""
+    import fastck
+
+    return fastck.sample()
+
+
+@pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of a small rendered set: two subjects, three sequences each. Not to be changed; copy it first."""
     from fastck.render import render_dataset

@@ -27,17 +27,17 @@ def test_using_every_name_loads_nothing_heavy(code):
     assert loaded_after(code, HEAVY) == []
 
 
-def test_importing_every_name_is_quick():
-    program = (
-        "import time; t = time.perf_counter(); import fastck; "
-        "[getattr(fastck, n) for n in fastck.__all__]; print(time.perf_counter() - t)"
-    )
-    times = []
+def test_importing_every_name_costs_little_more_than_the_libraries_it_needs():
+    own = "import fastck; [getattr(fastck, n) for n in fastck.__all__]"
+    libraries = "import numba, pandas, joblib, cv2, sklearn.base, sklearn.utils"
+    # Processor time, and both in turns: a busy machine slows both of them down.
+    times = {code: [] for code in (own, libraries)}
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        times.append(float(done.stdout))
-    # Numba and pandas alone take about 0.6 s; the package itself 0.01 s. A generous bound, for a busy machine.
-    assert min(times) < 4
+        for code, taken in times.items():
+            program = f"import time; {code}; print(time.process_time())"
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            taken.append(float(done.stdout))
+    assert min(times[own]) < 1.5 * min(times[libraries]), times
 
 
 def test_every_public_name_is_there_and_documented():

@@ -1,4 +1,8 @@
-"""Laws that hold for any input: motion, padding, boxes, ids, tables, the journal, whose rows are whose in a store."""
+"""Laws that hold for any input: motion, padding, boxes, ids, tables, the journal, whose rows are whose in a store.
+
+One file across the rooms, because several laws cross them: a step's features, its place in the store and the journal
+that counts on it. What a reader may rely on stands in one place.
+"""
 
 import io
 import os

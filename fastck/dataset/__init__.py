@@ -3,5 +3,6 @@
 from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.layouts import scan
 from fastck.dataset.records import Scan, SequenceRecord
+from fastck.dataset.sample import sample
 
-__all__ = ["EMOTIONS", "Scan", "SequenceRecord", "scan"]
+__all__ = ["EMOTIONS", "Scan", "SequenceRecord", "sample", "scan"]

@@ -11,6 +11,7 @@ from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.layouts import Layout, scan
 from fastck.dataset.records import Scan, SequenceRecord
+from fastck.dataset.table import Until
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
 from fastck.messages import one_line, reason
@@ -113,22 +114,23 @@ def check(
     *,
     labels: str | PathLike[str] | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
     deep: bool = False,
     timesteps: int = TIMESTEPS,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Say what a data set holds and what is odd about it.
 
     Parameters
     ----------
-    root, labels, layout
+    root, labels, layout, until
         As for `fastck.dataset.layouts.scan`.
     deep : bool
         Also decode every image, in about a millisecond each: finds damaged files, and sequences that change size or
         colour.
     timesteps : int
         Difference frames of the training window.
-    progress : callable, optional
+    on_progress : callable, optional
         Called in a deep check with the images done and all images.
 
     Returns
@@ -143,10 +145,10 @@ def check(
     """
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
-    found = scan(root, labels=labels, layout=layout)
+    found = scan(root, labels=labels, layout=layout, until=until)
     records = found.records
     findings = list(found.findings)
-    sizes = _look_inside(records, findings, progress) if deep else None
+    sizes = _look_inside(records, findings, on_progress) if deep else None
     emotions: dict[int | None, int] = dict.fromkeys([*EMOTIONS, None], 0)
     emotions.update(Counter(record.emotion for record in records))
     return CheckReport(
@@ -165,7 +167,7 @@ def check(
 
 
 def _look_inside(
-    records: list[SequenceRecord], findings: list[Finding], progress: Callable[[int, int], None] | None
+    records: list[SequenceRecord], findings: list[Finding], on_progress: Callable[[int, int], None] | None
 ) -> dict[tuple[int, int], int]:
     sizes: Counter[tuple[int, int]] = Counter()
     done, total = 0, sum(len(record.frames) for record in records)
@@ -173,8 +175,8 @@ def _look_inside(
         seen_sizes, seen_colour = Counter[tuple[int, int]](), Counter[bool]()
         for path in record.frames:
             done += 1
-            if progress is not None:
-                progress(done, total)
+            if on_progress is not None:
+                on_progress(done, total)
             try:
                 header = read_image_header(path)
                 gray = read_gray(path)

@@ -1,49 +1,52 @@
 """Folder layouts -> a list of `SequenceRecord`: CK+ with all its quirks, plain folders, labelled folders, videos."""
 
-import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from fastck.config import Layout, check_choice
 from fastck.dataset.findings import Finding
-from fastck.dataset.frames import order_frames
-from fastck.dataset.labels import emotion_of_name, read_labels
+from fastck.dataset.labels import EMOTIONS, emotion_of_name, read_labels
 from fastck.dataset.records import Scan, SequenceRecord
+from fastck.dataset.sequences import Source, make_record, shared_files
+from fastck.dataset.table import Until, read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
-from fastck.images.header import ImageError
-from fastck.images.video import count_video_frames
 from fastck.messages import one_line, reason
 
 _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
-_CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
-_CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")  # S005_001: subject, then number of the recording
+# Pictures and videos that people have, and what to make of them.
+_UNREAD = {
+    **dict.fromkeys((".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl"), "PNG files, an animation to a video"),
+    **dict.fromkeys((".pgm", ".ppm", ".pnm", ".tga", ".raw", ".cr2", ".nef", ".dng"), "PNG files"),
+    **dict.fromkeys((".3gp", ".mts", ".m2ts", ".ts", ".vob", ".asf"), "AVI or MP4"),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """Where a sequence comes from; `parts` is its path below the images' root, without a video's suffix."""
-
-    parts: tuple[str, ...]
-    path: Path
-    names: tuple[str, ...]  # image files; empty for a video
-
-
-def scan(root: str | PathLike[str], *, labels: str | PathLike[str] | None = None, layout: Layout = "ckplus") -> Scan:
+def scan(
+    root: str | PathLike[str],
+    *,
+    labels: str | PathLike[str] | None = None,
+    layout: Layout = "ckplus",
+    until: Until = "apex",
+) -> Scan:
     """Find the sequences below a folder, without opening an image.
 
     Parameters
     ----------
     root : path-like
-        For "ckplus" the folder that holds ``cohn-kanade-images`` and ``Emotion``, else the folder of folders.
+        For "ckplus" the folder that holds ``cohn-kanade-images`` and ``Emotion``, else the folder of folders, or
+        the CSV file for "table".
     labels : path-like, optional
         A folder of label files that mirrors the images' folders (``S005/001/*.txt``), in place of ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders"}
+    layout : {"ckplus", "folders", "labelled-folders", "table"}
         "ckplus": ``SUBJECT/SEQUENCE/*.png``, or a video ``SUBJECT/SEQUENCE.avi``. "folders": every folder that
         directly holds images is a sequence, and so is every video. "labelled-folders": the same, and the top folder's
         name is the label (a name or code of `EMOTIONS`; sequences below any other name count as not labelled).
+        "table": a CSV file with a line for each clip; see `fastck.dataset.table.read_table`.
+    until : {"apex", "offset", "end"}
+        The last frame that is used of a table's clips.
 
     Returns
     -------
@@ -65,6 +68,12 @@ def scan(root: str | PathLike[str], *, labels: str | PathLike[str] | None = None
     check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
         raise ValueError('layout "labelled-folders" takes labels from folder names: leave out labels, or use "folders"')
+    if layout == "table":
+        if labels is not None:
+            raise ValueError('layout "table" takes labels from its column label: leave out labels')
+        return read_table(root, until=until)
+    if until != "apex":
+        raise ValueError(f'until is for layout "table", got {until!r} with layout {layout!r}')
     root = Path(root)
     findings: list[Finding] = []
     images_root = _images_root(root) if layout == "ckplus" else _existing_folder(root, "root")
@@ -73,22 +82,18 @@ def scan(root: str | PathLike[str], *, labels: str | PathLike[str] | None = None
     ids = _unique_ids(sources, images_root)
     records = {}
     for source in sources:
-        record = _record(source, ids[source.parts, source.path], layout, findings)
+        record = make_record(source, ids[source.parts, source.path], layout, findings)
         if record is not None:
             records[source.parts, source.path] = record
     if labels_root is not None:
         known = {parts: record.sequence for (parts, _), record in records.items()}
         emotions = read_labels(labels_root, known, findings)
-        records = {key: replace(record, emotion=emotions.get(key[0])) for key, record in records.items()}
+        records = {key: _label(record, emotions.get(key[0])) for key, record in records.items()}
     if layout == "labelled-folders":
         records = _label_by_folder(records, images_root, findings)
-    return Scan(records=sorted(records.values(), key=lambda record: record.sequence), findings=findings)
-
-
-def subject_of(parts: tuple[str, ...]) -> str:
-    """Return the subject of a path below the root (below the label): ("S005", "001") and ("S005_001",) give S005."""
-    named = _CK_SEQUENCE.fullmatch(parts[0])
-    return safe_name((named[1],)) if named else safe_name(parts[:1])
+    in_order = sorted(records.values(), key=lambda record: record.sequence)
+    findings += shared_files(in_order)
+    return Scan(records=in_order, findings=findings, root=root)
 
 
 def _existing_folder(path: Path, what: str) -> Path:
@@ -138,17 +143,16 @@ def _labels_root(
     return None
 
 
-def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) -> list[_Source]:
+def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) -> list[Source]:
     sources = []
     for listing in walk(images_root, findings):
         depth = len(listing.parts)
-        for name in listing.others:
-            findings.append(_left_out("other-file", listing.path / name, "is neither image nor video"))
+        findings += [_other_file(listing.path / name) for name in listing.others]
         if layout == "ckplus" and depth != 2 and listing.images:
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
         elif listing.images:
-            sources.append(_Source(parts=listing.parts, path=listing.path, names=tuple(listing.images)))
+            sources.append(Source(parts=listing.parts, path=listing.path, names=tuple(listing.images)))
         elif _is_empty_sequence(listing, layout):
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:
@@ -156,8 +160,16 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             if layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
-                sources.append(_Source(parts=(*listing.parts, Path(name).stem), path=path, names=()))
+                sources.append(Source(parts=(*listing.parts, Path(name).stem), path=path, names=()))
     return sources
+
+
+def _other_file(path: Path) -> Finding:
+    suffix = path.suffix.lower()
+    advice = _UNREAD.get(suffix)
+    if advice is not None:
+        return _left_out("unread-format", path, f"is a format that is not read; convert it to {advice}")
+    return _left_out("other-file", path, "is neither image nor video")
 
 
 def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
@@ -165,7 +177,7 @@ def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
     return (depth == 2) if layout == "ckplus" else (depth > 0 and not listing.folders and not listing.videos)
 
 
-def _unique_ids(sources: list[_Source], images_root: Path) -> dict[tuple[tuple[str, ...], Path], str]:
+def _unique_ids(sources: list[Source], images_root: Path) -> dict[tuple[tuple[str, ...], Path], str]:
     """Give every source an id; those whose plain ids collide get a hash of their path, whatever the order."""
     plain = {
         (source.parts, source.path): safe_name(source.parts or (images_root.resolve().name,)) for source in sources
@@ -185,54 +197,8 @@ def _unique_ids(sources: list[_Source], images_root: Path) -> dict[tuple[tuple[s
     return ids
 
 
-def _record(source: _Source, sequence: str, layout: Layout, findings: list[Finding]) -> SequenceRecord | None:
-    parts = source.parts[1:] if layout == "labelled-folders" else source.parts
-    subject = subject_of(parts or (sequence,))
-    if not source.names:
-        return _video_record(source, sequence, subject, findings)
-    order = order_frames(list(source.names))
-    add = _Reporter(source.path, sequence, findings)
-    if not order.numbered:
-        add("unnumbered-frames", "has no numbers in its file names: frames are in the order of their names")
-    for name in order.unnumbered:
-        add("unnumbered-frame", f"has a file without a frame number, {one_line(name)}: left out")
-    for number, kept, rest in order.duplicates:
-        left_out = ", ".join(map(one_line, rest))
-        add("duplicate-frame", f"has frame {number} {1 + len(rest)} times: kept {one_line(kept)}, left out {left_out}")
-    if order.gaps:
-        places = ", ".join(f"{before} to {after}" for before, after in order.gaps[:5])
-        more = f" and {len(order.gaps) - 5} more" if len(order.gaps) > 5 else ""
-        add("frame-gap", f"has gaps in its frame numbers, {places}{more}: kept as it is")
-    if layout == "ckplus":
-        foreign = [name for name in order.names if _is_foreign(name, source.parts)]
-        if foreign:
-            add(
-                "foreign-frames",
-                f"has {len(foreign)} frames named after another sequence, {one_line(foreign[0])}: kept",
-            )
-    if len(order.names) == 1:
-        add("single-frame", "has one frame only: no motion to see")
-    frames = tuple(source.path / name for name in order.names)
-    return SequenceRecord(sequence=sequence, subject=subject, frames=frames)
-
-
-def _video_record(source: _Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord | None:
-    add = _Reporter(source.path, sequence, findings)
-    try:
-        count = count_video_frames(source.path)
-    except ImageError as error:
-        text = f"{error}: left out"
-        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=source.path, text=text))
-        return None
-    except OSError as error:
-        add("unreadable-video", f"cannot be read ({reason(error)}): left out")
-        return None
-    if count == 0:
-        add("unreadable-video", "holds no frame that decodes: left out")
-        return None
-    if count == 1:
-        add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, video=source.path, video_frames=count)
+def _label(record: SequenceRecord, emotion: int | None) -> SequenceRecord:
+    return replace(record, emotion=emotion, label="" if emotion is None else EMOTIONS[emotion])
 
 
 def _label_by_folder(
@@ -245,7 +211,7 @@ def _label_by_folder(
         top = folders[0] if folders else ""
         emotion = emotion_of_name(top)
         unknown[top] += emotion is None
-        labelled[parts, path] = replace(record, emotion=emotion)
+        labelled[parts, path] = _label(record, emotion)
     for top in sorted(+unknown):
         name = (
             f"the folder name '{one_line(top)}' stands for no emotion" if top else "no folder above it names an emotion"
@@ -255,21 +221,5 @@ def _label_by_folder(
     return labelled
 
 
-def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
-    named = _CK_FRAME.match(name)
-    return named is not None and named.groups() != parts
-
-
 def _left_out(kind: str, path: Path, what: str) -> Finding:
     return Finding(kind=kind, sequence="", path=path, text=f"{one_line(path)} {what}: left out")
-
-
-@dataclass(frozen=True)
-class _Reporter:
-    path: Path
-    sequence: str
-    findings: list[Finding]
-
-    def __call__(self, kind: str, text: str) -> None:
-        text = f"{one_line(self.path)} {text}"
-        self.findings.append(Finding(kind=kind, sequence=self.sequence, path=self.path, text=text))

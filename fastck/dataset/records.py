@@ -1,6 +1,6 @@
 """What a data set holds, before anything is decoded: `SequenceRecord`, one for each recording, and `Scan`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastck.dataset.findings import Finding
@@ -23,7 +23,14 @@ class SequenceRecord:
     emotion : int or None
         Code of `EMOTIONS`; None is "not labelled", which is not neutral.
     video_frames : int
-        Frames of the video, counted when it was found; 0 for image files.
+        Frames of the video that belong to the sequence, counted when it was found; 0 for image files.
+    label : str
+        Name of the emotion or any other text; "" is "not labelled". An emotion of `EMOTIONS` has that name.
+    onset : int or None
+        Number of the first frame, counted from 1, where the sequence is a part of its folder or video; None where it is
+        all of it. `frames` and `video_frames` are those of the part.
+    fold : str
+        Which fold a table puts it in; "" for none.
     """
 
     sequence: str
@@ -32,6 +39,9 @@ class SequenceRecord:
     video: Path | None = None
     emotion: int | None = None
     video_frames: int = 0
+    label: str = ""
+    onset: int | None = None
+    fold: str = ""
 
     @property
     def n_frames(self) -> int:
@@ -39,9 +49,22 @@ class SequenceRecord:
         return len(self.frames) if self.video is None else self.video_frames
 
 
+def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:
+    """Return the part of a whole sequence from one frame to another, both counted from 1 and included."""
+    if (first, last) == (1, record.n_frames):
+        return record
+    if record.video is not None:
+        return replace(record, onset=first, video_frames=last - first + 1)
+    return replace(record, onset=first, frames=record.frames[first - 1 : last])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What a root holds: the sequences sorted by id, and everything odd that was met on the way."""
+    """What a root holds: the sequences sorted by id, and everything odd that was met on the way.
+
+    `root` is the folder that the sequences' places are told from: the root itself, of a table the folder it lies in.
+    """
 
     records: list[SequenceRecord]
     findings: list[Finding]
+    root: Path

@@ -60,10 +60,12 @@ def short_hash(parts: tuple[str, ...]) -> str:
 def walk(root: Path, findings: list[Finding]) -> Iterator[Listing]:
     """Yield the root and all folders below it, parents first, in sorted order; append what is odd to `findings`.
 
-    Links to folders are followed once per target, never into a folder that contains the link. Folders that cannot be
-    read or vanish while they are read are reported and left out.
+    A folder is met once, whichever links lead to it: by its own name where it lies below the root, else by the first
+    link. Links are never followed into a folder that contains them. Folders that cannot be read or vanish while they
+    are read are reported and left out.
     """
-    linked: set[tuple[int, int]] = set()
+    real_root = root.resolve()
+    met: dict[tuple[int, int], Path] = {}
     stack: list[tuple[Path, tuple[str, ...], frozenset[tuple[int, int]]]] = [(root, (), frozenset())]
     while stack:
         path, parts, ancestors = stack.pop()
@@ -78,16 +80,26 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[Listing]:
             text = f"{one_line(path)} leads back to a folder that contains it: not followed"
             findings.append(Finding(kind="symlink-loop", sequence="", path=path, text=text))
             continue
-        if path.is_symlink() and parts:
-            if identity in linked:
-                text = f"{one_line(path)} leads to a folder that another link has led to: not followed again"
-                findings.append(Finding(kind="repeated-link", sequence="", path=path, text=text))
-                continue
-            linked.add(identity)
+        real = path.resolve() if parts and path.is_symlink() else None
+        first = real if real is not None and _is_met_by_name(real, real_root) else met.get(identity)
+        if first is not None:
+            text = f"{one_line(path)} is the folder {one_line(first)} again: left out"
+            findings.append(Finding(kind="repeated-folder", sequence="", path=path, text=text))
+            continue
+        met[identity] = path
         listing = _sort_entries(path, parts, entries, findings)
         yield listing
         for name in reversed(listing.folders):
             stack.append((path / name, (*parts, name), ancestors | {identity}))
+
+
+def _is_met_by_name(real: Path, root: Path) -> bool:
+    """Return whether a walk comes to a folder, free of links, by its own name."""
+    return real.is_relative_to(root) and not any(map(_is_junk_folder, real.relative_to(root).parts))
+
+
+def _is_junk_folder(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK_FOLDERS
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:
@@ -106,8 +118,8 @@ def _sort_entries(
             is_file = not is_folder and entry.is_file()
         except OSError:  # a link that leads to itself
             is_folder = is_file = False
-        junk = name.startswith(".") or name.lower() in (_JUNK_FOLDERS if is_folder else _JUNK_FILES)
-        if junk:
+        is_junk_file = name.startswith(".") or name.lower() in _JUNK_FILES
+        if _is_junk_folder(name) if is_folder else is_junk_file:
             kind = "junk-folder" if is_folder else "junk-file"
             findings.append(_left_out(kind, path / name, "is junk"))
         elif is_folder:

@@ -19,7 +19,7 @@ class BoxFile:
     Attributes
     ----------
     boxes : dict of str to dict of int to FaceBox
-        By sequence and frame number, counted from 1.
+        By sequence and frame number, counted from 1; the largest of each frame.
     digest : str
         Names the file's content in a store's configuration.
     """
@@ -40,7 +40,8 @@ def read_boxes(path: str | Path) -> BoxFile:
     ----------
     path : path-like
         ``frame`` counts from 1 within the sequence. Edges are pixels, half-open: ``gray[top:bottom, left:right]``. A
-        frame without a row counts as a frame without a face.
+        frame without a row counts as a frame without a face; of several rows of a frame the largest box counts, the
+        first of equals. Further columns, such as a score, are left alone.
 
     Returns
     -------
@@ -49,8 +50,7 @@ def read_boxes(path: str | Path) -> BoxFile:
     Raises
     ------
     ValueError
-        If a column is missing, a value is not a whole number, a box is empty or has a negative edge, or a frame has
-        two.
+        If a column is missing, a value is not a whole number, or a box is empty or has a negative edge.
     """
     data = Path(path).read_bytes()
     try:
@@ -72,7 +72,7 @@ def read_boxes(path: str | Path) -> BoxFile:
                 f"{path} line {line}: frame >= 1, 0 <= top < bottom, 0 <= left < right expected, got {values}"
             )
         own = boxes.setdefault(str(sequence), {})
-        if frame in own:
-            raise ValueError(f"{path} line {line}: frame {frame} of {sequence} has a box already")
-        own[frame] = FaceBox(top, left, bottom, right)
+        box = FaceBox(top, left, bottom, right)
+        if frame not in own or box.area > own[frame].area:
+            own[frame] = box
     return BoxFile(boxes, hashlib.sha256(data).hexdigest()[:16])

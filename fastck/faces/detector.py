@@ -13,6 +13,9 @@ class FaceSearch(Protocol):
     def __call__(self, gray: Gray) -> list[FaceBox]:
         """Return the faces of a (H, W) uint8 frame."""
 
+    def with_scores(self, gray: Gray) -> list[tuple[FaceBox, float]]:
+        """Return the faces of a (H, W) uint8 frame with their scores."""
+
     def reset(self) -> None:
         """Forget the last frame: another sequence begins."""
 
@@ -65,9 +68,24 @@ class Detector:
         boxes : list of FaceBox
             Empty where no face is found.
         """
+        return [box for box, _ in self.with_scores(gray)]
+
+    def with_scores(self, gray: Gray) -> list[tuple[FaceBox, float]]:
+        """Return the faces of a frame with dlib's scores: above 0, and the higher the surer.
+
+        Parameters
+        ----------
+        gray : ndarray of shape (H, W), uint8
+
+        Returns
+        -------
+        faces : list of (FaceBox, float)
+            Most certain first.
+        """
         check_gray(gray)
-        boxes = [box_from_dlib(found, gray.shape) for found in self._search(np.ascontiguousarray(gray), self.upsample)]
-        return [box for box in boxes if box is not None]
+        rectangles, scores, _ = self._search.run(np.ascontiguousarray(gray), self.upsample, 0.0)
+        boxes = (box_from_dlib(rectangle, gray.shape) for rectangle in rectangles)
+        return [(box, float(score)) for box, score in zip(boxes, scores, strict=True) if box is not None]
 
     def reset(self) -> None:
         """Do nothing: every frame is searched by itself."""

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, largest
+from fastck.faces.compiled import FaceDetector
 from fastck.faces.detector import Detector, FaceSearch
 from fastck.faces.tracking import TrackedDetector
 
@@ -31,6 +32,8 @@ def borrowed(upsample: int, search: str) -> Iterator[FaceSearch]:
 def _make_search(upsample: int, search: str) -> FaceSearch:
     if search == "tracked":
         return TrackedDetector(upsample=upsample)
+    if search == "compiled":
+        return FaceDetector(upsample=upsample)
     return Detector(upsample=upsample)
 
 

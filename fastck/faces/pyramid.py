@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.kernels import hog
+from fastck.kernels.resize import resize
 
-SMALLEST_LAYER = 64  # pixels; scan_fhog_pyramid.h
+SMALLEST_LEVEL = 64  # pixels; scan_fhog_pyramid.h
 CELL = 8  # pixels per side of a HOG cell
 MARGIN = 32  # columns behind each row that vector copies may touch
 
@@ -23,19 +23,19 @@ def doubled(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def count_levels(shape: tuple[int, int]) -> int:
-    """How many layers dlib's scan_fhog_pyramid searches; the last one may be smaller than SMALLEST_LAYER."""
+    """How many levels dlib's scan_fhog_pyramid searches; the last one may be smaller than SMALLEST_LEVEL."""
     edges = [0.0, 0.0, shape[1] - 1, shape[0] - 1]
     levels = 0
     while True:
         edges = [float(round_away((edge - 0.3) * (5 / 6.0))) for edge in edges]
         levels += 1
         left, top, right, bottom = edges
-        if right - left + 1 < SMALLEST_LAYER or bottom - top + 1 < SMALLEST_LAYER:
+        if right - left + 1 < SMALLEST_LEVEL or bottom - top + 1 < SMALLEST_LEVEL:
             return levels
 
 
 def count_windows(shape: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of window positions on a layer; positions count from 5 (half a filter)."""
+    """Rows and columns of window positions on a level; positions count from 5 (half a filter)."""
     rows, columns = (max(int(np.float32(side) / np.float32(CELL) + 0.5) - 2, 0) for side in shape)
     return (rows, columns) if rows and columns else (0, 0)
 
@@ -114,7 +114,7 @@ class Resize:
 
     def __call__(self, source: NDArray[np.uint8]) -> None:
         """Resize `source`, whose rows have MARGIN more columns, into `out`."""
-        hog.resize(
+        resize(
             source,
             self.width,
             self.out,
@@ -152,7 +152,7 @@ def padded(shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 class Pyramid:
-    """The layers dlib searches for images of one size.
+    """The levels dlib searches for images of one size.
 
     Parameters
     ----------
@@ -164,11 +164,11 @@ class Pyramid:
     Attributes
     ----------
     shapes, windows : list of tuple of int
-        Rows and columns of each layer's pixels and of its window positions, largest layer first.
+        Rows and columns of each level's pixels and of its window positions, largest level first.
     pixels : ndarray, uint8
-        All layers one behind the other.
+        All levels one behind the other.
     layout : ndarray of shape (L, 4), int64
-        Offset in `pixels`, height, width and stride of each layer.
+        Offset in `pixels`, height, width and stride of each level.
     """
 
     def __init__(self, shape: tuple[int, int], upsample: int) -> None:
@@ -185,16 +185,16 @@ class Pyramid:
         self.layout = np.array(
             [(offset, *shape, shape[1] + MARGIN) for offset, shape in zip(offsets, self.shapes, strict=False)], np.int64
         )
-        self.layers = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in self.layout]
-        self._images = [padded(shape) for shape in sizes[:upsample]] + self.layers
+        self.images = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in self.layout]
+        self._images = [padded(shape) for shape in sizes[:upsample]] + self.images
         self._resizes = [
             plan_resize(old, new, out) for old, new, out in zip(sizes, sizes[1:], self._images[1:], strict=False)
         ]
 
     def build(self, gray: NDArray[np.uint8]) -> None:
-        """Fill the layers from an image."""
+        """Fill the levels from an image."""
         width = gray.shape[1]
         self._images[0][:, :width] = gray
         self._images[0][:, width] = gray[:, -1]
-        for resize, image in zip(self._resizes, self._images, strict=False):
-            resize(image)
+        for shrink, image in zip(self._resizes, self._images, strict=False):
+            shrink(image)

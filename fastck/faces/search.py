@@ -1,4 +1,4 @@
-"""dlib's frontal face search on one frame, layer by layer: which windows are scored, and which detections survive."""
+"""dlib's frontal face search on one frame, level by level: which windows are scored, and which detections survive."""
 
 from bisect import bisect_left, bisect_right
 from functools import cache
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from fastck.faces.box import FaceBox
 from fastck.faces.pyramid import Pyramid, round_away
 from fastck.faces.weights import FilterBank
-from fastck.kernels import hog
+from fastck.kernels import hog, suppression
 
 Gray = NDArray[np.uint8]
 Found = NDArray[np.float64]
-Window = tuple[int, int, int, int]  # positions on a layer: top, left, bottom, right, half-open
+Window = tuple[int, int, int, int]  # positions on a level: top, left, bottom, right, half-open
 
 TIE = 2e-5  # scores closer than this are a tie: the sums here run in another order than dlib's (differences: 3e-6)
 CAPACITY = 2048  # detections per frame before suppression; a face has 10 to 60
@@ -29,18 +29,22 @@ class TooClose(Exception):
 
 @cache
 def orientation_table() -> NDArray[np.uint8]:
-    """Return 4 times the orientation (0 to 17) of each gradient (dy, dx) in -255 to 255, flat, ties as in dlib."""
+    """Return 4 times the orientation (0 to 17) of each gradient (dy, dx) in -255 to 255, ties as in dlib.
+
+    512 to a row, flat.
+    """
     cosines = (1.0, 0.9397, 0.7660, 0.5, 0.1736, -0.1736, -0.5, -0.7660, -0.9397)
     sines = (0.0, 0.3420, 0.6428, 0.8660, 0.9848, 0.9848, 0.8660, 0.6428, 0.3420)
     steps = np.arange(-255, 256, dtype=np.float32)
     best = np.zeros((511, 511), np.float32)
-    orientation = np.zeros((511, 511), np.uint8)
+    # A column more than there are differences: rows of 512 are found by a shift.
+    orientation = np.zeros((511, 512), np.uint8)
     for o, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
         along = steps[None, :] * np.float32(cosine) + steps[:, None] * np.float32(sine)
         for number, value in ((o, along), (o + 9, -along)):
             better = value > best
             best[better] = value[better]
-            orientation[better] = number
+            orientation[:, :511][better] = number
     return (4 * orientation).ravel()
 
 
@@ -52,16 +56,28 @@ def vote_weights() -> NDArray[np.float32]:
 
 
 def hog_buffers(columns: int) -> tuple[NDArray[np.generic], ...]:
-    """Return the scratch arrays that `hog.extract` wants for planes of up to `columns` columns."""
+    """Return the scratch arrays that `hog.extract` wants for up to `columns` columns of cells."""
     blocks = columns + 8
     return (
-        np.zeros((8, 8 * blocks), np.int32),
-        np.zeros((8, 8 * blocks), np.float32),
+        np.zeros(8 * hog.GRADIENTS, np.int32),
+        np.zeros(8 * hog.GRADIENTS, np.float32),
         np.zeros((2, hog.BLOCK * blocks), np.float32),
-        np.zeros((2, 18, blocks), np.float32),
+        np.zeros((2, hog.ORIENTATIONS * blocks), np.float32),
         np.zeros((2, blocks), np.float32),
         np.zeros((2, 2, blocks), np.float32),
     )
+
+
+def tile_buffers() -> tuple[NDArray[np.float32], ...]:
+    """Return the scratch arrays that `hog.correlate_tile` wants; the last one receives its scores."""
+    sizes = (hog.SIDE * hog.ROW, *[hog.SIDE * hog.SIDE * 2 * hog.SCORES] * 3)
+    return tuple(np.zeros(size, np.float32) for size in sizes)
+
+
+def room_for_cells(windows: tuple[int, int]) -> int:
+    """Return how many values the cells of so many rows and columns of windows take, in whole tiles."""
+    rows, columns = (-(-n // hog.VALID) * hog.VALID + hog.WINDOW - 1 for n in windows)
+    return rows * columns * hog.CELL
 
 
 def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDArray[np.int64]:
@@ -70,7 +86,7 @@ def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDA
     Parameters
     ----------
     n, level : int
-        Number of windows, which lie a cell apart, and their layer.
+        Number of windows, which lie a cell apart, and their level.
     upsample : int
         How often the frame was doubled.
     shift : float
@@ -85,9 +101,8 @@ def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDA
     """
     edges = np.zeros((n, 4), np.int64)
     for i in range(n):
-        for j, cell in enumerate(
-            (i - 3, i + 6)
-        ):  # of the window's first and last cell, counted with the image's border
+        # The window's first and last cell, counted with the image's border.
+        for j, cell in enumerate((i - 3, i + 6)):
             at = 8 * cell + 1
             mapped = float(at + 4 if at >= 0 else at - 4)
             for _ in range(level):
@@ -102,13 +117,13 @@ def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDA
     return edges
 
 
-def reach(ratio: float, union_share: float, covered_share: float) -> float:
+def reach(ratio: float, iou: float, percent_covered: float) -> float:
     """Return how far a square may stick out of another and still overlap with it by dlib's rules.
 
     Both lengths count in sides of the other: `ratio` is the square's own side. One rule asks for more than
-    `union_share` of the smallest box around both, the other for more than `covered_share` of either.
+    `iou` of the smallest box around both, the other for more than `percent_covered` of either.
     """
-    q, u, c = ratio, union_share, covered_share
+    q, u, c = ratio, iou, percent_covered
     if q < 1:
         return max((q * q - u) / (q + u), (1 - c) * q)
     return max(q * (1 - u) / (1 + q * u), q - c)
@@ -127,9 +142,9 @@ class Detections:
     ----------
     found : ndarray of shape (N, 14), float64
     by : ndarray of shape (N,), int64
-        The kept detection that excludes each one; its own number where it is kept.
+        The kept detection that suppresses each one; its own number where it is kept.
     overlaps : ndarray of shape (N, N), bool
-        Which ones exclude each other.
+        Which ones suppress each other.
     """
 
     def __init__(self, found: Found, bank: FilterBank) -> None:
@@ -137,7 +152,7 @@ class Detections:
         self.found = found[np.argsort(-found[:, SCORE], kind="stable")]
         self.overlaps = np.zeros((n, n), np.bool_)
         self.by = np.zeros(n, np.int64)
-        hog.suppress(self.found, bank.union_share, bank.covered_share, self.overlaps, self.by)
+        suppression.suppress(self.found, bank.iou, bank.percent_covered, self.overlaps, self.by)
         self.kept = np.flatnonzero(self.by == np.arange(n))
 
     def deciding(self, wanted: set[int]) -> set[int]:
@@ -156,7 +171,7 @@ class Detections:
         return int(self.kept[np.argmax(areas)]) if areas.any() else None
 
     def check_ties(self, deciding: set[int], ranked: NDArray[np.int64]) -> None:
-        """Raise TooClose if another summation order could change what `deciding` ones exclude, or `ranked`."""
+        """Raise TooClose if another summation order could change what `deciding` ones suppress, or `ranked`."""
         scores = self.found[:, SCORE]
         if np.any(scores[ranked[:-1]] - scores[ranked[1:]] <= TIE):
             raise TooClose
@@ -187,15 +202,12 @@ class FrameSearch:
         self.bank = bank
         self.pyramid = Pyramid(shape, upsample)
         self.levels = len(self.pyramid.shapes)
-        rows, columns = (n + 9 for n in self.pyramid.windows[0])
-        size = rows * columns + 16
-        self._layers = (self.pyramid.pixels, self.pyramid.layout)
+        self._pixels = (self.pyramid.pixels, self.pyramid.layout)
         self._tables = (orientation_table(), vote_weights())
-        self._work = hog_buffers(columns)
-        self._planes = np.zeros((hog.PLANES, size), np.float32)
-        self._lines = np.zeros((2, size), np.float32)
-        self._sums = np.zeros((bank.thresholds.size, size), np.float32)
-        self._bank = (bank.planes, bank.detectors, bank.rows, bank.columns, bank.thresholds)
+        self._work = hog_buffers(self.pyramid.windows[0][1] + hog.WINDOW)
+        self._cells = np.zeros(room_for_cells(self.pyramid.windows[0]), np.float32)
+        self._tile = tile_buffers()
+        self._bank = (bank.weights, bank.spectra, bank.thresholds)
         self._found = np.zeros((CAPACITY, 14))
         self._n_found = 0
         self._edges = [
@@ -209,7 +221,7 @@ class FrameSearch:
         self._all_edges = (*(np.concatenate(axis) for axis in zip(*self._edges, strict=True)), firsts)
         # The same as lists: a handful of look-ups a frame is no work for NumPy.
         self._ends = [[(axis[:, 0].tolist(), axis[:, 1].tolist()) for axis in pair] for pair in self._edges]
-        # No box of a layer has a larger area in the frame than this, in square pixels.
+        # No box of a level has a larger area in the frame than this, in square pixels.
         self.largest_area = [
             int(np.prod([(edges[:, 3] - edges[:, 2]).max(initial=0) for edges in pair])) for pair in self._edges
         ]
@@ -220,25 +232,23 @@ class FrameSearch:
         self._n_found = 0
 
     def whole(self, level: int) -> Window:
-        """Return all window positions of a layer."""
+        """Return all window positions of a level."""
         rows, columns = self.pyramid.windows[level]
         return 5, 5, 5 + rows, 5 + columns
 
     def around(self, box: Found, level: int) -> Window:
-        """Return the positions of a layer whose boxes could exclude `box` or be excluded by it."""
+        """Return the positions of a level whose boxes could suppress `box` or be suppressed by it."""
         window = []
         for (firsts, lasts), low, high in zip(self._ends[level], (box[1], box[0]), (box[3], box[2]), strict=True):
             side = high - low + 1
-            out = (
-                side * reach((lasts[0] - firsts[0] + 1) / side, self.bank.union_share, self.bank.covered_share) + SLACK
-            )
+            out = side * reach((lasts[0] - firsts[0] + 1) / side, self.bank.iou, self.bank.percent_covered) + SLACK
             begin = bisect_left(firsts, low - out)
             window.append((5 + begin, 5 + max(begin, bisect_right(lasts, high + out))))
         (top, bottom), (left, right) = window
         return top, left, bottom, right
 
     def search(self, windows: dict[int, Window]) -> None:
-        """Score windows by layer and keep what is above threshold, in place of those layers' earlier detections.
+        """Score windows by level and keep what is above threshold, in place of those levels' earlier detections.
 
         Raises
         ------
@@ -252,16 +262,15 @@ class FrameSearch:
             (level, *window) for level, window in windows.items() if window[2] > window[0] and window[3] > window[1]
         ]
         self._n_found = hog.search_windows(
-            self._layers,
+            self._pixels,
             np.array(jobs, np.int64).reshape(-1, 5),
             self._all_edges,
             self._bank,
             TIE,
             self._tables,
             self._work,
-            self._planes,
-            self._lines,
-            self._sums,
+            self._cells,
+            self._tile,
             self._found,
             len(others),
         )
@@ -272,8 +281,8 @@ class FrameSearch:
         """Return what was found so far, suppressed."""
         return Detections(self._found[: self._n_found], self.bank)
 
-    def everything(self, gray: Gray) -> list[FaceBox]:
-        """Search all windows of a frame: dlib's boxes in dlib's order.
+    def everything(self, gray: Gray) -> list[tuple[FaceBox, float]]:
+        """Search all windows of a frame: dlib's boxes and scores in dlib's order.
 
         Raises
         ------
@@ -283,4 +292,4 @@ class FrameSearch:
         self.search({level: self.whole(level) for level in range(self.levels)})
         result = self.detections()
         result.check_ties(set(result.kept.tolist()), result.kept)
-        return [frame_box(row) for row in result.found[result.kept] if row[AREA]]
+        return [(frame_box(row), float(row[SCORE])) for row in result.found[result.kept] if row[AREA]]

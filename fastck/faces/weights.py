@@ -8,45 +8,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-PLANES = 31
-WINDOW = 10  # cells per side of a filter: 80 pixels in cells of 8
+from fastck.kernels.hog import CELL, DETECTORS, PAIRS, PLANES, SIDE, WINDOW
+
 FILTERS = PLANES * WINDOW * WINDOW
 VERSIONS = (2, 1)  # of dlib's object_detector and scan_fhog_pyramid formats
-GEOMETRY = (
-    8,
-    0,
-    80,
-    80,
-    1000,
-    64,
-    64,
-)  # cell, padding, window, levels at most, smallest layer: what the kernels compute
+# Cell, padding, window, levels at most, smallest level: what the kernels compute.
+GEOMETRY = (8, 0, 80, 80, 1000, 64, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterBank:
-    """The sub-detectors of a `scan_fhog_pyramid` detector as sums of separable filters.
+    """The sub-detectors of a `scan_fhog_pyramid` detector.
 
     Attributes
     ----------
-    planes, detectors : ndarray of shape (K,), int32
-        The HOG plane each separable filter reads, ascending, and the sub-detector it adds to.
-    rows, columns : ndarray of shape (K, 10), float32
-        The filters along a row and along a column.
+    weights : ndarray of shape (D, 10, 320), float32
+        Each sub-detector's filter: rows of 10 cells of 31 planes and a zero.
+    spectra : ndarray of shape (32 * 32 * D * 32,), float32
+        The same for tiles of 32x32 cells, by frequency: planes 0 to 15 count as real, the others as imaginary parts;
+        real parts of the conjugated transform, then its imaginary ones, over 32 * 32.
     thresholds : ndarray of shape (D,), float64
         Score from which on a window of each sub-detector is a detection.
-    union_share, covered_share : float
-        Two boxes exclude each other where their intersection has more than this share of the box around both, or of
-        either.
+    iou, percent_covered : float
+        Two boxes suppress each other where their intersection has more than this share of the box around both, or of
+        either (dlib's test_box_overlap).
     """
 
-    planes: NDArray[np.int32]
-    detectors: NDArray[np.int32]
-    rows: NDArray[np.float32]
-    columns: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    spectra: NDArray[np.float32]
     thresholds: NDArray[np.float64]
-    union_share: float
-    covered_share: float
+    iou: float
+    percent_covered: float
 
 
 class _Reader:
@@ -70,11 +62,27 @@ class _Reader:
         return float(mantissa) * 2.0 ** self.integer()
 
 
-def separable(weights: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Split a (10, 10) filter into (row, column) pairs, weakest singular values left out as dlib does on loading."""
+def separable(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (10, 10) filters without their weakest singular values, which dlib leaves out on loading."""
     u, values, vt = np.linalg.svd(weights)
-    floor = max(1e-4, values.max() * 0.001)  # scan_fhog_pyramid.h, build_fhog_filterbank
-    return [(vt[j] * np.sqrt(s), u[:, j] * np.sqrt(s)) for j, s in enumerate(values) if s >= floor]
+    # scan_fhog_pyramid.h, build_fhog_filterbank
+    floor = np.maximum(1e-4, values.max(axis=-1, keepdims=True) * 0.001)
+    return np.asarray((u * np.where(values >= floor, values, 0)[..., None, :]) @ vt)
+
+
+def make_bank(filters: NDArray[np.float64], thresholds: NDArray[np.float64], iou: float, covered: float) -> FilterBank:
+    """Lay filters of shape (D, 31, 10, 10) out for the kernels."""
+    cells = np.zeros((len(filters), WINDOW, WINDOW, CELL))
+    cells[..., :PLANES] = filters.transpose(0, 2, 3, 1)
+    pairs = cells[..., :PAIRS] + 1j * cells[..., PAIRS:]
+    spectra = np.conj(np.fft.fft2(pairs, (SIDE, SIDE), axes=(1, 2))).transpose(1, 2, 0, 3) / SIDE**2
+    return FilterBank(
+        weights=cells.reshape(len(filters), WINDOW, WINDOW * CELL).astype(np.float32),
+        spectra=np.stack([spectra.real, spectra.imag], axis=3).astype(np.float32).ravel(),
+        thresholds=thresholds,
+        iou=iou,
+        percent_covered=covered,
+    )
 
 
 def parse_detector(data: bytes) -> FilterBank:
@@ -101,28 +109,18 @@ def parse_detector(data: bytes) -> FilterBank:
     reader.number()  # nuclear norm regularisation, of use in training only
     if versions != VERSIONS or geometry != GEOMETRY or reader.integer() != FILTERS:
         raise ValueError(f"expected dlib's detector format {VERSIONS} with {GEOMETRY}, got {versions} with {geometry}")
-    union_share, covered_share = reader.number(), reader.number()
-    parts: list[tuple[int, int, NDArray[np.float64], NDArray[np.float64]]] = []
-    thresholds = []
-    for detector in range(reader.integer()):
+    iou, percent_covered = reader.number(), reader.number()
+    if (count := reader.integer()) != DETECTORS:
+        raise ValueError(f"expected dlib's detector with {DETECTORS} sub-detectors, got {count}")
+    filters, thresholds = [], []
+    for _ in range(count):
         size = reader.integer() * reader.integer()
         if size != FILTERS + 1:
-            raise ValueError(f"expected {FILTERS + 1} weights per sub-detector, got {size}")
+            raise ValueError(f"expected {FILTERS + 1} weights per sub-detector in dlib's detector, got {size}")
         values = np.array([reader.number() for _ in range(size)])
         thresholds.append(values[-1])
-        for plane, weights in enumerate(values[:-1].reshape(PLANES, WINDOW, WINDOW)):
-            parts += [(plane, detector, row, column) for row, column in separable(weights)]
-    parts.sort(key=lambda part: part[:2])
-    planes, detectors, rows, columns = zip(*parts, strict=True)
-    return FilterBank(
-        planes=np.array(planes, np.int32),
-        detectors=np.array(detectors, np.int32),
-        rows=np.array(rows, np.float32),
-        columns=np.array(columns, np.float32),
-        thresholds=np.array(thresholds),
-        union_share=union_share,
-        covered_share=covered_share,
-    )
+        filters.append(separable(values[:-1].reshape(PLANES, WINDOW, WINDOW)))
+    return make_bank(np.stack(filters), np.array(thresholds), iou, percent_covered)
 
 
 @cache

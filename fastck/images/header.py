@@ -1,5 +1,6 @@
 """Kind and size of an image from its first bytes, so that an absurd size is refused before anything is allocated."""
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -14,7 +15,11 @@ _OTHER_KINDS = (
     (b"%PDF", "a PDF"),
     (b"PK\3\4", "a ZIP archive"),
 )
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+# In a scan the byte 255 is escaped by a 0, and the restart markers D0 to D7 belong to it: any other marker ends it.
+_JPEG_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
+_JPEG_HUFFMAN = frozenset(range(0xC0, 0xC8)) - {0xC4}
 _JPEG_SINGLE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # markers without a length; 0 is none at all
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 258, 277, 322, 323
 
@@ -116,9 +121,36 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
             return ImageHeader(kind="JPEG", width=width, height=height, channels=channels, bits=bits)
         else:
             length = struct.unpack_from(">H", data, at + 2)[0]
-            if marker in (0xD9, 0xDA) or length < 2:  # image data or the end before any size
+            if marker in (_JPEG_END, _JPEG_SCAN) or length < 2:  # image data or the end before any size
                 raise ImageError("the header is damaged: a JPEG without a size")
             at += 2 + length
+
+
+def jpeg_is_whole(data: bytes, header: ImageHeader) -> bool:
+    """Return whether a JPEG file goes on to its end marker, and holds as much as its size asks for at the least.
+
+    What follows the end marker is somebody else's: motion photos keep their video there. With Huffman codes each block
+    of 8x8 samples takes a bit or more; of the blocks that the whole image has, a file holds at least half.
+    """
+    blocks = -(-header.width // 8) * -(-header.height // 8)
+    least = 0
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        marker = data[at + 1]
+        if marker == _JPEG_END:
+            return 8 * at >= least
+        if marker == 0xFF:
+            at += 1
+        elif marker in _JPEG_SINGLE:
+            at += 2
+        else:
+            if marker in _JPEG_HUFFMAN:
+                least = blocks // 2
+            at += 2 + max(int.from_bytes(data[at + 2 : at + 4]), 2)
+            if marker == _JPEG_SCAN:
+                found = _JPEG_SCAN_END.search(data, at)
+                at = found.start() if found else len(data)
+    return False
 
 
 def _parse_bmp(data: bytes) -> ImageHeader:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, read_header
+from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, jpeg_is_whole, read_header
 from fastck.images.png import decode_png, essential_png, inflate, parse_png
 from fastck.images.quiet import quiet_opencv
 from fastck.messages import one_line
@@ -23,7 +23,7 @@ _HEADER_BYTES = 1 << 16
 
 
 def is_image(path: str | PathLike[str]) -> bool:
-    """Say whether the name ends like an image's; the content is not looked at."""
+    """Return whether the name ends like an image's; the content is not looked at."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a tenth of a Path's cost
 
 
@@ -72,9 +72,8 @@ def decode_gray(content: bytes) -> NDArray[np.uint8]:
         inflate(png)  # so that damaged data is refused here, in our words
         return _decode_opencv(essential_png(png), "PNG")
     header = read_header(content)
-    # OpenCV's JPEG decoder may fill up a cut-off file with gray. Inside of image data the byte 255 is always escaped,
-    # so these two are markers: the start of the last scan, and the end after it.
-    if header.kind == "JPEG" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+    # OpenCV's JPEG decoder may fill up a cut-off file with gray.
+    if header.kind == "JPEG" and not jpeg_is_whole(content, header):
         raise ImageError("the JPEG file is cut off")
     return _decode_opencv(content, header.kind)
 

@@ -25,10 +25,14 @@ _SAMPLES = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}
 _BITS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY_ALPHA: (8, 16), _RGB_ALPHA: (8, 16)}
 # libpng weighs colour in linear light where a chunk gives a gamma; in gray images these chunks change nothing.
 _COLOUR_SPACE = frozenset({b"gAMA", b"sRGB", b"iCCP", b"cHRM", b"cICP"})
+# How many bits count: with 16 bits of colour libpng's table for a gamma is as fine as this says, else it has no effect.
+_PRECISION = b"sBIT"
 # Of the other chunks only these can reach the pixels; text, time, animation and so on are never shown to OpenCV.
-_USED = _COLOUR_SPACE | {b"tRNS", b"eXIf"}
+_USED = _COLOUR_SPACE | {_PRECISION, b"tRNS", b"eXIf"}
 _LENGTHS = {b"gAMA": 4, b"sRGB": 1, b"cHRM": 32, b"cICP": 4}
 _CHUNK_START = struct.Struct(">I4s")  # length, type
+# Deflate's densest code: two bits stand for 258 bytes (RFC 1951), so that a byte gives 1032.
+_MAX_EXPANSION = 1032
 _LIBPNG_SURPLUS = 1024  # bytes; PNG_INFLATE_BUF_SIZE of libpng
 # Adam7: first row, first column, row step, column step of each pass.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -62,7 +66,7 @@ class PngImage:
     @property
     def is_plain(self) -> bool:
         """Whether `decode_png` can decode it: 8-bit gray or RGB, nothing that turns or recolours it."""
-        surprises = {kind for kind, _ in self.head + self.tail}
+        surprises = {kind for kind, _ in self.head + self.tail} - {_PRECISION}
         if self.colour == _GRAY:
             surprises -= _COLOUR_SPACE
         return self.bits == 8 and self.colour in (_GRAY, _RGB) and not self.interlaced and not surprises
@@ -154,6 +158,9 @@ def inflate(png: PngImage) -> bytearray:
         If the data is damaged or too short.
     """
     length = _raw_length(png)
+    # Said before libdeflate allocates what the header promises: 69 bytes can claim 512 MiB.
+    if length > _MAX_EXPANSION * len(png.data):
+        raise ImageError("the PNG image data is damaged or incomplete")
     try:
         raw = deflate.zlib_decompress(png.data, length)
         complete = len(raw) == length
@@ -185,8 +192,10 @@ def _chunks(chunks: tuple[tuple[bytes, memoryview], ...]) -> list[bytes]:
 
 
 def _is_sound(kind: bytes, data: memoryview, colour: int, *, late: bool) -> bool:
-    """Say whether libpng would heed a chunk; after the image data (late) it heeds an orientation only."""
-    if kind == b"tRNS":
+    """Return whether libpng would heed a chunk; after the image data (late) it heeds an orientation only."""
+    if kind == _PRECISION:
+        right_length = len(data) == _SAMPLES[_RGB if colour == _PALETTE else colour]
+    elif kind == b"tRNS":
         right_length = 1 <= len(data) <= 256 if colour == _PALETTE else len(data) == {_GRAY: 2, _RGB: 6}.get(colour)
     else:
         right_length = len(data) == _LENGTHS.get(kind, len(data))

@@ -17,12 +17,18 @@ VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".m
 
 
 def is_video(path: str | PathLike[str]) -> bool:
-    """Say whether the name ends like a video's; the content is not looked at."""
+    """Return whether the name ends like a video's; the content is not looked at."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
 
 
-def read_video(path: str | PathLike[str]) -> Iterator[NDArray[np.uint8]]:
+def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a video as gray levels, one after the other.
+
+    Parameters
+    ----------
+    path : path-like
+    skip : int
+        Frames passed over at the beginning.
 
     Yields
     ------
@@ -38,6 +44,9 @@ def read_video(path: str | PathLike[str]) -> Iterator[NDArray[np.uint8]]:
     """
     capture = _open_video(path)
     try:
+        # Seeking by number lands elsewhere in many files; every frame is decoded, and only those wanted are converted.
+        if not all(capture.grab() for _ in range(skip)):
+            return
         while True:
             good, frame = capture.read()
             if not good:

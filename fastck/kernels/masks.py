@@ -274,14 +274,14 @@ def _pool_3(typing, words, index, line, at):
 
 
 @kernel
-def _compare_narrow(frames, t, mode, level, starts, above, words):
-    """Do as `_compare_rows` for one frame of fewer than 64 columns, pixel by pixel; to words[t % 2]."""
+def _compare_narrow(frames, first, t, mode, level, starts, above, words):
+    """Where frame `first` is above frame t + 1, for fewer than 64 columns, pixel by pixel; to words[t % 2]."""
     height, width = frames.shape[1], frames.shape[2]
     for j in range(starts.size):
         for r in range(height):
             word = np.uint64(0)
             for bit in range(min(64, width - starts[j])):
-                apart = np.int64(frames[t, r, starts[j] + bit]) - np.int64(frames[t + 1, r, starts[j] + bit])
+                apart = np.int64(frames[first, r, starts[j] + bit]) - np.int64(frames[t + 1, r, starts[j] + bit])
                 if mode in (WRAP, SIGN):
                     apart &= 255
                 elif mode == ABSOLUTE:
@@ -294,20 +294,22 @@ def _compare_narrow(frames, t, mode, level, starts, above, words):
 
 
 @kernel
-def _compare_rows(frames, t, mode, level, starts, above, words):
+def _compare_rows(frames, onset, t, mode, level, starts, above, words):
     """Where frame t is above frame t + 1 by more than `level`, and t + 1 above t + 2, if there is one.
 
-    64 columns from starts[j] on to words[0, j, above + r] and words[1, j, above + r], uint64.
+    64 columns from starts[j] on to words[t % 2, j, above + r] and words[1 - t % 2, j, above + r], uint64. With `onset`,
+    where frame 0 is above frame t + 1; the second word then means nothing.
     """
     height, width = frames.shape[1], frames.shape[2]
     up, down = np.uint8(max(127 - level, 0)), np.uint8(max(level - 127, 0))
     step = height * width
     then = step if t + 2 < frames.shape[0] else 0
+    now = t % 2
     for r in range(height):
         row = (t * height + r) * width
         for j in range(starts.size):
-            first = row + starts[j]
-            second = first + step
+            second = row + starts[j] + step
+            first = r * width + starts[j] if onset else second - step
             third = second + then
             if mode == SIGN:
                 word, after = _above_sign(frames, first, second, third, up, down)
@@ -317,8 +319,8 @@ def _compare_rows(frames, t, mode, level, starts, above, words):
                 word, after = _above_absolute(frames, first, second, third, up, down)
             else:
                 word, after = _above_saturate(frames, first, second, third, up, down)
-            words[0, j, above + r] = word
-            words[1, j, above + r] = after
+            words[now, j, above + r] = word
+            words[1 - now, j, above + r] = after
 
 
 @kernel
@@ -471,9 +473,10 @@ def _pool_frame(eroded, strip, times, line, t, out):
 
 
 @kernel
-def motion_words(frames, mode, level, size, projections, masks, packed, pools_1, pools_2, pools_3):
+def motion_words(frames, onset, mode, level, size, projections, masks, packed, pools_1, pools_2, pools_3):
     """Motion masks of (T, H, W) uint8 frames in every form asked for; a form of zero frames is not.
 
+    Frame t less frame t + 1, or, with `onset`, frame 0 less frame t + 1.
     projections (T-1, 2, N) float32, masks (T-1, H, W) uint8 of 0 and 1, packed (T-1, H, ceil(W/8)) uint8,
     pools_k (T-1, h, w) float32, pooled k times; size up to LARGEST_FOOTPRINT.
     """
@@ -505,9 +508,9 @@ def motion_words(frames, mode, level, size, projections, masks, packed, pools_1,
     pools = (pools_1, pools_2, pools_3)
     for t in range(frames.shape[0] - 1):
         if width < 64:
-            _compare_narrow(frames, t, mode, level, starts, above, words)
-        elif t % 2 == 0:
-            _compare_rows(frames, t, mode, level, starts, above, words)
+            _compare_narrow(frames, 0 if onset else t, t, mode, level, starts, above, words)
+        elif onset or t % 2 == 0:
+            _compare_rows(frames, onset, t, mode, level, starts, above, words)
         for j in range(strips):
             lift, drop, outside, keep = edges[0, j], edges[1, j], edges[2, j], edges[3, j]
             _erode_strip(words[t % 2, j], spare, size, tall, lift, drop, outside, keep, eroded[j])

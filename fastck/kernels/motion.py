@@ -6,32 +6,32 @@ from fastck.kernels import kernel
 
 
 @kernel
-def frame_difference_wrap(frames, out):
-    """frames[t] - frames[t + 1] modulo 256: (T, H, W) uint8 -> (T-1, H, W) uint8."""
+def frame_difference_wrap(frames, advance, out):
+    """frames[advance * t] - frames[t + 1] modulo 256: (T, H, W) uint8 -> (T-1, H, W) uint8; advance 0 or 1."""
     for t in range(out.shape[0]):
         for r in range(out.shape[1]):
             for c in range(out.shape[2]):
-                out[t, r, c] = np.uint8(frames[t, r, c] - frames[t + 1, r, c])
+                out[t, r, c] = np.uint8(frames[advance * t, r, c] - frames[t + 1, r, c])
 
 
 @kernel
-def frame_difference_absolute(frames, out):
-    """|frames[t] - frames[t + 1]|: (T, H, W) uint8 -> (T-1, H, W) uint8."""
+def frame_difference_absolute(frames, advance, out):
+    """|frames[advance * t] - frames[t + 1]|: (T, H, W) uint8 -> (T-1, H, W) uint8; advance 0 or 1."""
     for t in range(out.shape[0]):
         for r in range(out.shape[1]):
             for c in range(out.shape[2]):
-                a = frames[t, r, c]
+                a = frames[advance * t, r, c]
                 b = frames[t + 1, r, c]
                 out[t, r, c] = np.uint8(max(a, b) - min(a, b))
 
 
 @kernel
-def frame_difference_saturate(frames, out):
-    """max(frames[t] - frames[t + 1], 0): (T, H, W) uint8 -> (T-1, H, W) uint8."""
+def frame_difference_saturate(frames, advance, out):
+    """max(frames[advance * t] - frames[t + 1], 0): (T, H, W) uint8 -> (T-1, H, W) uint8; advance 0 or 1."""
     for t in range(out.shape[0]):
         for r in range(out.shape[1]):
             for c in range(out.shape[2]):
-                a = frames[t, r, c]
+                a = frames[advance * t, r, c]
                 b = frames[t + 1, r, c]
                 out[t, r, c] = np.uint8(max(a, b) - b)
 

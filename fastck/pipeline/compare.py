@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 
 from fastck.dataset.layouts import Layout, scan
 from fastck.dataset.records import SequenceRecord
+from fastck.dataset.table import Until
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
@@ -63,16 +64,17 @@ def compare_boxes(
     *,
     labels: str | PathLike[str] | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
     n_jobs: int = -1,
     upsample: int = 1,
     limit: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> BoxComparison:
     """Search every frame with dlib and with `fastck.faces.tracking.TrackedDetector`, and compare the largest faces.
 
     Parameters
     ----------
-    root, labels, layout
+    root, labels, layout, until
         As in `fastck.dataset.layouts.scan`.
     n_jobs : int
         Threads over sequences; -1 for one per core. Timings are cleanest with 1.
@@ -80,8 +82,8 @@ def compare_boxes(
         How often the image is doubled before the search (paper: 1).
     limit : int, optional
         Compare only so many sequences, spread evenly over all.
-    progress : callable, optional
-        Called in this thread as ``progress(done, total)`` after every sequence.
+    on_progress : callable, optional
+        Called in this thread as ``on_progress(done, total)`` after every sequence.
 
     Returns
     -------
@@ -95,7 +97,7 @@ def compare_boxes(
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 sequence, got {limit}")
     check_upsample(upsample)
-    records = scan(root, labels=labels, layout=layout).records
+    records = scan(root, labels=labels, layout=layout, until=until).records
     if not records:
         raise ValueError(f"{root} holds no sequences in the layout {layout!r}")
     if limit is not None and limit < len(records):
@@ -106,8 +108,8 @@ def compare_boxes(
     for row, different in workers(delayed(compare_sequence)(record, upsample) for record in records):
         rows.append(row)
         differences += different
-        if progress is not None:
-            progress(len(rows), len(records))
+        if on_progress is not None:
+            on_progress(len(rows), len(records))
     return BoxComparison(
         table=pd.DataFrame(rows), differences=pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS))
     )

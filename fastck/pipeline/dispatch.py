@@ -12,13 +12,13 @@ import cv2
 from joblib import Parallel, delayed
 
 from fastck import __version__
-from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, Preset, preset_faces
+from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import Layout, scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
-from fastck.ops import FEATURES
+from fastck.ops import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
 from fastck.pipeline.warmup import compile_kernels
@@ -92,6 +92,7 @@ def preprocess(
     features: Sequence[str] = ("projection",),
     labels: str | Path | None = None,
     layout: Layout = "ckplus",
+    until: Until = "apex",
     faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
     boxes: str | Path | None = None,
@@ -114,11 +115,13 @@ def preprocess(
         "stable": one box per sequence, the better feature: no motion that is only crop jitter. "paper": every frame
         searched by itself, upsampled once, as the paper's scripts do.
     features : sequence of str
-        Any of "projection", "mask", "pool134", "pool67", "pool34".
+        Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders"}
-        How `root` is organised; see `fastck.scan`.
+    layout : {"ckplus", "folders", "labelled-folders", "table"}
+        How `root` is organised; see `fastck.scan`. For "table" it is a CSV file.
+    until : {"apex", "offset", "end"}
+        The last frame that is used of a table's clips.
     faces : FaceConfig, optional
         How faces are found and cut out, in place of the preset.
     motion : MotionConfig, optional
@@ -161,8 +164,7 @@ def preprocess(
     if keep_crops and not box_cache and own is None:
         raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     # Absolute: workers elsewhere have another working folder.
-    root = Path(root).absolute()
-    found = scan(root, labels=labels, layout=layout)
+    found = scan(Path(root).absolute(), labels=labels, layout=layout, until=until)
     for line in summarise(found.findings):
         log.warning("%s", line)
     if not found.records:
@@ -171,10 +173,10 @@ def preprocess(
         )
     faces = replace(faces, boxes=own.digest if own else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
-    plan = make_plan(found.records, root)
+    plan = make_plan(found.records, found.root)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
-    cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
+    cache = Cache(folder, found.root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
     builder = StoreBuilder(store, config, plan, layout=layout, versions=versions, overwrite=overwrite, retry=retry)
     with builder, cache:
         if not builder.finished:
@@ -183,7 +185,7 @@ def preprocess(
             report(progress)
             todo = [planned for planned in plan if planned.sequence not in builder.done]
             cache.check_room(todo)
-            tasks = iter_tasks(todo, found.records, root, builder, cache)
+            tasks = iter_tasks(todo, found.records, found.root, builder, cache)
             if todo:
                 compile_kernels(config)
             with closing(run_tasks(tasks, n_jobs)) as outcomes:
@@ -239,17 +241,17 @@ def _single_threaded_cv2() -> Iterator[None]:
 
 
 def check_features(features: Sequence[str]) -> tuple[str, ...]:
-    """Return the features without repetitions, in the order of FEATURES.
+    """Return the features without repetitions, in the order of STORE_FEATURES.
 
     Raises
     ------
     ValueError
         If one is unknown, or there are none.
     """
-    unknown = [name for name in features if name not in FEATURES]
+    unknown = [name for name in features if name not in STORE_FEATURES]
     if unknown or not features or isinstance(features, str):
-        raise ValueError(f"features must be some of {', '.join(FEATURES)}, got {features!r}")
-    return tuple(name for name in FEATURES if name in features)
+        raise ValueError(f"features must be some of {', '.join(STORE_FEATURES)}, got {features!r}")
+    return tuple(name for name in STORE_FEATURES if name in features)
 
 
 # -- Versions ---------------------------------------------------------------------------------------------------------

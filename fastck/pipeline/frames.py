@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from fastck.dataset.records import SequenceRecord
@@ -42,8 +43,9 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
         If the machine is at fault: too many open files, a network disk that does not answer.
     """
     if record.video is not None:
+        video = read_video(record.video, skip=(record.onset or 1) - 1)
         try:
-            yield from read_video(record.video)
+            yield from video if record.onset is None else islice(video, record.video_frames)
         except (ValueError, OSError) as error:
             raise _unreadable(error, record.video) from error
     for path in record.frames:

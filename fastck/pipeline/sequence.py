@@ -16,7 +16,8 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray, clip_box, crop, crop_boxes
 from fastck.faces.finder import Found, find_faces
-from fastck.ops import motion_features
+from fastck.flow import FlowPass
+from fastck.ops import FEATURES, motion_features
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, decode, record_frames, whole
 from fastck.pipeline.stopwatch import Stopwatch
@@ -176,12 +177,15 @@ def iter_features(crops: Iterable[Gray], config: PreprocessConfig) -> Iterator[d
         Up to CHUNK rows of each feature; the array is the receiver's.
     """
     side, motion = config.faces.side, config.motion
-    names = tuple(dict.fromkeys(("projection", *config.features)))
+    names = [name for name in FEATURES if name == "projection" or name in config.features]
+    flow = FlowPass(config.flow) if config.flow else None
     held = np.empty((CHUNK + 1, side, side), np.uint8)
     filled = 0
 
     def features() -> dict[str, NDArray[Any]]:
-        return motion_features(held[:filled], features=names, mode=motion.mode, level=motion.level, size=motion.size)
+        crops = held[:filled]
+        rows = motion_features(crops, features=names, mode=motion.mode, level=motion.level, size=motion.size)
+        return rows if flow is None else {**rows, **flow.rows(crops, config.features)}
 
     for cropped in crops:
         held[filled] = cropped

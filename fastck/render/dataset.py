@@ -4,25 +4,30 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from joblib import Parallel, delayed
 
-from fastck.render.expression import EMOTION_CODES, Manner, draw_length, draw_manner, perform
+from fastck.render.expression import NEUTRAL_ACTS, Manner, draw_manner, perform, perform_neutral
 from fastck.render.model import load_model
+from fastck.render.motion import Pose, draw_length
 from fastck.render.quirks import Quirk, longer_lengths, plant_quirks, quirk_plan
+from fastck.render.recipes import EMOTION_CODES
 from fastck.render.scene import Scene
 from fastck.render.subject import Subject, draw_subject
+from fastck.render.variation import EASY, Variation, differences
+from fastck.render.worn import Worn, draw_worn
 
 logger = logging.getLogger(__name__)
 
 IMAGES, LABELS, NOTE = "cohn-kanade-images", "Emotion", "rendered.json"
 MOST_SUBJECTS = 999  # CK+'s names have three digits
 SEQUENCE_COUNTS, COUNT_SHARES = (3, 4, 5, 6, 7), (0.12, 0.30, 0.30, 0.20, 0.08)  # mean 4.82, as CK+'s 593 / 123
-NOISE, BLINK, YAW = 2.0, 0.0, 3.0  # grey levels; share of sequences; degrees
+NEUTRAL = 0  # CK+'s code of a face without emotion
+MOST_NEUTRAL = 99  # sequences per person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,8 @@ class RenderSummary:
         Its root, holding cohn-kanade-images/, Emotion/ and rendered.json.
     subjects, sequences, frames, labelled : int
         How many; `labelled` counts the sequences with a label file.
+    neutral : int
+        How many of the sequences show no emotion.
     quirks : tuple of Quirk
         What was planted with `quirks=True`, in order of their paths.
     """
@@ -44,16 +51,17 @@ class RenderSummary:
     sequences: int
     frames: int
     labelled: int
+    neutral: int
     quirks: tuple[Quirk, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Take:
-    """One sequence to render."""
+    """One sequence to render: `shows` is an emotion, or one of `NEUTRAL_ACTS`."""
 
     subject: int
     position: int
-    emotion: str
+    shows: str
     n_frames: int
 
     @property
@@ -61,13 +69,18 @@ class Take:
         """CK+'s name of the sequence: "S005_001"."""
         return f"S{self.subject:03d}_{self.position:03d}"
 
+    @property
+    def code(self) -> int:
+        """CK+'s code of what the sequence shows, 0 for neutral."""
+        return EMOTION_CODES.get(self.shows, NEUTRAL)
+
 
 class Person:
     """A subject who is drawn and painted when first needed, by whichever thread comes first."""
 
-    def __init__(self, seed: int, number: int, *, noise: float) -> None:
+    def __init__(self, seed: int, number: int, variation: Variation) -> None:
         self._identity = subject_rng(seed, number)
-        self._noise = noise
+        self._variation = variation
         self._lock = threading.Lock()
         self._ready: tuple[Scene, Manner] | None = None
 
@@ -75,8 +88,8 @@ class Person:
         """Return the subject's scene and manner."""
         with self._lock:
             if self._ready is None:
-                subject, manner = draw_person(self._identity)
-                self._ready = Scene(subject, noise=self._noise), manner
+                subject, manner, worn = draw_person(self._identity, self._variation)
+                self._ready = Scene(subject, noise=self._variation.noise, worn=worn), manner
             return self._ready
 
 
@@ -85,31 +98,41 @@ def subject_rng(seed: int, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, number])
 
 
-def draw_person(rng: np.random.Generator) -> tuple[Subject, Manner]:
-    """Draw a subject and how they show emotions."""
-    looks, manner = rng.spawn(2)
-    return draw_subject(load_model(), looks), draw_manner(manner)
+def draw_person(rng: np.random.Generator, variation: Variation = EASY) -> tuple[Subject, Manner, Worn]:
+    """Draw a subject, how they show emotions, and what they wear on the face."""
+    looks, manner, wears = rng.spawn(3)
+    worn = draw_worn(wears, glasses=variation.glasses, fringe=variation.fringe)
+    return draw_subject(load_model(), looks), draw_manner(manner), worn
 
 
-def plan_subject(seed: int, number: int, sequences: int | None) -> list[Take]:
-    """Choose a subject's emotions and lengths; they depend on the seed and the subject's own number only."""
+def plan_subject(seed: int, number: int, sequences: int | None, neutral: int = 0) -> list[Take]:
+    """Choose a subject's sequences and lengths; they depend on the seed and the subject's own number only.
+
+    Neutral sequences follow the emotions. Their acts go round from person to person, so that one each makes them equal.
+    """
     rng = np.random.default_rng([seed, number, 0])
     count = int(rng.choice(SEQUENCE_COUNTS, p=COUNT_SHARES)) if sequences is None else sequences
     emotions = rng.permutation(list(EMOTION_CODES))[:count]
+    acts = [NEUTRAL_ACTS[(number - 1 + turn) % len(NEUTRAL_ACTS)] for turn in range(neutral)]
     return [
-        Take(subject=number, position=position, emotion=str(emotion), n_frames=draw_length(rng))
-        for position, emotion in enumerate(emotions, start=1)
+        Take(subject=number, position=position, shows=str(shows), n_frames=draw_length(rng))
+        for position, shows in enumerate([*emotions, *acts], start=1)
     ]
 
 
-def render_take(take: Take, person: Person, *, seed: int, blink: float, yaw: float) -> Iterator[np.ndarray]:
+def act(take: Take, manner: Manner, rng: np.random.Generator, variation: Variation) -> list[Pose]:
+    """Return the poses of a sequence."""
+    perform_it = perform if take.shows in EMOTION_CODES else perform_neutral
+    return perform_it(load_model(), manner, take.shows, rng, n_frames=take.n_frames, variation=variation)
+
+
+def render_take(take: Take, person: Person, *, seed: int, variation: Variation) -> Iterator[np.ndarray]:
     """Yield the frames of a sequence, (H, W) or (H, W, 3) RGB uint8."""
     scene, manner = person.get()
     rng = np.random.default_rng([seed, take.subject, take.position])
     acting, film = rng.spawn(2)
-    poses = perform(load_model(), manner, take.emotion, acting, n_frames=take.n_frames, blink=blink, yaw=yaw)
     buffers = scene.buffers()
-    for pose in poses:
+    for pose in act(take, manner, acting, variation):
         yield scene.render(pose, key=int(film.integers(2**63)), buffers=buffers)
 
 
@@ -127,13 +150,11 @@ def write_take(out: Path, take: Take, frames: Iterator[np.ndarray]) -> Path:
             raise OSError(f"could not encode {path} as PNG")
         path.write_bytes(encoded.tobytes())
     label = label_dir / f"{path.stem}_emotion.txt"
-    label.write_text(f"   {EMOTION_CODES[take.emotion]:.7e}\n")  # CK+'s own number format
+    label.write_text(f"   {take.code:.7e}\n")  # CK+'s own number format
     return label
 
 
-def check_options(
-    out: Path, *, subjects: int, seed: int, sequences: int | None, noise: float, blink: float, yaw: float
-) -> None:
+def check_options(out: Path, *, subjects: int, seed: int, sequences: int | None, neutral: int) -> None:
     """Raise ValueError for an option out of range, or where `out` already holds something."""
     if not 1 <= subjects <= MOST_SUBJECTS:
         raise ValueError(f"subjects must be 1 to {MOST_SUBJECTS}, got {subjects}")
@@ -141,12 +162,8 @@ def check_options(
         raise ValueError(f"seed must be 0 or more, got {seed}")
     if sequences is not None and not 1 <= sequences <= len(EMOTION_CODES):
         raise ValueError(f"sequences must be 1 to {len(EMOTION_CODES)} per subject, got {sequences}")
-    if not 0 <= noise <= 64:
-        raise ValueError(f"noise must be 0 to 64 grey levels, got {noise}")
-    if not 0 <= blink <= 1:
-        raise ValueError(f"blink must be a share of the sequences, 0 to 1, got {blink}")
-    if not 0 <= yaw <= 45:
-        raise ValueError(f"yaw must be 0 to 45 degrees, got {yaw}")
+    if not 0 <= neutral <= MOST_NEUTRAL:
+        raise ValueError(f"neutral must be 0 to {MOST_NEUTRAL} sequences per subject, got {neutral}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} must be a new or empty folder: choose another, or delete it first")
 
@@ -157,12 +174,14 @@ def render_dataset(
     subjects: int = 12,
     seed: int = 0,
     sequences: int | None = None,
+    neutral: int = 0,
     n_jobs: int = -1,
     quirks: bool = False,
-    noise: float = NOISE,
-    blink: float = BLINK,
-    yaw: float = YAW,
-    progress: Callable[[int, int], None] | None = None,
+    variation: Variation = EASY,
+    noise: float | None = None,
+    blink: float | None = None,
+    yaw: float | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> RenderSummary:
     """Render people who go from a neutral face to one of seven emotions, in CK+'s folder layout.
 
@@ -180,19 +199,19 @@ def render_dataset(
     sequences : int, optional
         Sequences per subject, 1 to 7, each another emotion. By default every subject shows a seeded choice of 3 to 7
         emotions, 4.8 on average as in CK+ (593 sequences of 123 people). Each has 10 to 30 frames, 18 on average.
+    neutral : int
+        Sequences per subject that show no emotion, labelled 0; 0 to 99, after the others. Still faces, blinks, turning
+        heads and talking mouths take turns.
     n_jobs : int
         Threads, as joblib counts them: -1 is one per core.
     quirks : bool
         Also plant CK+'s oddities: see `fastck.render.quirks`.
-    noise : float
-        Standard deviation of the sensor noise, grey levels; each subject's own camera has 0.6 to 1.4 times that.
-    blink : float
-        Share of the sequences with a blink, 0 to 1.
-    yaw : float
-        Standard deviation of the head's turn at the first frame, degrees; a quarter as much is added during a sequence.
-        Above about 15 dlib's frontal detector starts to miss faces.
-    progress : callable, optional
-        Called in this thread as ``progress(done, total)`` after every sequence.
+    variation : Variation
+        How varied the sequences are: `EASY`, `HARD`, or any other.
+    noise, blink, yaw : float, optional
+        Take the place of `variation`'s own, in its units.
+    on_progress : callable, optional
+        Called in this thread as ``on_progress(done, total)`` after every sequence.
 
     Returns
     -------
@@ -207,17 +226,19 @@ def render_dataset(
         If a file cannot be written.
     """
     out = Path(out)
-    check_options(out, subjects=subjects, seed=seed, sequences=sequences, noise=noise, blink=blink, yaw=yaw)
+    given = {"noise": noise, "blink": blink, "yaw": yaw}
+    variation = replace(variation, **{name: value for name, value in given.items() if value is not None})
+    check_options(out, subjects=subjects, seed=seed, sequences=sequences, neutral=neutral)
     out.mkdir(parents=True, exist_ok=True)
-    takes = [take for number in range(1, subjects + 1) for take in plan_subject(seed, number, sequences)]
+    takes = [take for number in range(1, subjects + 1) for take in plan_subject(seed, number, sequences, neutral)]
     plan = quirk_plan([take.name for take in takes], seed) if quirks else {}
     lengths = longer_lengths(plan, seed)
-    takes = [Take(**{**asdict(take), "n_frames": lengths.get(take.name, take.n_frames)}) for take in takes]
-    people = {number: Person(seed, number, noise=noise) for number in range(1, subjects + 1)}
+    takes = [replace(take, n_frames=lengths.get(take.name, take.n_frames)) for take in takes]
+    people = {number: Person(seed, number, variation) for number in range(1, subjects + 1)}
     left = {number: sum(take.subject == number for take in takes) for number in people}
 
     def work(take: Take) -> Take:
-        frames = render_take(take, people[take.subject], seed=seed, blink=blink, yaw=yaw)
+        frames = render_take(take, people[take.subject], seed=seed, variation=variation)
         write_take(out, take, frames)
         return take
 
@@ -230,8 +251,8 @@ def render_dataset(
             left[take.subject] -= 1
             if left[take.subject] == 0:
                 del people[take.subject]  # a painted subject holds up to twelve megabytes
-            if progress is not None:
-                progress(done, len(takes))
+            if on_progress is not None:
+                on_progress(done, len(takes))
     finally:
         cv2.setNumThreads(threads)
 
@@ -243,16 +264,23 @@ def render_dataset(
         sequences=len(takes),
         frames=sum(take.n_frames for take in takes),
         labelled=sum(take.name not in unlabelled for take in takes),
+        neutral=sum(take.code == NEUTRAL for take in takes),
         quirks=planted,
     )
-    options = {"subjects": subjects, "seed": seed, "sequences": sequences, "noise": noise, "blink": blink, "yaw": yaw}
-    write_note(summary, options)
+    options = {"subjects": subjects, "seed": seed, "sequences": sequences}
+    options |= {name: getattr(variation, name) for name in given}
+    write_note(summary, options, variation, {take.name: take.shows for take in takes if take.code == NEUTRAL})
     logger.info("rendered %d sequences, %d frames into %s", summary.sequences, summary.frames, out)
     return summary
 
 
-def write_note(summary: RenderSummary, options: Mapping[str, object]) -> None:
-    """Write rendered.json: what this folder is, how it was made, and what was planted."""
+def write_note(
+    summary: RenderSummary, options: Mapping[str, object], variation: Variation, neutral: Mapping[str, str]
+) -> None:
+    """Write rendered.json: what this folder is, how it was made, and what was planted.
+
+    `variation` is there where it differs from the easy set's, `neutral` (sequence -> act) where there is any.
+    """
     note = {
         "about": "Rendered faces, not people; CC0 data, free to use and share. Accuracy here says nothing about CK+.",
         "options": options,
@@ -261,4 +289,8 @@ def write_note(summary: RenderSummary, options: Mapping[str, object]) -> None:
         "labelled": summary.labelled,
         "quirks": [asdict(quirk) for quirk in summary.quirks],
     }
+    if differences(variation):
+        note["variation"] = asdict(variation)
+    if neutral:
+        note["neutral"] = dict(neutral)
     (summary.out / NOTE).write_text(json.dumps(note, indent=2) + "\n")

@@ -246,14 +246,20 @@ def paint_subject(subject: Subject) -> Paint:
     layout = canvas()
     colour, gloss = paint_skin(subject, layout)
     root = to_channels(np.sqrt(np.clip(colour, 0, 1)), subject)
-    texture = np.empty((SIZE, SIZE, root.shape[1] + 2), np.uint8)
+    # Zeros, not whatever was in memory: a stretched triangle's look-up can read a texel that no paint covers.
+    texture = np.zeros((SIZE, SIZE, root.shape[1] + 2), np.uint8)
     values = np.column_stack([root, np.sqrt(gloss), layout.mouth])
     texture[layout.where] = values * np.float32(255) + np.float32(0.5)
     return Paint(
         texture=texture,
         eyes=np.ascontiguousarray(to_channels(np.sqrt(eye_table(subject)), subject) ** 2),
-        flat=np.ascontiguousarray(to_channels(np.sqrt([TEETH, TONGUE]), subject) ** 2),
+        flat=paint_flat(np.array([TEETH, TONGUE]), subject),
     )
+
+
+def paint_flat(colours: np.ndarray, subject: Subject) -> np.ndarray:
+    """Return linear RGB (N, 3) as the subject's channels (N, C) float32."""
+    return np.ascontiguousarray(to_channels(np.sqrt(colours), subject) ** 2)
 
 
 def hair_displacement(subject: Subject) -> np.ndarray:

@@ -6,11 +6,12 @@ All that depends on the subject alone is prepared once (`Scene`); a frame runs c
 import cv2
 import numpy as np
 
-from fastck.kernels.raster import TEETH, TONGUE, expose, rasterise, shade, vertex_normals
-from fastck.render.expression import Pose
+from fastck.kernels.raster import TEETH, expose, rasterise, shade, vertex_normals
 from fastck.render.model import deform, load_model
-from fastck.render.paint import canvas, hair_displacement, paint_subject
+from fastck.render.motion import Pose
+from fastck.render.paint import canvas, hair_displacement, paint_flat, paint_subject
 from fastck.render.subject import WIDTH, Subject
+from fastck.render.worn import Worn, add_glare, build_worn, worn_colours
 
 CAMERA_DISTANCE = 12.0  # decimetres: a portrait distance, mild perspective
 AIM = np.array([0.0, -0.25, 0.6])  # the camera's target: x and z in the model, y from the middle of the eyes
@@ -26,6 +27,7 @@ OCCLUSION_REDUCTION = (2, 4, 8)  # each blur runs on a picture this much smaller
 LENS_BLUR = 0.7  # pixels
 CURVE = 4096  # entries of the tone curve
 BACKDROP_TINT = np.array([0.95, 0.97, 1.0])
+BARE = Worn()
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -34,6 +36,13 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     lean = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
     return lean @ nod @ turn
+
+
+def turned_light(direction: np.ndarray, angle: float) -> np.ndarray:
+    """Return a light's direction (3,) float32 after it went round the head's upright axis by an angle in radians."""
+    x, y, z = direction
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return np.array([cosine * x + sine * z, y, cosine * z - sine * x], np.float32)
 
 
 def blur_depth(depth: np.ndarray, out: np.ndarray) -> None:
@@ -67,6 +76,8 @@ class Scene:
         Who, and how they are lit and recorded.
     noise : float
         Standard deviation of the sensor noise in grey levels, scaled by the subject's own factor.
+    worn : Worn
+        What the subject wears on the face.
 
     Attributes
     ----------
@@ -74,7 +85,7 @@ class Scene:
         (H, W) of gray frames, (H, W, 3) of colour ones.
     """
 
-    def __init__(self, subject: Subject, *, noise: float) -> None:
+    def __init__(self, subject: Subject, *, noise: float, worn: Worn = BARE) -> None:
         self.subject = subject
         self.shape = (subject.height, WIDTH, 3) if subject.colour else (subject.height, WIDTH)
         self._model = load_model()
@@ -84,11 +95,15 @@ class Scene:
         reach = (neutral[:, 1] + NECK_SLOPE * neutral[:, 2] - NECK_RANGE[0]) / (NECK_RANGE[1] - NECK_RANGE[0])
         reach = np.clip(reach, 0, 1)
         self._head_share = (reach * reach * (3 - 2 * reach))[:, None]
-        self._two_sided = (self._model.material == TEETH) | (self._model.material == TONGUE)
         self._neutral = neutral.astype(np.float32)
         normals = np.empty_like(self._neutral)
         vertex_normals(subject.vertices, self._model.triangles, normals)
         self._vertices = subject.vertices + normals * hair_displacement(subject)[:, None]
+        self._worn, self._mesh = worn, build_worn(worn, subject, self._vertices)
+        self._triangles = np.concatenate([self._model.triangles, self._mesh.triangles + len(neutral)])
+        self._material = np.concatenate([self._model.material, self._mesh.material])
+        self._two_sided = self._material >= TEETH
+        self._flat = np.concatenate([self._paint.flat, paint_flat(worn_colours(worn, subject), subject)])
         self._target = AIM + np.array([0.0, subject.eye_height, 0.0])
         levels = np.linspace(0, 1, CURVE)
         self._curve = (255 * levels ** (1 / subject.gamma)).astype(np.float32)
@@ -110,11 +125,15 @@ class Scene:
         return np.ascontiguousarray(gray[..., None] * tint, dtype=np.float32)
 
     def pose(self, pose: Pose) -> np.ndarray:
-        """Return the vertices (V, 3) of a pose, decimetres."""
+        """Return the vertices (V, 3) of a pose, decimetres: the head's, then those of what it wears."""
         vertices = deform(self._model, self._vertices, pose.weights)
-        turned = (vertices - NECK) @ rotation(pose.yaw, pose.pitch, pose.roll).T + NECK
+        turn = rotation(pose.yaw, pose.pitch, pose.roll)
+        turned = (vertices - NECK) @ turn.T + NECK
         turned[:, :2] += pose.shift
-        return vertices + self._head_share * (turned - vertices)
+        head = vertices + self._head_share * (turned - vertices)
+        worn = (self._mesh.vertices - NECK) @ turn.T + NECK
+        worn[:, :2] += pose.shift
+        return np.concatenate([head, worn])
 
     def project(self, vertices: np.ndarray) -> np.ndarray:
         """Return (V, 3): pixel column, pixel row, and depth in decimetres, larger is nearer."""
@@ -142,23 +161,28 @@ class Scene:
         frame : ndarray of shape (H, W) or (H, W, 3), uint8
             Gray, or RGB for a subject recorded in colour.
         """
-        subject, model, paint = self.subject, self._model, self._paint
+        subject, paint = self.subject, self._paint
         vertices = self.pose(pose)
         screen = self.project(vertices)
         normals = np.empty(vertices.shape, np.float32)
-        vertex_normals(vertices, model.triangles, normals)
+        vertex_normals(vertices, self._triangles, normals)
+        light = turned_light(subject.key, pose.light_turn)
 
         kept = self.buffers() if buffers is None else buffers
         kept.depth.fill(BACKGROUND_DEPTH)
-        rasterise(screen, model.triangles, self._two_sided, kept.hit, kept.weights, kept.depth)
+        rasterise(screen, self._triangles, self._two_sided, kept.hit, kept.weights, kept.depth)
         blur_depth(kept.depth, kept.blurred)
         np.copyto(kept.sharp, self._backdrop)
         shade(
-            kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH, model.triangles, model.material,
-            canvas().texel, normals, self._neutral, paint.texture, paint.eyes, paint.flat, subject.key, subject.fill,
-            np.float32(subject.key_power), np.float32(subject.fill_power), np.float32(subject.ambient), EYE_CENTRE,
-            kept.sharp,
+            kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH, self._triangles, self._material,
+            canvas().texel, normals, self._neutral, paint.texture, paint.eyes, self._flat, light, subject.fill,
+            np.float32(subject.key_power * pose.light_gain), np.float32(subject.fill_power),
+            np.float32(subject.ambient), EYE_CENTRE, kept.sharp,
         )  # fmt: skip
+        if self._worn.glasses is not None:
+            for outline in self._mesh.lenses:
+                place = screen[len(self._vertices) + outline, :2]
+                add_glare(kept.sharp, place, self._worn.glasses, yaw=pose.yaw)
         image = kept.image
         cv2.GaussianBlur(kept.sharp, (0, 0), LENS_BLUR, dst=image)
         frame = np.empty(image.shape, np.uint8)

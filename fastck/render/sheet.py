@@ -6,11 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fastck.render.dataset import YAW, draw_person, subject_rng
-from fastck.render.expression import EMOTION_CODES, perform
+from fastck.render.dataset import draw_person, subject_rng
+from fastck.render.expression import perform
 from fastck.render.model import load_model
+from fastck.render.recipes import EMOTION_CODES
 from fastck.render.scene import CENTRE_ROW, Scene
 from fastck.render.subject import WIDTH
+from fastck.render.variation import EASY, Variation
 
 TILE = 150  # pixels per side
 CAPTION = 18  # pixels above a column
@@ -24,6 +26,7 @@ def contact_sheet(
     subjects: Sequence[int] = (1,),
     seed: int = 0,
     emotions: Sequence[str] = tuple(EMOTION_CODES),
+    variation: Variation = EASY,
 ) -> Path:
     """Render subjects at the peak of each emotion into one small picture.
 
@@ -37,6 +40,8 @@ def contact_sheet(
         The data set's.
     emotions : sequence of str
         Names, one column each.
+    variation : Variation
+        How varied they are; the sensor noise is left out.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def contact_sheet(
     if not subjects or min(subjects) < 1:
         raise ValueError(f"subjects must be numbers from 1, got {list(subjects)}")
     rows = [np.hstack([caption(emotion) for emotion in emotions])]
-    rows += [np.hstack([apex(number, emotion, seed) for emotion in emotions]) for number in subjects]
+    rows += [np.hstack([apex(number, emotion, seed, variation) for emotion in emotions]) for number in subjects]
     sheet = np.vstack(rows)
     if (sheet[..., 0] == sheet[..., 1]).all() and (sheet[..., 1] == sheet[..., 2]).all():
         sheet = sheet[..., 0]
@@ -77,12 +82,12 @@ def caption(text: str) -> np.ndarray:
     return cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
 
 
-def apex(number: int, emotion: str, seed: int) -> np.ndarray:
+def apex(number: int, emotion: str, seed: int, variation: Variation) -> np.ndarray:
     """Return a subject at the peak of an emotion, the face's surroundings cut off, (TILE, TILE, 3) BGR uint8."""
-    subject, manner = draw_person(subject_rng(seed, number))
-    scene = Scene(subject, noise=0.0)
+    subject, manner, worn = draw_person(subject_rng(seed, number), variation)
+    scene = Scene(subject, noise=0.0, worn=worn)
     acting = np.random.default_rng([seed, number, EMOTION_CODES[emotion]])
-    poses = perform(load_model(), manner, emotion, acting, n_frames=N_FRAMES, blink=0.0, yaw=YAW)
+    poses = perform(load_model(), manner, emotion, acting, n_frames=N_FRAMES, variation=variation)
     frame = scene.render(poses[-1], key=0)
     if frame.ndim == 2:
         frame = np.repeat(frame[..., None], 3, axis=2)

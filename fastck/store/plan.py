@@ -74,4 +74,6 @@ def fingerprint(record: SequenceRecord) -> str:
         except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
             seen = f"{path.name}|{error.errno}\n"
         digest.update(seen.encode(errors="surrogateescape"))
+    if record.video is not None and record.onset is not None:
+        digest.update(f"frames {record.onset} + {record.video_frames}\n".encode())
     return digest.hexdigest()[:16]

@@ -149,10 +149,13 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[int], seed: int = 0
     Raises
     ------
     ValueError
-        If there are no predictions.
+        If there are no predictions, or one lacks its subject: it would vanish from the figures.
     """
     if predictions.empty:
         raise ValueError("there are no test predictions to evaluate")
+    nobody = predictions["subject"].isna()
+    if nobody.any():
+        raise ValueError(f"{int(nobody.sum())} of {len(predictions)} test predictions name no subject")
     repeats = predictions["repeat"] if "repeat" in predictions else pd.Series(0, index=predictions.index)
     n_repeats = int(repeats.nunique())
     by_subject = np.stack(

@@ -3,7 +3,6 @@
 import gc
 import json
 import logging
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from fastck.training.config import TrainConfig
 from fastck.training.folds import Split
 from fastck.training.memory import MemoryPlan
 from fastck.training.network import build_network, compile_network
+from fastck.training.run import write_file, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -305,7 +305,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _write(self, epoch: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         weights = self.folder / f"epoch-{epoch:05d}.weights.h5"
-        self.model.save_weights(weights)
+        write_file(weights, self.model.save_weights)
         state: dict[str, Any] = {
             "weights": weights.name,
             "history": self.history,
@@ -315,19 +315,15 @@ class Checkpoint(keras.callbacks.Callback):
         if self.stopper is not None and self.stopper.best_weights is not None:
             best = self.folder / f"best-{self.stopper.best_epoch + 1:05d}.npz"
             if not best.exists():
-                temporary = best.with_suffix(".part")
-                with temporary.open("wb") as file:
-                    np.savez(file, *self.stopper.best_weights)
-                temporary.replace(best)
+                weights_to_keep = self.stopper.best_weights
+                write_file(best, lambda temporary: np.savez(temporary, *weights_to_keep))
             state["early_stopping"] = {
                 "wait": int(self.stopper.wait),
                 "best": float(self.stopper.best),
                 "best_epoch": int(self.stopper.best_epoch),
                 "file": best.name,
             }
-        temporary = self.folder / "state.json.part"
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(self.folder / "state.json")
+        write_json(self.folder / "state.json", state)
         kept = {"state.json", weights.name, (state["early_stopping"] or {}).get("file")}
         for path in self.folder.iterdir():
             if path.name not in kept:
@@ -338,7 +334,3 @@ class Checkpoint(keras.callbacks.Callback):
             raise RuntimeError("there are no best weights before a checkpoint was restored")
         with np.load(self.folder / self._memory["file"], allow_pickle=False) as file:
             return [file[f"arr_{position}"] for position in range(len(file.files))]
-
-    def clear(self) -> None:
-        """Remove the checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)

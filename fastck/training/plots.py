@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastck.training.run import write_file
+
 
 def new_figure(width: float, height: float) -> tuple[Any, Any]:
     """Figure and axes that need no display and leave pyplot's state alone."""
@@ -16,6 +18,11 @@ def new_figure(width: float, height: float) -> tuple[Any, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG file, the whole file or nothing."""
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
 
 
 def plot_confusion(counts: np.ndarray, names: Sequence[str], path: Path) -> None:
@@ -43,7 +50,7 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str], path: Path) -> None
     for row, column in np.ndindex(*counts.shape):
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, f"{counts[row, column]:g}", ha="center", va="center", color=colour)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def plot_curves(history: pd.DataFrame, quantity: str, path: Path, *, validation: str = "validation") -> None:
@@ -79,4 +86,4 @@ def plot_curves(history: pd.DataFrame, quantity: str, path: Path, *, validation:
     axes.set_title(quantity.capitalize())
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

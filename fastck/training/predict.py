@@ -13,7 +13,7 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.labels import EMOTIONS
 from fastck.ops import pad_sequence, unpack_masks
 from fastck.pipeline.sequence import process_record
-from fastck.training.report import read_run
+from fastck.training.run import open_run, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,8 @@ def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> 
     """
     if stride is not None and stride < 1:
         raise ValueError(f"stride must be at least 1 frame, got {stride}")
-    model, settings = _find_model(Path(run))
+    opened = open_run(run)
+    model, settings = opened.model_path, opened.record
     record = clip_record(clip)
     config, notes = _preprocessing(settings)
     result = process_record(record, config)
@@ -109,20 +110,6 @@ def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> 
         model=model,
         notes=notes,
     )
-
-
-def _find_model(run: Path) -> tuple[Path, dict[str, Any]]:
-    """The run's only network, and its run.json; a fold's folder lies two levels below."""
-    root = run.parent.parent if (run / "fold.json").exists() and not (run / "run.json").exists() else run
-    settings = read_run(root)
-    if (run / "model.keras").exists():
-        return run / "model.keras", settings
-    folds = sorted(path.parent.name for path in (run / "folds").glob("*/model.keras"))
-    if folds:
-        raise ValueError(
-            f"{run} holds {len(folds)} networks, one per fold: name one, such as {run / 'folds' / folds[0]}"
-        )
-    raise ValueError(f"{run} holds no network: it was trained with keep_models off")
 
 
 def _preprocessing(settings: dict[str, Any]) -> tuple[PreprocessConfig, tuple[str, ...]]:
@@ -185,12 +172,12 @@ def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, clas
 
 def write_prediction(prediction: Prediction, path: str | Path) -> None:
     """Write a prediction as a JSON file."""
-    Path(path).write_text(json.dumps(prediction.as_dict(), indent=1) + "\n", encoding="utf-8")
+    write_json(Path(path), prediction.as_dict())
 
 
 def plot_prediction(prediction: Prediction, path: str | Path) -> None:
     """Draw the probabilities as a PNG file: bars for one window, a line per emotion over several."""
-    from fastck.training.plots import new_figure
+    from fastck.training.plots import new_figure, save_figure
 
     figure, axes = new_figure(7, 4)
     table = prediction.table
@@ -208,4 +195,4 @@ def plot_prediction(prediction: Prediction, path: str | Path) -> None:
         axes.set_ylabel("probability")
         axes.legend()
     axes.set_title(f"{prediction.clip}: {max(prediction.probabilities, key=prediction.probabilities.__getitem__)}")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, Path(path))

@@ -1,6 +1,5 @@
 """What a run is worth, from its own files: report.json, report.txt, report.html, scikit-learn's report and pictures."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from fastck.dataset.labels import EMOTIONS
+from fastck.training import run as files
 from fastck.training.config import PHASES, SUBJECT_INDEPENDENT
 from fastck.training.evaluation import evaluate
 from fastck.training.html import html_page
 from fastck.training.plots import plot_confusion, plot_curves
 from fastck.training.published import PUBLISHED, warnings
+from fastck.training.run import Run, open_run, write_json, write_text
 
-PICTURES = ("confusion_matrix.png", "accuracy.png", "loss.png")
 _NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
 
 
@@ -41,48 +41,19 @@ def write_report(run_path: str | Path) -> dict[str, Any]:
     OSError
         If a file cannot be read or written.
     """
-    run_path = Path(run_path)
-    run = read_run(run_path)
-    predictions = pd.read_csv(run_path / "predictions.csv")
-    history = pd.read_csv(run_path / "history.csv")
-    report = build_report(run, predictions, _read_optional(run_path / "baselines.csv"))
-    text = report_text(report)
-    (run_path / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (run_path / "report.txt").write_text(text, encoding="utf-8")
-    _write_classification(run_path, predictions, run["classes"])
-    names = [EMOTIONS[code] for code in run["classes"]]
-    plot_confusion(np.array(report["evaluation"]["confusion"]), names, run_path / PICTURES[0])
-    label = "validation (the test part)" if run["arguments"]["protocol"] == "random" else "validation"
-    for quantity, picture in zip(("accuracy", "loss"), PICTURES[1:], strict=True):
-        plot_curves(history, quantity, run_path / picture, validation=label)
-    page = html_page(report, [run_path / picture for picture in PICTURES])
-    (run_path / "report.html").write_text(page, encoding="utf-8")
+    run = open_run(run_path)
+    report = build_report(run.record, run.predictions, run.baselines)
+    write_json(run.path / files.REPORT, report)
+    write_text(run.path / files.REPORT_TEXT, report_text(report))
+    _write_classification(run)
+    pictures = [run.path / name for name in (files.CONFUSION_PICTURE, files.ACCURACY_PICTURE, files.LOSS_PICTURE)]
+    names = [EMOTIONS[code] for code in run.classes]
+    plot_confusion(np.array(report["evaluation"]["confusion"]), names, pictures[0])
+    label = "validation (the test part)" if run.settings.protocol == "random" else "validation"
+    for quantity, picture in zip(("accuracy", "loss"), pictures[1:], strict=True):
+        plot_curves(run.history, quantity, picture, validation=label)
+    write_text(run.path / files.REPORT_PAGE, html_page(report, pictures))
     return report
-
-
-def read_run(run_path: Path) -> dict[str, Any]:
-    """Return the values of a finished run's run.json.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or the run was not finished.
-    """
-    try:
-        run: dict[str, Any] = json.loads((run_path / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{run_path} is not a training run: it has no run.json") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{run_path / 'run.json'} is damaged: {error}") from error
-    if not isinstance(run, dict) or "arguments" not in run:
-        raise ValueError(f"{run_path / 'run.json'} was not written by fastck")
-    if run["status"] != "finished":
-        raise ValueError(f"{run_path} was not finished: go on with train.py --resume")
-    return run
-
-
-def _read_optional(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path) if path.exists() else None
 
 
 def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.DataFrame | None) -> dict[str, Any]:
@@ -111,7 +82,6 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
             compared.append({"name": name, **{key: values[key] for key in _NAMES}})
     published = PUBLISHED.get(arguments["phase"])
     fits = run["fits"]
-    seconds = sum(fit["seconds"] for fit in fits)
     report: dict[str, Any] = {
         "title": f"Phase {arguments['phase']}: {PHASES[arguments['phase']].text}",
         "protocol": arguments["protocol"],
@@ -138,14 +108,7 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
             "per_class": {str(code): list(row) for code, row in published["per_class"].items()},
             "warnings": warnings(run, evaluation["n"]),
         }
-    # Times differ from run to run; they stay out of report.json so that the same seed gives the same file.
-    run["timing"] = {"seconds": seconds, "input_share": _input_share(fits)}
     return report
-
-
-def _input_share(fits: list[dict[str, Any]]) -> float:
-    seconds = sum(fit["seconds"] for fit in fits)
-    return sum(fit["input_seconds"] for fit in fits) / seconds if seconds else 0.0
 
 
 def _protocol_text(run: dict[str, Any]) -> str:
@@ -218,18 +181,16 @@ def _paper_lines(report: dict[str, Any]) -> list[str]:
     return [*lines, "not comparable:", *[f"  - {warning}" for warning in paper["warnings"]]]
 
 
-def _write_classification(run_path: Path, predictions: pd.DataFrame, classes: list[int]) -> None:
+def _write_classification(run: Run) -> None:
     """Scikit-learn's classification report, as the paper prints it."""
     from sklearn.metrics import classification_report
 
     values: dict[str, Any] = {
-        "y_true": predictions["true"],
-        "y_pred": predictions["predicted"],
-        "labels": classes,
-        "target_names": [f"{code} {EMOTIONS[code]}" for code in classes],
+        "y_true": run.predictions["true"],
+        "y_pred": run.predictions["predicted"],
+        "labels": list(run.classes),
+        "target_names": [f"{code} {EMOTIONS[code]}" for code in run.classes],
         "zero_division": 0,
     }
-    text = classification_report(**values)
-    (run_path / "classification_report.txt").write_text(text, encoding="utf-8")
-    table = classification_report(**values, output_dict=True)
-    (run_path / "classification_report.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_text(run.path / files.CLASSIFICATION_TEXT, classification_report(**values))
+    write_json(run.path / files.CLASSIFICATION, classification_report(**values, output_dict=True))

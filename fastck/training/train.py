@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,27 @@ import numpy as np
 import pandas as pd
 
 from fastck import __version__
+from fastck.messages import one_line
 from fastck.store.reader import Store, open_store
+from fastck.training import run as files
 from fastck.training.config import TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
 from fastck.training.folds import Split, leakage, make_splits
 from fastck.training.memory import MemoryPlan, plan_memory
 from fastck.training.report import write_report
+from fastck.training.run import (
+    Run,
+    open_run,
+    read_json,
+    read_record,
+    read_table,
+    write_file,
+    write_json,
+    write_table,
+    write_text,
+)
 
 logger = logging.getLogger(__name__)
-
-RUN_FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A finished training run.
-
-    Attributes
-    ----------
-    path : Path
-        Its folder.
-    report : dict
-        What report.json holds: accuracy and its interval, per-class table, baselines, leakage, ...
-    """
-
-    path: Path
-    report: dict[str, Any]
 
 
 def train(
@@ -97,19 +92,22 @@ def train(
     for note in record["notes"]:
         say(note)
     for split in splits:
-        folder = run_path if len(splits) == 1 else run_path / "folds" / split.name
-        if (folder / "fold.json").exists():
+        folder = _folder(run_path, splits, split)
+        if (folder / files.FIT).exists():
             continue
         if len(splits) > 1:
             say(f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test")
         _fit(store, split, config, plan, folder, verbose)
     _pool(run_path, splits, store.table)
     if config.baselines:
-        _write_table(run_path / "baselines.csv", _baselines(store, splits, config))
-    folds = [_read_json(folder / "fold.json") for folder in _folders(run_path, splits)]
-    record |= {"status": "finished", "fits": folds}
-    _write_json(run_path / "run.json", record)
-    return Run(path=run_path, report=write_report(run_path))
+        write_table(run_path / files.BASELINES, _baselines(store, splits, config))
+    record |= {
+        "status": "finished",
+        "fits": [read_json(_folder(run_path, splits, split) / files.FIT) for split in splits],
+    }
+    write_json(run_path / files.RECORD, record)
+    write_report(run_path)
+    return open_run(run_path)
 
 
 def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
@@ -149,7 +147,7 @@ def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: 
             entry[f"{part}_subjects"] = sorted({subjects[name] for name in getattr(split, part)})
         sides.append(entry)
     return {
-        "format": RUN_FORMAT,
+        "format": files.FORMAT,
         "status": "running",
         "arguments": config.as_dict(),
         "feature": config.feature,
@@ -185,7 +183,7 @@ def _notes(table: pd.DataFrame, config: TrainConfig, splits: Sequence[Split]) ->
     if len(chosen):
         done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
         what = done.get(config.too_long, "they are left out")
-        some = ", ".join(chosen["sequence"].head(5)) + (", ..." if len(chosen) > 5 else "")
+        some = one_line(", ".join(chosen["sequence"].head(5))) + (", ..." if len(chosen) > 5 else "")
         notes.append(f"{len(chosen)} sequences have more than {config.timesteps} difference frames; {what}: {some}")
     for split in splits:
         absent = set(config.classes) - set(table.loc[table["sequence"].isin(split.train), "emotion"])
@@ -196,14 +194,13 @@ def _notes(table: pd.DataFrame, config: TrainConfig, splits: Sequence[Split]) ->
 
 def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
     """Start a run's folder, or check that the one to resume is the same run."""
-    path = run_path / "run.json"
     if not resume:
         if run_path.exists() and (not run_path.is_dir() or any(run_path.iterdir())):
             raise ValueError(f"{run_path} is not empty: choose another folder, or --resume a run that was stopped")
         run_path.mkdir(parents=True, exist_ok=True)
-        _write_json(path, record)
+        write_json(run_path / files.RECORD, record)
         return
-    before, now = _read_json(path), json.loads(json.dumps(record))
+    before, now = read_record(run_path), json.loads(json.dumps(record))
     for part in ("arguments", "splits"):
         if before.get(part) != now[part]:
             raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
@@ -213,44 +210,40 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
 
 def _started_plan(run_path: Path) -> MemoryPlan:
     """The memory plan of the run that is to be resumed."""
-    path = run_path / "run.json"
-    if not path.exists():
-        raise ValueError(f"{run_path} holds no run to resume: it has no run.json")
+    if not (run_path / files.RECORD).exists():
+        raise ValueError(f"{run_path} holds no run to resume: it has no {files.RECORD}")
+    record = read_record(run_path)
     try:
-        values = _read_json(path)["memory_plan"]
-        return MemoryPlan(**{entry.name: values[entry.name] for entry in fields(MemoryPlan)})
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged or from another fastck version: {error!r}") from error
+        return MemoryPlan(**{entry.name: record["memory_plan"][entry.name] for entry in fields(MemoryPlan)})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{run_path / files.RECORD} is from another fastck version: it lacks {error}") from error
 
 
 def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str) -> None:
     """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
     from fastck.training.fitting import fit_split  # TensorFlow arrives here
 
-    checkpoints = folder / "checkpoint"
     folder.mkdir(parents=True, exist_ok=True)
     fitted = fit_split(
         store,
         split,
         config,
         plan,
-        checkpoints=checkpoints,
-        tensorboard=folder / "tensorboard" if config.tensorboard else None,
+        checkpoints=folder / files.CHECKPOINTS,
+        tensorboard=folder / files.TENSORBOARD if config.tensorboard else None,
         verbose=verbose,
     )
-    _write_table(folder / "history.csv", fitted.history)
-    _write_table(folder / "predictions.csv", fitted.predictions)
+    write_table(folder / files.HISTORY, fitted.history)
+    write_table(folder / files.PREDICTIONS, fitted.predictions)
     if fitted.training_predictions is not None:
-        _write_table(folder / "training_predictions.csv", fitted.training_predictions)
+        write_table(folder / files.TRAINING_PREDICTIONS, fitted.training_predictions)
     lines: list[str] = []
     fitted.network.summary(print_fn=lines.append)
-    (folder / "model_summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / files.SUMMARY, "\n".join(lines) + "\n")
     if config.keep_models:
-        temporary = folder / "model.part.keras"
-        fitted.network.save(temporary)
-        temporary.replace(folder / "model.keras")
-    _write_json(
-        folder / "fold.json",
+        write_file(folder / files.MODEL, fitted.network.save)
+    write_json(
+        folder / files.FIT,
         {
             "repeat": split.repeat,
             "fold": split.fold,
@@ -260,26 +253,29 @@ def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, fold
             "input_seconds": round(fitted.input_seconds, 3),
         },
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
 
 
-def _folders(run_path: Path, splits: Sequence[Split]) -> list[Path]:
-    return [run_path] if len(splits) == 1 else [run_path / "folds" / split.name for split in splits]
+def _folder(run_path: Path, splits: Sequence[Split], split: Split) -> Path:
+    """Return where a split's files lie: in the run's own folder if it is the only one."""
+    return run_path if len(splits) == 1 else run_path / files.FOLDS / split.name
 
 
 def _pool(run_path: Path, splits: Sequence[Split], table: pd.DataFrame) -> None:
     """Join the folds' histories and predictions into the run's."""
     subjects = dict(zip(table["sequence"], table["subject"], strict=True))
-    for name in ("history.csv", "predictions.csv"):
+    for name in (files.HISTORY, files.PREDICTIONS):
         parts = []
-        for split, folder in zip(splits, _folders(run_path, splits), strict=True):
-            part = pd.read_csv(folder / name).drop(columns=["repeat", "fold", "subject"], errors="ignore")
+        for split in splits:
+            # The file of a single fold is the run's own: it may have been pooled before the run was stopped.
+            part = read_table(_folder(run_path, splits, split) / name)
+            part = part.drop(columns=["repeat", "fold", "subject"], errors="ignore")
             part.insert(0, "repeat", split.repeat)
             part.insert(1, "fold", split.fold)
-            if name == "predictions.csv":
+            if name == files.PREDICTIONS:
                 part.insert(3, "subject", part["sequence"].map(subjects))
             parts.append(part)
-        _write_table(run_path / name, pd.concat(parts, ignore_index=True))
+        write_table(run_path / name, pd.concat(parts, ignore_index=True))
 
 
 def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd.DataFrame:
@@ -324,20 +320,3 @@ def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray
     if feature == "projection":
         return np.stack([values.ravel() for values in each])
     return np.stack([values.mean(axis=0).ravel() for values in each])
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    temporary = path.with_name(path.name + ".part")
-    table.to_csv(temporary, index=False, lineterminator="\n")
-    temporary.replace(path)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.config import PRESETS, FaceConfig, MotionConfig, PreprocessConfig, Preset, preset_faces
+from fastck.config import PRESETS, FaceConfig, FlowConfig, MotionConfig, PreprocessConfig, Preset, preset_faces
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray, crop, crop_boxes
 from fastck.faces.finder import find_faces
+from fastck.flow import FlowPass
 from fastck.ops import erode, frame_difference, mean_pool_2x2, project, threshold
 from fastck.pipeline.frames import record_frames
 from fastck.store.reader import MANIFEST, SEQUENCES, Store, folder_below
 
-STAGES = ("crop", "difference", "threshold", "mask", "pool34")  # in the order of the paper's figures 2 to 4 and 13
+# In the order of the paper's figures 2 to 4 and 13; then what the paper does not have.
+STAGES = ("crop", "difference", "threshold", "mask", "pool34", "flow")
 POOLS = ("pool34", "pool67", "pool134")
 COLUMNS = 10  # frames on a sheet: a cell is then wide enough to see a mouth move
 
@@ -218,10 +220,11 @@ def iter_stages(
     ------
     stages : dict of str to ndarray
         "frame" and "crop" and, from the second frame on, of the step that leads to it: "difference" and "threshold"
-        (grey levels), "mask" (0 and 1), "pool34" and "projection" (0 to 1).
+        (grey levels), "mask" (0 and 1), "pool34" and "projection" (0 to 1), "flow" as `fastck.optical_flow` has it.
     """
     motion, side = config.motion, config.faces.side
     pair = np.empty((2, side, side), np.uint8)
+    flow = FlowPass(config.flow or FlowConfig())
     for number, (gray, box) in enumerate(zip(frames, boxes, strict=True)):
         pair[0] = pair[1]
         crop(gray, FaceBox(*map(int, box)), side=side, out=pair[1])
@@ -232,7 +235,8 @@ def iter_stages(
             mask = erode(above, size=motion.size)
             pool = mean_pool_2x2(mean_pool_2x2(mean_pool_2x2(mask)))
             steps = {"difference": difference, "threshold": above * np.uint8(255), "mask": mask, "pool34": pool}
-            stages |= {name: values[0] for name, values in {**steps, "projection": project(mask)}.items()}
+            steps |= {"projection": project(mask), **flow.rows(pair, ["flow"])}
+            stages |= {name: values[0] for name, values in steps.items()}
         yield stages
 
 
@@ -311,6 +315,8 @@ def _preview_features(store: Store, row: Any, boxes: NDArray[np.int32], columns:
     else:
         for name in [name for name in POOLS if name in store.features][:1]:
             pictures[name] = [None, *store.sequence(row.sequence, name)[steps]]
+    if "flow" in store.features:
+        pictures["flow"] = [None, *store.sequence(row.sequence, "flow")[steps]]
     view = View(
         name=view_name(store.config.faces),
         boxes=boxes,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastck.config import FlowConfig
+from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 from fastck.views.preview import Preview, View
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ CELL, LABELS, TICKS, STRIP = (
     0.42,
     1.15,
 )  # inches: a picture's side, the names, axis texts, a heat map's height
+WHEEL = 0.62  # inches across, beside the flow
 DPI = 130
 STAGE_NAMES = {
     "crop": "crop",
@@ -30,6 +33,7 @@ STAGE_NAMES = {
     "pool134": "pooled 134",
     "pool67": "pooled 67",
     "pool34": "pooled 34",
+    "flow": "optical flow",
 }
 
 
@@ -72,6 +76,7 @@ def draw_sheet(preview: Preview) -> "Figure":
     columns = len(preview.shown)
     width = LABELS + columns * CELL + 0.25
     top, bottom = 0.82, 0.62
+    rim = flow_rim(flow for view in preview.views for flow in view.stages.get("flow", []))
     height = top + CELL * sum(heights) + STRIP * n_strips + 0.3 * bool(strips) + bottom
     figure = Figure(figsize=(width, height))
     _draw_title(figure, preview, height)
@@ -82,11 +87,14 @@ def draw_sheet(preview: Preview) -> "Figure":
         for column, place in enumerate(preview.shown):
             box = ((LABELS + column * CELL) / width, y / height, CELL * 0.955 / width, CELL * share * 0.955 / height)
             axes = figure.add_axes(box)
-            _draw_picture(axes, preview, name, view, column)
+            _draw_picture(axes, preview, name, view, column, rim)
             if y + CELL * share > height - top - 0.01:
                 _draw_heading(axes, preview, place)
+        if name == "flow":
+            middle = y + CELL * share / 2
+            draw_wheel(figure.add_axes((0.12 / width, (middle - WHEEL / 2) / height, WHEEL / width, WHEEL / height)))
     _draw_strips(figure, preview, strips, y - 0.3, width, height)
-    _draw_legend(figure, preview, height)
+    _draw_legend(figure, preview, height, rim)
     return figure
 
 
@@ -139,7 +147,7 @@ def _draw_heading(axes: "Axes", preview: Preview, place: int) -> None:
     axes.set_title(f"{place + 1}{ends.get(place, '')}", size=8.5, color=INK, pad=3)
 
 
-def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, column: int) -> None:
+def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, column: int, rim: float) -> None:
     place = preview.shown[column]
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -152,6 +160,8 @@ def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, 
     if picture is None:
         axes.set_facecolor("#f6f8fa")
         axes.text(0.5, 0.5, "no step\nyet", size=7, ha="center", va="center", color=FAINT, transform=axes.transAxes)
+    elif name == "flow":
+        axes.imshow(flow_colours(picture, rim), interpolation="nearest", aspect="auto")
     else:
         top = 255 if picture.dtype == np.uint8 and name != "mask" else 1
         axes.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="antialiased", aspect="auto")
@@ -264,12 +274,14 @@ def _draw_moves(axes: "Axes", view: View) -> None:
         axes.plot(at, np.full(len(at), level), transform=axes.get_xaxis_transform(), **style)
 
 
-def _draw_legend(figure: "Figure", preview: Preview, height: float) -> None:
+def _draw_legend(figure: "Figure", preview: Preview, height: float, rim: float) -> None:
     parts: list[tuple[str, str]] = []
     if any(view.moved.any() for view in preview.views):
         parts.append(("▼ ▢ the box differs from the frame before", MOVED))
     if any(view.missed.any() for view in preview.views):
         parts.append(("▲ ▢ no face found: the box of a frame before serves", MISSED))
+    if "flow" in preview.views[0].stages:
+        parts.append((describe_colours(preview.configs[0].flow or FlowConfig(), rim), INK))
     if preview.note:
         parts.append((preview.note, FAINT))
     x = 0.15

@@ -138,11 +138,27 @@ def describe_settings(store: Store) -> list[tuple[str, str]]:
         ("crop", f"one box per {faces.crop}" if faces.crop != "smooth" else "box per frame, median-filtered"),
         ("boxes", f"{boxes}, upsample {', then '.join(map(str, faces.upsample))}"),
         ("motion", f"{motion.mode}, level {motion.level}, footprint {motion.size}x{motion.size}"),
+        *([("flow", describe_flow(store))] if store.config.flow else []),
         ("arrays", "; ".join(arrays)),
         ("layout", str(store.manifest["layout"])),
         ("config hash", str(store.manifest["config_hash"])),
         ("versions", ", ".join(f"{name} {number}" for name, number in store.manifest["versions"].items())),
     ]
+
+
+def describe_flow(store: Store) -> str:
+    """Return how a store's optical flow was computed and, where it keeps cells, how large it is at the last frames."""
+    config = store.config.flow
+    if config is None:
+        raise ValueError(f"{store.path} holds no optical flow: make it with the feature flow or flow_projection")
+    since = "onset to frame" if config.reference == "onset" else "frame to frame"
+    taken = "head's motion taken out" if config.compensate else "head's motion left in"
+    text = f"{since}, DIS {config.preset} on {config.size}x{config.size} pixels, {taken}"
+    if "flow" not in store.features or store.table.empty:
+        return text
+    ends = store.feature("flow")[(store.table["start"] + store.table["length"] - 1).to_numpy()]
+    moved, strain = np.hypot(ends[:, 0], ends[:, 1]).mean(), ends[:, 2].mean()
+    return f"{text}; at the last frames cells are displaced by {100 * moved:.2f} % of the side, strain {strain:.3f}"
 
 
 def describe_store(store: Store) -> "Group":

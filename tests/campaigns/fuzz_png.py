@@ -38,6 +38,7 @@ _OPTIONAL = {
     b"cICP": 4,
     b"tEXt": 9,
     b"PLTE": 12,
+    b"sBIT": 3,
     b"acTL": 8,
 }
 

@@ -84,7 +84,7 @@ def test_deep_check_looks_inside(root: Path) -> None:
     cv2.imwrite(str(root / "cohn-kanade-images/S005/001/S005_001_00000002.png"), np.zeros((8, 9, 3), np.uint8))
     cv2.imwrite(str(root / "cohn-kanade-images/S010/001/S010_001_00000002.png"), np.zeros((8, 10), np.uint8))
     seen: list[tuple[int, int]] = []
-    report = check(root, deep=True, progress=lambda done, total: seen.append((done, total)))
+    report = check(root, deep=True, on_progress=lambda done, total: seen.append((done, total)))
     groups = {group.kind: [finding.sequence for finding in group.findings] for group in report.groups}
     assert groups["unreadable-image"] == ["S005_002"] * 2
     assert groups["mixed-colour"] == ["S005_001"]
@@ -96,7 +96,7 @@ def test_deep_check_looks_inside(root: Path) -> None:
 
 def test_deep_check_survives_a_file_that_vanishes(root: Path) -> None:
     path = root / "cohn-kanade-images/S010/001/S010_001_00000041.png"
-    report = check(root, deep=True, progress=lambda done, total: path.unlink(missing_ok=True))
+    report = check(root, deep=True, on_progress=lambda done, total: path.unlink(missing_ok=True))
     (group,) = (group for group in report.groups if group.kind == "unreadable-image")
     assert group.findings[0].text == f"{path}: no such file or directory"
 
@@ -143,6 +143,13 @@ def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
     (folder / "1.png").touch()
     text = shown(check(tmp_path, layout="folders"), width=400)
     assert "[red]a\\nb has one frame only" in text
+
+
+def test_sample(sample: Path) -> None:
+    report = check(sample, deep=True)
+    assert report.groups == ()
+    assert report.sizes == {(640, 490): 15}
+    assert (report.n_sequences, report.n_labelled, len(report.subjects)) == (3, 3, 3)
 
 
 def test_real_faces(real_faces: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastck.dataset import layouts
-from fastck.dataset.findings import KINDS
+from fastck.dataset import layouts, sequences
+from fastck.dataset.findings import KINDS, summarise
 from fastck.dataset.labels import EMOTIONS
-from fastck.dataset.layouts import scan, subject_of
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import Scan
+from fastck.dataset.sequences import subject_of
 from fastck.dataset.walk import safe_name
 from fastck.images.header import ImageError
 
@@ -179,7 +180,7 @@ def test_root_that_is_not_ckplus(tmp_path: Path) -> None:
         scan(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="root must be a folder, got the file"):
         scan(tmp_path / "happy/a.png")
-    with pytest.raises(ValueError, match="layout must be one of ckplus, folders, labelled-folders, got 'mmi'"):
+    with pytest.raises(ValueError, match="layout must be one of ckplus, folders, labelled-folders, table, got 'mmi'"):
         scan(tmp_path, layout="mmi")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes labels from folder names"):
         scan(tmp_path, layout="labelled-folders", labels=tmp_path)
@@ -266,7 +267,7 @@ def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise ImageError(f"{path}: not a video that can be decoded")
         return {"empty": 0, "still": 1}[path.stem]
 
-    monkeypatch.setattr(layouts, "count_video_frames", count)
+    monkeypatch.setattr(sequences, "count_video_frames", count)
     found = scan(tmp_path, layout="folders")
     assert [(record.sequence, record.n_frames) for record in found.records] == [("still", 1)]
     assert [finding.text.removeprefix(str(tmp_path)) for finding in found.findings] == [
@@ -343,12 +344,77 @@ def test_empty_folders_are_told_in_plain_layouts(tmp_path: Path) -> None:
     assert [(finding.kind, finding.path) for finding in found.findings] == [("empty-sequence", tmp_path / "a/c")]
 
 
-def test_a_link_and_its_target_both_count(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_of_the_set_counts_once_by_its_own_name(tmp_path: Path) -> None:
     touch(tmp_path / "b/1.png", tmp_path / "b/2.png")
     (tmp_path / "a").symlink_to(tmp_path / "b")
     found = scan(tmp_path, layout="folders")
-    assert [record.sequence for record in found.records] == ["a", "b"]
-    assert found.findings == []
+    assert [record.sequence for record in found.records] == ["b"]
+    assert kinds(found) == ["repeated-folder"]
+    assert found.findings[0].text == f"{tmp_path / 'a'} is the folder {tmp_path / 'b'} again: left out"
+
+
+@pytest.mark.parametrize("link", ["S004", "S006"])
+def test_a_linked_subject_is_no_second_subject(tmp_path: Path, link: str) -> None:
+    add_sequence(tmp_path, "S005", "001", label="3")
+    images = tmp_path / "cohn-kanade-images"
+    (images / link).symlink_to("S005")
+    (tmp_path / "Emotion" / link).symlink_to("S005")
+    found = scan(tmp_path)
+    assert [(record.subject, record.sequence, record.emotion) for record in found.records] == [("S005", "S005_001", 3)]
+    assert kinds(found) == ["repeated-folder", "repeated-folder"]
+
+
+def test_a_folder_behind_two_ways_of_links_counts_once(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    touch(outside / "S005/1.png", outside / "S005/2.png", root / "z/1.png", root / "z/2.png")
+    (root / "a").symlink_to(outside / "S005")
+    (root / "b").symlink_to(outside)
+    (outside / "home").symlink_to(root / "z")
+    found = scan(root, layout="folders")
+    assert [record.sequence for record in found.records] == ["a", "z"]
+    assert kinds(found) == ["repeated-folder", "repeated-folder"]
+
+
+def test_a_link_into_a_hidden_folder_is_followed(tmp_path: Path) -> None:
+    """Tools that version data keep the files in hidden folders, and links in their places."""
+    touch(tmp_path / ".kept/S005/1.png", tmp_path / ".kept/S005/2.png")
+    (tmp_path / "S005").symlink_to(".kept/S005")
+    found = scan(tmp_path, layout="folders")
+    assert [record.sequence for record in found.records] == ["S005"]
+
+
+@pytest.mark.parametrize("how", ["symbolic", "hard"])
+def test_files_that_two_subjects_share_are_told(tmp_path: Path, how: str) -> None:
+    folder = add_sequence(tmp_path, "S005", "001")
+    other = tmp_path / "cohn-kanade-images/S006/001"
+    other.mkdir(parents=True)
+    for path in folder.iterdir():
+        new = other / path.name.replace("S005", "S006")
+        if how == "hard":
+            new.hardlink_to(path)
+        else:
+            new.symlink_to(path)
+    found = scan(tmp_path)
+    assert [record.sequence for record in found.records] == ["S005_001", "S006_001"]
+    assert kinds(found) == ["shared-file"]
+    assert found.findings[0].sequence == "S006_001"
+    assert found.findings[0].text.endswith("is also a file of S005_001, another subject: kept, as two people")
+    (tmp_path / "cohn-kanade-images/S006").rename(tmp_path / "cohn-kanade-images/S005/002")
+    folders = scan(tmp_path / "cohn-kanade-images", layout="folders")
+    assert "shared-file" not in kinds(folders)
+
+
+@pytest.mark.parametrize("layout", ["folders", "labelled-folders", "ckplus"])
+@pytest.mark.parametrize("suffix", ["gif", "GIF", "webp", "heic", "pgm", "3gp"])
+def test_formats_that_are_not_read_are_named(tmp_path: Path, layout: layouts.Layout, suffix: str) -> None:
+    place = tmp_path / "cohn-kanade-images/S005/001" if layout == "ckplus" else tmp_path / "happy/S005"
+    touch(place / f"clip.{suffix}", place / "a.mat")
+    found = scan(tmp_path, layout=layout)
+    told = [finding for finding in found.findings if finding.kind == "unread-format"]
+    assert [finding.path.name for finding in told] == [f"clip.{suffix}"]
+    assert "is a format that is not read; convert it to " in told[0].text
+    assert "other-file" in kinds(found)
+    assert any("formats that are not read" in line for line in summarise(found.findings))
 
 
 @pytest.mark.parametrize(
@@ -411,7 +477,7 @@ def test_links(tmp_path: Path) -> None:
     found = scan(root, layout="folders")
     assert [record.sequence for record in found.records] == ["a", "b"]
     assert [record.n_frames for record in found.records] == [2, 2]
-    assert sorted(kinds(found)) == ["broken-link", "broken-link", "not-a-file", "repeated-link", "symlink-loop"]
+    assert sorted(kinds(found)) == ["broken-link", "broken-link", "not-a-file", "repeated-folder", "symlink-loop"]
 
 
 def test_unreadable_and_vanishing_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,13 @@ def test_boxes_by_sequence_and_frame(tmp_path):
     assert set(file.boxes) == {"NA", "0012"}
 
 
+def test_of_several_faces_in_a_frame_the_largest_counts(tmp_path):
+    path = tmp_path / "boxes.csv"
+    rows = ("s,1,0,0,5,5,2.5", "s,1,1,2,9,10,0.3", "s,1,3,2,11,10,0.1", "s,2,0,0,4,4,1.0")
+    path.write_text(HEADER.replace("\n", ",score\n") + "\n".join(rows) + "\n")
+    assert read_boxes(path).boxes == {"s": {1: FaceBox(1, 2, 9, 10), 2: FaceBox(0, 0, 4, 4)}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -25,7 +32,6 @@ def test_boxes_by_sequence_and_frame(tmp_path):
         (HEADER + "s,1,0,0,5,5\ns,0,0,0,5,5\n", "line 3: frame >= 1"),
         (HEADER + "s,1,-1,0,5,5\n", "line 2: frame >= 1"),
         (HEADER + "s,1,5,0,5,5\n", "line 2: frame >= 1"),
-        (HEADER + "s,1,0,0,5,5\ns,1,0,0,6,6\n", "line 3: frame 1 of s has a box already"),
     ],
 )
 def test_wrong_files_name_the_line(tmp_path, text, message):

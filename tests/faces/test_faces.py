@@ -21,8 +21,8 @@ boxes = st.builds(
 )
 
 
-def test_detector_gives_dlibs_faces_and_the_papers_crop(real_faces):
-    gray = cv2.imread(str(real_faces / "cohn-kanade-images/L001/001/L001_001_00000001.png"), 0)
+def test_detector_gives_dlibs_faces_and_the_papers_crop(sample):
+    gray = cv2.imread(str(sample / "cohn-kanade-images/L008/001/L008_001_00000001.png"), 0)
     (rectangle,) = dlib.get_frontal_face_detector()(gray, 1)
     (box,) = Detector(upsample=1)(gray)
     cut = gray[rectangle.top() : rectangle.bottom(), rectangle.left() : rectangle.right()]

@@ -2,18 +2,21 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
+import dlib
 import numpy as np
 import pytest
 from skimage import data
 
-import fastck.faces.tracking
 from fastck.faces.box import FaceBox, largest
+from fastck.faces.compiled import SIZES, FaceDetector, detect_faces
 from fastck.faces.detector import Detector
 from fastck.faces.search import FrameSearch
-from fastck.faces.tracking import CompiledDetector, TrackedDetector, find_largest
+from fastck.faces.tracking import TrackedDetector, find_largest
 from fastck.pipeline.compare import compare_boxes, edge_distance
+from fastck.render import render_dataset
 
 FRAME = (180, 240)  # small frames: dlib's own search is most of these tests' time
 
@@ -77,11 +80,75 @@ def test_the_largest_face_is_dlibs(full, face, story):
 
 @pytest.mark.parametrize("upsample", [0, 1, 2])
 def test_all_faces_are_dlibs(face, upsample):
-    compiled = CompiledDetector(upsample)
+    compiled = FaceDetector(upsample)
     full = Detector(upsample)
     for places in ([], [(120, 90, 0.9)], [(60, 90, 0.55), (170, 80, 0.7)]):
         gray = scene(face, places)
         assert compiled(gray) == full(gray)
+
+
+@pytest.mark.parametrize("upsample", [0, 1])
+def test_the_samples_faces_are_dlibs(sample, upsample):
+    """dlib's own boxes, by dlib itself: of every frame, searched alone and in sequence."""
+    detector = dlib.get_frontal_face_detector()
+    compiled, tracked = FaceDetector(upsample), TrackedDetector(upsample)
+    for folder in sorted((sample / "cohn-kanade-images").glob("*/*")):
+        tracked.reset()
+        for path in sorted(folder.glob("*.png")):
+            gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            (face,) = detector(gray, upsample)
+            box = (face.top(), face.left(), face.bottom(), face.right())
+            assert compiled(gray) == tracked(gray) == [box]
+
+
+@pytest.mark.parametrize("upsample", [0, 1])
+def test_scores_are_dlibs_too(face, upsample):
+    gray = scene(face, [(60, 90, 0.7), (170, 80, 0.75)])
+    ours, dlibs = FaceDetector(upsample).with_scores(gray), Detector(upsample).with_scores(gray)
+    assert [box for box, _ in ours] == [box for box, _ in dlibs]
+    np.testing.assert_allclose([score for _, score in ours], [score for _, score in dlibs], atol=1e-5)
+    assert TrackedDetector(upsample).with_scores(gray) == [max(ours, key=lambda face: face[0].area)]
+
+
+def test_detect_faces_in_threads(face):
+    grays = [scene(face, [(80 + 20 * i, 90, 0.6 + 0.1 * i)]) for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(detect_faces, grays)) == [FaceDetector(1)(gray) for gray in grays]
+
+
+@pytest.fixture(scope="module")
+def rendered_frames(tmp_path_factory) -> list[np.ndarray]:
+    """The first frame of two people at half the size: faces of about 90 pixels that score above 2."""
+    root = tmp_path_factory.mktemp("faces") / "set"
+    render_dataset(root, subjects=2, sequences=1, seed=4)
+    firsts = [min(folder.glob("*.png")) for folder in sorted((root / "cohn-kanade-images").glob("*/*"))]
+    frames = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in firsts]
+    return [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in frames]
+
+
+@pytest.mark.parametrize("side", [60, 72, 84])
+def test_a_small_surer_face_inside_the_face_counts_in_every_frame(full, rendered_frames, side):
+    """By dlib's rules it suppresses the face around it: that has to be seen in the frame in which it appears."""
+    tracked = TrackedDetector(1)
+    changed = 0
+    for frame in rendered_frames:
+        face = largest(full(frame))
+        for other in rendered_frames:
+            top, left, bottom, right = largest(full(other))
+            small = cv2.resize(
+                other[top - 20 : bottom + 20, left - 20 : right + 20], (side, side), interpolation=cv2.INTER_AREA
+            )
+            for down, across in ((0.2, 0.2), (0.8, 0.8), (0.7, 0.5)):
+                composite = frame.copy()
+                y = round(face.top + down * (face.bottom - face.top) - side / 2)
+                x = round(face.left + across * (face.right - face.left) - side / 2)
+                composite[y : y + side, x : x + side] = small
+                tracked.reset()
+                assert tracked(frame) == tracked(frame) == [face]
+                expected = largest(full(composite))
+                assert tracked(composite) == ([] if expected is None else [expected])
+                changed += expected is not None and expected.area < face.area
+    assert changed
 
 
 def test_real_faces(full, real_faces):
@@ -105,18 +172,18 @@ def test_frames_of_any_size_and_layout(full, face):
     assert tracked(np.ascontiguousarray(tiny)) == [largest(full(np.ascontiguousarray(tiny)))]
     for shape in ((1, 1), (2, 300), (7, 9)):
         assert tracked(np.zeros(shape, np.uint8)) == []
-    assert len(tracked._searches) == fastck.faces.tracking.SIZES  # buffers of earlier sizes are dropped
+    assert len(tracked._searches) == SIZES  # buffers of earlier sizes are dropped
 
 
 def test_where_the_search_begins_never_matters(face):
-    compiled = CompiledDetector(1)
+    compiled = FaceDetector(1)
     gray = scene(face, [(60, 90, 0.55), (170, 80, 0.7)])
     compiled(gray)
     (search,) = compiled._searches.values()
     results = []
     for start in range(search.levels):
         search.load(gray)
-        results.append(find_largest(search, start=start, deep=True))
+        results.append(find_largest(search, start=start))
     for result in results:
         np.testing.assert_allclose(result, results[0], atol=1e-5)
 
@@ -138,16 +205,15 @@ def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
         spent.append(sum(counted))
     (search,) = tracked._searches.values()
     everything = sum(rows * columns for rows, columns in search.pyramid.windows)
-    assert spent[1] < 0.2 * everything
-    assert spent[1] < spent[0]  # the first frame looks inside the face's box, too
-    assert spent[fastck.faces.tracking.REFRESH] > spent[1] == spent[2]  # and so does every tenth
+    assert max(spent[1:]) < 0.35 * everything
+    assert spent[1] == spent[2] == spent[-1] <= spent[0]
 
 
 def test_scores_too_close_to_call_go_to_dlib(full, face, monkeypatch):
     monkeypatch.setattr("fastck.faces.search.TIE", 10.0)
     asked = []
-    dlibs = Detector.__call__
-    monkeypatch.setattr(Detector, "__call__", lambda self, gray: asked.append(1) or dlibs(self, gray))
+    dlibs = Detector.with_scores
+    monkeypatch.setattr(Detector, "with_scores", lambda self, gray: asked.append(1) or dlibs(self, gray))
     gray = scene(face, [(60, 90, 0.55), (170, 80, 0.7)])
     assert TrackedDetector(upsample=1)(gray) == [largest(full(gray))]
     assert len(asked) == 2
@@ -157,16 +223,16 @@ def test_equal_scores_are_a_tie(full, face):
     """The same face twice, a whole number of cells apart on every layer but for rounding: dlib decides."""
     half = scene(face, [(60, 90, 0.6)])[:, :120]
     gray = np.ascontiguousarray(np.concatenate([half, half], axis=1))
-    assert CompiledDetector(1)(gray) == full(gray)
+    assert FaceDetector(1)(gray) == full(gray)
     assert TrackedDetector(1)(gray) == [largest(full(gray))]
 
 
 def test_reset_begins_another_sequence(face):
     tracked = TrackedDetector(upsample=1)
     tracked(scene(face, [(120, 90, 0.9)]))
-    assert tracked._last is not None
+    assert tracked._level is not None
     tracked.reset()
-    assert tracked._last is None
+    assert tracked._level is None
 
 
 def test_detectors_in_threads_do_not_meet(face):
@@ -197,8 +263,8 @@ def test_bad_frames(bad, error):
 def test_bad_settings():
     with pytest.raises(ValueError, match="upsample"):
         TrackedDetector(3)
-    with pytest.raises(ValueError, match="refresh"):
-        TrackedDetector(1, refresh=0)
+    with pytest.raises(ValueError, match="upsample"):
+        detect_faces(np.zeros((9, 9), np.uint8), upsample=-1)
 
 
 @pytest.fixture
@@ -213,7 +279,7 @@ def faces_on_disk(tmp_path, face):
 
 def test_compare_boxes_on_the_users_data(faces_on_disk):
     steps = []
-    comparison = compare_boxes(faces_on_disk, n_jobs=1, progress=lambda *step: steps.append(step))
+    comparison = compare_boxes(faces_on_disk, n_jobs=1, on_progress=lambda *step: steps.append(step))
     assert comparison.table["sequence"].tolist() == ["S001_001", "S002_001"]
     assert (comparison.n_frames, comparison.n_different) == (6, 0)
     assert 0 < comparison.n_faces <= 6

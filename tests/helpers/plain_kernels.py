@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from fastck.kernels import hog, masks
+from fastck.kernels import hog, masks, resize
 
 Instruction = Callable[..., object]
 
@@ -19,7 +19,12 @@ Instruction = Callable[..., object]
 @contextmanager
 def in_plain_python(*modules: ModuleType) -> Iterator[None]:
     """Run the kernels of these modules in Python, whatever they call included."""
-    with mock.patch.multiple(hog, **_FHOG), mock.patch.multiple(masks, **_WORDS), np.errstate(over="ignore"):
+    with (
+        mock.patch.multiple(hog, **_HOG),
+        mock.patch.multiple(resize, **_RESIZE),
+        mock.patch.multiple(masks, **_WORDS),
+        np.errstate(over="ignore"),
+    ):
         patches = [
             mock.patch.object(module, name, value.py_func)
             for module in modules
@@ -51,8 +56,38 @@ def _word(bits: np.ndarray) -> np.uint64:
     return np.uint64(sum(1 << i for i in np.flatnonzero(bits).tolist()))
 
 
-def _add_scaled4(target, at, source, start, factor):
-    _part(target, at, 4)[:] += factor * _part(source, start, 4)
+def _gradients8(image, at, stride, index, length, to):
+    dx, dy = (_part(image, at + step, 8).astype(int) - _part(image, at - step, 8) for step in (np.uint64(1), stride))
+    _part(index, to, 8)[:] = 512 * (dy + 255) + dx + 255
+    _part(length, to, 8)[:] = np.hypot(dx, dy)
+
+
+def _vote4(blocks, first, orientations, index, length, at, weights, start):
+    for block in range(4):
+        for pixel in range(4):
+            place = int(at) + 8 * block + pixel
+            bin_ = int(first) + hog.BLOCK * block + int(orientations[index[place]])
+            _part(blocks, bin_, 4)[:] += length[place] * _part(weights, int(start) + 4 * pixel, 4)
+
+
+def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instruction:
+    def transform(source, at, step, target, to, step_to):
+        values = [
+            _part(source, int(at + step * k), 8) + 1j * _part(source, int(at + step * k) + pairs, 8)
+            for k in np.arange(32, dtype=np.uint64)
+        ]
+        for k, value in enumerate(np.fft.fft(values, axis=0)[:count]):
+            _part(target, int(to) + int(step_to) * k, 8)[:] = value.real
+            if not real_only:
+                _part(target, int(to) + int(step_to) * k + pairs, 8)[:] = value.imag
+
+    return transform
+
+
+def _filter_frequency(tile, at, spectra, start, scores, to):
+    cell, filters = _part(tile, at, 32).reshape(2, 16), _part(spectra, start, 160).reshape(5, 2, 16)
+    total = (filters[:, 0] + 1j * filters[:, 1]) @ (cell[0] + 1j * cell[1])
+    _part(scores, to, 16).reshape(2, 8)[:, :5] = total.real, -total.imag
 
 
 def _copy(skip: int) -> Instruction:
@@ -109,7 +144,15 @@ def _pool(times: int) -> Instruction:
     return pool
 
 
-_FHOG: dict[str, Instruction] = {"add_scaled4": _add_scaled4, "copy_all": _copy(0), "copy_five_of_six": _copy(6)}
+_RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6)}
+_HOG: dict[str, Instruction] = {
+    "gradients8": _gradients8,
+    "vote4": _vote4,
+    "transform_cells": _transform(16, 32),
+    "transform_columns": _transform(8, 23),
+    "transform_rows": _transform(8, 23, real_only=True),
+    "filter_frequency": _filter_frequency,
+}
 _WORDS: dict[str, Instruction] = {
     "_above_sign": _above(lambda a, b: (a - b) % 256),
     "_above_wrap": _above(lambda a, b: (a - b) % 256),

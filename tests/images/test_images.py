@@ -151,6 +151,41 @@ def test_jpeg_without_end_is_refused_though_its_thumbnail_has_one(save: Save) ->
     assert_refused(path, "cut off")
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
+@pytest.mark.parametrize(
+    "behind", [b"\xff\xda", b"ftypmp42" + bytes(range(256)) * 9, b"\xff\xda\xff\xd8" * 50, b"\0" * 4096]
+)
+def test_jpeg_with_data_behind_its_end(save: Save, options: dict[str, object], behind: bytes) -> None:
+    """Motion photos keep a video there, which may hold any bytes."""
+    path = save(picture(), "a.jpg", **options)
+    alone, content = cv2.imread(str(path), 0), path.read_bytes()
+    path.write_bytes(content + behind)
+    assert_as_imread(path)
+    np.testing.assert_array_equal(read_gray(path), alone)
+    path.write_bytes(content[:-2] + behind.replace(b"\xff\xd9", b""))
+    assert_refused(path, "cut off")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_jpeg_that_cannot_hold_its_size_never_reaches_a_decoder(
+    save: Save, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    path = save(picture(), "a.jpg", **options)
+    content = bytearray(path.read_bytes())
+    frame = content.index(b"\xff\xc2" if options else b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 8192, 8192)
+    path.write_bytes(content)
+    monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("the decoder was called"))
+    assert_refused(path, "cut off")
+
+
+def test_the_smallest_jpegs_there_are_still_decode(save: Save) -> None:
+    for mode in ("L", "RGB"):
+        for progressive in (False, True):
+            path = save(Image.new(mode, (4000, 4000)), "a.jpg", quality=1, optimize=True, progressive=progressive)
+            assert_as_imread(path)
+
+
 def test_jpeg_with_bytes_between_its_segments(save: Save) -> None:
     path = save(picture(), "a.jpg")
     content = path.read_bytes()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from fastck.images import png
 from fastck.images.header import ImageError
 from fastck.images.image import decode_gray
 from fastck.images.png import parse_png
@@ -176,6 +177,30 @@ def test_gamma_reaches_colour_only() -> None:
     assert not parse_png(write_png(noise(4, 4, 3), [0] * 4, before=gamma)).is_plain
 
 
+@pytest.mark.parametrize(("colour", "bits"), [(3, 8), *((colour, bits) for colour in (0, 2, 4, 6) for bits in (8, 16))])
+@pytest.mark.parametrize(
+    "space", [b"", chunk(b"sRGB", b"\0"), chunk(b"gAMA", struct.pack(">I", 45455))], ids=["none", "sRGB", "gAMA"]
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_precision_of_16_bit_colour_as_in_opencv(colour: int, bits: int, space: bytes, place: int) -> None:
+    """With a gamma, libpng's table is as fine as sBIT says; in the wrong place or of a wrong length it says nothing."""
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    palette = chunk(b"PLTE", noise(768).tobytes()) if colour == 3 else b""
+    rows = b"".join(b"\0" + noise(24 * channels * bits // 8, seed=row).tobytes() for row in range(16))
+    data, end = chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    for precision in (b"\1", b"\5\5\5", b"\1\2", b"\3\10\5\2", b"\0\0\0", bytes(5)):
+        extra = [b"", b"", b""]
+        extra[place] = chunk(b"sBIT", precision)
+        before, between, after = extra
+        start = SIGNATURE + header(24, 16, bits=bits, colour=colour)
+        assert_as_opencv(start + before + space + palette + between + data + after + end)
+
+
+def test_precision_alone_leaves_a_file_plain() -> None:
+    assert_as_opencv(write_png(noise(4, 4), [0] * 4, before=chunk(b"sBIT", b"\5")), plain=True)
+    assert_as_opencv(write_png(noise(4, 4, 3), [0] * 4, before=chunk(b"sBIT", b"\5\5\5")), plain=True)
+
+
 def test_gray_animation_gives_its_first_image() -> None:
     first, second = Image.fromarray(noise(20, 30)), Image.fromarray(noise(20, 30, seed=1))
     buffer = io.BytesIO()
@@ -259,6 +284,25 @@ def test_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]) -> N
         decode_gray(content)
 
 
+def test_data_that_cannot_fill_the_size_is_refused_before_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = zlib.compress(bytes(100))
+    content = SIGNATURE + header(8192, 8192, bits=16, colour=6) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    assert len(content) < 80
+    with monkeypatch.context() as patch:
+        patch.setattr(png.deflate, "zlib_decompress", lambda *args: pytest.fail("512 MiB were allocated"))
+        patch.setattr(png.zlib, "decompressobj", lambda: pytest.fail("512 MiB were allocated"))
+        with pytest.raises(ImageError, match="damaged or incomplete"):
+            decode_gray(content)
+
+
+def test_the_densest_data_there_is_still_decodes() -> None:
+    raw = bytes(4097 * 4096)
+    data = zlib.compress(raw, 9)
+    assert len(raw) > 1025 * len(data)
+    content = SIGNATURE + header(4096, 4096) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    assert not decode_gray(content).any()
+
+
 def test_longest_side_is_libpngs() -> None:
     row = noise(1, 1_000_000)
     raw = zlib.compress(b"\0" + row.tobytes(), 1)
@@ -295,6 +339,7 @@ def test_broken_files_leave_standard_error_alone(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     code = """
 import sys
+from fastck.images import png
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray
 for name in sys.argv[1:]:
@@ -307,6 +352,11 @@ for name in sys.argv[1:]:
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 4
+
+
+def test_sample(sample: Path) -> None:
+    for path in sample.glob("cohn-kanade-images/*/*/*.png"):
+        assert_as_opencv(path.read_bytes(), plain=True)
 
 
 def test_real_faces(real_faces: Path) -> None:

@@ -13,16 +13,17 @@ from skimage import data
 
 from benchmarks import naive
 from fastck import ops
+from fastck.faces import pyramid
 from fastck.faces import search as search_module
 from fastck.faces.weights import frontal_bank
 from fastck.images import png as decoding
 from fastck.images.image import decode_gray
-from fastck.kernels import hog, masks, motion, png, pool, raster
-from tests.faces import test_hog
+from fastck.kernels import hog, masks, motion, png, pool, raster, resize, suppression
+from tests.helpers.motion import MODES, check_all_forms, opencv_masks, smooth
 from tests.helpers.plain_kernels import in_plain_python
 from tests.helpers.pngfiles import write_png
-from tests.kernels.test_ops_motion import MODES, check_all_forms, opencv_masks, smooth
-from tests.render import test_frame as test_render_frame
+from tests.helpers.rasterising import check_film_noise, check_rasteriser, check_tone_curve
+from tests.helpers.searching import check_features, check_levels
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_single_operations(mode) -> None:
     frames = smooth(3, 9, 9)
     with in_plain_python(motion, pool):
         difference = np.empty((2, 9, 9), np.uint8)
-        getattr(motion, f"frame_difference_{mode}")(frames, difference)
+        getattr(motion, f"frame_difference_{mode}")(frames, 1, difference)
         np.testing.assert_array_equal(difference, naive.frame_difference(frames, mode=mode))
         np.testing.assert_array_equal(ops.threshold(frames, level=99), naive.threshold(frames, level=99))
         np.testing.assert_array_equal(ops.erode(frames, size=4), naive.erode(frames, size=4))
@@ -74,20 +75,20 @@ def test_png_filters(shape) -> None:
 
 @pytest.mark.parametrize(("shape", "upsample"), [((3, 2), 1), ((33, 40), 1), ((70, 90), 0)])
 def test_resized_pixels_are_dlibs(shape, upsample) -> None:
-    with in_plain_python(hog):
-        test_hog.test_layers_are_dlibs_pixel_for_pixel(shape, upsample)
+    with in_plain_python(resize, pyramid):
+        check_levels(shape, upsample)
 
 
 def test_features_of_one_image() -> None:
     with in_plain_python(hog):
-        test_hog.test_plain_hog_agrees_on_a_small_image()
+        check_features()
 
 
 def test_search_and_suppression(monkeypatch) -> None:
     gray = np.ascontiguousarray(data.astronaut().mean(axis=2).astype(np.uint8)[70:180, 165:275])
     monkeypatch.setattr(search_module, "TIE", 0.5)  # also keeps what is up to 0.5 below the threshold
     search = search_module.FrameSearch(gray.shape, 0, frontal_bank())
-    with in_plain_python(hog):
+    with in_plain_python(hog, suppression, resize, pyramid):
         search.load(gray)
         search.search({level: search.whole(level) for level in range(search.levels)})
         result = search.detections()
@@ -99,10 +100,10 @@ def test_search_and_suppression(monkeypatch) -> None:
 
 
 def test_rasteriser_and_film() -> None:
-    with in_plain_python(raster, test_render_frame):
-        test_render_frame.test_rasteriser_equals_the_plain_one.hypothesis.inner_test(seed=0, height=20, width=25)
-        test_render_frame.test_without_noise_the_film_is_the_tone_curve()
-        test_render_frame.test_film_noise_has_the_spread_asked_for_and_depends_on_its_key_only(7)
+    with in_plain_python(raster):
+        check_rasteriser(seed=0, height=20, width=25)
+        check_tone_curve()
+        check_film_noise(7)
 
 
 @pytest.mark.parametrize("how", ["compiled", "plain"])

@@ -245,3 +245,5 @@ def test_feature_shapes_are_those_of_the_paper() -> None:
         "pool67": (67, 67),
         "pool34": (34, 34),
     }
+    assert ops.feature_shape("flow") == (3, 28, 28)
+    assert ops.feature_shape("flow_projection", side=32) == (4, 64)

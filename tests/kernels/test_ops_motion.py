@@ -1,9 +1,7 @@
 """The fused operations against OpenCV, the plain loops and the single operations."""
 
 import inspect
-from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,36 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks import naive
 from fastck import ops
-
-MODES = ("wrap", "absolute", "saturate")
-DIFFERENCE = {"wrap": lambda a, b: a - b, "absolute": cv2.absdiff, "saturate": cv2.subtract}
-
-
-def smooth(count: int, height: int, width: int, *, seed: int = 0) -> np.ndarray:
-    """Frames whose differences keep their sign over several pixels, so that erosion leaves something."""
-    noise = np.random.default_rng(seed).integers(0, 256, (count, height, width), dtype=np.uint8)
-    return np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in noise]) if min(height, width) > 5 else noise
-
-
-def opencv_masks(frames: np.ndarray, *, mode: str = "wrap", level: int = 127, size: int = 5) -> np.ndarray:
-    masks = []
-    for a, b in pairwise(frames):
-        difference = DIFFERENCE[mode](a, b).reshape(a.shape)
-        _, mask = cv2.threshold(difference, level, 1, cv2.THRESH_BINARY)
-        masks.append(cv2.erode(mask.reshape(a.shape), np.ones((size, size), np.uint8)).reshape(a.shape))
-    return np.stack(masks)
-
-
-def check_all_forms(frames: np.ndarray, expected: np.ndarray, **options: object) -> None:
-    """Compare every form of the fused operations with masks of 0 and 1."""
-    np.testing.assert_array_equal(ops.motion_masks(frames, **options), expected)
-    np.testing.assert_array_equal(ops.motion_masks(frames, packed=True, **options), np.packbits(expected, axis=-1))
-    pools = expected
-    for times in (1, 2, 3, 4):
-        pools = ops.mean_pool_2x2(pools)
-        np.testing.assert_array_equal(ops.motion_pools(frames, times=times, **options), pools)
-    if frames.shape[1] == frames.shape[2]:
-        np.testing.assert_array_equal(ops.motion_projections(frames, **options), ops.project(expected))
+from tests.helpers.motion import DIFFERENCE, MODES, check_all_forms, opencv_masks, smooth
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -55,6 +24,24 @@ def test_masks_equal_opencv_in_every_form(height: int, width: int, mode: str) ->
         check_all_forms(frames, expected, mode=mode, level=level)
     if height > 60 and width > 60:
         assert 0.01 < expected.mean() < 0.99, "the case shows nothing"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(267, 267, 5), (1, 1, 1), (3, 5, 2), (64, 63, 3), (65, 65, 57), (70, 70, 58)]
+)
+def test_masks_from_the_onset_equal_opencv_in_every_form(height: int, width: int, size: int, mode: str) -> None:
+    frames = smooth(5, height, width)
+    frames[0] += 9
+    for level in (127, 4):
+        options = {"mode": mode, "level": level, "size": size, "reference": "onset"}
+        check_all_forms(frames, opencv_masks(frames, **options), **options)
+    expected = np.stack([DIFFERENCE[mode](frames[0], frame).reshape(height, width) for frame in frames[1:]])
+    np.testing.assert_array_equal(ops.frame_difference(frames, mode=mode, reference="onset"), expected)
+    pairs = [ops.motion_features(frames[[0, t]], features=("mask",), level=4, size=size) for t in range(1, 5)]
+    whole = ops.motion_features(frames, features=("mask",), level=4, size=size, reference="onset")
+    np.testing.assert_array_equal(whole["mask"], np.concatenate([pair["mask"] for pair in pairs]))
+    assert height < 60 or size > 5 or whole["mask"].any(), "the case shows nothing"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 16, 17, 25, 57, 58, 75])
@@ -201,6 +188,9 @@ def test_mistakes_are_told_with_the_value() -> None:
         ops.motion_features(frames)
     with pytest.raises(ValueError, match="mode must be one of wrap, absolute, saturate, got 'wrapped'"):
         ops.motion_masks(frames, mode="wrapped")
+    for operation in OPERATIONS:
+        with pytest.raises(ValueError, match="reference must be one of onset, previous, got 'apex'"):
+            operation(frames[:, :, :8], reference="apex")
     with pytest.raises(ValueError, match="level must be 0 to 255 grey levels, got 256"):
         ops.motion_pools(frames, level=256)
     with pytest.raises(TypeError, match=r"level must be an integer, got 1\.5"):

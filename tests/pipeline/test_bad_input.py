@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
-from tests.helpers import badset
+from tests.helpers import badset, processes
 from tests.helpers.badset import LABELS, NAMES, SORTS, SPOILT
 from tests.helpers.smalldisk import small_disk
 from tests.helpers.stores import assert_same_store
@@ -43,9 +43,7 @@ def obey_rights() -> None:
 def run_without_rights(*arguments) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fastck.cli", *map(os.fspath, arguments)]
     environment = {**os.environ, "COLUMNS": "250"}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, preexec_fn=obey_rights, timeout=300
-    )
+    return processes.run(command, env=environment, preexec_fn=obey_rights)
 
 
 def the_error(result) -> str:

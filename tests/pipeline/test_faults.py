@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fastck.store import builder as building
 from fastck.store import journal
 from fastck.store.builder import JOURNAL
 from fastck.store.files import allocate, write_rows
+from tests.helpers import processes
 from tests.helpers.stores import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
@@ -34,7 +34,7 @@ def whole(rendered, tmp_path_factory):
 def test_the_campaign_in_brief_loses_nothing():
     """In a process of its own: it forks, which a process with TensorFlow's threads must not."""
     command = [sys.executable, "-m", "tests.campaigns.faults", "--kills", "2", "--subjects", "1", "--no-dask"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = processes.run(command)
     tallies = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, (tallies, done.stderr)
     assert len(tallies) >= 5

@@ -50,24 +50,35 @@ def paper_store(odd_real, tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("sequence", ["I001_001", "P001_001", "L041_001"])
-def test_paper_preset_is_the_papers_script_bit_for_bit(odd_real, paper_store, sequence):
-    masks, missed = paper_masks(frames_of(odd_real, sequence))
-    np.testing.assert_array_equal(paper_store.sequence(sequence, "mask"), masks)
+def assert_is_the_papers_script(store: fastck.Store, root: Path, sequence: str) -> None:
+    masks, missed = paper_masks(frames_of(root, sequence))
+    np.testing.assert_array_equal(store.sequence(sequence, "mask"), masks)
     # 1e-6: float32 means against float64 ones.
-    np.testing.assert_allclose(
-        paper_store.sequence(sequence, "projection"), paper_projections(masks), atol=1e-6, rtol=0
-    )
+    np.testing.assert_allclose(store.sequence(sequence, "projection"), paper_projections(masks), atol=1e-6, rtol=0)
     pooled = masks
     for name in ("pool134", "pool67", "pool34"):
         pooled = paper_pool(pooled)
-        np.testing.assert_allclose(paper_store.sequence(sequence, name), pooled, atol=1e-6, rtol=0)
-    row = paper_store.row(sequence)
+        np.testing.assert_allclose(store.sequence(sequence, name), pooled, atol=1e-6, rtol=0)
+    row = store.row(sequence)
     assert row.n_missed == missed
-    edges = [(r.top(), r.left(), r.bottom(), r.right()) for r in paper_boxes(frames_of(odd_real, sequence))[0]]
-    np.testing.assert_array_equal(paper_store.boxes[row.frame_start : row.frame_start + row.n_frames], edges)
+    edges = [(r.top(), r.left(), r.bottom(), r.right()) for r in paper_boxes(frames_of(root, sequence))[0]]
+    np.testing.assert_array_equal(store.boxes[row.frame_start : row.frame_start + row.n_frames], edges)
     assert row.n_box_changes == sum(one != other for one, other in pairwise(edges))
     assert row.motion == pytest.approx(masks.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("sequence", ["I001_001", "P001_001", "L041_001"])
+def test_paper_preset_is_the_papers_script_bit_for_bit(odd_real, paper_store, sequence):
+    assert_is_the_papers_script(paper_store, odd_real, sequence)
+
+
+def test_paper_preset_is_the_papers_script_bit_for_bit_on_the_sample(sample, tmp_path):
+    store = fastck.preprocess(sample, tmp_path / "store", features=ALL)
+    assert list(store.table["sequence"]) == ["L008_001", "L032_001", "L063_001"]
+    for row in store.table.itertuples():
+        assert_is_the_papers_script(store, sample, row.sequence)
+        assert row.emotion == 5
+        assert row.motion > 0
 
 
 def test_the_odd_sequences_are_odd(paper_store):

@@ -14,8 +14,8 @@ from fastck.dataset.layouts import scan
 from fastck.faces.detector import Detector
 from fastck.render import contact_sheet, render_dataset
 from fastck.render.dataset import plan_subject
-from fastck.render.expression import EMOTION_CODES
 from fastck.render.model import MODEL_PATH
+from fastck.render.recipes import EMOTION_CODES
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -66,7 +66,7 @@ def test_layout_and_label_files_are_exactly_ckplus(rendered: Path) -> None:
 
 def test_labels_match_what_was_acted(rendered: Path) -> None:
     emotions = {record.sequence: EMOTIONS[record.emotion or 0] for record in scan(rendered).records}
-    acted = {take.name: take.emotion for number in (1, 2) for take in plan_subject(1, number, 3)}
+    acted = {take.name: take.shows for number in (1, 2) for take in plan_subject(1, number, 3)}
     assert emotions == acted
     assert set(EMOTION_CODES.items()) == {(name, code) for code, name in EMOTIONS.items() if code}
 
@@ -87,14 +87,14 @@ def test_a_full_set_has_the_size_of_ckplus() -> None:
     frames = [take.n_frames for take in takes]
     assert 17 <= np.mean(frames) <= 19
     assert (min(frames), max(frames)) == (10, 30)
-    counts = np.unique([take.emotion for take in takes], return_counts=True)[1]
+    counts = np.unique([take.shows for take in takes], return_counts=True)[1]
     assert len(counts) == 7
     assert counts.min() > 60
 
 
 def test_no_subject_repeats_an_emotion() -> None:
     for number in range(1, 40):
-        emotions = [take.emotion for take in plan_subject(5, number, None)]
+        emotions = [take.shows for take in plan_subject(5, number, None)]
         assert len(set(emotions)) == len(emotions)
 
 
@@ -148,7 +148,7 @@ def test_progress_and_summary(tmp_path: Path) -> None:
         subjects=1,
         sequences=2,
         seed=9,
-        progress=lambda done, total: seen.append((done, total)),
+        on_progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(1, 2), (2, 2)]
     assert (summary.subjects, summary.sequences, summary.labelled, summary.quirks) == (1, 2, 2, ())

@@ -20,6 +20,7 @@ from fastck.config import MotionConfig
 from fastck.store import builder as building
 from fastck.store import files as storefiles
 from fastck.store.builder import JOURNAL, LOCK
+from tests.helpers import processes
 from tests.helpers.stores import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
@@ -41,7 +42,7 @@ def undisturbed(dataset, tmp_path_factory):
 
 def start(root: Path, store: Path, jobs: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "fastck.cli", *COMMAND, str(root), str(store), "--jobs", str(jobs)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return processes.start(command)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -114,7 +115,7 @@ def test_ctrl_c_says_how_to_go_on(dataset, undisturbed, tmp_path):
     while not journal.exists() and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = processes.finish(process)
     if process.returncode:  # else it had finished before the signal came
         assert process.returncode == 130
         assert "the same command goes on from here" in stderr

@@ -8,15 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from fastck.config import PRESETS, MotionConfig, PreprocessConfig
+from fastck.config import PRESETS, FlowConfig, MotionConfig, PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.faces.box import FaceBox, crop
+from fastck.flow import optical_flow
 from fastck.images.image import read_gray
 from fastck.images.video import count_video_frames
 from fastck.ops import erode, frame_difference, mean_pool_2x2, threshold
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import Store
 from fastck.views.animation import iter_pictures, save_animation
+from fastck.views.flow import describe_colours, flow_colours, flow_rim
 from fastck.views.preview import iter_stages, preview_clip, preview_store, sample_frames
 from fastck.views.sheet import draw_sheet, save_sheet
 
@@ -70,6 +72,8 @@ def test_stages_are_those_of_the_operations(clip: Path) -> None:
         assert np.array_equal(stages["mask"], mask[step])
         assert np.array_equal(stages["pool34"], mean_pool_2x2(mean_pool_2x2(mean_pool_2x2(mask[step : step + 1])))[0])
     assert mask.any()
+    assert "flow" not in got[0]
+    np.testing.assert_array_equal(np.stack([stages["flow"] for stages in got[1:]]), optical_flow(crops))
 
 
 def test_store_with_root_shows_what_the_store_holds(clip: Path, store: Store) -> None:
@@ -106,6 +110,41 @@ def test_store_with_pools_only_has_no_projection(clip: Path, tmp_path: Path) -> 
     assert preview.views[0].projections is None
     assert set(preview.views[0].stages) == {"pool67"}
     assert save_sheet(preview, tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_store_alone_draws_its_flow_with_the_wheel(clip: Path, tmp_path: Path) -> None:
+    made = preprocess(clip, tmp_path / "s", boxes=clip / "boxes.csv", features=("flow",), box_cache=False, n_jobs=1)
+    preview = preview_store(made, "S001_002", columns=3)
+    flows = preview.views[0].stages["flow"]
+    assert flows[0] is None
+    np.testing.assert_array_equal(np.stack([np.asarray(flow) for flow in flows[1:]]), made.feature("flow")[[2, 5]])
+    figure = draw_sheet(preview)
+    lengths = np.hypot(*made.feature("flow")[[2, 5]].transpose(1, 0, 2, 3)[:2])
+    rim = f"rim is {100 * lengths.max():.1f} % of the crop's side"
+    assert any(rim in text.get_text() and "since the onset" in text.get_text() for text in figure.texts)
+    shapes = [image.get_array().shape for axes in figure.axes for image in axes.images]
+    assert shapes.count((28, 28, 3)) == 2
+    assert (65, 65, 4) in shapes
+
+
+def test_flow_colours_are_opencvs_hue_and_saturation() -> None:
+    flow = np.random.default_rng(0).normal(size=(2, 9, 11)).astype(np.float32)
+    rim = flow_rim([None, flow])
+    length, angle = cv2.cartToPolar(flow[0], flow[1], angleInDegrees=True)
+    assert rim == pytest.approx(length.max())
+    expected = cv2.cvtColor(cv2.merge([angle, length / np.float32(rim), np.ones_like(angle)]), cv2.COLOR_HSV2RGB)
+    np.testing.assert_allclose(flow_colours(flow, rim), expected, atol=0.01)  # OpenCV's angles are good to 0.3 degrees
+    assert (flow_colours(np.zeros((3, 4, 4), np.float32), rim) == 1).all()
+    assert flow_colours(flow, rim / 2).min() >= 0
+    assert flow_rim([None]) > 0
+
+
+def test_the_legend_says_what_was_computed() -> None:
+    assert describe_colours(FlowConfig(), 0.0411).endswith(
+        "motion taken out; the wheel's rim is 4.1 % of the crop's side"
+    )
+    left = describe_colours(FlowConfig(reference="previous", compensate=False), 0.1)
+    assert "since the frame before; the wheel" in left
 
 
 def test_wrong_root_and_comparison_without_root_say_what_to_do(clip: Path, store: Store, tmp_path: Path) -> None:

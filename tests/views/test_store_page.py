@@ -17,7 +17,14 @@ from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import Store, open_store
 from fastck.views.charts import bar_chart, histogram, strip_chart
 from fastck.views.preview import preview_store
-from fastck.views.store import box_moves, describe_numbers, describe_store, summarise
+from fastck.views.store import (
+    box_moves,
+    describe_flow,
+    describe_numbers,
+    describe_settings,
+    describe_store,
+    summarise,
+)
 from fastck.views.store_page import info_html, page_text
 
 EVIL = "<img src=x onerror=alert(1)> [bold]\"'&"
@@ -122,6 +129,25 @@ def test_terminal_shows_names_as_they_are(store: Store) -> None:
     assert "S3_1" in text
     assert "are longer" not in "".join(text for _, text in describe_numbers(summarise(store, window=44)))
     assert re.search(r"happy\W+2\W+2\W+24\.5", text)
+
+
+def test_flow_is_described_where_there_is_some(store: Store, root: Path, tmp_path: Path) -> None:
+    assert "flow" not in dict(describe_settings(store))
+    with pytest.raises(ValueError, match="holds no optical flow: make it with the feature flow"):
+        describe_flow(store)
+    options = {"boxes": root / "boxes.csv", "n_jobs": 1, "box_cache": False}
+    made = preprocess(root, tmp_path / "flow", features=("flow",), **options)
+    text = dict(describe_settings(made))["flow"]
+    assert text.startswith("onset to frame, DIS medium on 128x128 pixels, head's motion taken out; at the last frames")
+    lasts = [made.sequence(name, "flow")[-1] for name in made.table["sequence"]]
+    assert f"displaced by {100 * np.mean([np.hypot(*last[:2]) for last in lasts]):.2f} % of the side" in text
+    assert text.endswith(f"strain {np.mean([last[2] for last in lasts]):.3f}")
+    assert "onset to frame" in page_text(made)
+    output = StringIO()
+    Console(file=output, width=300).print(describe_store(made))
+    assert text in output.getvalue()
+    projected = preprocess(root, tmp_path / "projection", features=("flow_projection",), **options)
+    assert describe_flow(projected) == text[: text.index(";")]
 
 
 def test_page_is_whole_escaped_and_loads_nothing(store: Store, root: Path, tmp_path: Path) -> None:

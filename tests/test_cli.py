@@ -7,6 +7,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ import fastck
 from fastck.cli import app
 from fastck.console import PreprocessView
 from fastck.demo import EPOCHS
+from tests.helpers.stores import assert_same_store
 
 COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
@@ -110,6 +112,55 @@ def test_a_root_that_is_not_there(tmp_path):
         assert "no" in plain_error(run(*command))
 
 
+def test_a_table_of_what_check_found_gives_the_same_store(store, rendered, tmp_path):
+    """Written into a copy of the data set, read as it is: every file the same but the layout's name."""
+    path, _ = store
+    root = tmp_path / "set"
+    shutil.copytree(rendered, root)
+    result = run("check", root, "--csv", root / "clips.csv")
+    assert result.exit_code == 0
+    assert f"wrote {root}/clips.csv: 6 sequences" in result.stdout
+    options = ("--preset", "stable", "--features", "projection,mask")
+    assert run("preprocess", root / "clips.csv", tmp_path / "s", "--layout", "table", *options).exit_code == 0
+    manifest = tmp_path / "s" / "manifest.json"
+    assert fastck.open_store(tmp_path / "s").manifest["layout"] == "table"
+    manifest.write_text(manifest.read_text().replace('"layout": "table"', '"layout": "ckplus"'))
+    assert_same_store(tmp_path / "s", path)
+    result = run("preprocess", root / "clips.csv", path, "--layout", "table", *options)
+    assert "complete already, nothing to do" in result.stdout
+
+
+def test_a_table_chooses_frames(rendered, tmp_path):
+    """One part of a folder of frames: its features are rows of the whole, wherever it begins."""
+    folder = next((rendered / "cohn-kanade-images").glob("*/*"))
+    for name, cells in (("part", "3,6,8"), ("whole", ",,")):
+        table = tmp_path / f"{name}.csv"
+        table.write_text(f"path,subject,sequence,label,onset,apex,offset\n{folder},S1,x,happy,{cells}\n")
+    options = ("--layout", "table", "--preset", "stable")
+    assert run("preprocess", tmp_path / "whole.csv", tmp_path / "whole", *options).exit_code == 0
+    whole = fastck.open_store(tmp_path / "whole")
+    boxes = tmp_path / "boxes.csv"
+    edges = ",".join(map(str, whole.boxes[0]))
+    boxes.write_text("sequence,frame,top,left,bottom,right\n" + f"x,1,{edges}\n")
+    for until, last in (("apex", 6), ("offset", 8), ("end", len(whole.boxes))):
+        target = tmp_path / until
+        result = run("preprocess", tmp_path / "part.csv", target, *options, "--until", until, "--boxes", boxes)
+        assert result.exit_code == 0, result.output
+        part = fastck.open_store(target)
+        assert part.row("x").n_frames == last - 2
+        np.testing.assert_array_equal(part.feature("projection"), whole.feature("projection")[2 : last - 1])
+
+
+def test_a_wrong_table_is_told_in_one_line(tmp_path):
+    table = tmp_path / "clips.csv"
+    table.write_text("path,subject\na.avi,\nb.avi,S1\n")
+    for command in (["preprocess", table, tmp_path / "s"], ["check", table]):
+        line = plain_error(run(*command, "--layout", "table"))
+        assert "3 mistakes: column subject, line 2" in line
+        assert "column path, lines 2-3: no such folder or video" in line
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_run_without_a_usable_sequence_fails(tmp_path):
     folder = tmp_path / "set" / "clip"
     folder.mkdir(parents=True)
@@ -202,6 +253,95 @@ def test_version():
 
 def test_an_unknown_command_leaves_with_2():
     assert run("preproces").exit_code == 2
+
+
+@pytest.fixture
+def clips(tmp_path, rendered):
+    """A data set's first sequences in the layout "folders", an image with two faces, and one without."""
+    folder = tmp_path / "clips"
+    for number, source in enumerate(sorted((rendered / "cohn-kanade-images").glob("*/*"))[:2]):
+        (folder / f"P{number}").mkdir(parents=True)
+        for path in sorted(source.glob("*.png"))[:2]:
+            shutil.copy(path, folder / f"P{number}")
+    frame = cv2.imread(str(min((folder / "P0").glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(frame, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "two.png"), np.concatenate([frame[: len(small)], small], axis=1))
+    cv2.imwrite(str(tmp_path / "none.png"), np.zeros((90, 120), np.uint8))
+    return tmp_path
+
+
+def test_detect_writes_the_faces_that_dlib_finds(clips):
+    result = run("detect", clips / "clips", clips / "two.png", clips / "none.png", "-o", clips / "b.csv")
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(clips / "b.csv")
+    assert list(table.columns) == ["sequence", "frame", "top", "left", "bottom", "right", "score"]
+    expected = []
+    for sequence, paths in (
+        ("P0", sorted((clips / "clips" / "P0").glob("*.png"))),
+        ("P1", sorted((clips / "clips" / "P1").glob("*.png"))),
+        ("two", [clips / "two.png"]),
+    ):
+        for number, path in enumerate(paths, start=1):
+            gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            expected += [(sequence, number, *box) for box in fastck.Detector(1)(gray)]
+    assert list(table.iloc[:, :6].itertuples(index=False, name=None)) == expected
+    assert (table["sequence"] == "two").sum() == 2
+    assert (table["score"] > 0).all()
+    assert f"{len(expected)} faces in 5 of 6 frames" in result.stdout
+
+
+def test_detect_largest_feeds_preprocess_and_draws(clips):
+    arguments = ("detect", clips / "clips", "-o", clips / "b.csv", "--draw", clips / "drawn", "--jobs", 1)
+    assert run(*arguments, "--largest").exit_code == 0
+    pictures = sorted(path.name for path in (clips / "drawn").iterdir())
+    assert pictures == [f"P{i}_{t:08d}.png" for i in (0, 1) for t in (1, 2)]
+    drawn = cv2.imread(str(clips / "drawn" / "P0_00000001.png"), cv2.IMREAD_GRAYSCALE)
+    frame = cv2.imread(str(min((clips / "clips" / "P0").glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    row = pd.read_csv(clips / "b.csv").iloc[0]
+    changed = np.argwhere(drawn != frame)
+    assert [*changed.min(axis=0), *changed.max(axis=0) + 1] == [row.top, row.left, row.bottom, row.right]
+    for name, options in (("own", []), ("file", ["--boxes", clips / "b.csv"])):
+        result = run("preprocess", clips / "clips", clips / name, "--layout", "folders", *options)
+        assert result.exit_code == 0, result.output
+    own, file = (fastck.open_store(clips / name) for name in ("own", "file"))
+    np.testing.assert_array_equal(own.feature("projection"), file.feature("projection"))
+    assert len(own.boxes) == 4
+
+
+def test_detect_in_a_data_set_uses_its_ids_and_goes_on_after_a_broken_file(rendered, tmp_path):
+    root = tmp_path / "cohn-kanade-images"
+    for source in sorted((rendered / "cohn-kanade-images").glob("*/*"))[:2]:
+        target = root / source.relative_to(rendered / "cohn-kanade-images")
+        target.mkdir(parents=True)
+        for path in sorted(source.glob("*.png"))[:2]:
+            shutil.copy(path, target)
+    broken = sorted(root.rglob("*.png"))[1]
+    broken.write_bytes(b"no image")
+    result = run("detect", tmp_path, "-o", tmp_path / "b.csv", "--upsample", 0)
+    assert result.exit_code == 0, result.output
+    assert f"cut short: {broken.parent.parent.name}_{broken.parent.name}: {broken.name}" in result.stderr
+    assert len(pd.read_csv(tmp_path / "b.csv")) == 3
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"no image")
+    assert "no frame could be read" in plain_error(run("detect", tmp_path, "-o", tmp_path / "c.csv"))
+    assert not (tmp_path / "c.csv").exists()
+
+
+def test_detect_refuses_what_it_cannot_do(clips):
+    out = clips / "b.csv"
+    (clips / "notes.txt").write_text("no face")
+    (clips / "empty").mkdir()
+    for arguments, text in (
+        ([clips / "nowhere.png"], "nowhere.png does not exist"),
+        ([clips / "notes.txt"], "an image, a folder or a video is needed, got"),
+        ([clips / "empty"], "must hold images or videos, found none"),
+        ([clips / "two.png", clips / "two.png"], "two inputs hold a sequence two"),
+        ([clips / "two.png", "--upsample", 3], "upsample must be 0, 1 or 2, got 3"),
+        ([clips / "two.png", "-o", clips / "x" / "b.csv"], "does not exist: make it first"),
+        ([clips / "clips", "--layout", "ckplus"], "cohn-kanade-images"),
+    ):
+        assert text in plain_error(run("detect", "-o", out, *arguments))
+    assert not out.exists()
 
 
 def test_compare_boxes(rendered):

@@ -1,0 +1,294 @@
+"""A CSV table as a data set: one line for each clip, wherever the clips are, and which of their frames count.
+
+`read_table` gives the same records as a folder layout does, `write_table` writes what any layout found. Mistakes in a
+table are collected and told together, by column and line.
+"""
+
+import csv
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+
+from fastck.config import Until, check_choice
+from fastck.dataset.findings import Finding
+from fastck.dataset.labels import EMOTIONS, emotion_of_name
+from fastck.dataset.records import Scan, SequenceRecord, part_of
+from fastck.dataset.sequences import Source, make_record, shared_files
+from fastck.dataset.walk import safe_name, walk
+from fastck.images.video import is_video
+from fastck.messages import one_line
+
+COLUMNS = ("path", "subject", "label", "sequence", "onset", "apex", "offset", "fold")
+REQUIRED = ("path", "subject")
+_WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # pandas writes a column with empty cells as 12.0
+_SHOWN_LINES = 5
+
+
+def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
+    """Read the sequences that a table lists.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV file in UTF-8 with a line of column names, separated by commas, semicolons or tabs. ``path``: a folder of
+        frames or a video, relative to the table. ``subject``: the person. Optional: ``label`` (any text; the names of
+        `EMOTIONS`, their relatives such as "happiness" and CK+'s codes become those names), ``sequence`` (the id; else
+        made of the path), ``onset``, ``apex``, ``offset`` (numbers of frames within the clip, counted from 1 in their
+        order), ``fold``. An empty cell says nothing.
+    until : {"apex", "offset", "end"}
+        The last frame that is used; the first is the onset, or frame 1. Where there is no apex the offset counts, and
+        where there is neither the last frame of the clip.
+
+    Returns
+    -------
+    scan : Scan
+        As `fastck.scan` gives it; its root is the folder that the table lies in.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such table, or cells are wrong: all of them are named by column and line.
+    OSError
+        If the file cannot be read.
+    """
+    check_choice("until", until, Until)
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f'layout "table" takes a CSV file, got the folder {one_line(path)}')
+    findings: list[Finding] = []
+    mistakes = _Mistakes()
+    rows = [_read_row(line, cells, mistakes) for line, cells in _lines(path, findings, mistakes)]
+    _name_rows(rows, mistakes)
+    records = _find_records([row for row in rows if row.path], path.parent, until, findings, mistakes)
+    if mistakes:
+        raise ValueError(mistakes.text(path))
+    in_order = sorted(records, key=lambda record: record.sequence)
+    findings += shared_files(in_order)
+    return Scan(records=in_order, findings=findings, root=path.parent)
+
+
+def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *, until: Until = "apex") -> None:
+    """Write sequences as a table for `read_table`: to be edited, or to say exactly what a study used.
+
+    Parameters
+    ----------
+    records : iterable of SequenceRecord
+    path : path-like
+        The CSV file; the clips' paths are written relative to its folder.
+    until : {"apex", "offset", "end"}
+        As the records were read, and as the table is to be read: the last frame goes to the column ``offset`` for
+        "offset", else to ``apex``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    last = "offset" if until == "offset" else "apex"
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        for record in records:
+            place = record.video or record.frames[0].parent
+            onset = record.onset or 1
+            cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
+            cells |= {"onset": onset, last: onset + record.n_frames - 1}
+            writer.writerow({"path": Path(os.path.relpath(place, path.parent)).as_posix(), **cells})
+
+
+@dataclass(kw_only=True)
+class _Row:
+    line: int
+    path: str
+    subject: str
+    label: str
+    sequence: str
+    fold: str
+    numbers: dict[str, int] = field(default_factory=dict)
+
+
+class _Mistakes:
+    """Wrong cells, gathered by column and by what is wrong with them, so that 10,000 of them are told in a line."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, line: int, column: str, expected: str, got: str) -> None:
+        self._lines[column, expected].append((line, got))
+
+    def text(self, path: Path) -> str:
+        number = sum(map(len, self._lines.values()))
+        parts = [self._part(*key, places) for key, places in self._lines.items()]
+        return f"{one_line(path)} has {number:,} mistake{'s' if number > 1 else ''}: {'; '.join(parts)}"
+
+    @staticmethod
+    def _part(column: str, expected: str, places: list[tuple[int, str]]) -> str:
+        lines = sorted({line for line, _ in places})
+        first, got = min(places)
+        example = f" in line {first}" if len(lines) > 1 else ""
+        shown = got if len(got) <= 80 else got[:80] + "..."
+        return f"column {column}, {_some_lines(lines)}: {expected}, got {one_line(shown)}{example}"
+
+
+def _some_lines(lines: list[int]) -> str:
+    """Return line numbers as text, runs of them as 2-10001, the rest counted after a few."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs[:_SHOWN_LINES])
+    rest = sum(last - first + 1 for first, last in runs[_SHOWN_LINES:])
+    more = f" and {rest:,} more" if rest else ""
+    return f"line{'s' if len(lines) > 1 else ''} {shown}{more}"
+
+
+def _lines(path: Path, findings: list[Finding], mistakes: _Mistakes) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the first line's number and the cells of each row, by column."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        start = file.readline()
+        file.seek(0)
+        reader = csv.reader(file, delimiter=max(",;\t", key=start.count))
+        try:
+            names = [name.strip().lower() for name in next(reader, [])]
+            _check_columns(path, names, findings)
+            line = reader.line_num + 1
+            for cells in reader:
+                if len(cells) > len(names) and any(map(str.strip, cells[len(names) :])):
+                    mistakes.add(line, names[-1], f"{len(names)} cells a line are expected", str(len(cells)))
+                elif any(map(str.strip, cells)):
+                    yield line, dict(zip(names, cells, strict=False))
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise ValueError(f"{one_line(path)} line {reader.line_num} is not CSV: {error}") from None
+
+
+def _check_columns(path: Path, names: list[str], findings: list[Finding]) -> None:
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        got = ", ".join(map(one_line, filter(None, names)))[:200] or "none"
+        raise ValueError(
+            f"{one_line(path)} line 1 must name the columns {' and '.join(REQUIRED)}, and may name "
+            f"{', '.join(COLUMNS[2:])}: it lacks {' and '.join(missing)}, got {got}"
+        )
+    twice = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{one_line(path)} line 1 names the column {', '.join(twice)} twice: keep one of them")
+    for name in names:
+        if name and name not in COLUMNS:
+            text = f"{one_line(path)} has a column {one_line(name)}, which says nothing here: passed over"
+            findings.append(Finding(kind="other-column", sequence="", path=path, text=text))
+
+
+def _read_row(line: int, cells: dict[str, str], mistakes: _Mistakes) -> _Row:
+    text = {name: cells.get(name, "").strip() for name in COLUMNS}
+    row = _Row(
+        line=line,
+        path=cells["path"] if text["path"] else "",
+        subject=text["subject"],
+        label=text["label"],
+        sequence=text["sequence"],
+        fold=text["fold"],
+    )
+    for name in REQUIRED:
+        if not text[name]:
+            mistakes.add(line, name, "must not be empty", "nothing")
+    for name in ("subject", "label", "fold"):
+        if not text[name].isprintable():
+            mistakes.add(line, name, "must be text on one line", repr(text[name]))
+    if row.sequence and row.sequence != safe_name((row.sequence,)):
+        mistakes.add(line, "sequence", "must be of letters, digits, _, - and inner dots", repr(row.sequence))
+    code = emotion_of_name(row.label)
+    if code is not None:
+        row.label = EMOTIONS[code]
+    for name in ("onset", "apex", "offset"):
+        if _WHOLE.fullmatch(text[name]) and float(text[name]) >= 1:
+            row.numbers[name] = int(float(text[name]))
+        elif text[name]:
+            mistakes.add(line, name, "must be a frame's number from 1 on, or empty", repr(text[name]))
+    for before, after in (("onset", "apex"), ("apex", "offset"), ("onset", "offset")):
+        if row.numbers.get(before, 0) > row.numbers.get(after, row.numbers.get(before, 0)):
+            got = f"{row.numbers[after]} after {row.numbers[before]}"
+            mistakes.add(line, after, f"must not come before the {before}", got)
+    return row
+
+
+def _name_rows(rows: list[_Row], mistakes: _Mistakes) -> None:
+    """Give every row an id, and see to it that no two have the same."""
+    clips: dict[tuple[str, tuple[tuple[str, int], ...]], _Row] = {}
+    clips_of: Counter[str] = Counter(row.path for row in rows)
+    for row in rows:
+        first = clips.setdefault((row.path, tuple(sorted(row.numbers.items()))), row)
+        if first is not row and row.path:
+            labels = "" if first.label == row.label else f" and with another label, {first.label!r} and {row.label!r}"
+            mistakes.add(row.line, "path", "every clip must be listed once", f"that of line {first.line} again{labels}")
+    owners: dict[str, _Row] = {}
+    for row in rows:
+        given = bool(row.sequence)
+        if not given and row.path:
+            row.sequence = _clip_name(row, several=clips_of[row.path] > 1)
+        first = owners.setdefault(row.sequence.casefold(), row)
+        if first is not row and row.path and first.path:
+            what = "ids must differ" if given else "paths must give ids that differ; name them in the column sequence"
+            mistakes.add(row.line, "sequence", what, f"{row.sequence} as in line {first.line}")
+
+
+def _clip_name(row: _Row, *, several: bool) -> str:
+    """Return an id made of the path; several clips of one video are told apart by their onsets."""
+    path = Path(row.path).with_suffix("") if is_video(row.path) else Path(row.path)
+    parts = tuple(part for part in path.parts if part not in (path.anchor, "..", "."))
+    return safe_name((*parts, f"{row.numbers.get('onset', 1):05d}") if several else parts)
+
+
+def _find_records(
+    rows: list[_Row], root: Path, until: Until, findings: list[Finding], mistakes: _Mistakes
+) -> list[SequenceRecord]:
+    """Find the folders and videos of the rows, each looked at once, and cut the clips out."""
+    places: dict[str, SequenceRecord | str | None] = {}
+    records = []
+    for row in rows:
+        if row.path not in places:
+            places[row.path] = _find_place(root / row.path, row.sequence, findings)
+        whole = places[row.path]
+        if isinstance(whole, str):
+            mistakes.add(row.line, "path", whole, repr(row.path))
+        if not isinstance(whole, SequenceRecord):
+            continue
+        for name, number in row.numbers.items():
+            if number > whole.n_frames:
+                mistakes.add(row.line, name, "must be one of the clip's frames", f"{number} of {whole.n_frames} frames")
+        first = row.numbers.get("onset", 1)
+        ends = {"apex": ("apex", "offset"), "offset": ("offset",), "end": ()}[until]
+        last = next((row.numbers[name] for name in ends if name in row.numbers), whole.n_frames)
+        if first == last and whole.n_frames > 1:
+            text = f"{one_line(root / row.path)} is used from frame {first} to {last}: no motion to see"
+            findings.append(Finding(kind="single-frame", sequence=row.sequence, path=root / row.path, text=text))
+        named = replace(whole, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold)
+        records.append(part_of(replace(named, emotion=emotion_of_name(row.label)), first, last))
+    return records
+
+
+def _find_place(place: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str | None:
+    """Return the whole sequence of a folder or video, what is wrong with the path, or None for an unreadable video."""
+    try:
+        is_folder, is_file = place.is_dir(), place.is_file()
+    except (OSError, ValueError):
+        # A name that the system does not take.
+        is_folder = is_file = False
+    if is_file and is_video(place):
+        return make_record(Source(parts=(sequence,), path=place, names=()), sequence, "table", findings)
+    if not is_folder:
+        return "must be a folder of frames or a video" if is_file else "no such folder or video"
+    names = next((tuple(listing.images) for listing in walk(place, findings)), ())
+    if not names:
+        return "the folder must hold frames itself"
+    return make_record(Source(parts=(sequence,), path=place, names=names), sequence, "table", findings)

@@ -1,0 +1,261 @@
+"""Instructions for the kernels of the face search that Numba does not find by itself: a few values as one vector.
+
+Each writes LLVM instructions where it is called. Arrays are taken as flat, positions are uint64 and unchecked. LLVM
+splits vectors that are wider than the processor's. What each one computes stands in plain NumPy in
+tests/helpers/plain_kernels.py, which the tests run in its place. Numba does not see changes in this file: clear its
+cache after one.
+"""
+
+import math
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+BLOCK = 72  # values of a block: 18 orientations times the 4 cells around it
+SIDE = 32  # cells per side of a tile
+VALID = 23  # rows and columns of windows of 10x10 cells in a tile
+DETECTORS = 5
+PAIRS = 16  # pairs of planes, each one complex value
+SCORES = 8  # complex values per frequency of a tile's scores, of which DETECTORS are used
+
+_FLOAT = ir.FloatType()
+_I64 = ir.IntType(64)
+_FUSE = ("contract",)  # a product and a sum may become one instruction
+
+
+def _floats(n):
+    return ir.VectorType(_FLOAT, n)
+
+
+def _integers(bits, n):
+    return ir.VectorType(ir.IntType(bits), n)
+
+
+def _all(vector, value):
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _shuffle(builder, a, b, lanes):
+    return builder.shuffle_vector(a, b, ir.Constant(_integers(32, len(lanes)), lanes))
+
+
+class _Array:
+    """An array argument of an instruction: vectors from and to any element, aligned to single elements only."""
+
+    def __init__(self, context, builder, signature, args, number):
+        self.builder = builder
+        self.data = context.make_array(signature.args[number])(context, builder, args[number]).data
+        self.align = signature.args[number].dtype.bitwidth // 8
+
+    def _pointer(self, at, more, kind):
+        if more:
+            at = self.builder.add(at, ir.Constant(_I64, more))
+        return self.builder.bitcast(self.builder.gep(self.data, [at]), kind.as_pointer())
+
+    def load(self, at, kind, more=0):
+        return self.builder.load(self._pointer(at, more, kind), align=self.align)
+
+    def store(self, value, at, more=0):
+        self.builder.store(value, self._pointer(at, more, value.type), align=self.align)
+
+
+def _copy16(skip):
+    """Make the instruction that copies 16 uint8 values as one vector, leaving out each `skip`-th source value."""
+    # The last few lanes lie behind the vector's end and repeat its last value.
+    lanes = [min(lane + (lane // (skip - 1) if skip else 0), 15) for lane in range(16)]
+
+    @intrinsic
+    def copy16(typingctx, target, at, source, start):
+        def codegen(context, builder, signature, args):
+            to, of = (_Array(context, builder, signature, args, number) for number in (0, 2))
+            values = of.load(args[3], _integers(8, 16))
+            to.store(_shuffle(builder, values, values, lanes), args[1])
+            return context.get_dummy_value()
+
+        return types.void(target, at, source, start), codegen
+
+    return copy16
+
+
+copy_all = _copy16(0)
+copy_five_of_six = _copy16(6)  # the pixels that a resize to 5/6 reads, until its rounding skips another one
+
+
+@intrinsic
+def gradients8(typingctx, image, at, stride, index, length, to):
+    """Gradients of 8 pixels of an image: 512 dy + dx counted from -255 to `index`, int32; their lengths to `length`."""
+
+    def codegen(context, builder, signature, args):
+        pixels, indices, lengths = (_Array(context, builder, signature, args, number) for number in (0, 3, 4))
+        words, floats = _integers(32, 8), _floats(8)
+
+        def difference(step):
+            after = pixels.load(builder.add(args[1], step), _integers(8, 8))
+            before = pixels.load(builder.sub(args[1], step), _integers(8, 8))
+            halves = (builder.zext(values, _integers(16, 8)) for values in (after, before))
+            return builder.sext(builder.sub(*halves), words)
+
+        dx, dy = difference(ir.Constant(_I64, 1)), difference(args[2])
+        number = builder.add(builder.shl(dy, _all(words, 9)), dx)
+        indices.store(builder.add(number, _all(words, 255 * 512 + 255)), args[5])
+        x, y = builder.sitofp(dx, floats), builder.sitofp(dy, floats)
+        squares = builder.fadd(builder.fmul(x, x, flags=_FUSE), builder.fmul(y, y, flags=_FUSE), flags=_FUSE)
+        root = cgutils.get_or_insert_function(builder.module, ir.FunctionType(floats, [floats]), "llvm.sqrt.v8f32")
+        lengths.store(builder.call(root, [squares]), args[5])
+        return context.get_dummy_value()
+
+    return types.void(image, at, stride, index, length, to), codegen
+
+
+@intrinsic
+def vote4(typingctx, blocks, first, orientations, index, length, at, weights, start):
+    """Add the lengths of 4 pixels of each of 4 blocks, times 4 weights each, to the blocks' histograms.
+
+    Votes for one bin wait for each other, so the blocks take turns.
+    """
+
+    def codegen(context, builder, signature, args):
+        sums, bins, indices, lengths, factors = (
+            _Array(context, builder, signature, args, number) for number in (0, 2, 3, 4, 6)
+        )
+        votes, places = [], []
+        for block in range(4):
+            votes.append(lengths.load(args[5], _floats(4), 8 * block))
+            # Two indices per load: loads are what these loops wait for.
+            places.append([])
+            for half in range(2):
+                pair = indices.load(args[5], _I64, 8 * block + 2 * half)
+                places[block].append(builder.and_(pair, ir.Constant(_I64, 2**32 - 1)))
+                places[block].append(builder.lshr(pair, ir.Constant(_I64, 32)))
+        for pixel in range(4):
+            weight = factors.load(args[7], _floats(4), 4 * pixel)
+            for block in range(4):
+                orientation = builder.zext(bins.load(places[block][pixel], ir.IntType(8)), _I64)
+                place = builder.add(args[1], orientation)
+                vote = _shuffle(builder, votes[block], votes[block], [pixel] * 4)
+                before = sums.load(place, _floats(4), BLOCK * block)
+                after = builder.fadd(before, builder.fmul(vote, weight, flags=_FUSE), flags=_FUSE)
+                sums.store(after, place, BLOCK * block)
+        return context.get_dummy_value()
+
+    return types.void(blocks, first, orientations, index, length, at, weights, start), codegen
+
+
+def _transform(builder, values):
+    """Discrete Fourier transform of (real, imaginary) vectors, in groups of four; the number is a power of two."""
+    n = len(values)
+    kind = values[0][0].type
+
+    def plus(a, b):
+        return tuple(builder.fadd(*pair, flags=_FUSE) for pair in zip(a, b, strict=True))
+
+    def minus(a, b):
+        return tuple(builder.fsub(*pair, flags=_FUSE) for pair in zip(a, b, strict=True))
+
+    def turned(a, k):
+        """Multiply by exp(-2 pi i k / n)."""
+        if k == 0:
+            return a
+        cosine, sine = (_all(kind, f(2 * math.pi * k / n)) for f in (math.cos, math.sin))
+        products = [[builder.fmul(part, factor, flags=_FUSE) for factor in (cosine, sine)] for part in a]
+        (real_cosine, real_sine), (imaginary_cosine, imaginary_sine) = products
+        return (
+            builder.fadd(real_cosine, imaginary_sine, flags=_FUSE),
+            builder.fsub(imaginary_cosine, real_sine, flags=_FUSE),
+        )
+
+    if n == 1:
+        return values
+    if n == 2:
+        return [plus(*values), minus(*values)]
+    parts = [_transform(builder, values[first::4]) for first in range(4)]
+    out = [None] * n
+    for k in range(n // 4):
+        a, b, c, d = (turned(part[k], number * k) for number, part in enumerate(parts))
+        even, odd, sums, (real, imaginary) = plus(a, c), minus(a, c), plus(b, d), minus(b, d)
+        out[k], out[k + n // 2] = plus(even, sums), minus(even, sums)
+        # Times -i: (real, imaginary) becomes (imaginary, -real).
+        first = builder.fadd(odd[0], imaginary, flags=_FUSE), builder.fsub(odd[1], real, flags=_FUSE)
+        third = builder.fsub(odd[0], imaginary, flags=_FUSE), builder.fadd(odd[1], real, flags=_FUSE)
+        out[k + n // 4], out[k + 3 * n // 4] = first, third
+    return out
+
+
+def _transform32(pairs, count, real_only=False):
+    """Make the transform of 32 positions, `step` apart, 8 values of each at once; the first `count` results are kept.
+
+    A position holds `pairs` real and then as many imaginary parts.
+    """
+
+    @intrinsic
+    def transform(typingctx, source, at, step, target, to, step_to):
+        def codegen(context, builder, signature, args):
+            of, into = (_Array(context, builder, signature, args, number) for number in (0, 3))
+
+            def position(begin, step, k):
+                return builder.add(begin, builder.mul(step, ir.Constant(_I64, k)))
+
+            values = [
+                tuple(of.load(position(args[1], args[2], k), _floats(8), part) for part in (0, pairs))
+                for k in range(SIDE)
+            ]
+            for k, (real, imaginary) in enumerate(_transform(builder, values)[:count]):
+                into.store(real, position(args[4], args[5], k))
+                if not real_only:
+                    into.store(imaginary, position(args[4], args[5], k), pairs)
+            return context.get_dummy_value()
+
+        return types.void(source, at, step, target, to, step_to), codegen
+
+    return transform
+
+
+transform_cells = _transform32(PAIRS, SIDE)
+transform_columns = _transform32(SCORES, VALID)
+transform_rows = _transform32(SCORES, VALID, real_only=True)
+
+
+@intrinsic
+def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
+    """The detectors' filters at one frequency: complex products with PAIRS values, summed and conjugated."""
+
+    def codegen(context, builder, signature, args):
+        cells, filters, out = (_Array(context, builder, signature, args, number) for number in (0, 2, 4))
+        four = _floats(4)
+
+        def product(a, b):
+            return builder.fmul(a, b, flags=_FUSE)
+
+        def plus(a, b):
+            return builder.fadd(a, b, flags=_FUSE)
+
+        def sums(a, b, c, d):
+            """The sums over the lanes of four vectors, as one vector."""
+            ab, cd = (
+                plus(_shuffle(builder, x, y, [0, 1, 4, 5]), _shuffle(builder, x, y, [2, 3, 6, 7]))
+                for x, y in ((a, b), (c, d))
+            )
+            return plus(_shuffle(builder, ab, cd, [0, 2, 4, 6]), _shuffle(builder, ab, cd, [1, 3, 5, 7]))
+
+        real = [cells.load(args[1], four, lane) for lane in range(0, PAIRS, 4)]
+        imaginary = [cells.load(args[1], four, PAIRS + lane) for lane in range(0, PAIRS, 4)]
+        totals = ([], [])
+        for detector in range(DETECTORS):
+            total_real = total_imaginary = _all(four, 0.0)
+            for lane in range(0, PAIRS, 4):
+                x, y = real[lane // 4], imaginary[lane // 4]
+                u = filters.load(args[3], four, 2 * PAIRS * detector + lane)
+                v = filters.load(args[3], four, 2 * PAIRS * detector + PAIRS + lane)
+                total_real = builder.fsub(plus(total_real, product(x, u)), product(y, v), flags=_FUSE)
+                total_imaginary = plus(plus(total_imaginary, product(x, v)), product(y, u))
+            totals[0].append(total_real)
+            totals[1].append(total_imaginary)
+        last = sums(totals[0][4], totals[1][4], totals[0][4], totals[1][4])
+        out.store(sums(*totals[0][:4]), args[5])
+        out.store(builder.fneg(sums(*totals[1][:4])), args[5], SCORES)
+        out.store(_shuffle(builder, last, last, [0]), args[5], 4)
+        out.store(builder.fneg(_shuffle(builder, last, last, [1])), args[5], SCORES + 4)
+        return context.get_dummy_value()
+
+    return types.void(tile, at, spectra, start, scores, to), codegen

@@ -1,0 +1,229 @@
+"""A training run on disk: what its files are called, how they are written, and how a finished run is read."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fastck.store.files import sync, write_atomically
+from fastck.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
+
+# Files of a run. Those of a fold lie in the run's own folder where there is one fold only, else below FOLDS.
+RECORD, BASELINES, FOLDS = "run.json", "baselines.csv", "folds"
+REPORT, REPORT_TEXT, REPORT_PAGE = "report.json", "report.txt", "report.html"
+CLASSIFICATION, CLASSIFICATION_TEXT = "classification_report.json", "classification_report.txt"
+CONFUSION_PICTURE, ACCURACY_PICTURE, LOSS_PICTURE = "confusion_matrix.png", "accuracy.png", "loss.png"
+# Files of a fold; FIT is the last to be written and says that the others are there.
+FIT, MODEL, SUMMARY = "fold.json", "model.keras", "model_summary.txt"
+HISTORY, PREDICTIONS, TRAINING_PREDICTIONS = "history.csv", "predictions.csv", "training_predictions.csv"
+CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
+
+# Columns that are not numbers: whatever they hold is text, "NA", "None" and "001" too.
+_TEXT = ("sequence", "subject", "baseline")
+_WHOLE = ("repeat", "fold", "epoch", "true", "predicted")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run, as `fastck train` leaves it.
+
+    Attributes
+    ----------
+    path : Path
+        The run's folder.
+    record : dict
+        What run.json holds: settings, splits, store, versions, memory plan, and each fit's epochs and time.
+    fold : Path or None
+        The fold whose network `model` is; None for a run with a single fold.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    fold: Path | None = None
+
+    @cached_property
+    def settings(self) -> TrainConfig:
+        """The settings it was trained with."""
+        return TrainConfig.from_dict(self.record["arguments"])
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Emotion codes in class order."""
+        return tuple(self.record["classes"])
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per test sequence of each fold and repeat: repeat, fold, sequence, subject, true, predicted, p_..."""
+        return read_table(self.path / PREDICTIONS)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: repeat, fold, epoch, accuracy, loss, val_accuracy, val_loss."""
+        return read_table(self.path / HISTORY)
+
+    @cached_property
+    def baselines(self) -> pd.DataFrame | None:
+        """What baselines predict: baseline, repeat, fold, sequence, subject, true, predicted; None without any."""
+        path = self.path / BASELINES
+        return read_table(path) if path.exists() else None
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What report.json holds: accuracy and its interval, per-class table, baselines, leakage, ..."""
+        return read_json(self.path / REPORT)
+
+    @property
+    def model_path(self) -> Path:
+        """The file of the run's network.
+
+        Raises
+        ------
+        ValueError
+            If the run has no network, or one per fold and none was named.
+        """
+        path = (self.fold or self.path) / MODEL
+        if path.exists():
+            return path
+        folds = sorted(path.parent for path in (self.path / FOLDS).glob(f"*/{MODEL}"))
+        if folds and self.fold is None:
+            raise ValueError(f"{self.path} holds {len(folds)} networks, one per fold: name one, such as {folds[0]}")
+        raise ValueError(f"{self.fold or self.path} holds no network: it was trained with keep_models off")
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The trained network, loaded without running any code that its file might hold."""
+        from fastck.training.network import load_network  # TensorFlow arrives here
+
+        return load_network(self.model_path)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a finished training run.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder that `fastck train` wrote, or the folder of one of its folds: then `model` is that fold's network.
+
+    Returns
+    -------
+    run : Run
+
+    Raises
+    ------
+    ValueError
+        If the folder is not a run, or the run was not finished.
+    """
+    path = Path(path)
+    # A fold's folder lies two levels below its run's.
+    fold = path if (path / FIT).exists() and not (path / RECORD).exists() else None
+    root = path.parent.parent if fold else path
+    record = read_record(root)
+    if record["status"] != "finished":
+        raise ValueError(f"{root} was not finished: go on with fastck train ... --resume")
+    return Run(root, record, fold)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the values of a run's run.json, be the run finished or not.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it was not written by fastck.
+    """
+    file = path / RECORD
+    try:
+        record = read_json(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{path} is not a training run: it has no {RECORD}") from None
+    if not {"arguments", "status", "classes", "store", "splits"} <= set(record):
+        raise ValueError(f"{file} was not written by fastck")
+    return record
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or holds something else.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} was not written by fastck")
+    return values
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write an object as JSON, the whole file or nothing."""
+    write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read one of a run's CSV files; names stay text, whatever they look like.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    OSError
+        If it cannot be read.
+    """
+    kinds = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys(_WHOLE, "int64")}
+    try:
+        columns = pd.read_csv(path, nrows=0, encoding_errors="surrogateescape").columns
+        return pd.read_csv(
+            path,
+            dtype={name: kinds.get(str(name), "float64") for name in columns},
+            keep_default_na=False,
+            # An epoch without validation has empty cells.
+            na_values={name: [""] for name in columns if name not in _TEXT},
+            encoding_errors="surrogateescape",
+            float_precision="round_trip",
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): train again into another folder") from error
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file, the whole file or nothing; the same bytes for the same values."""
+    # The csv module leaves a lone carriage return unquoted, which would end a line on reading.
+    returns = any("\r" in str(name) for column in _TEXT if column in table for name in table[column])
+    text = table.to_csv(
+        index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    )
+    # A folder's name, and so a sequence's, may be bytes that are no text.
+    write_atomically(path, text.encode(errors="surrogateescape"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, the whole file or nothing."""
+    write_atomically(path, text.encode(errors="backslashreplace"))
+
+
+def write_file(path: Path, save: Callable[[Path], object]) -> None:
+    """Have `save` write a file under another name, then give it its own: the whole file or nothing.
+
+    The other name ends alike: Keras knows the format by it.
+    """
+    temporary = path.with_name(f"tmp-{path.name}")
+    save(temporary)
+    sync(temporary)
+    temporary.replace(path)

@@ -1,0 +1,110 @@
+"""A run's files as `open_run` gives them back: names stay what they are, and damage is told in one line."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastck
+from fastck.training.config import TrainConfig
+from fastck.training.run import open_run, read_table, write_file, write_table
+from tests.helpers.tinystore import make_store, make_table
+
+CONFIG = TrainConfig(phase=4, timesteps=9, filters=2, dense=4, epochs=1, batch_size=16, protocol="loso", per_emotion=0)
+# Each is something that pandas takes for "no value" or for a number, if it is let.
+SUBJECTS = ("NA", "None", "001", "null", "1e5", "nan")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> fastck.Run:
+    pytest.importorskip("keras")
+    from fastck.training.train import train
+
+    folder = tmp_path_factory.mktemp("names")
+    table = make_table(subjects=len(SUBJECTS))
+    table["subject"] = [SUBJECTS[int(subject[1:])] for subject in table["subject"]]
+    table["sequence"] = [f"{number:03d}" for number in range(len(table))]
+    store = make_store(folder / "store", table)
+    return train(store.path, folder / "run", CONFIG, verbose=0)
+
+
+def test_nobody_vanishes_whatever_the_name(run: fastck.Run) -> None:
+    evaluation = run.report["evaluation"]
+    assert evaluation["subjects"] == len(SUBJECTS)
+    assert evaluation["n"] == np.sum(evaluation["confusion"]) == 4 * len(SUBJECTS)
+    assert run.baselines is not None
+    for table in (run.predictions, run.baselines):
+        assert set(table["subject"]) == set(SUBJECTS)
+        assert sorted(table["sequence"].unique()) == [f"{number:03d}" for number in range(4 * len(SUBJECTS))]
+    accuracy = (run.predictions["true"] == run.predictions["predicted"]).mean()
+    assert evaluation["accuracy"]["value"] == pytest.approx(accuracy)
+
+
+def test_a_run_opens_as_it_was_trained(run: fastck.Run) -> None:
+    opened = fastck.open_run(run.path)
+    assert opened.settings == CONFIG
+    assert opened.classes == (1, 3, 5, 7)
+    assert len(opened.history) == len(opened.record["fits"]) == len(SUBJECTS)
+    pd.testing.assert_frame_equal(opened.predictions, run.predictions)
+    with pytest.raises(ValueError, match=r"holds 6 networks, one per fold: name one, such as .*repeat1-fold01"):
+        _ = opened.model
+    fold = fastck.open_run(run.path / "folds" / "repeat1-fold02")
+    assert fold.path == run.path
+    assert fold.model.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize("file", ["predictions.csv", "history.csv"])
+def test_damaged_tables_are_told(run: fastck.Run, tmp_path: Path, file: str) -> None:
+    copy = Path(shutil.copytree(run.path, tmp_path / "run"))
+    text = (copy / file).read_text().splitlines()
+    (copy / file).write_text("\n".join([*text[:2], text[2].replace("0,", "zero,", 1)]) + "\n")
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        getattr(open_run(copy), file.removesuffix(".csv"))
+    (copy / "report.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"report.json was not written by fastck"):
+        _ = open_run(copy).report
+
+
+@given(
+    names=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9), min_size=1)
+)
+def test_tables_are_read_as_they_were_written(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    values = np.random.default_rng(len(names)).random(len(names)).astype(np.float32).astype(np.float64)
+    table = pd.DataFrame({"sequence": pd.array(names, "str"), "true": 1, "p_happy": values})
+    write_table(path, table)
+    pd.testing.assert_frame_equal(read_table(path), table, check_dtype=False)
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_text("before")
+
+    def die(temporary: Path) -> None:
+        assert temporary.suffix == ".keras"
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_file(path, die)
+    assert path.read_text() == "before"
+
+
+def test_an_unfinished_run_is_refused(run: fastck.Run, tmp_path: Path) -> None:
+    record = {**run.record, "status": "running"}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="was not finished"):
+        open_run(tmp_path)
+
+
+def test_settings_of_another_version_are_told(run: fastck.Run, tmp_path: Path) -> None:
+    record = {**run.record, "arguments": {**replace(CONFIG).as_dict(), "epoch": 3}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="unknown training settings epoch"):
+        _ = open_run(tmp_path).settings
