@@ -3,9 +3,10 @@
 Imports stand inside the commands, so that `--help` answers at once.
 """
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,22 +14,18 @@ from fastck import __version__
 from fastck.config import CropPolicy, ExportFormat, Layout, Mode, Preset, Search, Until
 from fastck.console import (
     INTERRUPTED,
-    SHOWN,
     PreprocessView,
-    bench_table,
     console,
-    data_table,
     fail,
     note,
     one_line_errors,
     progress_bar,
-    quiet_tensorflow,
-    reasons_table,
     safe,
     say,
     show_logs,
     stderr,
 )
+from fastck.training.options import with_settings
 
 app = typer.Typer(
     name="fastck",
@@ -194,6 +191,8 @@ def preprocess(
     else:
         console.print(view.summary(view.last))
         if view.last.reasons:
+            from fastck.views.terminal import reasons_table
+
             console.print(reasons_table(view.last.reasons))
     say(f"store: {store} (fastck info {store})")
     if made.table.empty:
@@ -216,7 +215,7 @@ def check(
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
-    from fastck.views.dataset import render_check
+    from fastck.views.terminal import render_check
 
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
@@ -228,7 +227,7 @@ def check(
             deep=deep,
             on_progress=lambda done, total: update(done, total, ""),
         )
-    console.print(render_check(report, examples=SHOWN))
+    console.print(render_check(report))
     if csv is not None:
         from fastck.dataset.table import write_table
 
@@ -246,7 +245,7 @@ def info(
 ) -> None:
     """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
     from fastck.store.reader import open_store
-    from fastck.views.store import describe_store
+    from fastck.views.terminal import describe_store
 
     opened = open_store(store)
     console.print(describe_store(opened))
@@ -357,23 +356,93 @@ def render(
 
 
 @app.command()
+@with_settings
+@one_line_errors
+def train(
+    store: StorePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder; new, unless --resume.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option(help="CSV of sequence and fold, as `fastck folds` writes it, in place of --protocol.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a network on STORE, test it, and write all about it to the run's folder.
+
+    Writes RUN/: predictions.csv (of the test part), training_predictions.csv, history.csv, baselines.csv, report.html,
+    .json and .txt, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png, model.keras,
+    model_summary.txt and run.json. Runs with several folds keep each fold's files under RUN/folds.
+    """
+    from fastck.training.config import TrainConfig, parsed, read_settings
+    from fastck.training.report import report_text
+    from fastck.training.train import train as train_run
+
+    if folds_file is not None and "protocol" in settings:
+        fail("--folds-file and --protocol both say how to split: give one of them")
+    chosen = TrainConfig.from_dict((read_settings(config) if config else {}) | parsed(settings))
+    verbose = 1 if sys.stdout.isatty() else 2
+    made = train_run(
+        store, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
+    )
+    typer.echo(report_text(made.report))
+    typer.echo(f"written to {output}")
+
+
+@app.command()
+@one_line_errors
+def folds(
+    source: Annotated[Path, typer.Argument(metavar="STORE|ROOT", help="A store, or a data set's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")],
+    protocol: Annotated[
+        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent) or random-folds.")
+    ] = "subject-10fold",
+    number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
+    labels: Labels = None,
+    layout: LayoutOption = "ckplus",
+) -> None:
+    """Deal the labelled sequences of STORE or ROOT out into folds that others can repeat.
+
+    Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
+    has in its quarantine have their fold too: what is damaged moves no other.
+    """
+    from fastck.training.config import TrainConfig
+    from fastck.training.foldfile import deal_folds, read_listing
+    from fastck.training.run import write_table
+
+    config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
+    dealt = deal_folds(read_listing(source, labels=labels, layout=layout), config)
+    write_table(output, dealt)
+    people, parts = dealt["subject"].nunique(), dealt["fold"].nunique()
+    say(f"wrote {output}: {len(dealt)} sequences of {people} subjects in {parts} folds")
+
+
+@app.command()
 @one_line_errors
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run's folder, or one of its folds.")],
     clip: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of frames, or a video.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the probabilities as JSON.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the probabilities of all emotions as JSON.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw them, a PNG.")] = None,
     stride: Annotated[
         int | None, typer.Option(help="Frames between windows of a clip longer than the network's.")
     ] = None,
 ) -> None:
-    """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on."""
+    """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on.
+
+    Prints one line for each window of INPUT; --json writes all probabilities.
+    """
     from fastck.training.predict import plot_prediction, write_prediction
     from fastck.training.predict import predict as predict_clip
+    from fastck.views.prediction import prediction_lines
 
-    quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
-    console.print(data_table(prediction.table))
+    for line in prediction_lines(prediction):
+        say(line)
     for text in prediction.notes:
         note(text)
     if json_file is not None:
@@ -409,7 +478,6 @@ def demo(
     """
     from fastck.demo import EPOCHS, run_demo
 
-    quiet_tensorflow()
     with progress_bar("demo", "sequences") as update:
         result = run_demo(
             out,
@@ -508,6 +576,7 @@ def compare_boxes(
     Writes nothing. With one worker, the default, the times of both are cleanest.
     """
     from fastck.pipeline.compare import compare_boxes as compare
+    from fastck.views.terminal import data_table
 
     with progress_bar("compare", "sequences") as update:
         result = compare(
@@ -532,9 +601,10 @@ def bench(
 ) -> None:
     """Measure fastck's kernels on this machine against OpenCV, the paper's loops and a plain copy of the frames.
 
-    The full comparison, with more contenders and stages, is `make bench` in the source tree.
+    The full comparison, with more baselines and stages, is `make bench` in the source tree.
     """
     from fastck.bench import quick as measure
+    from fastck.views.terminal import bench_table
 
     for side in (267,) if quick else (64, 267, 512):
         console.print(f"frames of {side}x{side} pixels, one thread; times per frame")

@@ -13,7 +13,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
 from fastck.arrays import check_frames
-from fastck.config import FaceConfig, Mode, MotionConfig, PreprocessConfig, Preset, check_choice, preset_faces
+from fastck.config import (
+    TIMESTEPS,
+    FaceConfig,
+    Mode,
+    MotionConfig,
+    PreprocessConfig,
+    Preset,
+    check_choice,
+    preset_faces,
+)
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.ops import feature_shape, pad_sequence, unpack_masks
@@ -30,8 +39,9 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    feature : {"projection", "pool34", "pool67", "pool134", "mask"}
-        What becomes of each step from one frame to the next (paper, fig. 4, 13 and 14).
+    feature : {"projection", "pool34", "pool67", "pool134", "mask", "flow", "flow_projection"}
+        What becomes of each step from one frame to the next (paper, fig. 4, 13 and 14), or of each frame since the
+        first: optical flow.
     over_time : {"pad", "mean", "max"}
         "pad" brings every sequence to `timesteps` steps with zeros on both sides (paper, fig. 11). "mean" and "max"
         reduce each value over a sequence's own steps: shorter rows, any length, the order in time is lost.
@@ -62,7 +72,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
         feature: str = "projection",
         *,
         over_time: OverTime = "pad",
-        timesteps: int = 39,
+        timesteps: int = TIMESTEPS,
         too_long: TooLong = "error",
         preset: Preset | None = "stable",
         mode: Mode = "wrap",

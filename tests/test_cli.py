@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import cv2
@@ -17,6 +18,7 @@ import fastck
 from fastck.cli import app
 from fastck.console import PreprocessView
 from fastck.demo import EPOCHS
+from fastck.render import HARD
 from tests.helpers.stores import assert_same_store
 
 COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
@@ -221,6 +223,17 @@ def test_render_then_preview(tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_render_hard_with_neutral_sequences_and_less_noise(tmp_path):
+    options = ("--subjects", 1, "--sequences", 1, "--neutral", 1, "--hard", "--noise", 1)
+    result = run("render", tmp_path / "r", *options)
+    assert result.exit_code == 0, result.output
+    assert "1 of them neutral" in result.stdout
+    note = json.loads((tmp_path / "r" / "rendered.json").read_text())
+    assert note["variation"] == asdict(replace(HARD, noise=1.0))
+    assert note["neutral"] == {"S001_002": "still"}
+    assert "neutral must be 0 to 99" in plain_error(run("render", tmp_path / "no", "--neutral", -1))
+
+
 def test_preview_needs_something_to_write(store):
     assert "nothing to write" in plain_error(run("preview", store[0], "S001_001"))
 
@@ -301,7 +314,7 @@ def test_detect_largest_feeds_preprocess_and_draws(clips):
     changed = np.argwhere(drawn != frame)
     assert [*changed.min(axis=0), *changed.max(axis=0) + 1] == [row.top, row.left, row.bottom, row.right]
     for name, options in (("own", []), ("file", ["--boxes", clips / "b.csv"])):
-        result = run("preprocess", clips / "clips", clips / name, "--layout", "folders", *options)
+        result = run("preprocess", clips / "clips", clips / name, "--layout", "folders", "--preset", "paper", *options)
         assert result.exit_code == 0, result.output
     own, file = (fastck.open_store(clips / name) for name in ("own", "file"))
     np.testing.assert_array_equal(own.feature("projection"), file.feature("projection"))

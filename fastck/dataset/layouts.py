@@ -5,12 +5,12 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from fastck.config import Layout, check_choice
+from fastck.config import Layout, Until, check_choice
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name, read_labels
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.dataset.sequences import Source, make_record, shared_files
-from fastck.dataset.table import Until, read_table
+from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
 from fastck.messages import one_line, reason
 

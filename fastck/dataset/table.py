@@ -46,7 +46,8 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
     Returns
     -------
     scan : Scan
-        As `fastck.scan` gives it; its root is the folder that the table lies in.
+        As `fastck.scan` gives it. Its root is the folder that the table lies in, or where clips lie elsewhere the
+        nearest one that holds them too.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
         raise ValueError(mistakes.text(path))
     in_order = sorted(records, key=lambda record: record.sequence)
     findings += shared_files(in_order)
-    return Scan(records=in_order, findings=findings, root=path.parent)
+    return Scan(records=in_order, findings=findings, root=_common_folder(path.parent, in_order))
 
 
 def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *, until: Until = "apex") -> None:
@@ -275,6 +276,12 @@ def _find_records(
         named = replace(whole, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold)
         records.append(part_of(replace(named, emotion=emotion_of_name(row.label)), first, last))
     return records
+
+
+def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
+    places = [os.path.abspath((record.video or record.frames[0]).parent) for record in records]  # noqa: PTH100
+    common = Path(os.path.commonpath([folder.absolute(), *places]))
+    return folder if common == folder.absolute() else common
 
 
 def _find_place(place: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str | None:

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from joblib import Parallel, delayed
 
-from fastck.dataset.layouts import Layout, scan
+from fastck.config import Layout, Until
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
-from fastck.dataset.table import Until
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed

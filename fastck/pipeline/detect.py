@@ -18,7 +18,7 @@ from fastck.faces.finder import borrowed
 from fastck.images.image import is_image
 from fastck.images.video import is_video
 from fastck.messages import one_line
-from fastck.pipeline.sequence import BadSequence, record_frames
+from fastck.pipeline.frames import BadSequence, record_frames
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
 FRAME = (0, 255, 0)  # gray levels of a drawn box's edge, from the outside: seen on any ground

@@ -12,9 +12,9 @@ import cv2
 from joblib import Parallel, delayed
 
 from fastck import __version__
-from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
+from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
-from fastck.dataset.layouts import Layout, scan
+from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
@@ -164,19 +164,22 @@ def preprocess(
     if keep_crops and not box_cache and own is None:
         raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     # Absolute: workers elsewhere have another working folder.
-    found = scan(Path(root).absolute(), labels=labels, layout=layout, until=until)
+    root = Path(root).absolute()
+    found = scan(root, labels=labels, layout=layout, until=until)
     for line in summarise(found.findings):
         log.warning("%s", line)
     if not found.records:
         raise ValueError(
             f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
         )
+    # A table's sequences lie below the folder of the table.
+    root = found.root
     faces = replace(faces, boxes=own.digest if own else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
-    plan = make_plan(found.records, found.root)
+    plan = make_plan(found.records, root)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
-    cache = Cache(folder, found.root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
+    cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
     builder = StoreBuilder(store, config, plan, layout=layout, versions=versions, overwrite=overwrite, retry=retry)
     with builder, cache:
         if not builder.finished:
@@ -185,7 +188,7 @@ def preprocess(
             report(progress)
             todo = [planned for planned in plan if planned.sequence not in builder.done]
             cache.check_room(todo)
-            tasks = iter_tasks(todo, found.records, found.root, builder, cache)
+            tasks = iter_tasks(todo, found.records, root, builder, cache)
             if todo:
                 compile_kernels(config)
             with closing(run_tasks(tasks, n_jobs)) as outcomes:

@@ -43,8 +43,8 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
         If the machine is at fault: too many open files, a network disk that does not answer.
     """
     if record.video is not None:
-        video = read_video(record.video, skip=(record.onset or 1) - 1)
         try:
+            video = read_video(record.video, skip=(record.onset or 1) - 1)
             yield from video if record.onset is None else islice(video, record.video_frames)
         except (ValueError, OSError) as error:
             raise _unreadable(error, record.video) from error

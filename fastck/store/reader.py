@@ -41,6 +41,7 @@ TABLE_DTYPES = {
     "motion_at_box_changes": "float64",
     "folder": "str",
 }
+_LISTED = ("sequence", "subject", "emotion", "n_frames", "length")
 _TEXT = ("sequence", "subject", "folder", "reason", "array", "crc32", "fingerprint")
 
 
@@ -150,6 +151,18 @@ class Store:
         return read_table(self.path / QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
 
     @cached_property
+    def listing(self) -> pd.DataFrame:
+        """One row per sequence that was planned, good or not: sequence, subject, emotion, n_frames, length.
+
+        What folds are dealt out from: a sequence that ends in the quarantine moves no other.
+        """
+        path = self.path / "inputs.csv"
+        if not path.exists():
+            return self.table[list(_LISTED)]
+        planned = read_table(path, {name: TABLE_DTYPES[name] for name in _LISTED if name != "length"})
+        return planned.assign(length=(planned["n_frames"] - 1).clip(lower=0))[list(_LISTED)]
+
+    @cached_property
     def checksums(self) -> pd.DataFrame:
         """One row per good sequence and array: sequence, array, crc32 (8 hexadecimal digits)."""
         return read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
@@ -167,7 +180,7 @@ class Store:
         name : str
             "projection" gives (N, 2, side) float32, "pool134", "pool67", "pool34" (N, h, w) float32, "mask"
             (N, side, ceil(side / 8)) uint8 packed as ``np.packbits(mask, axis=-1)`` does, "flow" (N, 3, 28, 28) and
-            "flow_projection" (N, 4, 64) float32; docs/explanation/flow.md says what these two hold.
+            "flow_projection" (N, 4, 64) float32; docs/explanation/flow.md says what they hold.
 
         Raises
         ------

@@ -17,7 +17,7 @@ from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.dataset.table import COLUMNS, read_table, write_table
 from fastck.images.video import read_video
-from fastck.pipeline.sequence import record_frames
+from fastck.pipeline.frames import record_frames
 
 
 @pytest.fixture
@@ -59,6 +59,15 @@ def test_the_two_columns_that_are_needed(clips: Path) -> None:
     ] * 2
     assert found.records[1].frames[0] == clips / "frames/S005/img41.png"
     assert (found.root, found.findings) == (clips, [])
+
+
+def test_the_root_holds_table_and_clips(clips: Path) -> None:
+    (clips / "tables").mkdir()
+    path = table(clips / "tables", "path,subject\n../frames/S005,S1\n")
+    assert read_table(path).root == clips
+    path = table(clips / "tables", f"path,subject\n{clips / 'a.avi'},S1\n")
+    assert read_table(path).root == clips
+    assert read_table(path).records[0].video == clips / "a.avi"
 
 
 def test_all_columns_in_any_order_and_an_empty_cell_says_nothing(clips: Path) -> None:

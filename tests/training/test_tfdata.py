@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fastck.ops import feature_shape, pad_sequence
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
 
@@ -38,6 +39,29 @@ def test_batches_equal_the_plain_construction(store: Store, feature: str) -> Non
         assert values.dtype == targets.dtype == np.float32
 
 
+@pytest.mark.parametrize(("feature", "channels"), [("flow", 3), ("flow_projection", 1)])
+def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(int(store.table["length"].sum()), *feature_shape(feature)))
+
+    class FlowStore:
+        table = store.table
+
+        def feature(self, name: str) -> np.ndarray:
+            assert name == feature
+            return rows.astype(np.float32)
+
+    names = store.table["sequence"].to_list()[:5]
+    dataset = tfdata.batches(FlowStore(), names, feature=feature, classes=CLASSES, timesteps=10)
+    assert dataset.element_spec[0].shape[-1] == channels
+    (values, _), *_ = dataset.as_numpy_iterator()
+    for name, own in zip(names, values, strict=True):
+        row = store.row(name)
+        stored = rows[row.start : row.start + row.length].astype(np.float32)
+        expected = pad_sequence(stored, timesteps=10)
+        planes = expected.transpose(0, 2, 3, 1) if channels == 3 else expected[..., None]
+        np.testing.assert_array_equal(own, planes)
+
+
 def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
     names = store.table["sequence"].to_list()
     common = {"feature": "pool34", "classes": CLASSES, "timesteps": 8, "batch_size": 6, "shuffle": True, "seed": 3}
@@ -49,6 +73,19 @@ def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
     np.testing.assert_array_equal(three[40:], targets(epoch=2))
     assert not np.array_equal(three[:20], three[20:40])
     np.testing.assert_array_equal(three[:20].sum(axis=0), three[20:40].sum(axis=0))
+
+
+def test_each_iteration_shuffles_anew(store: Store) -> None:
+    names = store.table["sequence"].to_list()
+    common = {"feature": "pool34", "classes": CLASSES, "timesteps": 8, "batch_size": 6, "shuffle": True, "seed": 3}
+    dataset = tfdata.batches(store, names, **common)
+    passes = [np.concatenate([y for _, y in dataset.as_numpy_iterator()]) for _ in range(3)]
+    for number, targets in enumerate(passes):
+        alone = tfdata.batches(store, names, epoch=number, **common)
+        np.testing.assert_array_equal(targets, np.concatenate([y for _, y in alone.as_numpy_iterator()]))
+    assert not np.array_equal(passes[0], passes[1])
+    assert not np.array_equal(passes[1], passes[2])
+    assert len(dataset) == 4
 
 
 @pytest.mark.parametrize(("too_long", "expected"), [("last", slice(-3, None)), ("first", slice(None, 3))])
@@ -69,6 +106,8 @@ def test_bad_input_is_refused(store: Store) -> None:
         tfdata.batches(store, ["S000_001"], feature="projection", classes=(3, 5))
     with pytest.raises(ValueError, match="too_long must be one of"):
         tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, too_long="cut")
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, batch_size=0)
 
 
 @pytest.mark.parametrize(("n", "batch_size", "micro_batches"), [(98, 64, 8), (20, 8, 4), (9, 8, 8), (73, 64, 64)])
