@@ -146,7 +146,7 @@ def run_demo(
     say(f"rendering {subjects} people, seven emotions each: {DISCLAIMER}")
     faces = out / "faces"
     summary = render_dataset(
-        faces, subjects=subjects, seed=seed, sequences=7, n_jobs=n_jobs, progress=count("rendering")
+        faces, subjects=subjects, seed=seed, sequences=7, n_jobs=n_jobs, on_progress=count("rendering")
     )
     say(f"{summary.sequences} sequences, {summary.frames} frames in {time.perf_counter() - start:.0f} s: {faces}")
     presets = tuple(

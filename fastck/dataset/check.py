@@ -116,7 +116,7 @@ def check(
     until: Until = "apex",
     deep: bool = False,
     timesteps: int = TIMESTEPS,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Say what a data set holds and what is odd about it.
 
@@ -129,7 +129,7 @@ def check(
         colour.
     timesteps : int
         Difference frames of the training window.
-    progress : callable, optional
+    on_progress : callable, optional
         Called in a deep check with the images done and all images.
 
     Returns
@@ -147,7 +147,7 @@ def check(
     found = scan(root, labels=labels, layout=layout, until=until)
     records = found.records
     findings = list(found.findings)
-    sizes = _look_inside(records, findings, progress) if deep else None
+    sizes = _look_inside(records, findings, on_progress) if deep else None
     emotions: dict[int | None, int] = dict.fromkeys([*EMOTIONS, None], 0)
     emotions.update(Counter(record.emotion for record in records))
     return CheckReport(
@@ -166,7 +166,7 @@ def check(
 
 
 def _look_inside(
-    records: list[SequenceRecord], findings: list[Finding], progress: Callable[[int, int], None] | None
+    records: list[SequenceRecord], findings: list[Finding], on_progress: Callable[[int, int], None] | None
 ) -> dict[tuple[int, int], int]:
     sizes: Counter[tuple[int, int]] = Counter()
     done, total = 0, sum(len(record.frames) for record in records)
@@ -174,8 +174,8 @@ def _look_inside(
         seen_sizes, seen_colour = Counter[tuple[int, int]](), Counter[bool]()
         for path in record.frames:
             done += 1
-            if progress is not None:
-                progress(done, total)
+            if on_progress is not None:
+                on_progress(done, total)
             try:
                 header = read_image_header(path)
                 gray = read_gray(path)

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
-from fastck.ops import FEATURES
+from fastck.ops import STORE_FEATURES
 from fastck.store import journal
 from fastck.store import reader as stores
 from fastck.store.arrays import StoreArrays, rows_of
@@ -210,7 +210,7 @@ class StoreBuilder:
         """Raise ValueError where the folder without manifest and journal holds what no killed run leaves behind."""
         known = {LOCK, OWNER, INPUTS, INPUTS + ".tmp"}
         if (self.path / INPUTS).exists():  # the first file that is written
-            known |= {JOURNAL, JOURNAL + ".tmp", *(f"{name}.npy" for name in (BOXES, *FEATURES))}
+            known |= {JOURNAL, JOURNAL + ".tmp", *(f"{name}.npy" for name in (BOXES, *STORE_FEATURES))}
         strange = sorted(entry.name for entry in self.path.iterdir() if entry.name not in known)
         if strange:
             raise ValueError(f"{self.path} is neither empty nor a store (it holds {strange[0]}): take another")
@@ -218,7 +218,7 @@ class StoreBuilder:
     def _clear(self) -> None:
         """Remove the store's own files, the marks of completion first."""
         names = [MANIFEST, JOURNAL, INPUTS, stores.SEQUENCES, stores.QUARANTINE, stores.CHECKSUMS]
-        arrays = [self.path / f"{name}.npy{end}" for name in (BOXES, *FEATURES) for end in ("", ".tmp")]
+        arrays = [self.path / f"{name}.npy{end}" for name in (BOXES, *STORE_FEATURES) for end in ("", ".tmp")]
         for path in (*(self.path / name for name in names), *arrays):
             path.unlink(missing_ok=True)
 
