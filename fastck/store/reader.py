@@ -16,6 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
+from fastck.dataset.labels import EMOTIONS
 from fastck.messages import one_line
 from fastck.ops import feature_dtype, feature_shape, unpack_masks
 
@@ -41,7 +42,9 @@ TABLE_DTYPES = {
     "motion_at_box_changes": "float64",
     "folder": "str",
 }
-_TEXT = ("sequence", "subject", "folder", "reason", "array", "crc32", "fingerprint")
+# Columns that stores made before them lack.
+ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64"}
+_TEXT = ("sequence", "subject", "folder", "label", "fold", "reason", "array", "crc32", "fingerprint")
 
 
 def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -51,13 +54,14 @@ def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return feature_shape(name, side), np.dtype(feature_dtype(name))
 
 
-def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
-    """Read one of the store's CSV files; a sequence called "NA" stays text."""
-    numbers = {name: [""] for name in dtypes if name not in _TEXT}
+def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
+    """Read one of the store's CSV files; a sequence called "NA" stays text, columns in `added` may be missing."""
+    every = dtypes | (added or {})
+    numbers = {name: [""] for name in every if name not in _TEXT}
     try:
         table = pd.read_csv(
             path,
-            dtype=dtypes,
+            dtype=every,
             keep_default_na=False,
             na_values=numbers,
             encoding_errors="surrogateescape",
@@ -140,9 +144,15 @@ class Store:
         Columns: sequence, subject, emotion (nullable), n_frames, start and length (rows in the feature arrays),
         frame_start (row in `boxes`), height and width (pixels of a frame), n_missed (frames without a face),
         n_box_changes (frames whose box differs from the one before), motion (mean share of mask pixels that are on),
-        motion_at_box_changes (the same over the steps where the box changed, NaN for none), folder (below the root).
+        motion_at_box_changes (the same over the steps where the box changed, NaN for none), folder (below the root),
+        label (the emotion's name, or any text a table gives, "" for none), fold (as a table gives it), onset (the
+        first frame's number within its folder or video, where the sequence is a part of it).
         """
-        return read_table(self.path / SEQUENCES, TABLE_DTYPES)
+        table = read_table(self.path / SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
+        # A store made before there were labels has emotions, no folds, and whole sequences only.
+        names = table["emotion"].map(EMOTIONS, na_action="ignore").fillna("").astype("str")
+        before: dict[str, Any] = {"label": names, "fold": "", "onset": pd.array([pd.NA] * len(table), "Int64")}
+        return table.assign(**{name: column for name, column in before.items() if name not in table})
 
     @cached_property
     def quarantine(self) -> pd.DataFrame:
