@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fastck.bench import PAIRS, sample_frames
+from fastck.bench import STEPS, sample_frames
 
 REAL_FACES = Path(__file__).resolve().parents[2] / "shared" / "real-faces"
 
@@ -36,7 +36,7 @@ def frames_of() -> Callable[[int], np.ndarray]:
 
     def get(side: int) -> np.ndarray:
         if side not in made:
-            real = real_crops(PAIRS + 1, side)
+            real = real_crops(STEPS + 1, side)
             made[side] = sample_frames(side=side) if real is None else real
         return made[side]
 

@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import FLOOR, FLOW_FLOOR
+from benchmarks.baselines import FLOW_FLOOR
+from fastck.bench import FLOOR, LOOPS, OPENCV, OWN
 
 SHOWN = ("numpy", "numba", "opencv-python-headless", "scikit-image", "tensorflow", "dlib-bin", "joblib")
-OWN = "fastck"
 FLOORS = (FLOOR, FLOW_FLOOR)
 COLOURS = {OWN: "#d1495b", FLOOR: "#b0b0b0"}
 TRAINING = Path(__file__).with_name("training.json")  # hours of training, kept: see benchmarks.training
@@ -25,12 +25,12 @@ BOUNDS = Path(__file__).with_name("bounds.md")  # what limits the kernels, instr
 
 @dataclass(frozen=True)
 class Row:
-    """One contender's time."""
+    """One method's time."""
 
     kind: str
     operation: str
     side: int
-    contender: str
+    method: str
     seconds: float  # for one result: a frame, a batch, a step
     unit: str
     note: str
@@ -50,7 +50,7 @@ def read_rows(document: dict[str, Any]) -> list[Row]:
                 kind=info["kind"],
                 operation=info["operation"],
                 side=info.get("side", 0),
-                contender=info["contender"],
+                method=info["method"],
                 seconds=seconds,
                 unit=info.get("unit", "frame"),
                 note=info.get("note", ""),
@@ -101,14 +101,14 @@ def table_row(cells: Iterable[str]) -> str:
 
 
 def operation_table(rows: list[Row]) -> list[str]:
-    """One operation: contenders down, sizes across; where another is faster than fastck, the cell says so."""
+    """One operation: methods down, sizes across; where another is faster than fastck, the cell says so."""
     sides = sorted({row.side for row in rows})
-    times = {(row.contender, row.side): row.seconds for row in rows}
+    times = {(row.method, row.side): row.seconds for row in rows}
     lines = ["| | " + " | ".join(f"{side}x{side}" for side in sides) + " |", "|---|" + "---:|" * len(sides)]
-    contenders = sorted(
-        unique(row.contender for row in rows), key=lambda name: times.get((name, 267), times.get((name, sides[-1]), 0))
+    methods = sorted(
+        unique(row.method for row in rows), key=lambda name: times.get((name, 267), times.get((name, sides[-1]), 0))
     )
-    for name in contenders:
+    for name in methods:
         cells = []
         for side in sides:
             if (name, side) not in times:
@@ -127,32 +127,32 @@ def stage_table(rows: list[Row]) -> list[str]:
     slowest = max(row.seconds for row in rows)
     lines = [f"| | time per {rows[0].unit} | times as fast as the slowest | |", "|---|---:|---:|---|"]
     for row in sorted(rows, key=lambda row: row.seconds):
-        lines.append(table_row([row.contender, duration(row.seconds), ratio(slowest / row.seconds), row.note]))
+        lines.append(table_row([row.method, duration(row.seconds), ratio(slowest / row.seconds), row.note]))
     return lines
 
 
 def essentials(rows: list[Row]) -> list[str]:
     """The project's targets and what was measured, at 267x267 pixels and in one thread."""
-    at = {(row.operation, row.contender): row.seconds for row in rows if row.side == 267 or row.kind == "stage"}
+    at = {(row.operation, row.method): row.seconds for row in rows if row.side == 267 or row.kind == "stage"}
 
     def over(operation: str, name: str) -> float:
         return at[operation, name] / at[operation, OWN]
 
     pools = "motion_pools x3"
-    rivals = [seconds for (operation, name), seconds in at.items() if operation == pools and name not in (OWN, FLOOR)]
+    others = [seconds for (operation, name), seconds in at.items() if operation == pools and name not in (OWN, FLOOR)]
     threads = "threads: motion_projections 267"
     claims = [
-        ("projections: times as fast as OpenCV's chain", 7, over("motion_projections", "OpenCV"), True),
-        ("projections: times as fast as the paper's loops", 4000, over("motion_projections", "naive"), True),
+        ("projections: times as fast as OpenCV's chain", 7, over("motion_projections", OPENCV), True),
+        ("projections: times as fast as the paper's loops", 4000, over("motion_projections", LOOPS), True),
         ("projections: copies of the frames", 1.2, 1 / over("motion_projections", FLOOR), False),
         (
             "packed masks: times as fast as OpenCV's masks",
             7,
-            at["motion_masks", "OpenCV"] / at["motion_masks packed", OWN],
+            at["motion_masks", OPENCV] / at["motion_masks packed", OWN],
             True,
         ),
-        ("pooled to 34: times as fast as the paper's loops", 5000, over(pools, "naive"), True),
-        ("pooled to 34: times as fast as the next best", 1, min(rivals) / at[pools, OWN], True),
+        ("pooled to 34: times as fast as the paper's loops", 5000, over(pools, LOOPS), True),
+        ("pooled to 34: times as fast as the next best", 1, min(others) / at[pools, OWN], True),
         (
             "absolute difference, level 15: times of the paper's",
             1.5,
@@ -179,7 +179,7 @@ def essentials(rows: list[Row]) -> list[str]:
 
 
 def chart(rows: list[Row], path: Path) -> None:
-    """Draw the fused operations at 267x267 pixels, one bar for each contender, on a log scale."""
+    """Draw the fused operations at 267x267 pixels, one bar for each method, on a log scale."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -190,8 +190,8 @@ def chart(rows: list[Row], path: Path) -> None:
     figure, axes = plt.subplots(len(operations), 1, figsize=(8, 1.5 * len(operations)), sharex=True, squeeze=False)
     for axis, operation in zip(axes[:, 0], operations, strict=True):
         bars = sorted((row for row in shown if row.operation == operation), key=lambda row: -row.seconds)
-        colours = [COLOURS.get(row.contender, "#30638e") for row in bars]
-        drawn = axis.barh([row.contender for row in bars], [row.seconds * 1e6 for row in bars], color=colours)
+        colours = [COLOURS.get(row.method, "#30638e") for row in bars]
+        drawn = axis.barh([row.method for row in bars], [row.seconds * 1e6 for row in bars], color=colours)
         axis.bar_label(drawn, [duration(row.seconds) for row in bars], padding=3, fontsize=7)
         axis.set_xscale("log")
         axis.set_title(operation, fontsize=9, loc="left")
@@ -332,8 +332,8 @@ def report(document: dict[str, Any], picture: str, training: dict[str, Any] | No
         "",
         "Times are the best of many calls, per frame, in one thread, with buffers made beforehand and results checked",
         "to be equal before timing. In brackets: how many times fastck's time. `memory copy` copies the frames: the",
-        "floor. `naive` is the paper's plain loops (in its chains difference, threshold and erosion are NumPy's and",
-        'OpenCV\'s, as in the paper). Compile time is apart, under "start of a process".',
+        "floor. In the chains of the paper's loops, difference, threshold and erosion are NumPy's and OpenCV's, as in",
+        'the paper. Cases where fastck is slower are marked. Compile time is apart, under "start of a process".',
         "",
         f"![Fused operations, log scale]({picture})",
         "",

@@ -1,4 +1,4 @@
-"""Every operation, every contender: the same result first, then the time."""
+"""Every operation, every method: the same result first, then the time."""
 
 from collections.abc import Callable
 
@@ -10,21 +10,12 @@ pytest.importorskip("skimage")
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
-from benchmarks import contenders_other  # noqa: E402, F401  (registers its contenders)
-from benchmarks.contenders import (  # noqa: E402
-    CONTENDERS,
-    FLOOR,
-    FLOW_FLOOR,
-    OPERATIONS,
-    Operation,
-    floor,
-    flow_floor,
-    inputs,
-)
-from fastck.bench import sample_frames  # noqa: E402
+from benchmarks import baselines_other  # noqa: E402, F401  (registers its methods)
+from benchmarks.baselines import FLOW_FLOOR, OPERATIONS, flow_floor, inputs  # noqa: E402
+from fastck.bench import FLOOR, LOOPS, METHODS, OWN, Operation, memory_copy, sample_frames  # noqa: E402
 
 SIDES = (64, 267, 512)
-PAIRS = [(operation, name) for operation in OPERATIONS for name in CONTENDERS[operation.name]]
+PAIRS = [(operation, name) for operation in OPERATIONS for name in METHODS[operation.name]]
 IDS = [f"{operation.name}-{name}" for operation, name in PAIRS]
 SLOW = 2  # frames that the plain loops are given
 
@@ -37,9 +28,9 @@ def check(operation: Operation, result: np.ndarray, expected: np.ndarray) -> Non
 
 @pytest.mark.parametrize(("operation", "name"), PAIRS, ids=IDS)
 @pytest.mark.parametrize("side", [1, 35])
-def test_contenders_agree(operation: Operation, name: str, side: int) -> None:
+def test_methods_agree(operation: Operation, name: str, side: int) -> None:
     data = inputs(operation.stage, sample_frames(3, side=side))
-    check(operation, CONTENDERS[operation.name][name](data)(), CONTENDERS[operation.name]["fastck"](data)())
+    check(operation, METHODS[operation.name][name](data)(), METHODS[operation.name][OWN](data)())
 
 
 @pytest.mark.parametrize(("operation", "name"), PAIRS, ids=IDS)
@@ -51,15 +42,15 @@ def test_speed(
     name: str,
     side: int,
 ) -> None:
-    if name == "naive" and side > 64 and benchmark.disabled:  # type: ignore[attr-defined]
+    if name == LOOPS and side > 64 and benchmark.disabled:  # type: ignore[attr-defined]
         pytest.skip("the plain loops take seconds there; 64 pixels keep them working")
     data = inputs(operation.stage, frames_of(side))
-    few = data[:SLOW] if name == "naive" else data
-    run = CONTENDERS[operation.name][name](few)
+    few = data[:SLOW] if name == LOOPS else data
+    run = METHODS[operation.name][name](few)
     result = run()  # compiles, and fills the caches
-    check(operation, result, CONTENDERS[operation.name]["fastck"](data)())
+    check(operation, result, METHODS[operation.name][OWN](data)())
     describe(benchmark, operation.name, side, name, len(result))
-    if name == "naive":
+    if name == LOOPS:
         benchmark.pedantic(run, rounds=2, iterations=1)  # type: ignore[attr-defined]
     else:
         benchmark(run)
@@ -76,20 +67,20 @@ def test_floor(
 ) -> None:
     data = frames_of(side)[1:]
     describe(benchmark, operation.name, side, FLOOR, len(data))
-    np.testing.assert_array_equal(benchmark(floor(data)), data)
+    np.testing.assert_array_equal(benchmark(memory_copy(data)), data)
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_flow_floor(benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], side: int) -> None:
     frames = frames_of(side)
     describe(benchmark, "optical_flow", side, FLOW_FLOOR, len(frames) - 1)
-    after = CONTENDERS["optical_flow after DIS"]["fastck"](benchmark(flow_floor(frames)))()
-    np.testing.assert_array_equal(after, CONTENDERS["optical_flow"]["fastck"](frames)())
+    after = METHODS["optical_flow after DIS"][OWN](benchmark(flow_floor(frames)))()
+    np.testing.assert_array_equal(after, METHODS["optical_flow"][OWN](frames)())
 
 
 def describe(benchmark: Callable[..., np.ndarray], operation: str, side: int, name: str, results: int) -> None:
     """Note what the report needs: pytest-benchmark knows the time of a call only."""
     benchmark.group = f"{operation} {side}"  # type: ignore[attr-defined]
     benchmark.extra_info.update(  # type: ignore[attr-defined]
-        kind="operation", operation=operation, side=side, contender=name, results=results
+        kind="operation", operation=operation, side=side, method=name, results=results
     )

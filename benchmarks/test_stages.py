@@ -17,20 +17,19 @@ import pandas as pd
 import pytest
 
 from benchmarks import naive
-from benchmarks.contenders import CONTENDERS, FLOOR, floor
 from benchmarks.scaling import LENGTH
 from fastck import images, ops
-from fastck.bench import sample_frames
+from fastck.bench import FLOOR, METHODS, memory_copy, sample_frames
 from fastck.faces.detector import Detector
 from fastck.faces.tracking import TrackedDetector
 
 SEQUENCES, CLASSES = 96, (1, 3, 5, 7)
 
 
-def describe(benchmark: Any, stage: str, contender: str, unit: str, units: int, note: str = "") -> None:
+def describe(benchmark: Any, stage: str, method: str, unit: str, units: int, note: str = "") -> None:
     """Note what the report needs."""
     benchmark.group = stage
-    benchmark.extra_info.update(kind="stage", operation=stage, contender=contender, unit=unit, results=units, note=note)
+    benchmark.extra_info.update(kind="stage", operation=stage, method=method, unit=unit, results=units, note=note)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,7 @@ def test_scaling(benchmark: Any, clip: list[Path], frames: int, n_jobs: int) -> 
 @pytest.mark.parametrize("name", ["fastck", "OpenCV", FLOOR])
 def test_from_memory(benchmark: Any, name: str) -> None:
     frames = np.resize(sample_frames(50), (50 if benchmark.disabled else 1_500, 267, 267))
-    run = floor(frames[1:]) if name == FLOOR else CONTENDERS["motion_projections"][name](frames)
+    run = memory_copy(frames[1:]) if name == FLOOR else METHODS["motion_projections"][name](frames)
     note = "1,500 frames, 107 MB: more than a cache holds"
     describe(benchmark, "motion_projections 267, from memory", name, "frame", len(frames) - 1, note)
     result = benchmark.pedantic(run, rounds=1 if benchmark.disabled else 7)

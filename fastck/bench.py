@@ -1,6 +1,7 @@
-"""The essential speed ratios, measured on the user's own machine in less than a minute.
+"""Baselines to measure fastck against, and the essential ratios on the user's own machine in less than a minute.
 
-`benchmarks/` in the source tree has the full comparison, with more contenders, sizes and stages.
+`METHODS` is the one registry of who computes what. Here are the methods that `fastck bench` needs; `benchmarks/` in the
+source tree adds more operations, libraries, sizes and stages.
 """
 
 import time
@@ -11,28 +12,88 @@ import numpy as np
 
 from fastck.ops import motion_masks, motion_pools, motion_projections, pooled_shape
 
-Run = Callable[[], object]
-PAIRS = 20  # differences in a measured sequence: CK+ has 18 frames on average
+Run = Callable[[], np.ndarray]
+# Given frames, make a call without arguments. Buffers and footprints are made before the call.
+Make = Callable[[np.ndarray], Run]
+METHODS: dict[str, dict[str, Make]] = {}
+OWN, OPENCV, LOOPS = "fastck", "OpenCV", "paper's loops"
+# Copying the frames once: nothing that reads all of them can be much faster.
+FLOOR = "memory copy"
+STEPS = 20  # of a measured sequence: CK+ has 18 frames on average
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing to compute.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `METHODS`.
+    stage : str
+        What it is computed of: "frames" here; the benchmarks have more.
+    tolerance : float
+        How far float results may differ.
+    """
+
+    name: str
+    stage: str = "frames"
+    tolerance: float = 0.0
+
+
+# Float32 means, summed in another order.
+QUICK = (
+    Operation("motion_masks packed"),
+    Operation("motion_projections", tolerance=1e-6),
+    Operation("motion_pools x3", tolerance=1e-6),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Time of one contender on one operation.
+    """Time of one method on one operation.
 
     Attributes
     ----------
-    operation, contender : str
-        What was computed, and by whom; the contender "fastck" is this library.
+    operation, method : str
+        What was computed, and by whom: "fastck" or a baseline.
     microseconds : float
-        Per difference of two frames; the best of several runs.
+        Per step, the difference of two frames; the best of several runs.
     ratio : float
         How many times as long as fastck's on the same operation.
     """
 
     operation: str
-    contender: str
+    method: str
     microseconds: float
     ratio: float
+
+
+def method(operation: str, name: str) -> Callable[[Make], Make]:
+    """Register a function that makes the call."""
+
+    def register(make: Make) -> Make:
+        METHODS.setdefault(operation, {})[name] = make
+        return make
+
+    return register
+
+
+def memory_copy(frames: np.ndarray) -> Run:
+    """Copy the frames into a buffer made beforehand."""
+    out = np.empty_like(frames)
+
+    def run() -> np.ndarray:
+        np.copyto(out, frames)
+        return out
+
+    return run
+
+
+def again(operation: Callable[..., np.ndarray], frames: np.ndarray, **options: object) -> Run:
+    """Call one of fastck's operations that fills one array again and again."""
+    out = operation(frames, **options)
+    return lambda: operation(frames, out=out, **options)
 
 
 def project_by_loops(mask: np.ndarray) -> np.ndarray:
@@ -64,7 +125,7 @@ def pool_by_loops(frame: np.ndarray) -> np.ndarray:
     return out
 
 
-def opencv_masks(frames: np.ndarray, *, size: int = 5) -> Callable[[], np.ndarray]:
+def opencv_masks(frames: np.ndarray, *, size: int = 5) -> Run:
     """OpenCV's best: one thread, every buffer and the footprint made beforehand; masks of 0 and 1 (T-1, H, W)."""
     import cv2
 
@@ -83,7 +144,8 @@ def opencv_masks(frames: np.ndarray, *, size: int = 5) -> Callable[[], np.ndarra
     return run
 
 
-def opencv_projections(frames: np.ndarray) -> Callable[[], np.ndarray]:
+@method("motion_projections", OPENCV)
+def opencv_projections(frames: np.ndarray) -> Run:
     """OpenCV's masks and two reductions, all in buffers made beforehand: (T-1, 2, N) float32."""
     import cv2
 
@@ -104,7 +166,8 @@ def opencv_projections(frames: np.ndarray) -> Callable[[], np.ndarray]:
     return run
 
 
-def opencv_pools(frames: np.ndarray, *, times: int = 3) -> Callable[[], np.ndarray]:
+@method("motion_pools x3", OPENCV)
+def opencv_pools(frames: np.ndarray, *, times: int = 3) -> Run:
     """OpenCV's masks, and area interpolation of frames made even by repeating the last row and column."""
     import cv2
 
@@ -132,7 +195,33 @@ def opencv_pools(frames: np.ndarray, *, times: int = 3) -> Callable[[], np.ndarr
     return run
 
 
-def sample_frames(count: int = PAIRS + 1, *, side: int = 267, seed: int = 0) -> np.ndarray:
+@method("motion_masks packed", OPENCV)
+def opencv_packed(frames: np.ndarray) -> Run:
+    """OpenCV's masks, packed by NumPy."""
+    masks = opencv_masks(frames)
+    return lambda: np.packbits(masks(), axis=-1)
+
+
+@method("motion_projections", LOOPS)
+def loops_projections(frames: np.ndarray) -> Run:
+    """The paper's loops on masks by OpenCV, as the paper has them."""
+    masks = opencv_masks(frames)
+    return lambda: np.stack([project_by_loops(mask) for mask in masks()])
+
+
+@method("motion_pools x3", LOOPS)
+def loops_pools(frames: np.ndarray) -> Run:
+    """The paper's loops on masks by OpenCV, pooled three times."""
+    masks = opencv_masks(frames)
+    return lambda: np.stack([pool_by_loops(pool_by_loops(pool_by_loops(mask))) for mask in masks()])
+
+
+method("motion_masks packed", OWN)(lambda frames: again(motion_masks, frames, packed=True))
+method("motion_projections", OWN)(lambda frames: again(motion_projections, frames))
+method("motion_pools x3", OWN)(lambda frames: again(motion_pools, frames, times=3))
+
+
+def sample_frames(count: int = STEPS + 1, *, side: int = 267, seed: int = 0) -> np.ndarray:
     """Draw soft noise that drifts over the frame: (count, side, side) uint8, moving everywhere."""
     import cv2
 
@@ -143,7 +232,7 @@ def sample_frames(count: int = PAIRS + 1, *, side: int = 267, seed: int = 0) -> 
 
 
 def best_seconds(runs: dict[str, Run], *, budget: float) -> dict[str, float]:
-    """Shortest time of each contender; they take turns, so that a busy moment of the machine meets all of them."""
+    """Shortest time of each method; they take turns, so that a busy moment of the machine meets all of them."""
     best = dict.fromkeys(runs, float("inf"))
     for run in runs.values():
         run()  # compiles, and fills the caches
@@ -155,49 +244,6 @@ def best_seconds(runs: dict[str, Run], *, budget: float) -> dict[str, float]:
             best[name] = min(best[name], time.perf_counter() - start)
         if time.perf_counter() > end:
             return best
-
-
-def _contenders(frames: np.ndarray) -> dict[str, tuple[float, dict[str, Callable[[], np.ndarray]]]]:
-    """By operation: how far results may differ, and the contenders; the paper's loops come last and see one mask."""
-    few = frames[:2]
-    masks = opencv_masks(few)
-
-    def loops_34() -> np.ndarray:
-        pooled = masks()[0]
-        for _ in range(3):
-            pooled = pool_by_loops(pooled)
-        return pooled[None]
-
-    shape = frames.shape[1:]
-    projections = np.empty((len(frames) - 1, 2, shape[1]), np.float32)
-    packed = np.empty((len(frames) - 1, shape[0], -(-shape[1] // 8)), np.uint8)
-    pools = np.empty((len(frames) - 1, *pooled_shape(shape, times=3)), np.float32)
-    packed_by_opencv = opencv_masks(frames)
-    return {
-        "masks (packed)": (
-            0.0,
-            {
-                "fastck": lambda: motion_masks(frames, packed=True, out=packed),
-                "OpenCV": lambda: packed_by_opencv(),
-            },
-        ),
-        "projections": (
-            1e-6,  # float32 means of 267 values, summed in another order
-            {
-                "fastck": lambda: motion_projections(frames, out=projections),
-                "OpenCV": opencv_projections(frames),
-                "paper's loops": lambda: project_by_loops(masks()[0])[None],
-            },
-        ),
-        "pooled to 34": (
-            1e-6,
-            {
-                "fastck": lambda: motion_pools(frames, times=3, out=pools),
-                "OpenCV": opencv_pools(frames),
-                "paper's loops": loops_34,
-            },
-        ),
-    }
 
 
 def quick(*, side: int = 267, budget: float = 10.0) -> list[Measurement]:
@@ -218,30 +264,34 @@ def quick(*, side: int = 267, budget: float = 10.0) -> list[Measurement]:
     Raises
     ------
     RuntimeError
-        If a contender's result is not fastck's: a ratio of different things would mean nothing.
+        If a baseline's result is not fastck's: a ratio of different things would mean nothing.
     """
     frames = sample_frames(side=side)
-    copied = np.empty_like(frames[1:])
     measurements = []
-    for operation, (tolerance, contenders) in _contenders(frames).items():
-        expected = contenders["fastck"]()
-        for name, contender in contenders.items():
-            result = contender()
-            if result.shape[1:] != expected.shape[1:]:
-                result = np.packbits(result, axis=-1)  # OpenCV has no packed masks: not counted against it
-            if not np.allclose(result, expected[: len(result)], rtol=0, atol=tolerance):
-                raise RuntimeError(f"{name} and fastck disagree on {operation}: please report this")
-        runs: dict[str, Run] = {"copy of the frames": lambda: np.copyto(copied, frames[1:]), **contenders}
-        slow = {name: runs.pop(name) for name in list(runs) if name == "paper's loops"}
-        seconds = best_seconds(runs, budget=budget * 0.7)
-        if slow:
-            seconds |= best_seconds(slow, budget=budget * 0.3)
-        each = {name: seconds[name] / (1 if name in slow else PAIRS) for name in seconds}
-        order = sorted(each, key=lambda name: (name != "fastck", each[name]))
-        measurements += [
-            Measurement(
-                operation=operation, contender=name, microseconds=each[name] * 1e6, ratio=each[name] / each["fastck"]
+    for operation in QUICK:
+        methods = METHODS[operation.name]
+        # The loops take a thousand times as long: one step tells.
+        runs = {
+            name: methods[name](frames[:2] if name == LOOPS else frames)
+            for name in (OWN, OPENCV, LOOPS)
+            if name in methods
+        }
+        results = {name: run() for name, run in runs.items()}
+        for name, result in results.items():
+            expected = results[OWN][: len(result)]
+            if result.shape != expected.shape or not np.allclose(result, expected, rtol=0, atol=operation.tolerance):
+                raise RuntimeError(f"{name} and fastck disagree on {operation.name}: please report this")
+        slow = {name: runs.pop(name) for name in (LOOPS,) if name in runs}
+        seconds = best_seconds({FLOOR: memory_copy(frames[1:]), **runs}, budget=budget * 0.7)
+        seconds |= best_seconds(slow, budget=budget * 0.3) if slow else {}
+        each = {name: seconds[name] / len(results.get(name, frames[1:])) for name in seconds}
+        for name in sorted(each, key=lambda name: (name != OWN, each[name])):
+            measurements.append(
+                Measurement(
+                    operation=operation.name,
+                    method=name,
+                    microseconds=each[name] * 1e6,
+                    ratio=each[name] / each[OWN],
+                )
             )
-            for name in order
-        ]
     return measurements

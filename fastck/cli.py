@@ -13,17 +13,13 @@ from fastck import __version__
 from fastck.config import CropPolicy, ExportFormat, Layout, Mode, Preset, Search, Until
 from fastck.console import (
     INTERRUPTED,
-    SHOWN,
     PreprocessView,
-    bench_table,
     console,
-    data_table,
     fail,
     note,
     one_line_errors,
     progress_bar,
     quiet_tensorflow,
-    reasons_table,
     safe,
     say,
     show_logs,
@@ -194,6 +190,8 @@ def preprocess(
     else:
         console.print(view.summary(view.last))
         if view.last.reasons:
+            from fastck.views.terminal import reasons_table
+
             console.print(reasons_table(view.last.reasons))
     say(f"store: {store} (fastck info {store})")
     if made.table.empty:
@@ -216,7 +214,7 @@ def check(
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
-    from fastck.views.dataset import render_check
+    from fastck.views.terminal import render_check
 
     show_logs(verbose)
     with progress_bar("check", "sequences") as update:
@@ -228,7 +226,7 @@ def check(
             deep=deep,
             progress=lambda done, total: update(done, total, ""),
         )
-    console.print(render_check(report, examples=SHOWN))
+    console.print(render_check(report))
     if csv is not None:
         from fastck.dataset.table import write_table
 
@@ -246,7 +244,7 @@ def info(
 ) -> None:
     """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
     from fastck.store.reader import open_store
-    from fastck.views.store import describe_store
+    from fastck.views.terminal import describe_store
 
     opened = open_store(store)
     console.print(describe_store(opened))
@@ -370,6 +368,7 @@ def predict(
     """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on."""
     from fastck.training.predict import plot_prediction, write_prediction
     from fastck.training.predict import predict as predict_clip
+    from fastck.views.terminal import data_table
 
     quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
@@ -508,6 +507,7 @@ def compare_boxes(
     Writes nothing. With one worker, the default, the times of both are cleanest.
     """
     from fastck.pipeline.compare import compare_boxes as compare
+    from fastck.views.terminal import data_table
 
     with progress_bar("compare", "sequences") as update:
         result = compare(
@@ -532,9 +532,10 @@ def bench(
 ) -> None:
     """Measure fastck's kernels on this machine against OpenCV, the paper's loops and a plain copy of the frames.
 
-    The full comparison, with more contenders and stages, is `make bench` in the source tree.
+    The full comparison, with more baselines and stages, is `make bench` in the source tree.
     """
     from fastck.bench import quick as measure
+    from fastck.views.terminal import bench_table
 
     for side in (267,) if quick else (64, 267, 512):
         console.print(f"frames of {side}x{side} pixels, one thread; times per frame")

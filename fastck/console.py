@@ -1,12 +1,11 @@
-"""What the commands share: one clear line for a user's mistake, progress, and the tables they print."""
+"""What the commands share: one clear line for a user's mistake, progress, and lines as they are."""
 
 import functools
 import logging
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -15,14 +14,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 from fastck.messages import one_line
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from rich.table import Table
 
-    from fastck.bench import Measurement
     from fastck.pipeline.dispatch import Progress as Run
 
 P = ParamSpec("P")
@@ -32,8 +29,6 @@ console = Console()
 stderr = Console(stderr=True)
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is the shells' own for Ctrl-C
-SHOWN = 3  # examples of a reason that many sequences share
-MOST_REASONS = 25  # rows
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -133,55 +128,18 @@ class PreprocessView:
         done = f"with {self.last.done} of {self.last.sequences} sequences done" if self.last else "before the first one"
         return f"stopped {done}; the same command goes on from here"
 
-    def summary(self, run: "Run") -> Table:
+    def summary(self, run: "Run") -> "Table":
         """Return the table printed at the end."""
-        table = Table(show_header=False, box=None, pad_edge=False)
+        from fastck.views.terminal import pairs_table
+
         resumed = f", {run.resumed} of them by an earlier run" if run.resumed else ""
-        table.add_row("sequences", f"{run.done - run.quarantined} done{resumed}, {run.quarantined} quarantined")
-        table.add_row("frames", f"{run.frames_done}, {run.missed} without a face")
-        table.add_row("time", f"{time.perf_counter() - self._started:.1f} s, {self._rate(run):,.0f} frames/s")
+        rows = [("sequences", f"{run.done - run.quarantined} done{resumed}, {run.quarantined} quarantined")]
+        rows.append(("frames", f"{run.frames_done}, {run.missed} without a face"))
+        rows.append(("time", f"{time.perf_counter() - self._started:.1f} s, {self._rate(run):,.0f} frames/s"))
         stages = ", ".join(f"{stage} {run.seconds[stage]:.1f} s" for stage in sorted(run.seconds))
         if stages:
-            table.add_row("workers' time", stages)
-        return table
-
-
-def reasons_table(reasons: dict[str, str]) -> Table:
-    """Return why sequences were left out, one row per reason however many share it."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for sequence, reason in sorted(reasons.items()):
-        # "S005_001_00000003.png: truncated" and its neighbours are one reason, and so is what differs in numbers only.
-        reason = re.sub(r"^[^:]*\.\w+: ", "", reason)
-        groups.setdefault(re.sub(r"\d+", "N", reason), []).append((sequence, reason))
-    table = Table("quarantined because", "sequences", "for example")
-    for shape, members in sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_REASONS]:
-        sequences, texts = zip(*members, strict=True)
-        text = texts[0] if len(set(texts)) == 1 else shape
-        table.add_row(safe(text), str(len(members)), safe(", ".join(sequences[:SHOWN])))
-    if len(groups) > MOST_REASONS:
-        table.add_row(f"and {len(groups) - MOST_REASONS} other reasons, all in quarantine.csv", "", "")
-    return table
-
-
-def data_table(data: "pd.DataFrame") -> Table:
-    """Return a data frame as a table, fractions with three places."""
-    table = Table(*(Column(name, overflow="fold") for name in data.columns))
-    for row in data.itertuples(index=False):
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else safe(str(value)) for value in row))
-    return table
-
-
-def bench_table(measurements: "Sequence[Measurement]") -> Table:
-    """Return measured times by operation, and how they compare with fastck's; rows where fastck loses say so."""
-    table = Table("operation", "contender", "µs", "against fastck")
-    for entry in measurements:
-        ratio = "" if entry.contender == "fastck" else f"{entry.ratio:,.1f} times"
-        # A copy computes nothing: it is the floor, not a contender.
-        lost = entry.ratio < 1 and not entry.contender.startswith("copy")
-        table.add_row(
-            entry.operation, entry.contender, f"{entry.microseconds:,.1f}", ratio + (" (faster)" if lost else "")
-        )
-    return table
+            rows.append(("workers' time", stages))
+        return pairs_table(rows)
 
 
 def say(text: str) -> None:

@@ -31,8 +31,7 @@ def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypa
 def test_loops_in_the_package_are_those_of_the_specification() -> None:
     mask = np.random.default_rng(0).integers(0, 2, (7, 7), dtype=np.uint8)
     np.testing.assert_array_equal(bench.project_by_loops(mask), naive.project(mask[None])[0])
-    means = [[mask[i : i + 2, j : j + 2].mean() for j in range(0, 7, 2)] for i in range(0, 7, 2)]
-    np.testing.assert_allclose(bench.pool_by_loops(mask), means)
+    np.testing.assert_array_equal(bench.pool_by_loops(mask), naive.mean_pool_2x2(mask[None])[0])
 
 
 def test_quick_measures_all_and_puts_fastck_first() -> None:
@@ -40,20 +39,21 @@ def test_quick_measures_all_and_puts_fastck_first() -> None:
     by_operation: dict[str, list[bench.Measurement]] = {}
     for measurement in measurements:
         by_operation.setdefault(measurement.operation, []).append(measurement)
-    assert list(by_operation) == ["masks (packed)", "projections", "pooled to 34"]
+    assert list(by_operation) == [operation.name for operation in bench.QUICK]
     for rows in by_operation.values():
-        assert rows[0].contender == "fastck"
+        assert rows[0].method == "fastck"
         assert rows[0].ratio == 1
-        assert {"copy of the frames", "OpenCV"} <= {row.contender for row in rows}
+        assert {bench.FLOOR, "OpenCV"} <= {row.method for row in rows}
         for row in rows:
             assert row.ratio == pytest.approx(row.microseconds / rows[0].microseconds)
-    loops = next(row for row in measurements if row.contender == "paper's loops")
+    loops = next(row for row in measurements if row.method == bench.LOOPS)
     assert loops.ratio > 20
 
 
 def test_quick_refuses_to_compare_different_results(monkeypatch) -> None:
-    monkeypatch.setattr(bench, "motion_projections", lambda frames, out=None: ops.motion_projections(frames, level=3))
-    with pytest.raises(RuntimeError, match="disagree on projections"):
+    other = {bench.OWN: lambda frames: lambda: ops.motion_projections(frames, level=3)}
+    monkeypatch.setitem(bench.METHODS, "motion_projections", bench.METHODS["motion_projections"] | other)
+    with pytest.raises(RuntimeError, match="OpenCV and fastck disagree on motion_projections"):
         bench.quick(side=32, budget=0.01)
 
 
@@ -66,19 +66,19 @@ def document() -> dict[str, object]:
     seconds = {
         ("motion_projections", "fastck"): 4e-5,
         ("motion_projections", "OpenCV"): 4e-4,
-        ("motion_projections", "naive"): 0.2,
+        ("motion_projections", bench.LOOPS): 0.2,
         ("motion_projections", "memory copy"): 2e-5,
         ("motion_projections absolute", "fastck"): 7e-5,
         ("motion_masks", "OpenCV"): 3e-4,
         ("motion_masks packed", "fastck"): 4e-5,
         ("motion_pools x3", "fastck"): 4e-5,
         ("motion_pools x3", "OpenCV"): 3e-5,
-        ("motion_pools x3", "naive"): 0.4,
+        ("motion_pools x3", bench.LOOPS): 0.4,
         ("motion_masks", "fastck"): 6e-5,
     }
-    entries = [entry(value, **shape, operation=name, contender=who) for (name, who), value in seconds.items()]
+    entries = [entry(value, **shape, operation=name, method=who) for (name, who), value in seconds.items()]
     stage = {"kind": "stage", "operation": "decode", "unit": "frame", "results": 1}
-    entries += [entry(1e-3, **stage, contender="fastck"), entry(9.9, **stage, contender="OpenCV", measured=2e-3)]
+    entries += [entry(1e-3, **stage, method="fastck"), entry(9.9, **stage, method="OpenCV", measured=2e-3)]
     machine = {"cpu": {"brand_raw": "Some CPU", "count": 2}, "machine": "x", "system": "Linux", "release": "6"}
     machine["python_version"] = "3.11"
     return {"benchmarks": [*entries, entry(1.0)], "machine_info": machine, "datetime": "2026-01-02T03:04:05"}

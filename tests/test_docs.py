@@ -135,6 +135,13 @@ def test_links_and_pictures_exist(page: str) -> None:
             assert ((PROJECT / page).parent / target).exists(), target
 
 
+def test_architecture_names_files_that_exist() -> None:
+    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:fastck|benchmarks|tests)/[\w/.]*)`", text)
+    assert len(named) > 20
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r": (\S+\.md)$", (PROJECT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert listed == {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}

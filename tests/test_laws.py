@@ -20,7 +20,6 @@ from rich.console import Console
 
 import fastck
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
-from fastck.console import MOST_REASONS, reasons_table
 from fastck.dataset.walk import safe_name
 from fastck.faces.box import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.ops import (
@@ -39,6 +38,7 @@ from fastck.store.builder import StoreBuilder
 from fastck.store.plan import PlannedSequence
 from fastck.store.reader import BOXES, open_array, open_store, read_table
 from fastck.training.folds import Split, select
+from fastck.views.terminal import MOST_REASONS, reasons_table
 from tests.helpers.tinystore import make_store, make_table
 
 FRAMES = hnp.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(1, 20), st.integers(1, 20)))

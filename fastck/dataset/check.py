@@ -136,7 +136,7 @@ def check(
     Returns
     -------
     report : CheckReport
-        For `fastck.views.dataset.render_check`, or to be looked at by programs.
+        For `fastck.views.terminal.render_check`, or to be looked at by programs.
 
     Raises
     ------

@@ -1,22 +1,16 @@
 """What a store holds, in numbers: for `fastck info` on the terminal and for its page."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.dataset.labels import EMOTIONS
-from fastck.messages import one_line
 from fastck.store.reader import Store
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 WINDOW = 39  # timesteps the network sees (paper, fig. 11)
 UNLABELLED = "not labelled"
-MOST_ROWS = 20  # of the quarantine on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,43 +153,6 @@ def describe_flow(store: Store) -> str:
     ends = store.feature("flow")[(store.table["start"] + store.table["length"] - 1).to_numpy()]
     moved, strain = np.hypot(ends[:, 0], ends[:, 1]).mean(), ends[:, 2].mean()
     return f"{text}; at the last frames cells are displaced by {100 * moved:.2f} % of the side, strain {strain:.3f}"
-
-
-def describe_store(store: Store) -> "Group":
-    """Return what a store holds as tables for rich's console to print.
-
-    Parameters
-    ----------
-    store : Store
-
-    Returns
-    -------
-    description : rich.console.Group
-    """
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    summary = summarise(store)
-    overview = Table(show_header=False, box=None, pad_edge=False)
-    rows = [(name, text) for name, text in describe_numbers(summary) if text]
-    for name, text in [*rows, *describe_settings(store)]:
-        overview.add_row(name, Text(one_line(text)))
-    emotions = Table("emotion", "sequences", "subjects", "mean frames", "motion, %")
-    table = store.table.assign(name=store.table["emotion"].map(emotion_name, na_action=None))
-    for name in summary.emotions:
-        own = table[table["name"] == name]
-        numbers = (f"{len(own)}", f"{own['subject'].nunique()}", f"{own['n_frames'].mean():.1f}")
-        emotions.add_row(name, *numbers, f"{100 * own['motion'].mean():.1f}")
-    parts: list[Table] = [overview, emotions]
-    if summary.quarantined:
-        left_out = Table("quarantined", "reason")
-        for row in store.quarantine.head(MOST_ROWS).itertuples():
-            left_out.add_row(Text(one_line(row.sequence)), Text(one_line(row.reason)))
-        if summary.quarantined > MOST_ROWS:
-            left_out.add_row("...", f"and {summary.quarantined - MOST_ROWS} more: quarantine.csv in the store")
-        parts.append(left_out)
-    return Group(*parts)
 
 
 def describe_numbers(summary: StoreSummary) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fastck.dataset.check import CKPLUS_EMOTIONS, CKPLUS_TOTALS, CheckReport, check
-from fastck.views.dataset import render_check
+from fastck.views.terminal import render_check
 
 
 def add_sequence(

@@ -22,10 +22,10 @@ from fastck.views.store import (
     describe_flow,
     describe_numbers,
     describe_settings,
-    describe_store,
     summarise,
 )
 from fastck.views.store_page import info_html, page_text
+from fastck.views.terminal import describe_store
 
 EVIL = "<img src=x onerror=alert(1)> [bold]\"'&"
 

@@ -1,4 +1,4 @@
-"""scikit-image and TensorFlow as contenders; importing this module imports both."""
+"""scikit-image and TensorFlow as baselines; importing this module imports both."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,12 @@ import tensorflow as tf
 from skimage.measure import block_reduce
 from skimage.morphology import erosion
 
-from benchmarks.contenders import FOOTPRINT, Run, contender, numpy_project
+from benchmarks.baselines import FOOTPRINT, numpy_project
+from fastck.bench import Run, method
 
 
 # scikit-image, where it has the operation; odd sizes made even as its documentation advises (np.pad).
-@contender("erode", "scikit-image")
+@method("erode", "scikit-image")
 def skimage_erode(frames: np.ndarray) -> Run:
     return lambda: np.stack([erosion(frame, FOOTPRINT, mode="max") for frame in frames])
 
@@ -22,7 +23,7 @@ def skimage_pool(frames: np.ndarray) -> np.ndarray:
     return np.asarray(block_reduce(padded, (1, 2, 2), np.mean, func_kwargs={"dtype": np.float32}))
 
 
-contender("mean_pool_2x2", "scikit-image")(lambda x: lambda: skimage_pool(x))
+method("mean_pool_2x2", "scikit-image")(lambda x: lambda: skimage_pool(x))
 
 
 def skimage_masks(frames: np.ndarray) -> np.ndarray:
@@ -30,9 +31,9 @@ def skimage_masks(frames: np.ndarray) -> np.ndarray:
     return skimage_erode(((frames[:-1] - frames[1:]) > 127).view(np.uint8))()
 
 
-contender("motion_masks", "scikit-image")(lambda x: lambda: skimage_masks(x))
-contender("motion_masks packed", "scikit-image")(lambda x: lambda: np.packbits(skimage_masks(x), axis=-1))
-contender("motion_projections", "scikit-image")(lambda x: lambda: numpy_project(skimage_masks(x))())
+method("motion_masks", "scikit-image")(lambda x: lambda: skimage_masks(x))
+method("motion_masks packed", "scikit-image")(lambda x: lambda: np.packbits(skimage_masks(x), axis=-1))
+method("motion_projections", "scikit-image")(lambda x: lambda: numpy_project(skimage_masks(x))())
 
 
 # TensorFlow: a compiled graph on a tensor that is there already.
@@ -70,11 +71,11 @@ def tf_masks(frames: tf.Tensor) -> tf.Tensor:
     return tf_erode(tf.cast(frames[:-1] - frames[1:] > 127, tf.uint8))
 
 
-contender("frame_difference", "TensorFlow")(graph(lambda x: x[:-1] - x[1:]))
-contender("threshold", "TensorFlow")(graph(lambda x: tf.cast(x > 127, tf.uint8) * tf.constant(255, tf.uint8)))
-contender("erode", "TensorFlow")(graph(tf_erode))
-contender("mean_pool_2x2", "TensorFlow")(graph(tf_pool))
-contender("project", "TensorFlow")(graph(tf_project))
-contender("motion_masks", "TensorFlow")(graph(tf_masks))
-contender("motion_projections", "TensorFlow")(graph(lambda x: tf_project(tf_masks(x))))
-contender("motion_pools x3", "TensorFlow")(graph(lambda x: tf_pool(tf_pool(tf_pool(tf_masks(x))))))
+method("frame_difference", "TensorFlow")(graph(lambda x: x[:-1] - x[1:]))
+method("threshold", "TensorFlow")(graph(lambda x: tf.cast(x > 127, tf.uint8) * tf.constant(255, tf.uint8)))
+method("erode", "TensorFlow")(graph(tf_erode))
+method("mean_pool_2x2", "TensorFlow")(graph(tf_pool))
+method("project", "TensorFlow")(graph(tf_project))
+method("motion_masks", "TensorFlow")(graph(tf_masks))
+method("motion_projections", "TensorFlow")(graph(lambda x: tf_project(tf_masks(x))))
+method("motion_pools x3", "TensorFlow")(graph(lambda x: tf_pool(tf_pool(tf_pool(tf_masks(x))))))

@@ -1,36 +1,24 @@
-"""Who computes what: one registry for the parity tests and the benchmarks.
+"""More operations and baselines for the registry of `fastck.bench`: the parity tests and the benchmarks read it.
 
-A contender is given frames and returns a call without arguments; whatever can be made beforehand (buffers, footprints,
-tensors, graphs) is made before the call, for all of them alike. All run in one thread.
+Whatever can be made before the timed call (buffers, footprints, tensors, graphs) is made before it, for all methods
+alike. All run in one thread.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from benchmarks import naive
 from fastck import bench, ops
+from fastck.bench import LOOPS, OPENCV, OWN, QUICK, Operation, Run, again, method
 from fastck.config import FlowConfig
 from fastck.flow import FLOW_SHAPES, optical_flow, working_crop
 from fastck.kernels import flow as flow_kernels
 
-Run = Callable[[], np.ndarray]
-CONTENDERS: dict[str, dict[str, Callable[[np.ndarray], Run]]] = {}
-# What no contender can be much faster than: it does a part of the work only.
-FLOOR, FLOW_FLOOR = "memory copy", "OpenCV's DIS alone"
+# Part of the work of `optical_flow`: no method can be much faster.
+FLOW_FLOOR = "OpenCV's DIS alone"
 FOOTPRINT = np.ones((5, 5), np.uint8)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One thing to compute: its name, what it is computed of, and how far float results may differ."""
-
-    name: str
-    stage: str  # of what: "frames", "differences", "binary" (0 and 255), "masks" (0 and 1) or "flows" (in pixels)
-    tolerance: float = 0.0
-
 
 # Float tolerances: means of at most 512 float32 terms added in another order.
 OPERATIONS = [
@@ -41,28 +29,16 @@ OPERATIONS = [
     Operation("mean_pool_2x2", "masks", 1e-6),
     Operation("project", "masks", 1e-6),
     Operation("motion_masks", "frames"),
-    Operation("motion_masks packed", "frames"),
-    Operation("motion_projections", "frames", 1e-6),
+    *QUICK,
     Operation("motion_projections absolute", "frames", 1e-6),
-    Operation("motion_pools x3", "frames", 1e-6),
     # Strain is about 1 where frames are noise: a few roundings of float32.
     Operation("optical_flow", "frames", 2e-6),
     Operation("optical_flow after DIS", "flows", 2e-6),
 ]
 
 
-def contender(operation: str, name: str) -> Callable[[Callable[[np.ndarray], Run]], Callable[[np.ndarray], Run]]:
-    """Register a function that makes the call."""
-
-    def register(make: Callable[[np.ndarray], Run]) -> Callable[[np.ndarray], Run]:
-        CONTENDERS.setdefault(operation, {})[name] = make
-        return make
-
-    return register
-
-
 def inputs(stage: str, frames: np.ndarray) -> np.ndarray:
-    """What an operation's contenders are given."""
+    """Return what an operation's methods are given."""
     if stage == "frames":
         return frames
     if stage == "flows":
@@ -83,53 +59,30 @@ def flow_floor(frames: np.ndarray) -> Run:
     return lambda: np.stack([engine.calc(crops[0], crop, None) for crop in crops[1:]])
 
 
-def floor(frames: np.ndarray) -> Run:
-    """Copying the frames once: nothing that reads them all can be much faster."""
-    out = np.empty_like(frames)
-
-    def run() -> np.ndarray:
-        np.copyto(out, frames)
-        return out
-
-    return run
-
-
 # The paper's loops. Where the paper itself calls NumPy and OpenCV (difference, threshold, erosion), so does its chain.
-contender("frame_difference", "naive")(lambda x: lambda: naive.frame_difference(x))
-contender("frame_difference absolute", "naive")(lambda x: lambda: naive.frame_difference(x, mode="absolute"))
-contender("threshold", "naive")(lambda x: lambda: naive.threshold(x))
-contender("erode", "naive")(lambda x: lambda: naive.erode(x))
-contender("mean_pool_2x2", "naive")(lambda x: lambda: naive.mean_pool_2x2(x))
-contender("project", "naive")(lambda x: lambda: naive.project(x))
-
-
-@contender("motion_projections", "naive")
-def naive_projections(frames: np.ndarray) -> Run:
-    masks = bench.opencv_masks(frames)
-    return lambda: naive.project(masks())
-
-
-@contender("motion_pools x3", "naive")
-def naive_pools(frames: np.ndarray) -> Run:
-    masks = bench.opencv_masks(frames)
-    return lambda: naive.mean_pool_2x2(naive.mean_pool_2x2(naive.mean_pool_2x2(masks())))
+method("frame_difference", LOOPS)(lambda x: lambda: naive.frame_difference(x))
+method("frame_difference absolute", LOOPS)(lambda x: lambda: naive.frame_difference(x, mode="absolute"))
+method("threshold", LOOPS)(lambda x: lambda: naive.threshold(x))
+method("erode", LOOPS)(lambda x: lambda: naive.erode(x))
+method("mean_pool_2x2", LOOPS)(lambda x: lambda: naive.mean_pool_2x2(x))
+method("project", LOOPS)(lambda x: lambda: naive.project(x))
 
 
 # NumPy, vectorised over all frames.
-contender("frame_difference", "NumPy")(lambda x: lambda: x[:-1] - x[1:])
+method("frame_difference", "NumPy")(lambda x: lambda: x[:-1] - x[1:])
 
 
-@contender("frame_difference absolute", "NumPy")
+@method("frame_difference absolute", "NumPy")
 def numpy_absolute(frames: np.ndarray) -> Run:
     return lambda: np.maximum(frames[:-1], frames[1:]) - np.minimum(frames[:-1], frames[1:])
 
 
-@contender("threshold", "NumPy")
+@method("threshold", "NumPy")
 def numpy_threshold(frames: np.ndarray) -> Run:
     return lambda: (frames > 127) * np.uint8(255)
 
 
-@contender("erode", "NumPy")
+@method("erode", "NumPy")
 def numpy_erode(frames: np.ndarray) -> Run:
     height, width = frames.shape[1:]
 
@@ -148,10 +101,10 @@ def numpy_pool(frames: np.ndarray) -> np.ndarray:
     return np.asarray((rows[:, :, ::2] + rows[:, :, 1::2]) * np.float32(0.25))
 
 
-contender("mean_pool_2x2", "NumPy")(lambda x: lambda: numpy_pool(x))
+method("mean_pool_2x2", "NumPy")(lambda x: lambda: numpy_pool(x))
 
 
-@contender("project", "NumPy")
+@method("project", "NumPy")
 def numpy_project(frames: np.ndarray) -> Run:
     def run() -> np.ndarray:
         return np.stack([frames.mean(axis=1, dtype=np.float32), frames.mean(axis=2, dtype=np.float32)], axis=1)
@@ -164,10 +117,10 @@ def numpy_masks(frames: np.ndarray) -> np.ndarray:
     return numpy_erode(((frames[:-1] - frames[1:]) > 127).view(np.uint8))()
 
 
-contender("motion_masks", "NumPy")(lambda x: lambda: numpy_masks(x))
-contender("motion_masks packed", "NumPy")(lambda x: lambda: np.packbits(numpy_masks(x), axis=-1))
-contender("motion_projections", "NumPy")(lambda x: lambda: numpy_project(numpy_masks(x))())
-contender("motion_pools x3", "NumPy")(lambda x: lambda: numpy_pool(numpy_pool(numpy_pool(numpy_masks(x)))))
+method("motion_masks", "NumPy")(lambda x: lambda: numpy_masks(x))
+method("motion_masks packed", "NumPy")(lambda x: lambda: np.packbits(numpy_masks(x), axis=-1))
+method("motion_projections", "NumPy")(lambda x: lambda: numpy_project(numpy_masks(x))())
+method("motion_pools x3", "NumPy")(lambda x: lambda: numpy_pool(numpy_pool(numpy_pool(numpy_masks(x)))))
 
 
 # OpenCV, frame by frame into buffers made beforehand: that keeps them in the cache.
@@ -184,22 +137,22 @@ def opencv(frames: np.ndarray, count: int, step: Callable[[int, np.ndarray], obj
     return run
 
 
-@contender("frame_difference absolute", "OpenCV")
+@method("frame_difference absolute", OPENCV)
 def opencv_absolute(frames: np.ndarray) -> Run:
     return opencv(frames, len(frames) - 1, lambda t, out: cv2.absdiff(frames[t], frames[t + 1], dst=out))
 
 
-@contender("threshold", "OpenCV")
+@method("threshold", OPENCV)
 def opencv_threshold(frames: np.ndarray) -> Run:
     return opencv(frames, len(frames), lambda t, out: cv2.threshold(frames[t], 127, 255, cv2.THRESH_BINARY, dst=out))
 
 
-@contender("erode", "OpenCV")
+@method("erode", OPENCV)
 def opencv_erode(frames: np.ndarray) -> Run:
     return opencv(frames, len(frames), lambda t, out: cv2.erode(frames[t], FOOTPRINT, dst=out))
 
 
-@contender("mean_pool_2x2", "OpenCV")
+@method("mean_pool_2x2", OPENCV)
 def opencv_pool(frames: np.ndarray) -> Run:
     cv2.setNumThreads(1)
     height, width = ops.pooled_shape(frames.shape[1:])
@@ -215,7 +168,7 @@ def opencv_pool(frames: np.ndarray) -> Run:
     return run
 
 
-@contender("project", "OpenCV")
+@method("project", OPENCV)
 def opencv_project(frames: np.ndarray) -> Run:
     cv2.setNumThreads(1)
     out = np.empty((len(frames), 2, frames.shape[2]), np.float32)
@@ -229,18 +182,10 @@ def opencv_project(frames: np.ndarray) -> Run:
     return run
 
 
-contender("motion_masks", "OpenCV")(bench.opencv_masks)
-contender("motion_projections", "OpenCV")(bench.opencv_projections)
-contender("motion_pools x3", "OpenCV")(bench.opencv_pools)
+method("motion_masks", OPENCV)(bench.opencv_masks)
 
 
-@contender("motion_masks packed", "OpenCV")
-def opencv_packed(frames: np.ndarray) -> Run:
-    masks = bench.opencv_masks(frames)
-    return lambda: np.packbits(masks(), axis=-1)
-
-
-@contender("motion_projections absolute", "OpenCV")
+@method("motion_projections absolute", OPENCV)
 def opencv_absolute_projections(frames: np.ndarray) -> Run:
     absolute, count = opencv_absolute(frames), len(frames) - 1
     binary = opencv(frames, count, lambda t, out: None)()
@@ -257,32 +202,21 @@ def opencv_absolute_projections(frames: np.ndarray) -> Run:
 
 
 # fastck, with `out` made beforehand as the others have it.
-def fastck(operation: Callable[..., np.ndarray], frames: np.ndarray, **options: object) -> Run:
-    """Call an operation that fills one array again and again."""
-    out = operation(frames, **options)
-    return lambda: operation(frames, out=out, **options)
-
-
-contender("frame_difference", "fastck")(lambda x: fastck(ops.frame_difference, x))
-contender("frame_difference absolute", "fastck")(lambda x: fastck(ops.frame_difference, x, mode="absolute"))
-contender("threshold", "fastck")(lambda x: fastck(ops.threshold, x))
-contender("erode", "fastck")(lambda x: fastck(ops.erode, x))
-contender("mean_pool_2x2", "fastck")(lambda x: fastck(ops.mean_pool_2x2, x))
-contender("project", "fastck")(lambda x: fastck(ops.project, x))
-contender("motion_masks", "fastck")(lambda x: fastck(ops.motion_masks, x))
-contender("motion_masks packed", "fastck")(lambda x: fastck(ops.motion_masks, x, packed=True))
-contender("motion_projections", "fastck")(lambda x: fastck(ops.motion_projections, x))
-contender("motion_projections absolute", "fastck")(
-    lambda x: fastck(ops.motion_projections, x, mode="absolute", level=15)
-)
-contender("motion_pools x3", "fastck")(lambda x: fastck(ops.motion_pools, x, times=3))
+method("frame_difference", OWN)(lambda x: again(ops.frame_difference, x))
+method("frame_difference absolute", OWN)(lambda x: again(ops.frame_difference, x, mode="absolute"))
+method("threshold", OWN)(lambda x: again(ops.threshold, x))
+method("erode", OWN)(lambda x: again(ops.erode, x))
+method("mean_pool_2x2", OWN)(lambda x: again(ops.mean_pool_2x2, x))
+method("project", OWN)(lambda x: again(ops.project, x))
+method("motion_masks", OWN)(lambda x: again(ops.motion_masks, x))
+method("motion_projections absolute", OWN)(lambda x: again(ops.motion_projections, x, mode="absolute", level=15))
 
 
 # Optical flow: OpenCV's in any case, then NumPy or the compiled kernel.
-contender("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow_cells(flow) for flow in x]))
+method("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow_cells(flow) for flow in x]))
 
 
-@contender("optical_flow", "NumPy")
+@method("optical_flow", "NumPy")
 def numpy_flow(frames: np.ndarray) -> Run:
     config = FlowConfig()
     cv2.setNumThreads(1)
@@ -295,13 +229,13 @@ def numpy_flow(frames: np.ndarray) -> Run:
     return run
 
 
-@contender("optical_flow", "fastck")
+@method("optical_flow", OWN)
 def fastck_flow(frames: np.ndarray) -> Run:
     cv2.setNumThreads(1)
-    return fastck(optical_flow, frames)
+    return again(optical_flow, frames)
 
 
-@contender("optical_flow after DIS", "fastck")
+@method("optical_flow after DIS", OWN)
 def fastck_after_dis(flows: np.ndarray) -> Run:
     planes = np.empty((3, *flows.shape[1:3]), np.float32)
     out, nothing = np.empty((len(flows), *FLOW_SHAPES["flow"]), np.float32), np.empty((4, 0), np.float32)
