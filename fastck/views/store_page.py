@@ -17,7 +17,7 @@ from fastck.messages import one_line
 from fastck.store.files import write_atomically
 from fastck.store.reader import Store, folder_below
 from fastck.views.charts import bar_chart, histogram, strip_chart
-from fastck.views.store import StoreSummary, box_moves, describe_settings, emotion_name, summarise
+from fastck.views.store import StoreSummary, box_moves, count_emotions, describe_settings, label_names, summarise
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +164,7 @@ def _boxes(store: Store, summary: StoreSummary) -> str:
 
 
 def _motion(store: Store) -> str:
-    names = store.table["emotion"].map(emotion_name, na_action=None)
-    order = dict.fromkeys(emotion_name(code) for code in store.table["emotion"].sort_values(na_position="last"))
+    names, order = label_names(store.table), count_emotions(store.table)
     groups = {name: 100 * store.table.loc[names == name, "motion"].to_numpy(float) for name in order}
     if not groups:
         return _card("Motion", _note("No sequence."))
@@ -199,8 +198,7 @@ def _subjects(store: Store) -> str:
     table = store.table
     if table.empty:
         return ""
-    names = table["emotion"].map(emotion_name, na_action=None)
-    order = list(dict.fromkeys(emotion_name(code) for code in table["emotion"].sort_values(na_position="last")))
+    names, order = label_names(table), count_emotions(table)
     rows = []
     for subject, own in table.groupby("subject", sort=True):
         counts = names[own.index].value_counts()

@@ -10,6 +10,8 @@ import pytest
 import fastck
 from fastck.store.reader import ADDED_DTYPES
 from fastck.views.preview import preview_store
+from fastck.views.store import summarise
+from fastck.views.store_page import info_html
 
 CELLS = [("L008", "delight", "1", "2", "4"), ("L032", "Joy", "2", "", ""), ("L063", "", "", "", "3")]
 
@@ -39,6 +41,15 @@ def test_a_store_keeps_what_the_table_says(clips: Path) -> None:
     assert table["fold"].tolist() == ["1", "2", ""]
     assert table["onset"].fillna(-1).tolist() == [2, -1, 1]
     assert table["n_frames"].tolist() == [3, 5, 3]
+
+
+def test_labels_are_told_by_name(clips: Path) -> None:
+    store = make(clips)
+    summary = summarise(store)
+    assert list(summary.emotions.items()) == [("happy", 1), ("delight", 1), ("not labelled", 1)]
+    assert summary.labelled == 2
+    page = Path(info_html(store, clips.parent / "page.html")).read_text()
+    assert page.count("delight") >= 3
 
 
 @pytest.mark.parametrize(("column", "value"), [(1, "awe"), (1, ""), (2, "9")])
