@@ -45,6 +45,7 @@ TABLE_DTYPES = {
 # Columns that stores made before them lack.
 ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64"}
 _TEXT = ("sequence", "subject", "folder", "label", "fold", "reason", "array", "crc32", "fingerprint")
+_LISTED = ("sequence", "subject", "emotion", "n_frames", "length")
 
 
 def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -158,6 +159,18 @@ class Store:
     def quarantine(self) -> pd.DataFrame:
         """One row per sequence that was left out: sequence, reason, folder."""
         return read_table(self.path / QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
+
+    @cached_property
+    def listing(self) -> pd.DataFrame:
+        """One row per sequence that was planned, good or not: sequence, subject, emotion, n_frames, length.
+
+        What folds are dealt out from: a sequence that ends in the quarantine moves no other.
+        """
+        path = self.path / "inputs.csv"
+        if not path.exists():
+            return self.table[list(_LISTED)]
+        planned = read_table(path, {name: TABLE_DTYPES[name] for name in _LISTED if name != "length"})
+        return planned.assign(length=(planned["n_frames"] - 1).clip(lower=0))[list(_LISTED)]
 
     @cached_property
     def checksums(self) -> pd.DataFrame:
