@@ -22,7 +22,7 @@ from fastck.ops import feature_dtype, feature_shape, unpack_masks
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
-MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "layout", "versions", "counts", "arrays"}
+MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "versions", "counts", "arrays"}
 BOXES = "boxes"
 AGAIN = "make the store again with --overwrite"
 
@@ -325,6 +325,8 @@ def parse_manifest(text: str, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a store's manifest: {error}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise ValueError(f"{path} has format {version}, this fastck reads up to {FORMAT}: update fastck")
+    # Older manifests also name the layout that the data set was read with.
+    manifest.pop("layout", None)
     if set(manifest) != MANIFEST_KEYS:
         unknown, missing = sorted(set(manifest) - MANIFEST_KEYS), sorted(MANIFEST_KEYS - set(manifest))
         raise ValueError(f"{path} has unknown keys {unknown} and lacks {missing}: made or edited by something else?")

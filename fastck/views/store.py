@@ -142,7 +142,6 @@ def describe_settings(store: Store) -> list[tuple[str, str]]:
         ("motion", f"{motion.mode}, level {motion.level}, footprint {motion.size}x{motion.size}"),
         *([("flow", describe_flow(store))] if store.config.flow else []),
         ("arrays", "; ".join(arrays)),
-        ("layout", str(store.manifest["layout"])),
         ("config hash", str(store.manifest["config_hash"])),
         ("versions", ", ".join(f"{name} {number}" for name, number in store.manifest["versions"].items())),
     ]

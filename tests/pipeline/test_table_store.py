@@ -1,5 +1,6 @@
 """What a store keeps of a table: labels as text, folds, and which part of a clip was used."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def test_a_store_without_these_columns_is_read(sample: Path, tmp_path: Path) -> 
     path = store.path / "sequences.csv"
     table = pd.read_csv(path)
     table.drop(columns=list(ADDED_DTYPES)).to_csv(path, index=False)
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    (store.path / "manifest.json").write_text(json.dumps({**manifest, "layout": "ckplus"}))
     before, now = fastck.open_store(store.path).table, store.table
     pd.testing.assert_frame_equal(before, now, check_like=True)
     assert before["label"].tolist() == ["happy"] * 3
