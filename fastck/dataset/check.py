@@ -66,6 +66,8 @@ class CheckReport:
         All sequences, sorted by id.
     emotions : dict of emotion code or None to number of sequences
         Every code of `EMOTIONS`, and None for those that are not labelled.
+    other_labels : dict of label to number of sequences
+        Labels of a table that are no emotion's name.
     subjects : dict of subject to number of sequences
     n_frames, n_videos : int
     lengths : Lengths or None
@@ -82,6 +84,7 @@ class CheckReport:
     layout: str
     records: tuple[SequenceRecord, ...]
     emotions: dict[int | None, int]
+    other_labels: dict[str, int]
     subjects: dict[str, int]
     n_frames: int
     n_videos: int
@@ -149,12 +152,14 @@ def check(
     findings = list(found.findings)
     sizes = _look_inside(records, findings, on_progress) if deep else None
     emotions: dict[int | None, int] = dict.fromkeys([*EMOTIONS, None], 0)
-    emotions.update(Counter(record.emotion for record in records))
+    other_labels = Counter(record.label for record in records if record.emotion is None and record.label)
+    emotions.update(Counter(record.emotion for record in records if record.label not in other_labels))
     return CheckReport(
         root=Path(root),
         layout=layout,
         records=tuple(records),
         emotions=emotions,
+        other_labels=dict(sorted(other_labels.items())),
         subjects=dict(sorted(Counter(record.subject for record in records).items())),
         n_frames=sum(record.n_frames for record in records),
         n_videos=sum(record.video is not None for record in records),

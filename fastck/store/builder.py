@@ -45,8 +45,6 @@ class StoreBuilder:
     config : PreprocessConfig
     plan : sequence of PlannedSequence
         Sorted by sequence.
-    layout : str
-        Folder layout the plan was read with, for the manifest.
     versions : dict of str to str
         Of the libraries that compute the rows. All rows of a store come from the same versions.
     overwrite : bool
@@ -76,7 +74,6 @@ class StoreBuilder:
         config: PreprocessConfig,
         plan: Sequence[PlannedSequence],
         *,
-        layout: str,
         versions: dict[str, str],
         overwrite: bool = False,
         retry: bool = False,
@@ -85,7 +82,6 @@ class StoreBuilder:
         self.path = Path(path).absolute()
         self.config = config
         self.plan = plan
-        self.layout = layout
         self.versions = versions
         self.overwrite = overwrite
         self.retry = retry
@@ -278,7 +274,6 @@ class StoreBuilder:
             "config": self.config.as_dict(),
             "config_hash": self.config.hash(),
             "input_hash": stores.checksum(np.frombuffer(self._inputs, np.uint8)),
-            "layout": self.layout,
             "versions": self.versions,
             "counts": {
                 "sequences": len(good),

@@ -1,5 +1,6 @@
 """What `fastck check` finds out and how it shows it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,6 +144,19 @@ def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
     (folder / "1.png").touch()
     text = shown(check(tmp_path, layout="folders"), width=400)
     assert "[red]a\\nb has one frame only" in text
+
+
+def test_labels_of_a_table_are_counted_by_name(sample: Path, tmp_path: Path) -> None:
+    rows = [("L008", "awe"), ("L032", "[bold]joy"), ("L063", "Joy")]
+    lines = [f"{sample}/cohn-kanade-images/{subject}/001,{subject},{label}" for subject, label in rows]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,subject,label", *lines, ""]))
+    report = check(table, layout="table")
+    assert report.other_labels == {"[bold]joy": 1, "awe": 1}
+    assert (report.emotions[5], report.emotions[None], report.n_labelled) == (1, 0, 3)
+    text = shown(report)
+    for name in ("awe", "[bold]joy", "happy"):
+        assert re.search(rf"{re.escape(name)} +│ +1 ", text), text
 
 
 def test_sample(sample: Path) -> None:
