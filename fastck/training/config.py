@@ -224,11 +224,12 @@ class TrainConfig:
         """Rows and columns of the recurrent convolution."""
         return PHASES[self.phase].kernel_size
 
-    def network_shape(self, rows: int, columns: int) -> NetworkShape:
-        """Return the network's dimensions for frames of that size."""
+    def network_shape(self, rows: int, columns: int, channels: int = 1) -> NetworkShape:
+        """Return the network's dimensions for features of that size."""
         return NetworkShape(
             rows=rows,
             columns=columns,
+            channels=channels,
             n_classes=len(self.classes),
             kernel_size=self.kernel_size,
             timesteps=self.timesteps,

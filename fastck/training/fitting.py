@@ -114,7 +114,7 @@ def fit_split(
     keras.backend.clear_session()
     seed = fold_seed(config.seed, split)
     parts = Parts(**{part: _gather(store, getattr(split, part), config) for part in ("train", "validation", "test")})
-    shape = config.network_shape(*parts.train.shape[1:])
+    shape = config.network_shape(*parts.train.shape[1:], parts.train.channels)
     if config.early_stopping is not None and not len(parts.validation):
         raise ValueError("early_stopping needs validation sequences, and this split has none")
     trained = _train(parts, shape, config, plan, seed, checkpoints, tensorboard, verbose)

@@ -41,8 +41,8 @@ def build_network(
     Returns
     -------
     network : keras.Model
-        Input (B, timesteps, rows, columns, 1) float32, output (B, n_classes) float32 probabilities; the last layer is a
-        dense one with softmax.
+        Input (B, timesteps, rows, columns, channels) float32, output (B, n_classes) float32 probabilities. The last
+        layer is a dense one with softmax.
 
     Raises
     ------

@@ -11,8 +11,8 @@ class NetworkShape:
 
     Attributes
     ----------
-    rows, columns : int
-        Pixels of a frame; 2 and 267 for projections.
+    rows, columns, channels : int
+        Of one step's feature; 2, 267 and 1 for projections.
     n_classes : int
         Emotions told apart.
     kernel_size : (int, int)
@@ -33,6 +33,7 @@ class NetworkShape:
     rows: int
     columns: int
     n_classes: int
+    channels: int = 1
     kernel_size: tuple[int, int] = (1, 3)
     timesteps: int = TIMESTEPS
     filters: int = 64
@@ -46,12 +47,12 @@ class NetworkShape:
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """Shape of one padded sequence: steps, rows, columns, channels."""
-        return self.timesteps, self.rows, self.columns, 1
+        return self.timesteps, self.rows, self.columns, self.channels
 
     @property
     def input_size(self) -> int:
         """Values of one padded sequence."""
-        return self.timesteps * self.rows * self.columns
+        return self.timesteps * self.rows * self.columns * self.channels
 
     @property
     def state_size(self) -> int:
@@ -63,6 +64,6 @@ class NetworkShape:
     def parameters(self) -> int:
         """Trainable parameters."""
         rows, columns = self.kernel_size
-        recurrent = rows * columns * (1 + self.filters) * 4 * self.filters + 4 * self.filters
+        recurrent = rows * columns * (self.channels + self.filters) * 4 * self.filters + 4 * self.filters
         hidden = self.state_size * self.dense + self.dense
         return recurrent + hidden + self.dense * self.n_classes + self.n_classes

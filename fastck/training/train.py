@@ -130,7 +130,8 @@ def _sizes(split: Split) -> str:
 
 def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
     """Plan the memory for the store's frame size and the training sequences' lengths."""
-    rows, columns = store.feature(config.feature).shape[1:]
+    shape = store.feature(config.feature).shape
+    rows, columns = shape[-2:]
     active = None
     if config.fused:
         lengths = store.table.set_index("sequence")["length"].clip(upper=config.timesteps)
@@ -139,7 +140,9 @@ def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryP
         active = [config.timesteps - (config.timesteps - int(length) + 1) // 2 for length in lengths[used]]
     return plan_memory(
         # A mask's packed rows hold eight pixels a byte.
-        config.network_shape(rows, rows if config.feature == "mask" else columns),
+        config.network_shape(
+            rows, rows if config.feature == "mask" else columns, channels=shape[1] if len(shape) == 4 else 1
+        ),
         batch_size=config.batch_size,
         budget=config.memory,
         micro_batch=config.micro_batch,

@@ -39,9 +39,11 @@ def test_parameter_counts_by_hand(settings: dict[str, object], parameters: int) 
     assert NetworkShape(**settings, filters=64, dense=100).parameters == parameters
 
 
-@pytest.mark.parametrize("kernel_size", [(1, 3), (3, 3), (2, 5)])
-def test_counted_parameters_are_keras(kernel_size: tuple[int, int]) -> None:
-    shape = NetworkShape(rows=9, columns=12, n_classes=4, filters=3, dense=6, kernel_size=kernel_size, timesteps=2)
+@pytest.mark.parametrize(("kernel_size", "channels"), [((1, 3), 1), ((3, 3), 3), ((2, 5), 2)])
+def test_counted_parameters_are_keras(kernel_size: tuple[int, int], channels: int) -> None:
+    shape = NetworkShape(
+        rows=9, columns=12, channels=channels, n_classes=4, filters=3, dense=6, kernel_size=kernel_size, timesteps=2
+    )
     assert build_network(shape).count_params() == shape.parameters
 
 
