@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fastck.dataset.labels import EMOTIONS
 from fastck.store.reader import Store
 
-WINDOW = 39  # timesteps the network sees (paper, fig. 11)
+WINDOW = 39  # steps the network sees (paper, fig. 11)
 UNLABELLED = "not labelled"
 
 
@@ -24,7 +24,7 @@ class StoreSummary:
     emotions : dict of str to int
         Sequences of each emotion that occurs, in the order of their codes, those without a label last.
     window : int
-        Timesteps the network sees.
+        Steps the network sees.
     n_cut : int
         Sequences with more steps than the window.
     cut, padded : float
@@ -62,7 +62,7 @@ def summarise(store: Store, *, window: int = WINDOW) -> StoreSummary:
     ----------
     store : Store
     window : int
-        Timesteps the network sees.
+        Steps the network sees.
 
     Returns
     -------
