@@ -97,9 +97,8 @@ def write_rendered_faces(folder: Path) -> None:
     sheet = Image.new("L", (easy.width, easy.height + hard.height), 255)
     sheet.paste(easy.convert("L"), (0, 0))
     sheet.paste(hard.convert("L"), (0, easy.height))
-    write_picture(
-        sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.Resampling.LANCZOS), "rendered-faces"
-    )
+    size = (sheet.width * 3 // 4, sheet.height * 3 // 4)
+    write_picture(sheet.resize(size, Image.Resampling.LANCZOS), "rendered-faces", colours=64)
 
 
 def write_splits() -> None:
@@ -173,10 +172,10 @@ def save(figure: Figure, name: str, *, foot: float = 0.0) -> None:
     write_picture(Image.open(data), name)
 
 
-def write_picture(picture: Image.Image, name: str) -> None:
+def write_picture(picture: Image.Image, name: str, *, colours: int = 32) -> None:
     """Write a picture with few colours, so that it stays small."""
     path = IMAGES / f"{name}.png"
-    picture.convert("RGB").quantize(32, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
     if size > LARGEST:
         raise ValueError(f"{path} has {size} bytes, more than {LARGEST}")

@@ -30,8 +30,9 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    feature : {"projection", "pool34", "pool67", "pool134", "mask"}
-        What becomes of each step from one frame to the next (paper, fig. 4, 13 and 14).
+    feature : {"projection", "pool34", "pool67", "pool134", "mask", "flow", "flow_projection"}
+        What becomes of each step from one frame to the next (paper, fig. 4, 13 and 14), or of each frame since the
+        first: optical flow.
     over_time : {"pad", "mean", "max"}
         "pad" brings every sequence to `timesteps` steps with zeros on both sides (paper, fig. 11). "mean" and "max"
         reduce each value over a sequence's own steps: shorter rows, any length, the order in time is lost.

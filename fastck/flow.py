@@ -139,17 +139,16 @@ class FlowPass:
 def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Bring a square crop to the working size, (N, N) uint8 -> (size, size) uint8.
 
-    Bilinear, which uses every pixel up to a little over twofold; what is larger is halved first. Averaging over areas
-    takes eight times as long and makes the flow a twentieth more accurate.
+    Larger crops are averaged over areas, as `cv2.INTER_AREA` does in twice the time; smaller ones are interpolated.
     """
+    if crop.shape == (size, size):
+        return crop
+    if crop.shape[0] > size:
+        out = np.empty((size, size), np.uint8)
+        kernels.shrink(crop, out)
+        return out
     import cv2
 
-    side = crop.shape[0]
-    while 4 * side > 9 * size:
-        side = (side + 1) // 2
-        crop = np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR))
-    if side == size:
-        return crop
     return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR))
 
 

@@ -28,6 +28,8 @@ class Gather:
     ----------
     shape : tuple of int
         (timesteps, rows, columns) of one padded sequence.
+    channels : int
+        Values of each place: three for "flow", one for all others.
     targets : ndarray of shape (n_sequences, n_classes), float32
         One-hot emotions.
     seconds : float
@@ -74,7 +76,9 @@ class Gather:
         lengths = rows["length"].to_numpy(dtype=np.int64)
         self._length = np.minimum(lengths, timesteps)
         self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self._length if too_long == "last" else 0)
-        height, width = (int(size) for size in self._values.shape[1:])
+        height, width = (int(size) for size in self._values.shape[-2:])
+        # A store's rows have their channels first, as (u, v, strain); the network wants them last.
+        self.channels = 1 if self._values.ndim == 3 else int(self._values.shape[1])
         # Masks are square; their packed rows hold eight pixels a byte.
         self.shape = (timesteps, height, height if self._packed else width)
         codes = rows["emotion"].to_numpy(dtype=np.int64)
@@ -84,7 +88,7 @@ class Gather:
         return len(self.sequences)
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
-        """Return the padded sequences at `indices`: (B, timesteps, rows, columns, 1) float32."""
+        """Return the padded sequences at `indices`: (B, timesteps, rows, columns, channels) float32."""
         began = time.perf_counter()
         length = self._length[indices]
         batch = np.repeat(np.arange(len(indices)), length)
@@ -93,8 +97,9 @@ class Gather:
         values = self._values[np.repeat(self._start[indices], length) + step]
         if self._packed:
             values = np.unpackbits(values, axis=-1, count=self.shape[2])
-        out = np.zeros((len(indices), *self.shape, 1), dtype=np.float32)
-        out[batch, np.repeat(left, length) + step, :, :, 0] = values
+        values = values[..., None] if values.ndim == 3 else np.moveaxis(values, 1, -1)
+        out = np.zeros((len(indices), *self.shape, self.channels), dtype=np.float32)
+        out[batch, np.repeat(left, length) + step] = values
         self.seconds += time.perf_counter() - began
         return out
 
@@ -122,7 +127,7 @@ def batches(
     sequences : sequence of str
         Names, in the order of an unshuffled pass.
     feature : str
-        "projection", "pool134", "pool67", "pool34" or "mask" (unpacked here to 0 and 1).
+        "projection", "pool134", "pool67", "pool34", "mask" (unpacked here to 0 and 1), "flow" or "flow_projection".
     classes : sequence of int
         Emotion codes; the position is the class index.
     timesteps : int
@@ -142,7 +147,8 @@ def batches(
     Returns
     -------
     dataset : tf.data.Dataset
-        Of ((B, timesteps, rows, columns, 1) float32, (B, n_classes) float32 one-hot).
+        Of ((B, timesteps, rows, columns, channels) float32, (B, n_classes) float32 one-hot); one channel, three for
+        "flow".
 
     Raises
     ------
@@ -213,7 +219,7 @@ def gathered(
     def load(positions: Any, factors: Any) -> tuple[Any, ...]:
         real = tf.boolean_mask(positions, positions >= 0)
         values = tf.numpy_function(gather, [real], tf.float32, stateful=False)
-        values.set_shape((None, *gather.shape, 1))
+        values.set_shape((None, *gather.shape, gather.channels))
         if weights is None:
             return values, tf.gather(targets, real)
         return values, tf.gather(targets, real), tf.boolean_mask(factors, positions >= 0)

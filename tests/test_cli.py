@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import cv2
@@ -17,6 +18,7 @@ import fastck
 from fastck.cli import app
 from fastck.console import PreprocessView
 from fastck.demo import EPOCHS
+from fastck.render import HARD
 from tests.helpers.stores import assert_same_store
 
 COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
@@ -219,6 +221,17 @@ def test_render_then_preview(tmp_path):
     drawn = run("preview", clip, "-o", tmp_path / "p.png", "--columns", 4)
     assert drawn.exit_code == 0, drawn.output
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_render_hard_with_neutral_sequences_and_less_noise(tmp_path):
+    options = ("--subjects", 1, "--sequences", 1, "--neutral", 1, "--hard", "--noise", 1)
+    result = run("render", tmp_path / "r", *options)
+    assert result.exit_code == 0, result.output
+    assert "1 of them neutral" in result.stdout
+    note = json.loads((tmp_path / "r" / "rendered.json").read_text())
+    assert note["variation"] == asdict(replace(HARD, noise=1.0))
+    assert note["neutral"] == {"S001_002": "still"}
+    assert "neutral must be 0 to 99" in plain_error(run("render", tmp_path / "no", "--neutral", -1))
 
 
 def test_preview_needs_something_to_write(store):

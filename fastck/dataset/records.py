@@ -62,7 +62,8 @@ def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:
 class Scan:
     """What a root holds: the sequences sorted by id, and everything odd that was met on the way.
 
-    `root` is the folder that the sequences' places are told from: the root itself, of a table the folder it lies in.
+    `root` is the folder that the sequences' places are told from: the root itself, of a table the folder it lies in
+    or one above it.
     """
 
     records: list[SequenceRecord]

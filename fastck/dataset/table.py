@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import get_args
 
-from fastck.config import Until
+from fastck.config import Until, check_choice
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
 from fastck.dataset.records import Scan, SequenceRecord, part_of
@@ -47,7 +46,8 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
     Returns
     -------
     scan : Scan
-        As `fastck.scan` gives it; its root is the folder that the table lies in.
+        As `fastck.scan` gives it. Its root is the folder that the table lies in, or where clips lie elsewhere the
+        nearest one that holds them too.
 
     Raises
     ------
@@ -56,8 +56,7 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
     OSError
         If the file cannot be read.
     """
-    if until not in get_args(Until):
-        raise ValueError(f"until must be one of {', '.join(get_args(Until))}, got {until!r}")
+    check_choice("until", until, Until)
     path = Path(path)
     if path.is_dir():
         raise ValueError(f'layout "table" takes a CSV file, got the folder {one_line(path)}')
@@ -70,7 +69,7 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
         raise ValueError(mistakes.text(path))
     in_order = sorted(records, key=lambda record: record.sequence)
     findings += shared_files(in_order)
-    return Scan(records=in_order, findings=findings, root=path.parent)
+    return Scan(records=in_order, findings=findings, root=_common_folder(path.parent, in_order))
 
 
 def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *, until: Until = "apex") -> None:
@@ -277,6 +276,12 @@ def _find_records(
         named = replace(whole, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold)
         records.append(part_of(replace(named, emotion=emotion_of_name(row.label)), first, last))
     return records
+
+
+def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
+    places = [os.path.abspath((record.video or record.frames[0]).parent) for record in records]  # noqa: PTH100
+    common = Path(os.path.commonpath([folder.absolute(), *places]))
+    return folder if common == folder.absolute() else common
 
 
 def _find_place(place: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str | None:

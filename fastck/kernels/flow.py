@@ -190,22 +190,43 @@ def _clear(line):
 
 @kernel
 def _add_row(row, weight, line):
-    """Add a weighted row to a line: two (S,) float32."""
+    """Add a weighted row, uint8 or float32, to a line: two (S,), the line float32."""
     for c in range(line.size):
-        line[c] += weight * row[c]
+        line[c] += weight * np.float32(row[c])
+
+
+@kernel
+def _pool_row(plane, i, edges, shares, scale, line, out):
+    """Weighted sums of a plane's pixels in row i of cells, times `scale`: (S, S) -> out (cells,) float32."""
+    first, last = edges[i, 0], edges[i, 1]
+    _clear(line)
+    _add_row(plane[first], shares[i, 0], line)
+    for r in range(first + 1, last):
+        _add_row(plane[r], np.float32(out.size), line)
+    if last > first:
+        _add_row(plane[last], shares[i, 1], line)
+    _pool_line(line, edges, shares, scale, out)
 
 
 @kernel
 def _pool_plane(plane, edges, shares, scale, line, out):
     """Weighted sums of a plane's pixels in each cell, times `scale`: (S, S) float32 -> out (cells, cells) float32."""
     for i in range(out.shape[0]):
-        first, last = edges[i, 0], edges[i, 1]
-        _clear(line)
-        _add_row(plane[first], shares[i, 0], line)
-        for r in range(first + 1, last):
-            _add_row(plane[r], np.float32(out.shape[0]), line)
-        _add_row(plane[last], shares[i, 1], line)
-        _pool_line(line, edges, shares, scale, out[i])
+        _pool_row(plane, i, edges, shares, scale, line, out[i])
+
+
+@kernel
+def shrink(crop, out):
+    """Area means: (N, N) uint8 -> (S, S) uint8, rounded; N >= S."""
+    size = out.shape[0]
+    edges, shares = np.empty((size, 2), np.intp), np.empty((size, 2), np.float32)
+    _cut(crop.shape[0], edges, shares)
+    scale = np.float32(1.0 / (crop.shape[0] * crop.shape[0]))
+    line, means = np.empty(crop.shape[0], np.float32), np.empty(size, np.float32)
+    for i in range(size):
+        _pool_row(crop, i, edges, shares, scale, line, means)
+        for j in range(size):
+            out[i, j] = np.uint8(means[j] + np.float32(0.5))
 
 
 @kernel(fastmath={"reassoc"})

@@ -61,6 +61,15 @@ def test_the_two_columns_that_are_needed(clips: Path) -> None:
     assert (found.root, found.findings) == (clips, [])
 
 
+def test_the_root_holds_table_and_clips(clips: Path) -> None:
+    (clips / "tables").mkdir()
+    path = table(clips / "tables", "path,subject\n../frames/S005,S1\n")
+    assert read_table(path).root == clips
+    path = table(clips / "tables", f"path,subject\n{clips / 'a.avi'},S1\n")
+    assert read_table(path).root == clips
+    assert read_table(path).records[0].video == clips / "a.avi"
+
+
 def test_all_columns_in_any_order_and_an_empty_cell_says_nothing(clips: Path) -> None:
     text = "Sequence,fold,label,subject,path,onset,apex,offset\nx1,2,Happiness,S1,frames/S005,2,4,5\nx2,,,S1,a.avi,,,\n"
     first, second = scan(table(clips, text), layout="table").records

@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(rendered, flow_store, tmp_path, 
         files.write_rows(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.pipeline.worker.write_rows", dying)
+        patch.setattr("fastck.store.writer.write_rows", dying)
         with pytest.raises(Killed):
             fastck.preprocess(rendered, tmp_path / "s", n_jobs=1, **OPTIONS)
     assert_same_store(fastck.preprocess(rendered, tmp_path / "s", n_jobs=2, **OPTIONS).path, flow_store.path)
@@ -95,7 +95,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(rendered, flow_store, tmp_path, 
 
 # Hashes and configurations as fastck 0.1.0 wrote them before it knew optical flow.
 def test_stores_without_flow_keep_their_configuration_and_hash():
-    assert PreprocessConfig().hash() == "64c6a64e2859bcb8"
+    paper = FaceConfig(crop="frame", upsample=(1,), search="full")
+    assert PreprocessConfig(faces=paper).hash() == "64c6a64e2859bcb8"
     config = PreprocessConfig(
         faces=FaceConfig(crop="sequence", upsample=(0, 1), search="tracked"),
         motion=MotionConfig(mode="absolute", level=15),

@@ -73,7 +73,7 @@ def test_paper_preset_is_the_papers_script_bit_for_bit(odd_real, paper_store, se
 
 
 def test_paper_preset_is_the_papers_script_bit_for_bit_on_the_sample(sample, tmp_path):
-    store = fastck.preprocess(sample, tmp_path / "store", features=ALL)
+    store = fastck.preprocess(sample, tmp_path / "store", preset="paper", features=ALL)
     assert list(store.table["sequence"]) == ["L008_001", "L032_001", "L063_001"]
     for row in store.table.itertuples():
         assert_is_the_papers_script(store, sample, row.sequence)
@@ -205,7 +205,7 @@ def test_progress_counts_what_there_is(rendered, tmp_path):
         ({"features": ("masks",)}, "features must be some of projection, mask"),
         ({"features": "mask"}, "features must be some of"),
         ({"features": ()}, "features must be some of"),
-        ({"layout": "ck"}, "layout must be one of ckplus, folders, labelled-folders, got 'ck'"),
+        ({"layout": "ck"}, "layout must be one of ckplus, folders, labelled-folders, table, got 'ck'"),
     ],
 )
 def test_wrong_options_say_what_is_expected(rendered, tmp_path, options, message):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fastck.ops import feature_shape, pad_sequence
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
 
@@ -36,6 +37,29 @@ def test_batches_equal_the_plain_construction(store: Store, feature: str) -> Non
         np.testing.assert_array_equal(values, plain_batch(store, part, feature, 11))
         np.testing.assert_array_equal(targets, [[code == emotion[name] for code in CLASSES] for name in part])
         assert values.dtype == targets.dtype == np.float32
+
+
+@pytest.mark.parametrize(("feature", "channels"), [("flow", 3), ("flow_projection", 1)])
+def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(int(store.table["length"].sum()), *feature_shape(feature)))
+
+    class FlowStore:
+        table = store.table
+
+        def feature(self, name: str) -> np.ndarray:
+            assert name == feature
+            return rows.astype(np.float32)
+
+    names = store.table["sequence"].to_list()[:5]
+    dataset = tfdata.batches(FlowStore(), names, feature=feature, classes=CLASSES, timesteps=10)
+    assert dataset.element_spec[0].shape[-1] == channels
+    (values, _), *_ = dataset.as_numpy_iterator()
+    for name, own in zip(names, values, strict=True):
+        row = store.row(name)
+        stored = rows[row.start : row.start + row.length].astype(np.float32)
+        expected = pad_sequence(stored, timesteps=10)
+        planes = expected.transpose(0, 2, 3, 1) if channels == 3 else expected[..., None]
+        np.testing.assert_array_equal(own, planes)
 
 
 def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
