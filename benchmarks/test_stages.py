@@ -236,11 +236,13 @@ def test_feed(benchmark: Any, tmp_path: Path, name: str) -> None:
 def test_training_step(benchmark: Any, name: str) -> None:
     pytest.importorskip("tensorflow")
     from fastck.training.network import build_network, compile_network
+    from fastck.training.shape import NetworkShape
 
     size = 2 if benchmark.disabled else 32
     features = np.random.default_rng(0).random((size, 39, 2, 267, 1), np.float32)
     labels = np.eye(4, dtype=np.float32)[np.arange(size) % 4]
-    network = compile_network(build_network(rows=2, columns=267, n_classes=4, fused=name.startswith("fastck")))
+    shape = NetworkShape(rows=2, columns=267, n_classes=4)
+    network = compile_network(build_network(shape, fused=name.startswith("fastck")))
     network.train_on_batch(features, labels)
     describe(benchmark, "train: one step of 32 sequences, phase 4", name, "step", 1)
     loss = benchmark.pedantic(network.train_on_batch, args=(features, labels), rounds=1 if benchmark.disabled else 3)

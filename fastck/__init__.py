@@ -57,7 +57,7 @@ _HOME = {
     ),
     "pipeline": ("preprocess", "process_frames"),
     "store": ("Store", "open_store"),
-    "training": ("Run", "open_run"),
+    "training.run": ("Run", "open_run"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

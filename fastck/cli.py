@@ -3,9 +3,10 @@
 Imports stand inside the commands, so that `--help` answers at once.
 """
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,12 +20,12 @@ from fastck.console import (
     note,
     one_line_errors,
     progress_bar,
-    quiet_tensorflow,
     safe,
     say,
     show_logs,
     stderr,
 )
+from fastck.training.options import with_settings
 
 app = typer.Typer(
     name="fastck",
@@ -355,24 +356,93 @@ def render(
 
 
 @app.command()
+@with_settings
+@one_line_errors
+def train(
+    store: StorePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder; new, unless --resume.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option(help="CSV of sequence and fold, as `fastck folds` writes it, in place of --protocol.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a network on STORE, test it, and write all about it to the run's folder.
+
+    Writes RUN/: predictions.csv (of the test part), training_predictions.csv, history.csv, baselines.csv, report.html,
+    .json and .txt, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png, model.keras,
+    model_summary.txt and run.json. Runs with several folds keep each fold's files under RUN/folds.
+    """
+    from fastck.training.config import TrainConfig, parsed, read_settings
+    from fastck.training.report import report_text
+    from fastck.training.train import train as train_run
+
+    if folds_file is not None and "protocol" in settings:
+        fail("--folds-file and --protocol both say how to split: give one of them")
+    chosen = TrainConfig.from_dict((read_settings(config) if config else {}) | parsed(settings))
+    verbose = 1 if sys.stdout.isatty() else 2
+    made = train_run(
+        store, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
+    )
+    typer.echo(report_text(made.report))
+    typer.echo(f"written to {output}")
+
+
+@app.command()
+@one_line_errors
+def folds(
+    source: Annotated[Path, typer.Argument(metavar="STORE|ROOT", help="A store, or a data set's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")],
+    protocol: Annotated[
+        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent) or random-folds.")
+    ] = "subject-10fold",
+    number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
+    labels: Labels = None,
+    layout: LayoutOption = "ckplus",
+) -> None:
+    """Deal the labelled sequences of STORE or ROOT out into folds that others can repeat.
+
+    Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
+    has in its quarantine have their fold too: what is damaged moves no other.
+    """
+    from fastck.training.config import TrainConfig
+    from fastck.training.foldfile import deal_folds, read_listing
+    from fastck.training.run import write_table
+
+    config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
+    dealt = deal_folds(read_listing(source, labels=labels, layout=layout), config)
+    write_table(output, dealt)
+    people, parts = dealt["subject"].nunique(), dealt["fold"].nunique()
+    say(f"wrote {output}: {len(dealt)} sequences of {people} subjects in {parts} folds")
+
+
+@app.command()
 @one_line_errors
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run's folder, or one of its folds.")],
     clip: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of frames, or a video.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the probabilities as JSON.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the probabilities of all emotions as JSON.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw them, a PNG.")] = None,
     stride: Annotated[
         int | None, typer.Option(help="Frames between windows of a clip longer than the network's.")
     ] = None,
 ) -> None:
-    """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on."""
+    """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on.
+
+    Prints one line for each window of INPUT; --json writes all probabilities.
+    """
     from fastck.training.predict import plot_prediction, write_prediction
     from fastck.training.predict import predict as predict_clip
-    from fastck.views.terminal import data_table
+    from fastck.views.prediction import prediction_lines
 
-    quiet_tensorflow()
     prediction = predict_clip(run, clip, stride=stride)
-    console.print(data_table(prediction.table))
+    for line in prediction_lines(prediction):
+        say(line)
     for text in prediction.notes:
         note(text)
     if json_file is not None:
@@ -408,7 +478,6 @@ def demo(
     """
     from fastck.demo import EPOCHS, run_demo
 
-    quiet_tensorflow()
     with progress_bar("demo", "sequences") as update:
         result = run_demo(
             out,

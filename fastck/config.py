@@ -5,6 +5,9 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+TIMESTEPS = 39  # steps that a sequence is padded to (paper, fig. 11)
+MOST_PIXELS = 4096  # of a crop's side, and so of a footprint's
+
 Mode = Literal["wrap", "absolute", "saturate"]
 CropPolicy = Literal["frame", "sequence", "smooth"]
 Search = Literal["full", "tracked"]
@@ -52,8 +55,8 @@ class FaceConfig:
         check_choice("search", self.search, Search)
         if not self.upsample or any(times not in (0, 1, 2) for times in self.upsample):
             raise ValueError(f"upsample must hold numbers from 0 to 2, got {self.upsample!r}")
-        if not 8 <= self.side <= 4096:
-            raise ValueError(f"side must be 8 to 4096 pixels, got {self.side}")
+        if not 8 <= self.side <= MOST_PIXELS:
+            raise ValueError(f"side must be 8 to {MOST_PIXELS} pixels, got {self.side}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,8 @@ class MotionConfig:
             raise ValueError(f"level must be 0 to 255 grey levels, got {self.level}")
         if self.size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+        if self.size > MOST_PIXELS:
+            raise ValueError(f"size must be at most {MOST_PIXELS} pixels, got {self.size}")
 
 
 @dataclass(frozen=True, kw_only=True)

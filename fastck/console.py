@@ -72,11 +72,6 @@ def show_logs(verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
 
 
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notices, which are not about the user's data, off the terminal; before its import."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
     """Show a bar with rate and remaining time; yields a function that takes (done, total, text)."""

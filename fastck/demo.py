@@ -191,7 +191,7 @@ def try_preset(
     for phase in DEMO_PHASES:
         say(f"training phase {phase} on preset {preset}: {PHASES[phase].text}, {epochs} epochs")
         config = TrainConfig(phase=phase, epochs=epochs, batch_size=BATCH_SIZE, checkpoint_every=0)
-        run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0, say=logger.info)
+        run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0)
         measured = run.report["evaluation"]["accuracy"]
         accuracy[phase] = float(measured["value"])
         interval[phase] = float(measured["low"]), float(measured["high"])
@@ -288,5 +288,5 @@ Go on:
     fastck info {first.store}
     fastck preview {first.store} S001_001 --root {faces} -o preview.png
     fastck predict {first.runs[4]} {faces / "cohn-kanade-images" / "S001" / "001"}
-    python train.py {presets[-1].store} --phase 3 --protocol stratified-group -o run
+    fastck train {presets[-1].store} --phase 3 --protocol stratified-group -o run
 """

@@ -13,7 +13,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
 from fastck.arrays import check_frames
-from fastck.config import FaceConfig, Mode, MotionConfig, PreprocessConfig, Preset, check_choice, preset_faces
+from fastck.config import (
+    TIMESTEPS,
+    FaceConfig,
+    Mode,
+    MotionConfig,
+    PreprocessConfig,
+    Preset,
+    check_choice,
+    preset_faces,
+)
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.ops import feature_shape, pad_sequence, unpack_masks
@@ -63,7 +72,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
         feature: str = "projection",
         *,
         over_time: OverTime = "pad",
-        timesteps: int = 39,
+        timesteps: int = TIMESTEPS,
         too_long: TooLong = "error",
         preset: Preset | None = "stable",
         mode: Mode = "wrap",

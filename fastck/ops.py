@@ -15,7 +15,7 @@ from fastck.arrays import (
     pooled_shape,
     projection_shape,
 )
-from fastck.config import Mode, Reference, check_choice
+from fastck.config import TIMESTEPS, Mode, Reference, check_choice
 from fastck.flow import FLOW_SHAPES
 from fastck.kernels import masks, motion, pool
 
@@ -485,7 +485,7 @@ def unpack_masks(packed: np.ndarray, *, width: int = 267, out: np.ndarray | None
     return out
 
 
-def pad_sequence(features: np.ndarray, *, timesteps: int = 39) -> np.ndarray:
+def pad_sequence(features: np.ndarray, *, timesteps: int = TIMESTEPS) -> np.ndarray:
     """Bring a sequence to a number of timesteps by zeros on both sides (paper, fig. 11).
 
     Parameters

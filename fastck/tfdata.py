@@ -1,12 +1,15 @@
 """From a store to tf.data: shuffled indices, cut in batches, each gathered from the memmap in one vectorised call."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+
+from fastck.config import TIMESTEPS
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
@@ -35,7 +38,7 @@ class Gather:
     seconds : float
         Time spent gathering so far.
     cut : dict of str to int
-        Sequences longer than `timesteps`, with their true length in difference frames.
+        Sequences longer than `timesteps`, with their true length in steps.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Gather:
         *,
         feature: str,
         classes: Sequence[int],
-        timesteps: int = 39,
+        timesteps: int = TIMESTEPS,
         too_long: str = "error",
     ) -> None:
         if too_long not in ("error", "skip", "first", "last"):
@@ -60,7 +63,7 @@ class Gather:
         if self.cut and too_long == "error":
             name, length = next(iter(self.cut.items()))
             raise ValueError(
-                f"{len(self.cut)} sequences have more than timesteps={timesteps} difference frames, for example {name} "
+                f"{len(self.cut)} sequences have more than timesteps={timesteps} steps, for example {name} "
                 f"with {length}; raise timesteps, or choose too_long='last', 'first' or 'skip'"
             )
         if too_long == "skip":
@@ -110,7 +113,7 @@ def batches(
     *,
     feature: str,
     classes: Sequence[int],
-    timesteps: int = 39,
+    timesteps: int = TIMESTEPS,
     batch_size: int = 64,
     shuffle: bool = False,
     seed: int = 0,
@@ -131,15 +134,16 @@ def batches(
     classes : sequence of int
         Emotion codes; the position is the class index.
     timesteps : int
-        Zero frames on both sides bring every sequence to this length: left ceil(rest / 2) (paper, fig. 11).
+        Zeros before and after bring every sequence to this length: left ceil(rest / 2) (paper, fig. 11).
     batch_size : int
         Sequences per batch; the last one may be smaller.
     shuffle : bool
-        Draw a new order for every pass, from `seed` and the pass's number alone.
+        Draw a new order for every pass, from `seed` and the pass's number alone: iterating over the dataset again, as
+        Keras does for each epoch, goes on counting passes.
     seed : int
         Seed of the orders.
     epoch, epochs : int
-        Number of the first pass, and how many passes follow one another. Pass 7 has the same order whether it was
+        Number of the first pass, and how many passes one iteration holds. Pass 7 has the same order whether it was
         reached in one go or not.
     too_long : {"error", "skip", "first", "last"}
         For sequences with more than `timesteps` rows: raise, leave out, or keep the first or last rows.
@@ -156,9 +160,38 @@ def batches(
         If a sequence is unknown, has another emotion, or is too long.
     """
     gather = Gather(store, sequences, feature=feature, classes=classes, timesteps=timesteps, too_long=too_long)
-    orders = pass_orders(len(gather), shuffle=shuffle, seed=seed, epoch=epoch, epochs=epochs)
-    pieces = [order[first : first + batch_size] for order in orders for first in range(0, len(order), batch_size)]
-    return gathered(gather, pieces)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    first_passes = count(epoch, epochs)
+
+    def draw() -> Iterator[np.ndarray]:
+        """Positions of one iteration's batches."""
+        for order in pass_orders(len(gather), shuffle=shuffle, seed=seed, epoch=next(first_passes), epochs=epochs):
+            yield from _cut(order, batch_size)
+
+    positions = tf.data.Dataset.from_generator(draw, output_signature=tf.TensorSpec((None,), tf.int64))
+    targets = tf.constant(gather.targets)
+
+    def load(rows: Any) -> tuple[Any, Any]:
+        return _values(gather, rows), tf.gather(targets, rows)
+
+    dataset = positions.map(load, num_parallel_calls=1, deterministic=True)
+    return _prefetched(dataset, epochs * -(-len(gather) // batch_size))
+
+
+def _cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
+def _values(gather: Gather, positions: Any) -> Any:
+    """Gather one batch within a tf.data pipeline."""
+    values = tf.numpy_function(gather, [positions], tf.float32, stateful=False)
+    values.set_shape((None, *gather.shape, gather.channels))
+    return values
+
+
+def _prefetched(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
+    return dataset.apply(tf.data.experimental.assert_cardinality(length)).prefetch(PREFETCH)
 
 
 def pass_orders(n: int, *, shuffle: bool, seed: int, epoch: int = 0, epochs: int = 1) -> list[np.ndarray]:
@@ -182,9 +215,9 @@ def accumulation_pieces(
     orders : sequence of ndarray
         Positions, one array per pass.
     batch_size : int
-        Sequences per optimiser step.
+        Sequences per optimizer step.
     micro_batches : int
-        Pieces per optimiser step.
+        Pieces per optimizer step.
 
     Returns
     -------
@@ -218,11 +251,10 @@ def gathered(
 
     def load(positions: Any, factors: Any) -> tuple[Any, ...]:
         real = tf.boolean_mask(positions, positions >= 0)
-        values = tf.numpy_function(gather, [real], tf.float32, stateful=False)
-        values.set_shape((None, *gather.shape, gather.channels))
+        values = _values(gather, real)
         if weights is None:
             return values, tf.gather(targets, real)
         return values, tf.gather(targets, real), tf.boolean_mask(factors, positions >= 0)
 
     dataset = tf.data.Dataset.from_tensor_slices((table, scale)).map(load, num_parallel_calls=1, deterministic=True)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(pieces))).prefetch(PREFETCH)
+    return _prefetched(dataset, len(pieces))

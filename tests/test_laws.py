@@ -37,7 +37,8 @@ from fastck.store import journal
 from fastck.store.builder import StoreBuilder
 from fastck.store.plan import PlannedSequence
 from fastck.store.reader import BOXES, open_array, open_store, read_table
-from fastck.training.folds import Split, select
+from fastck.training.folds import Split
+from fastck.training.selection import select
 from fastck.views.terminal import MOST_REASONS, reasons_table
 from tests.helpers.tinystore import make_store, make_table
 

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from statistics import mean, median
 
-from fastck.config import Layout, Until
+from fastck.config import TIMESTEPS, Layout, Until
 from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.layouts import scan
@@ -16,7 +16,6 @@ from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
 from fastck.messages import one_line, reason
 
-TIMESTEPS = 39  # difference frames of the paper's window (fig. 11)
 # Lucey et al. (2010), as counted in PAPER.md's source: what a complete copy of CK+ has.
 CKPLUS_TOTALS = {"sequences": 593, "subjects": 123, "labelled sequences": 327, "labelled subjects": 118}
 CKPLUS_EMOTIONS = {1: 45, 2: 18, 3: 59, 4: 25, 5: 69, 6: 28, 7: 83}

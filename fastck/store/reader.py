@@ -41,6 +41,7 @@ TABLE_DTYPES = {
     "motion_at_box_changes": "float64",
     "folder": "str",
 }
+_LISTED = ("sequence", "subject", "emotion", "n_frames", "length")
 _TEXT = ("sequence", "subject", "folder", "reason", "array", "crc32", "fingerprint")
 
 
@@ -148,6 +149,18 @@ class Store:
     def quarantine(self) -> pd.DataFrame:
         """One row per sequence that was left out: sequence, reason, folder."""
         return read_table(self.path / QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
+
+    @cached_property
+    def listing(self) -> pd.DataFrame:
+        """One row per sequence that was planned, good or not: sequence, subject, emotion, n_frames, length.
+
+        What folds are dealt out from: a sequence that ends in the quarantine moves no other.
+        """
+        path = self.path / "inputs.csv"
+        if not path.exists():
+            return self.table[list(_LISTED)]
+        planned = read_table(path, {name: TABLE_DTYPES[name] for name in _LISTED if name != "length"})
+        return planned.assign(length=(planned["n_frames"] - 1).clip(lower=0))[list(_LISTED)]
 
     @cached_property
     def checksums(self) -> pd.DataFrame:

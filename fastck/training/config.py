@@ -4,18 +4,47 @@ Loads no TensorFlow, so that a command line can answer `--help` and refuse bad v
 """
 
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fastck.config import check_choice
+from fastck.config import TIMESTEPS
+from fastck.dataset.labels import EMOTIONS
+from fastck.training.settings import described, setting, settings_of
+from fastck.training.shape import NetworkShape
 
+Model = Literal["convlstm"]
 Protocol = Literal["random", "random-folds", "subject-10fold", "loso", "stratified-group"]
 TooLong = Literal["error", "skip", "first", "last"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
-# Protocols under which no subject is on both sides of a split.
+# Protocols without subject leakage.
 SUBJECT_INDEPENDENT = ("subject-10fold", "loso", "stratified-group")
+
+
+# More epochs, steps or sequences than anyone has: a number beyond it is a slip of the finger.
+MANY = 10**9
+
+
+def parse_bytes(text: str) -> int:
+    """Turn "12GiB", "500MB" or "1000000" into bytes.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a number with a known unit.
+    """
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+    number = text.strip().rstrip("BGIKMbgikm ")
+    unit = text.strip()[len(number) :].strip().upper()
+    try:
+        value = float(number) * units[unit]
+    except (KeyError, ValueError):
+        raise ValueError(f"memory must be a size such as 12GiB, 500MB or a number of bytes, got {text!r}") from None
+    if not 1 <= value < 2**63:
+        raise ValueError(f"memory must be a size such as 12GiB, 500MB or a number of bytes, got {text!r}")
+    return int(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,120 +116,93 @@ PHASES: dict[int, Phase] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Every setting of a training run; the defaults are the paper's.
+    """Every setting of a training run; the defaults are the paper's."""
 
-    Attributes
-    ----------
-    phase : int
-        1 to 4 (see PHASES).
-    size : int, optional
-        Side of phase 2's pooled frames: 34, 67 or 134 pixels.
-    protocol : str
-        How sequences become training and test sets (see fastck.training.folds).
-    folds : int
-        Number of folds of `random-folds` and `stratified-group` (`subject-10fold` has 10, `loso` one per subject).
-    repeats : int
-        How often everything is repeated with another seed (seed, seed + 1, ...).
-    per_emotion : int, optional
-        Sequences per emotion after balancing; None takes the paper's number, or as many as the rarest emotion has where
-        that is less; 0 turns balancing off.
-    mean_frames : float, optional
-        Frames per sequence that balancing aims at in each emotion; None aims at the candidates' own mean, 0 draws
-        blindly.
-    test_size, validation_size : float
-        Share of the sequences that is tested (`random`), and of the training subjects that validates (other protocols).
-    timesteps : int
-        Length every sequence is padded to (paper, fig. 11).
-    too_long : {"last", "first", "skip", "error"}
-        What happens to a sequence with more than `timesteps` difference frames; "last" keeps those towards the apex.
-    filters, dense : int
-        Channels of the recurrent layer and units of the hidden one (paper, fig. 6).
-    dropout, learning_rate : float
-        Share of dropped features (paper, fig. 6), and Adam's step (Keras' default).
-    epochs, batch_size : int
-        As the paper; `batch_size` is what one optimiser step sees, whatever the memory plan makes of it.
-    seed : int
-        Decides balancing, splits, initial weights, shuffling and dropout.
-    memory : int, optional
-        Bytes that training may take; None is what the device has.
-    micro_batch : int, optional
-        Sequences held in memory at once; None leaves it to the memory plan.
-    remat : bool, optional
-        Recompute the recurrent layer's inner values on the way back instead of keeping them; None leaves it to the
-        memory plan.
-    max_steps : int, optional
-        Stop after that many optimiser steps (a trial run).
-    early_stopping : int, optional
-        Stop after that many epochs without a better validation loss, and go back to the best weights.
-    fused : bool
-        Train with the fused recurrent layer (same weights, equal to 1e-5); the saved model is Keras' own either way.
-    precision : {"float32", "mixed_float16", "mixed_bfloat16"}
-        Keras' dtype policy.
-    deterministic : bool
-        Ask TensorFlow for results that repeat bit for bit.
-    tensorboard : bool
-        Write TensorBoard logs into the run.
-    checkpoint_every : int
-        Epochs between checkpoints; 0 writes none.
-    keep_models : bool
-        Keep each fold's trained model.
-    baselines : bool
-        Fit the baselines too.
-    """
-
-    phase: int = 3
-    size: int | None = None
-    protocol: Protocol = "random"
-    folds: int = 10
-    repeats: int = 1
-    per_emotion: int | None = None
-    mean_frames: float | None = None
-    test_size: float = 0.30
-    validation_size: float = 0.15
-    timesteps: int = 39
-    too_long: TooLong = "last"
-    filters: int = 64
-    dense: int = 100
-    dropout: float = 0.5
-    learning_rate: float = 0.001
-    epochs: int = 100
-    batch_size: int = 64
-    seed: int = 1
-    memory: int | None = None
-    micro_batch: int | None = None
-    remat: bool | None = None
-    max_steps: int | None = None
-    early_stopping: int | None = None
-    fused: bool = True
-    precision: Precision = "float32"
-    deterministic: bool = True
-    tensorboard: bool = False
-    checkpoint_every: int = 1
-    keep_models: bool = True
-    baselines: bool = True
+    phase: int = setting(
+        3,
+        "Experiment of the paper: 1 masks, 2 pooled masks, 3 projections, 4 projections and four emotions.",
+        choices=tuple(PHASES),
+    )
+    size: int | None = setting(None, "Phase 2: side of a pooled frame, 34, 67 or 134 pixels (default 34).")
+    model: Model = setting("convlstm", "Network: convlstm is the paper's.")
+    protocol: Protocol = setting(
+        "random", "How sequences are split into training and test; all but the random ones are subject-independent."
+    )
+    folds: int = setting(
+        10,
+        "Folds of random-folds and stratified-group; subject-10fold has 10, loso one per subject.",
+        least=2,
+        most=1000,
+    )
+    repeats: int = setting(1, "Repeat everything with other seeds: SEED, SEED + 1, ...", least=1, most=1000)
+    per_emotion: int | None = setting(
+        None,
+        "Sequences of each emotion after balancing; 0 takes all (default the paper's number, or the rarest emotion's).",
+        least=0,
+        most=MANY,
+    )
+    mean_frames: float | None = setting(
+        None,
+        "Frames per sequence that balancing aims at in each emotion; 0 draws blindly (default the mean of all).",
+        least=0,
+        most=MANY,
+    )
+    test_size: float = setting(0.30, "Share of the sequences that is tested, under random.", above=0, below=1)
+    validation_size: float = setting(
+        0.15, "Share of the training subjects that validates, under the other protocols.", above=0, below=1
+    )
+    timesteps: int = setting(TIMESTEPS, "Steps every sequence is padded to (paper, fig. 11).", least=1, most=10_000)
+    too_long: TooLong = setting(
+        "last", "Which steps of a sequence longer than that are kept; or leave it out, or stop with an error."
+    )
+    filters: int = setting(
+        NetworkShape.filters, "Channels of the recurrent layer (paper, fig. 6).", least=1, most=10_000
+    )
+    dense: int = setting(NetworkShape.dense, "Units of the hidden layer (paper, fig. 6).", least=1, most=100_000)
+    dropout: float = setting(0.5, "Share of the recurrent layer's output dropped in training.", least=0, below=1)
+    learning_rate: float = setting(0.001, "Adam's step size (Keras' default).", above=0)
+    epochs: int = setting(100, "Passes over the training part.", least=1, most=MANY)
+    batch_size: int = setting(64, "Sequences per optimizer step, however memory cuts them.", least=1, most=65_536)
+    max_steps: int | None = setting(None, "Stop after so many optimizer steps: a trial run.", least=1, most=MANY)
+    early_stopping: int | None = setting(
+        None,
+        "Stop after so many epochs without a better validation loss, and go back to the best weights.",
+        least=1,
+        most=MANY,
+    )
+    seed: int = setting(
+        1, "Decides balancing, splits, initial weights, shuffling and dropout.", least=0, most=2**32 - 1001
+    )
+    memory: int | None = setting(
+        None,
+        "Memory that training may take, such as 12GiB (default 85 % of the device's).",
+        least=1,
+        most=2**63 - 1,
+        parse=parse_bytes,
+    )
+    micro_batch: int | None = setting(
+        None, "Sequences in memory at once (default as the memory plan says).", least=1, most=65_536
+    )
+    remat: bool | None = setting(
+        None,
+        "Gradient checkpointing: recompute activations in the backward pass (default as the memory plan says).",
+    )
+    fused: bool = setting(True, "Train with the fused recurrent layer; the saved network is Keras' own either way.")
+    precision: Precision = setting("float32", "Keras' dtype policy.")
+    deterministic: bool = setting(True, "Ask TensorFlow for results that repeat bit for bit.")
+    tensorboard: bool = setting(False, "Write TensorBoard logs into the run.")
+    checkpoint_every: int = setting(1, "Epochs between checkpoints; 0 writes none.", least=0, most=MANY)
+    keep_models: bool = setting(True, "Keep each fold's network.")
+    baselines: bool = setting(True, "Fit scikit-learn's baselines too.")
 
     def __post_init__(self) -> None:
-        if self.phase not in PHASES:
-            raise ValueError(f"phase must be one of {', '.join(map(str, PHASES))}, got {self.phase!r}")
+        for name, entry in settings_of(type(self)).items():
+            entry.check(getattr(self, name))
         sizes = PHASES[self.phase].features
         if self.size is not None and self.size not in sizes:
             raise ValueError(
                 f"size must be one of {', '.join(map(str, sizes))} for phase {self.phase}, got {self.size!r}"
             )
-        check_choice("protocol", self.protocol, Protocol)
-        check_choice("too_long", self.too_long, TooLong)
-        check_choice("precision", self.precision, Precision)
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-        for name in ("test_size", "validation_size"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
         if self.remat and not self.fused:
             raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
@@ -222,6 +224,18 @@ class TrainConfig:
         """Rows and columns of the recurrent convolution."""
         return PHASES[self.phase].kernel_size
 
+    def network_shape(self, rows: int, columns: int) -> NetworkShape:
+        """Return the network's dimensions for frames of that size."""
+        return NetworkShape(
+            rows=rows,
+            columns=columns,
+            n_classes=len(self.classes),
+            kernel_size=self.kernel_size,
+            timesteps=self.timesteps,
+            filters=self.filters,
+            dense=self.dense,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
@@ -235,49 +249,18 @@ class TrainConfig:
         ValueError
             If a name is unknown, or a value is of the wrong kind or out of range.
         """
-        unknown = set(values) - {entry.name for entry in fields(cls)}
+        unknown = set(values) - set(SETTINGS)
         if unknown:
-            known = ", ".join(entry.name for entry in fields(cls))
+            known = ", ".join(SETTINGS)
             raise ValueError(f"unknown training settings {', '.join(sorted(unknown))}; known are {known}")
-        for name, value in values.items():
-            kinds = _KINDS[name]
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-                raise ValueError(f"{name} must be of type {wanted}, got {value!r}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
 
 
-_LEAST = {
-    "folds": 2,
-    "repeats": 1,
-    "per_emotion": 0,
-    "mean_frames": 0,
-    "timesteps": 1,
-    "filters": 1,
-    "dense": 1,
-    "epochs": 1,
-    "batch_size": 1,
-    "seed": 0,
-    "memory": 1,
-    "micro_batch": 1,
-    "max_steps": 1,
-    "early_stopping": 1,
-    "checkpoint_every": 0,
-}
-_NONE = type(None)
-_OPTIONAL_INTEGERS = ("size", "per_emotion", "memory", "micro_batch", "max_steps", "early_stopping")
-_FLOATS = ("test_size", "validation_size", "dropout", "learning_rate")
-_TEXTS = ("protocol", "too_long", "precision")
-_SWITCHES = ("fused", "deterministic", "tensorboard", "keep_models", "baselines")
-_KINDS: dict[str, tuple[type, ...]] = {
-    **{entry.name: (int,) for entry in fields(TrainConfig)},
-    **dict.fromkeys(_OPTIONAL_INTEGERS, (int, _NONE)),
-    **dict.fromkeys(_FLOATS, (float, int)),
-    "mean_frames": (float, int, _NONE),
-    **dict.fromkeys(_TEXTS, (str,)),
-    **dict.fromkeys(_SWITCHES, (bool,)),
-    "remat": (bool, _NONE),
-}
+SETTINGS = settings_of(TrainConfig)
+TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\n{described(SETTINGS)}\n"
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -296,26 +279,24 @@ def read_settings(path: Path) -> dict[str, Any]:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
-    if isinstance(values.get("memory"), str):
-        values["memory"] = parse_bytes(values["memory"])
-    return values
+    return parsed(values)
 
 
-def parse_bytes(text: str) -> int:
-    """Turn "12GiB", "500MB" or "1000000" into bytes.
+def parsed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with texts such as "12GiB" turned into numbers, where a setting knows how to.
 
     Raises
     ------
     ValueError
-        If the text is not a number with a known unit.
+        If a text is not what the setting understands.
     """
-    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-    number = text.strip().rstrip("BGIKMbgikm ")
-    unit = text.strip()[len(number) :].strip().upper()
-    try:
-        value = float(number) * units[unit]
-    except (KeyError, ValueError):
-        raise ValueError(f"memory must be a size such as 12GiB, 500MB or a number of bytes, got {text!r}") from None
-    if not 1 <= value < 2**63:
-        raise ValueError(f"memory must be a size such as 12GiB, 500MB or a number of bytes, got {text!r}")
-    return int(value)
+    done = dict(values)
+    for name, entry in SETTINGS.items():
+        if entry.parse is not None and isinstance(done.get(name), str):
+            done[name] = entry.parse(done[name])
+    return done
+
+
+def probability_columns(classes: Sequence[int]) -> list[str]:
+    """Column names of class probabilities: "p_anger", ..."""
+    return [f"p_{EMOTIONS[code]}" for code in classes]

@@ -14,7 +14,8 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
     - The four gates come out of one convolution instead of four.
     - As long as a sample has only seen zero frames its state does not depend on it. Sorted by their first non-zero
       frame, the samples that have begun are computed, and one more that stands for all that have not.
-    - With `remat` each time step keeps its incoming state only and is computed again on the way back.
+    - With `remat` each step keeps its incoming state only and is recomputed in the backward pass (gradient
+      checkpointing).
 
     For training only: the trained weights go into Keras' own layer, which is what is saved. Supports what the paper's
     network needs: "valid" padding, no strides or dilation, no dropout inside the cell, the last output.
@@ -22,7 +23,7 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
     Parameters
     ----------
     remat : bool
-        Recompute time steps on the way back.
+        Recompute activations in the backward pass.
     **options
         Of keras.layers.ConvLSTM2D.
     """
@@ -76,7 +77,7 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
         recurrent_kernel: tf.Tensor,
         bias: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One time step; Keras keeps the gates in the order input, forget, candidate, output."""
+        """One step; Keras keeps the gates in the order input, forget, candidate, output."""
         gates = tf.nn.conv2d(frame, kernel, 1, "VALID") + tf.nn.conv2d(h, recurrent_kernel, 1, "SAME")
         i, f, g, o = tf.split(tf.nn.bias_add(gates, bias), 4, axis=-1)
         gate, activation = self.cell.recurrent_activation, self.cell.activation

@@ -86,12 +86,13 @@ def wilson_interval(successes: float, n: float, *, confidence: float = CONFIDENC
     """
     from statistics import NormalDist
 
-    if not 0 <= successes <= n:
+    # A mean over repeats may come out a rounding error beyond n.
+    if not 0 <= successes <= n * (1 + 1e-9):
         raise ValueError(f"successes must be between 0 and n={n}, got {successes}")
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / n
+    share = min(1.0, successes / n)
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # Rounding must not push the ends past what the share itself allows.
@@ -117,14 +118,27 @@ def bootstrap_intervals(
     Returns
     -------
     intervals : dict
-        As `metrics`, each with a leading axis of (low, high).
+        As `metrics`, each with a leading axis of (low, high). A resample without a sequence of an emotion says nothing
+        about that emotion and is left out of its precision, recall and F1; they are (0, 1) where no subject has one.
     """
     counts = np.asarray(counts, dtype=np.float64)
     subjects, classes = counts.shape[0], counts.shape[-1]
     draws = np.random.default_rng(seed).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
     resampled = (draws @ counts.reshape(subjects, -1)).reshape(resamples, classes, classes)
     ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    return {name: np.quantile(values, ends, axis=0) for name, values in metrics(resampled).items()}
+    drawn = resampled.sum(axis=-1) > 0
+    return {name: _quantiles(values, drawn, ends) for name, values in metrics(resampled).items()}
+
+
+def _quantiles(values: np.ndarray, drawn: np.ndarray, ends: Sequence[float]) -> np.ndarray:
+    """Quantiles over the resamples; of a metric of each class, over the resamples in which the class was drawn."""
+    if values.ndim == 1:
+        return np.quantile(values, ends)
+    columns = [
+        np.quantile(column[kept], ends) if kept.any() else np.array([0.0, 1.0])
+        for column, kept in zip(values.T, drawn.T, strict=True)
+    ]
+    return np.stack(columns, axis=-1)
 
 
 def evaluate(predictions: pd.DataFrame, *, classes: Sequence[int], seed: int = 0) -> dict[str, Any]:

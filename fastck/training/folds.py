@@ -1,15 +1,13 @@
-"""Which sequences are used, which train and which test: selection, balancing, splits and what they leak."""
+"""Which sequences train, validate and test, and how many subjects leak from one part into another."""
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from fastck.training.config import PHASES, SUBJECT_INDEPENDENT, TrainConfig
-
-logger = logging.getLogger(__name__)
+from fastck.training.selection import balance, select
 
 SUBJECT_FOLDS = 10  # fold k holds the sorted subject ids[k::10], as most CK+ publications do
 
@@ -37,116 +35,27 @@ class Split:
         """Short name for folders: "repeat1-fold01"."""
         return f"repeat{self.repeat + 1}-fold{self.fold + 1:02d}"
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether a temperature may be fitted on the validating sequences: they are none of the tested ones."""
+        return bool(self.validation) and not set(self.validation) & set(self.test)
 
-def select(
-    table: pd.DataFrame, *, classes: Sequence[int], timesteps: int = 39, too_long: str = "error"
-) -> pd.DataFrame:
-    """Return the rows of a store's table that carry one of `classes`, in the table's order.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A store's table; columns sequence, subject, emotion, n_frames and length are used.
-    classes : sequence of int
-        Emotion codes.
-    timesteps : int
-        Longest sequence, in difference frames, that fits.
-    too_long : {"error", "skip", "first", "last"}
-        "skip" leaves longer sequences out, "error" raises; the others keep them (they are cut on reading).
-
-    Returns
-    -------
-    selected : DataFrame
-        Same columns, fresh index.
-
-    Raises
-    ------
-    ValueError
-        If an emotion has no sequence, or a sequence is too long and `too_long` is "error".
-    """
-    chosen = table[table["emotion"].isin(list(classes)) & (table["length"] > 0)]
-    long = chosen[chosen["length"] > timesteps]
-    if len(long) and too_long == "error":
-        first = long.iloc[0]
-        raise ValueError(
-            f"{len(long)} sequences have more than timesteps={timesteps} difference frames, for example "
-            f"{first['sequence']} with {first['length']}; raise timesteps, or choose too_long='last', 'first' or 'skip'"
+    def without(self, lost: Collection[str]) -> "Split":
+        """Return the split without some sequences."""
+        train, validation, test = (
+            tuple(name for name in part if name not in lost) for part in (self.train, self.validation, self.test)
         )
-    if too_long == "skip":
-        chosen = chosen.drop(long.index)
-    missing = [code for code in classes if not (chosen["emotion"] == code).any()]
-    if missing:
-        raise ValueError(
-            f"no sequence carries emotion {', '.join(map(str, missing))}; this phase needs "
-            f"{', '.join(map(str, classes))}, and the store has {count_text(table)}"
-        )
-    return chosen.reset_index(drop=True)
+        return replace(self, train=train, validation=validation, test=test)
 
 
-def count_text(table: pd.DataFrame) -> str:
-    """Say how many sequences each emotion has: "1: 45, 3: 59"."""
-    counts = table["emotion"].dropna().astype(int).value_counts().sort_index()
-    return ", ".join(f"{code}: {count}" for code, count in counts.items()) or "no labelled sequence"
-
-
-def balance(
-    table: pd.DataFrame, *, per_emotion: int, mean_frames: float | None = None, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Keep the same number of sequences of each emotion, of a similar mean number of frames (paper, fig. 5).
-
-    Parameters
-    ----------
-    table : DataFrame
-        Selected rows.
-    per_emotion : int
-        Sequences to keep of each emotion; 0 keeps all.
-    mean_frames : float, optional
-        Frames per sequence aimed at in each emotion; None aims at the mean of `table`, 0 draws blindly.
-    rng : numpy.random.Generator
-        Draws the sequences.
-
-    Returns
-    -------
-    balanced : DataFrame
-        Chosen rows in the order of `table`.
-
-    Raises
-    ------
-    ValueError
-        If an emotion has fewer than `per_emotion` sequences.
-    """
-    if per_emotion == 0:
-        return table.reset_index(drop=True)
-    target = float(table["n_frames"].mean()) if mean_frames is None else float(mean_frames)
-    chosen: list[int] = []
-    for emotion, rows in table.groupby("emotion", sort=True):
-        if len(rows) < per_emotion:
-            raise ValueError(
-                f"emotion {emotion} has {len(rows)} sequences to choose from, fewer than per_emotion={per_emotion}; "
-                f"choose at most {len(rows)}, or 0 for no balancing"
-            )
-        picks = rng.permutation(len(rows))
-        frames = rows["n_frames"].to_numpy(dtype=np.float64)
-        kept = picks[:per_emotion] if target == 0 else _near_mean(frames, picks, per_emotion, target)
-        chosen.extend(rows.index[kept])
-    return table.loc[sorted(chosen)].reset_index(drop=True)
-
-
-def _near_mean(frames: np.ndarray, order: np.ndarray, count: int, target: float) -> np.ndarray:
-    """Positions of `count` values, drawn in `order`, then swapped while that brings the mean closer to `target`."""
-    kept, left = order[:count].copy(), order[count:].copy()
-    while left.size:
-        gap = target * count - frames[kept].sum()
-        after = np.abs(gap - (frames[left][None, :] - frames[kept][:, None]))
-        inside, outside = np.unravel_index(np.argmin(after), after.shape)
-        if after[inside, outside] >= abs(gap):
-            break
-        kept[inside], left[outside] = left[outside], kept[inside]
-    return kept
-
-
-def make_splits(table: pd.DataFrame, config: TrainConfig) -> list[Split]:
-    """Select, balance and split a store's table as `config` says.
+def make_splits(
+    table: pd.DataFrame,
+    config: TrainConfig,
+    *,
+    listing: pd.DataFrame | None = None,
+    folds: pd.DataFrame | None = None,
+) -> list[Split]:
+    """Select, balance and split a store's sequences as `config` says.
 
     Parameters
     ----------
@@ -154,6 +63,11 @@ def make_splits(table: pd.DataFrame, config: TrainConfig) -> list[Split]:
         A store's table.
     config : TrainConfig
         `protocol`, `folds`, `repeats`, `seed`, balancing and sizes are used.
+    listing : DataFrame, optional
+        Every sequence of the data set, quarantined ones too: a store's `listing`. Splits are made of it, then those
+        that are not in the table are taken out, so that a sequence that is lost moves no other. By default the table.
+    folds : DataFrame, optional
+        Columns sequence and fold, from 1: which fold tests a sequence, in place of `config.protocol`.
 
     Returns
     -------
@@ -163,19 +77,28 @@ def make_splits(table: pd.DataFrame, config: TrainConfig) -> list[Split]:
     Raises
     ------
     ValueError
-        If there are too few sequences or subjects for the protocol.
+        If there are too few sequences or subjects for the protocol, or `folds` does not fit the sequences.
     """
-    selected = select(table, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
+    listing = table if listing is None else listing
+    select(table, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
+    selected = select(listing, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
+    lost = set(listing["sequence"]) - set(table["sequence"])
     splits: list[Split] = []
     for repeat in range(config.repeats):
-        make = _random if config.protocol == "random" else _cross_validate
-        splits.extend(make(table, selected, config, repeat))
+        if folds is not None:
+            made = _cross_validate(listing, selected, config, repeat, folds)
+        elif config.protocol == "random":
+            made = _random(selected, config, repeat)
+        else:
+            made = _cross_validate(listing, selected, config, repeat)
+        splits.extend(split.without(lost) for split in made)
+    splits = [split for split in splits if split.test]
     for split in splits:
-        _check_split(selected, split, config)
+        _check_split(selected, split, independent=folds is None and config.protocol in SUBJECT_INDEPENDENT)
     return splits
 
 
-def _random(table: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig, repeat: int) -> list[Split]:
+def _random(selected: pd.DataFrame, config: TrainConfig, repeat: int) -> list[Split]:
     """Balance, then 70/30 with scikit-learn (paper, fig. 12); the test part validates too, as in the paper."""
     from sklearn.model_selection import train_test_split
 
@@ -190,27 +113,39 @@ def _random(table: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig, re
     return [Split(repeat=repeat, train=_names(train), validation=_names(test), test=_names(test))]
 
 
-def _cross_validate(table: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig, repeat: int) -> list[Split]:
+def _cross_validate(
+    listing: pd.DataFrame,
+    selected: pd.DataFrame,
+    config: TrainConfig,
+    repeat: int,
+    folds: pd.DataFrame | None = None,
+) -> list[Split]:
     """Test every selected sequence once; balance only what trains, and validate on held-back training data."""
     seed = config.seed + repeat
-    if config.protocol == "random-folds":
-        # The paper's protocol apart from the folds: balanced first, split by sequence.
-        selected = _balance_as(selected, config, np.random.default_rng(seed))
+    if folds is not None:
+        parts, independent = _given_rows(selected, listing, folds)
+    else:
+        independent = config.protocol in SUBJECT_INDEPENDENT
+        if not independent:
+            # The paper's protocol apart from the folds: balanced first, split by sequence.
+            selected = _balance_as(selected, config, np.random.default_rng(seed))
+        parts = list(fold_rows(listing, selected, config, seed))
+    by = "subject" if independent else "sequence"
     splits = []
-    for fold, test_rows in enumerate(_folds(table, selected, config, seed)):
-        test = selected.iloc[test_rows]
+    for fold, rows in enumerate(parts):
+        test = selected.iloc[rows]
         rest = selected.drop(test.index)
         if test.empty:
             continue
         if rest.empty:
             raise ValueError(
-                f"fold {fold + 1} leaves nothing to train on: {config.protocol} needs at least two subjects"
+                f"fold {fold + 1} leaves nothing to train on: "
+                + (f"{config.protocol} needs at least two subjects" if folds is None else "there must be another fold")
             )
         rng = np.random.default_rng((seed, fold))
-        by = "subject" if config.protocol in SUBJECT_INDEPENDENT else "sequence"
         validation = _hold_back(rest, by, config.validation_size, rng)
         train = rest.drop(validation.index)
-        if by == "subject":
+        if independent or folds is not None:
             train = _balance_as(train, config, rng)
         splits.append(
             Split(
@@ -224,14 +159,29 @@ def _cross_validate(table: pd.DataFrame, selected: pd.DataFrame, config: TrainCo
     return splits
 
 
-def _folds(table: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig, seed: int) -> Iterator[np.ndarray]:
+def _given_rows(selected: pd.DataFrame, listing: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.ndarray], bool]:
+    """Row positions of each given fold's test part, and whether no subject is in two of them."""
+    unknown = folds.loc[~folds["sequence"].isin(listing["sequence"]), "sequence"]
+    if len(unknown):
+        raise ValueError(
+            f"the folds name {len(unknown)} sequences that the data set does not have, for example {unknown.iloc[0]!r}"
+        )
+    own = selected["sequence"].map(folds.set_index("sequence")["fold"])
+    without = selected.loc[own.isna(), "sequence"]
+    if len(without):
+        raise ValueError(f"{len(without)} sequences have no fold, for example {without.iloc[0]!r}")
+    independent = bool((own.groupby(selected["subject"]).nunique() == 1).all())
+    return [np.flatnonzero(own == number) for number in range(1, int(folds["fold"].max()) + 1)], independent
+
+
+def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig, seed: int) -> Iterator[np.ndarray]:
     """Row positions of each fold's test part; together they are all rows of `selected`, once."""
     from sklearn.model_selection import KFold, StratifiedGroupKFold
 
     subjects = selected["subject"].to_numpy()
     if config.protocol == "subject-10fold":
         # Subjects are dealt out over all that carry any label, so that folds do not change with the emotions chosen.
-        labelled = sorted(table.loc[table["emotion"].notna(), "subject"].unique())
+        labelled = sorted(listing.loc[listing["emotion"].notna(), "subject"].unique())
         for k in range(SUBJECT_FOLDS):
             yield np.flatnonzero(np.isin(subjects, labelled[k::SUBJECT_FOLDS]))
     elif config.protocol == "loso":
@@ -291,15 +241,17 @@ def _names(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(str(value) for value in values))
 
 
-def _check_split(selected: pd.DataFrame, split: Split, config: TrainConfig) -> None:
+def _check_split(selected: pd.DataFrame, split: Split, *, independent: bool) -> None:
     """Refuse a split that would quietly report on something else than it claims."""
     subjects = selected.set_index("sequence")["subject"]
     if set(split.train) & set(split.test):
         raise RuntimeError(f"{split.name}: a sequence is in training and test")
-    if config.protocol in SUBJECT_INDEPENDENT:
+    if independent:
         known = set(subjects[list(split.train)]) | set(subjects[list(split.validation)])
         if known & set(subjects[list(split.test)]):
             raise RuntimeError(f"{split.name}: a subject is in training and test")
+    if not split.train:
+        raise ValueError(f"{split.name} has nothing to train on: all its training sequences are quarantined")
 
 
 def leakage(table: pd.DataFrame, splits: Iterable[Split]) -> float:

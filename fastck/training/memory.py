@@ -9,16 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fastck.training.shape import NetworkShape
+
 FLOAT = 4  # bytes of a float32
 GIB = 2**30
 
 # Measured on x86-64 with TensorFlow 2.21 and Keras 3.15 (peak resident memory of a process that trains).
 FRAMEWORK = 900 * 2**20  # bytes of Python, TensorFlow and its compiled graph before any data
 PER_FIT = 25 * 2**20  # bytes of graphs that TensorFlow keeps of each network that a process has trained before
-KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each time step for the way back
+KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each step for the backward pass
 KEPT_PER_STEP_REMAT = 2.0  # the same when a step keeps its states only and recomputes the rest
-WORKING = 14.0  # state-sized tensors alive within one time step
-UPDATE_COPIES = 5.0  # parameter-sized temporaries while Adam moves
+WORKING = 14.0  # state-sized tensors alive within one step
+UPDATE_COPIES = 5.0  # parameter-sized temporaries in Adam's update
 INPUT_COPIES = 4.0  # input batches alive: two prefetched, one being gathered, one being computed
 SHARE = 0.85  # of the device's memory that a plan may use by default; the rest is the system's
 
@@ -41,9 +43,9 @@ class MemoryPlan:
     budget : int
         What was allowed.
     batch_size, micro_batch, micro_batches : int
-        Sequences per optimiser step, sequences in memory at once, and micro-batches per optimiser step.
+        Sequences per optimizer step, sequences in memory at once, and micro-batches per optimizer step.
     remat : bool
-        Whether the recurrent layer recomputes its inner values on the way back.
+        Whether the recurrent layer recomputes its activations in the backward pass (gradient checkpointing).
     """
 
     parameters: int
@@ -94,34 +96,13 @@ class MemoryPlan:
         if self.micro_batches > 1:
             cut += f" in {self.micro_batches} micro-batches of {self.micro_batch}, gradients accumulated"
         if self.remat:
-            cut += ", recurrent steps recomputed on the way back"
+            cut += ", activations of the recurrent layer recomputed in the backward pass"
         return "\n".join(["memory plan", *lines, f"  {cut}"])
 
 
-def state_size(rows: int, columns: int, kernel_size: Sequence[int], filters: int) -> int:
-    """Values of the recurrent layer's state for one sequence: the "valid" convolution's output."""
-    return (rows - kernel_size[0] + 1) * (columns - kernel_size[1] + 1) * filters
-
-
-def count_parameters(
-    *, rows: int, columns: int, kernel_size: Sequence[int], filters: int, dense: int, n_classes: int
-) -> int:
-    """Trainable parameters of fastck.training.network.build_network with the same arguments."""
-    taps = kernel_size[0] * kernel_size[1]
-    recurrent = taps * (1 + filters) * 4 * filters + 4 * filters
-    hidden = state_size(rows, columns, kernel_size, filters) * dense + dense
-    return recurrent + hidden + dense * n_classes + n_classes
-
-
 def plan_memory(
+    shape: NetworkShape,
     *,
-    rows: int,
-    columns: int,
-    n_classes: int,
-    kernel_size: Sequence[int],
-    timesteps: int = 39,
-    filters: int = 64,
-    dense: int = 100,
     batch_size: int = 64,
     budget: int | None = None,
     micro_batch: int | None = None,
@@ -133,10 +114,10 @@ def plan_memory(
 
     Parameters
     ----------
-    rows, columns, n_classes, kernel_size, timesteps, filters, dense : int
-        As fastck.training.network.build_network.
+    shape : NetworkShape
+        Dimensions of the network.
     batch_size : int
-        Sequences of one optimiser step.
+        Sequences of one optimizer step.
     budget : int, optional
         Bytes allowed; None takes 85 % of `device_memory()`.
     micro_batch : int, optional
@@ -144,7 +125,7 @@ def plan_memory(
     remat : bool, optional
         None chooses.
     active_steps : sequence of int, optional
-        Time steps that the recurrent layer works on in each training sequence; all `timesteps` by default. The fused
+        Steps that the recurrent layer works on in each training sequence; all `timesteps` by default. The fused
         layer leaves the zero frames in front out.
     fits : int
         Networks that one process trains, one after the other.
@@ -163,20 +144,9 @@ def plan_memory(
     plan = None
     for keep in [False, True] if remat is None else [remat]:
         for size in sizes:
+            steps = _worst_steps(active_steps, size, shape.timesteps)
             plan = _estimate(
-                rows=rows,
-                columns=columns,
-                n_classes=n_classes,
-                kernel_size=kernel_size,
-                timesteps=timesteps,
-                filters=filters,
-                dense=dense,
-                batch_size=batch_size,
-                micro_batch=size,
-                remat=keep,
-                budget=budget,
-                steps=_worst_steps(active_steps, size, timesteps),
-                fits=fits,
+                shape, batch_size=batch_size, micro_batch=size, remat=keep, budget=budget, steps=steps, fits=fits
             )
             if plan.total <= budget:
                 return plan
@@ -199,7 +169,7 @@ def _micro_batches(batch_size: int) -> list[int]:
 
 
 def _worst_steps(active_steps: Sequence[int] | None, size: int, timesteps: int) -> float:
-    """Mean time steps of the costliest micro-batch that can be drawn."""
+    """Mean steps of the costliest micro-batch that can be drawn."""
     if not active_steps:
         return timesteps
     longest = sorted(active_steps, reverse=True)[:size]
@@ -207,26 +177,11 @@ def _worst_steps(active_steps: Sequence[int] | None, size: int, timesteps: int) 
 
 
 def _estimate(
-    *,
-    rows: int,
-    columns: int,
-    n_classes: int,
-    kernel_size: Sequence[int],
-    timesteps: int,
-    filters: int,
-    dense: int,
-    batch_size: int,
-    micro_batch: int,
-    remat: bool,
-    budget: int,
-    steps: float,
-    fits: int,
+    shape: NetworkShape, *, batch_size: int, micro_batch: int, remat: bool, budget: int, steps: float, fits: int
 ) -> MemoryPlan:
-    parameters = count_parameters(
-        rows=rows, columns=columns, kernel_size=kernel_size, filters=filters, dense=dense, n_classes=n_classes
-    )
+    parameters = shape.parameters
     micro_batches = -(-batch_size // micro_batch)
-    state = FLOAT * state_size(rows, columns, kernel_size, filters) * micro_batch
+    state = FLOAT * shape.state_size * micro_batch
     kept = KEPT_PER_STEP_REMAT if remat else KEPT_PER_STEP
     return MemoryPlan(
         parameters=parameters,
@@ -236,7 +191,7 @@ def _estimate(
         accumulators=FLOAT * parameters if micro_batches > 1 else 0,
         update=int(UPDATE_COPIES * FLOAT * parameters),
         activations=int((kept * steps + WORKING) * state),
-        inputs=int(INPUT_COPIES * FLOAT * timesteps * rows * columns * micro_batch),
+        inputs=int(INPUT_COPIES * FLOAT * shape.input_size * micro_batch),
         framework=FRAMEWORK + PER_FIT * (fits - 1),
         budget=budget,
         batch_size=batch_size,

@@ -1,43 +1,34 @@
-"""The paper's network (fig. 6, 7), built with Keras."""
+"""The networks, built with Keras: the paper's (fig. 6, 7), by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from fastck.config import check_choice
+from fastck.training.config import Model
 from fastck.training.convlstm import FusedConvLSTM2D
+from fastck.training.shape import NetworkShape
 
 
 def build_network(
+    shape: NetworkShape,
     *,
-    rows: int,
-    columns: int,
-    n_classes: int,
-    timesteps: int = 39,
-    filters: int = 64,
-    kernel_size: Sequence[int] = (1, 3),
-    dense: int = 100,
+    model: Model = "convlstm",
     dropout: float = 0.5,
     seed: int = 0,
     fused: bool = False,
     remat: bool = False,
 ) -> keras.Model:
-    """Return the uncompiled network: ConvLSTM2D, dropout, flatten, two dense layers (paper, fig. 6, 7).
+    """Return an untrained, uncompiled network.
 
     Parameters
     ----------
-    rows, columns : int
-        Size of a frame; (2, 267) for projections.
-    n_classes : int
-        Emotions told apart.
-    timesteps : int
-        Frames per sequence.
-    filters : int
-        Channels of the recurrent layer.
-    kernel_size : (int, int)
-        Of the recurrent layer's convolutions; (1, 3) for projections, (3, 3) for square frames.
-    dense : int
-        Units of the hidden dense layer.
+    shape : NetworkShape
+        Dimensions.
+    model : str
+        Name of one of ARCHITECTURES.
     dropout : float
         Share of the recurrent layer's output that is dropped in training.
     seed : int
@@ -45,56 +36,97 @@ def build_network(
     fused : bool
         Use FusedConvLSTM2D: same weights in the same order, same results, faster; not for saving.
     remat : bool
-        Recompute time steps on the way back instead of keeping their inner values; needs `fused`.
+        Gradient checkpointing: recompute the recurrent layer's activations in the backward pass; needs `fused`.
 
     Returns
     -------
     network : keras.Model
-        Input (B, timesteps, rows, columns, 1) float32, output (B, n_classes) float32 probabilities.
+        Input (B, timesteps, rows, columns, 1) float32, output (B, n_classes) float32 probabilities; the last layer is a
+        dense one with softmax.
 
     Raises
     ------
     ValueError
-        If a frame is smaller than the kernel, or `remat` is asked of Keras' own layer.
+        If the name is unknown, or `remat` is asked of Keras' own layer.
     """
-    kernel_rows, kernel_columns = kernel_size
-    if rows < kernel_rows or columns < kernel_columns:
-        raise ValueError(f"frames of {rows}x{columns} are smaller than the kernel {kernel_rows}x{kernel_columns}")
+    check_choice("model", model, Model)
     if remat and not fused:
         # keras.RematScope fails around ConvLSTM2D in a TensorFlow graph (Keras 3.15, keyword arguments).
         raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
     keras.utils.set_random_seed(seed)
+    return ARCHITECTURES[model](shape, dropout=dropout, seed=seed, fused=fused, remat=remat)
+
+
+def _convlstm(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> keras.Model:
+    """The paper's network: ConvLSTM2D, dropout, flatten, two dense layers (fig. 6, 7)."""
     options = {"activation": "relu", "seed": seed}
     if fused:
-        recurrent = FusedConvLSTM2D(filters, (kernel_rows, kernel_columns), remat=remat, **options)
+        recurrent = FusedConvLSTM2D(shape.filters, shape.kernel_size, remat=remat, **options)
     else:
-        recurrent = keras.layers.ConvLSTM2D(filters, (kernel_rows, kernel_columns), **options)
+        recurrent = keras.layers.ConvLSTM2D(shape.filters, shape.kernel_size, **options)
     return keras.Sequential(
         [
-            keras.layers.Input((timesteps, rows, columns, 1)),
+            keras.layers.Input(shape.input_shape),
             recurrent,
             keras.layers.Dropout(dropout, seed=seed),
             keras.layers.Flatten(),
-            keras.layers.Dense(dense, activation="relu"),
-            keras.layers.Dense(n_classes, activation="softmax", dtype="float32"),
+            keras.layers.Dense(shape.dense, activation="relu"),
+            keras.layers.Dense(shape.n_classes, activation="softmax", dtype="float32"),
         ]
     )
+
+
+# One builder for each name that TrainConfig's `model` may have.
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"convlstm": _convlstm}
+
+
+class SequenceAccuracy(keras.metrics.CategoricalAccuracy):
+    """Accuracy in which each sequence counts once, and those that only fill up a micro-batch (weight 0) not at all."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Take in a micro-batch."""
+        return super().update_state(y_true, y_pred, _counted(sample_weight))
+
+
+class SequenceLoss(keras.metrics.CategoricalCrossentropy):
+    """Categorical cross-entropy in which each sequence counts once, as in SequenceAccuracy.
+
+    Keras' own "loss" averages what the optimizer was given, in which a sequence's weight depends on how its batch was
+    cut into micro-batches.
+    """
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Take in a micro-batch."""
+        return super().update_state(y_true, y_pred, _counted(sample_weight))
+
+
+def _counted(sample_weight: Any) -> Any:
+    return None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
 
 
 def compile_network(network: keras.Model, *, learning_rate: float = 0.001, micro_batches: int = 1) -> keras.Model:
     """Compile with categorical cross-entropy, Adam and accuracy (paper, fig. 7); return the same network.
 
-    With `micro_batches` above 1 Keras adds the gradients of so many steps up before Adam moves once.
+    With `micro_batches` above 1 Keras adds up the gradients of so many steps before each optimizer step.
     """
     accumulate = micro_batches if micro_batches > 1 else None
-    accuracy = [keras.metrics.CategoricalAccuracy(name="accuracy")]
     network.compile(
         optimizer=keras.optimizers.Adam(learning_rate, gradient_accumulation_steps=accumulate),
         loss="categorical_crossentropy",
-        # Weighted, because sequences that only fill up a micro-batch have weight 0.
-        weighted_metrics=accuracy,
+        # A metric called "loss" stands in the logs in place of Keras' own.
+        weighted_metrics=[SequenceAccuracy(name="accuracy"), SequenceLoss(name="loss")],
         jit_compile=False,  # on CPU, XLA made epochs several times slower
     )
+    return network
+
+
+def calibrate_network(network: keras.Model, temperature: float) -> keras.Model:
+    """Divide the logits by a temperature, within the last layer's weights; return the same network.
+
+    Its probabilities become softmax(logits / temperature); which emotion is the most probable does not change.
+    """
+    last = network.layers[-1]
+    last.set_weights([weights / temperature for weights in last.get_weights()])
     return network
 
 

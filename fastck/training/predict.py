@@ -13,6 +13,7 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.labels import EMOTIONS
 from fastck.ops import pad_sequence, unpack_masks
 from fastck.pipeline.sequence import process_record
+from fastck.training.config import probability_columns
 from fastck.training.run import open_run, write_json
 
 
@@ -99,9 +100,9 @@ def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> 
     values = np.stack(
         [_padded(rows[start : start + timesteps], feature, config.faces.side, timesteps) for start in starts]
     )
-    table = _table(
-        _probabilities(model, values), starts, np.minimum(len(rows), starts + timesteps), settings["classes"]
-    )
+    # One window at a time: memory as in the smallest training batch, whatever the clip's length.
+    probabilities = np.asarray(opened.model.predict(values, batch_size=1, verbose=0))
+    table = _table(probabilities, starts, np.minimum(len(rows), starts + timesteps), settings["classes"])
     return Prediction(
         clip=record.sequence,
         table=table,
@@ -127,7 +128,7 @@ def window_starts(length: int, timesteps: int, *, stride: int | None = None, fro
     Parameters
     ----------
     length, timesteps : int
-        Rows there are, and rows of a window.
+        Steps of the sequence, and of a window.
     stride : int, optional
         Rows between windows; `timesteps` by default.
     from_start : bool
@@ -148,13 +149,6 @@ def _padded(rows: np.ndarray, feature: str, side: int, timesteps: int) -> np.nda
     return pad_sequence(np.asarray(values, dtype=np.float32), timesteps=timesteps)[..., None]
 
 
-def _probabilities(model: Path, values: np.ndarray) -> np.ndarray:
-    from fastck.training.network import load_network  # TensorFlow arrives here
-
-    # One window at a time: memory as in the smallest training batch, whatever the clip's length.
-    return np.asarray(load_network(model).predict(values, batch_size=1, verbose=0))
-
-
 def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[int]) -> pd.DataFrame:
     codes = np.asarray(classes)[probabilities.argmax(axis=1)]
     table = pd.DataFrame(
@@ -166,8 +160,7 @@ def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, clas
             "emotion": [EMOTIONS[code] for code in codes],
         }
     )
-    columns = [f"p_{EMOTIONS[code]}" for code in classes]
-    return pd.concat([table, pd.DataFrame(probabilities, columns=columns)], axis=1)
+    return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)
 
 
 def write_prediction(prediction: Prediction, path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fastck.training.config import TrainConfig
 from fastck.training.evaluation import wilson_interval
 
 # (precision, recall, f1, support) by emotion code, as printed in the paper's classification reports. Phase 3 numbers
@@ -36,9 +37,23 @@ PUBLISHED: dict[int, dict[str, Any]] = {
     },
 }
 
+# Settings whose defaults are the paper's values.
+_COMPARED = (
+    "model",
+    "timesteps",
+    "filters",
+    "dense",
+    "dropout",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "test_size",
+    "seed",
+)
+
 
 def warnings(run: dict[str, Any], n_test: float) -> list[str]:
-    """Say which differences make a run's figures and the paper's incomparable.
+    """Return which differences make a run's figures and the paper's incomparable.
 
     Parameters
     ----------
@@ -60,24 +75,22 @@ def warnings(run: dict[str, Any], n_test: float) -> list[str]:
             "the paper contradicts itself on phase 3: 52 test sequences at 30 % need about 173, it states 7 x 15; and "
             "its classes 0 to 6 are read here as emotions 1 to 7"
         )
-    if arguments["protocol"] == "random":
+    protocol = "file" if "folds_file" in run else arguments["protocol"]
+    if protocol == "random":
         lines.append(
             "as in the paper, the test part also served as validation set, and its subjects train too: "
             "the figure flatters"
         )
     else:
-        lines.append(
-            f"the protocol is {arguments['protocol']}; the paper tested on one random 30 % that was its validation set"
-        )
+        lines.append(f"the protocol is {protocol}; the paper tested on one random 30 % that was its validation set")
     faces, motion = store["faces"], store["motion"]
     if faces["crop"] != "frame":
         lines.append(f"faces are cropped per {faces['crop']}; the paper cropped each frame by its own box")
     if (motion["mode"], motion["level"], motion["size"]) != ("wrap", 127, 5):
         lines.append("the motion masks use another difference, level or footprint than the paper's wrap, 127, 5x5")
+    paper = TrainConfig().as_dict()
     changed = [
-        f"{name} {arguments[name]} (paper {value})"
-        for name, value in _PAPER_SETTINGS.items()
-        if arguments[name] != value
+        f"{name} {arguments[name]} (paper {paper[name]})" for name in _COMPARED if arguments[name] != paper[name]
     ]
     if changed:
         lines.append("other settings: " + ", ".join(changed))
@@ -88,16 +101,3 @@ def warnings(run: dict[str, Any], n_test: float) -> list[str]:
     )
     lines.append("fastck does not know whether the store was made from CK+")
     return lines
-
-
-_PAPER_SETTINGS = {
-    "timesteps": 39,
-    "filters": 64,
-    "dense": 100,
-    "dropout": 0.5,
-    "learning_rate": 0.001,
-    "epochs": 100,
-    "batch_size": 64,
-    "test_size": 0.30,
-    "seed": 1,
-}

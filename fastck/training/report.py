@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 
 from fastck.dataset.labels import EMOTIONS
+from fastck.messages import one_line
+from fastck.store.files import write_atomically
 from fastck.training import run as files
-from fastck.training.config import PHASES, SUBJECT_INDEPENDENT
+from fastck.training.calibration import calibration_error, with_temperature
+from fastck.training.config import PHASES, SUBJECT_INDEPENDENT, probability_columns
 from fastck.training.evaluation import evaluate
 from fastck.training.html import html_page
 from fastck.training.plots import plot_confusion, plot_curves
 from fastck.training.published import PUBLISHED, warnings
 from fastck.training.run import Run, open_run, write_json, write_text
-
-_NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name
 
 
 def write_report(run_path: str | Path) -> dict[str, Any]:
@@ -49,10 +51,10 @@ def write_report(run_path: str | Path) -> dict[str, Any]:
     pictures = [run.path / name for name in (files.CONFUSION_PICTURE, files.ACCURACY_PICTURE, files.LOSS_PICTURE)]
     names = [EMOTIONS[code] for code in run.classes]
     plot_confusion(np.array(report["evaluation"]["confusion"]), names, pictures[0])
-    label = "validation (the test part)" if run.settings.protocol == "random" else "validation"
+    label = "validation (the test part)" if report["protocol"] == "random" else "validation"
     for quantity, picture in zip(("accuracy", "loss"), pictures[1:], strict=True):
         plot_curves(run.history, quantity, picture, validation=label)
-    write_text(run.path / files.REPORT_PAGE, html_page(report, pictures))
+    write_atomically(run.path / files.REPORT_PAGE, html_page(report, pictures))
     return report
 
 
@@ -75,16 +77,17 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
     """
     arguments, classes = run["arguments"], run["classes"]
     evaluation = evaluate(predictions, classes=classes, seed=arguments["seed"])
+    evaluation["calibration"] = _calibration(predictions, classes, run["fits"])
     compared = []
     if baselines is not None:
         for name, rows in baselines.groupby("baseline", sort=False):
             values = evaluate(rows, classes=classes, seed=arguments["seed"])
-            compared.append({"name": name, **{key: values[key] for key in _NAMES}})
+            compared.append({"name": name, **{key: values[key] for key in METRICS}})
     published = PUBLISHED.get(arguments["phase"])
     fits = run["fits"]
     report: dict[str, Any] = {
         "title": f"Phase {arguments['phase']}: {PHASES[arguments['phase']].text}",
-        "protocol": arguments["protocol"],
+        "protocol": _protocol(run),
         "protocol_text": _protocol_text(run),
         "phase": arguments["phase"],
         "feature": run["feature"],
@@ -111,10 +114,33 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
     return report
 
 
+def _calibration(predictions: pd.DataFrame, classes: list[int], fits: list[dict[str, Any]]) -> dict[str, Any]:
+    """The expected calibration error with and without the temperatures, which are None where none was fitted."""
+    probabilities = predictions[probability_columns(classes)].to_numpy()
+    true = np.searchsorted(classes, predictions["true"])
+    fitted = {(fit["repeat"], fit["fold"]): fit["temperature"] for fit in fits if fit["temperature"] is not None}
+    own = [fitted.get(place, 1.0) for place in zip(predictions["repeat"], predictions["fold"], strict=True)]
+    # softmax(logits / T) with the temperature 1 / T is softmax(logits) again.
+    before = with_temperature(probabilities, 1 / np.array(own)[:, None])
+    return {
+        "error": calibration_error(probabilities, true),
+        "uncalibrated_error": calibration_error(before, true),
+        "temperatures": list(fitted.values()) or None,
+    }
+
+
+def _protocol(run: dict[str, Any]) -> str:
+    """Return the protocol's name; "file" for folds that were given."""
+    return "file" if "folds_file" in run else str(run["arguments"]["protocol"])
+
+
 def _protocol_text(run: dict[str, Any]) -> str:
     """One sentence on how the figures came about."""
     arguments = run["arguments"]
-    protocol, folds = arguments["protocol"], len(run["splits"]) // arguments["repeats"]
+    protocol, folds = _protocol(run), len(run["splits"]) // arguments["repeats"]
+    if protocol == "file":
+        file = run["folds_file"]
+        return f"{folds} folds of {one_line(file['name'])} (SHA-256 {file['sha256']}), predictions pooled"
     if protocol == "random":
         share = 100 * arguments["test_size"]
         return (
@@ -123,22 +149,10 @@ def _protocol_text(run: dict[str, Any]) -> str:
         )
     if protocol in SUBJECT_INDEPENDENT:
         return (
-            f"{folds} folds without common subjects, predictions pooled; validation on training subjects, "
-            "each test part touched once"
+            f"{folds} folds, subject-independent, predictions pooled; validation on training subjects, each test part "
+            "touched once"
         )
-    return f"{folds} random folds of balanced sequences, predictions pooled; subjects are on both sides"
-
-
-def leakage_line(report: dict[str, Any]) -> str:
-    """Say how many test sequences have their subject in training."""
-    share = report["leakage"]
-    verdict = "accuracy on new people is not measured" if share > 0 else "no subject is on both sides"
-    return f"{100 * share:.0f} % of the test sequences have their subject in the training part: {verdict}"
-
-
-def interval_text(entry: dict[str, float]) -> str:
-    """Write a value and its interval as "0.880 [0.750, 0.950]"."""
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+    return f"{folds} random folds of balanced sequences, predictions pooled; with subject leakage"
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -146,19 +160,20 @@ def report_text(report: dict[str, Any]) -> str:
     evaluation = report["evaluation"]
     lines = [report["title"], f"protocol {report['protocol']}: {report['protocol_text']}", leakage_line(report), ""]
     lines.append(f"{evaluation['n']:g} test sequences of {evaluation['subjects']} subjects; 95 % intervals:")
-    lines += [f"  {text:<20} {interval_text(evaluation[key])}" for key, text in _NAMES.items()]
+    lines += [f"  {text:<24} {interval_text(evaluation[key])}" for key, text in METRICS.items()]
     repeats = evaluation["repeats"]
     if repeats["count"] > 1:
         lines.append(f"over {repeats['count']} repeats (mean, standard deviation):")
-        lines += [f"  {text:<20} {repeats[key]['mean']:.3f}, {repeats[key]['sd']:.3f}" for key, text in _NAMES.items()]
+        lines += [f"  {text:<24} {repeats[key]['mean']:.3f}, {repeats[key]['sd']:.3f}" for key, text in METRICS.items()]
     lines += ["", f"  {'emotion':<12}{'precision':<24}{'recall':<24}{'f1':<24}support"]
     for code, row in evaluation["per_class"].items():
         cells = "".join(f"{interval_text(row[key]):<24}" for key in ("precision", "recall", "f1"))
         lines.append(f"  {report['classes'][code]:<12}{cells}{row['support']:g}")
+    lines += ["", calibration_line(report)]
     if report["baselines"]:
-        lines += ["", f"  {'model':<22}{'accuracy':<24}{'balanced accuracy':<24}macro F1"]
-        for entry in [{"name": "ConvLSTM2D", **evaluation}, *report["baselines"]]:
-            lines.append(f"  {entry['name']:<22}" + "".join(f"{interval_text(entry[key]):<24}" for key in _NAMES))
+        lines += ["", f"  {'model':<22}" + "".join(f"{text:<24}" for text in METRICS.values())]
+        for entry in [{"name": network_name(report), **evaluation}, *report["baselines"]]:
+            lines.append(f"  {entry['name']:<22}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS))
     if "paper" in report:
         lines += ["", *_paper_lines(report)]
     lines += ["", *report["notes"]]

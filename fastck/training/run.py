@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastck.store.files import sync, write_atomically
 from fastck.training.config import TrainConfig
+from fastck.training.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -102,7 +103,8 @@ class Run:
     @cached_property
     def model(self) -> "keras.Model":
         """The trained network, loaded without running any code that its file might hold."""
-        from fastck.training.network import load_network  # TensorFlow arrives here
+        start_tensorflow()
+        from fastck.training.network import load_network
 
         return load_network(self.model_path)
 

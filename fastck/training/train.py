@@ -19,6 +19,7 @@ from fastck.store.reader import Store, open_store
 from fastck.training import run as files
 from fastck.training.config import TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
+from fastck.training.foldfile import file_digest, read_folds
 from fastck.training.folds import Split, leakage, make_splits
 from fastck.training.memory import MemoryPlan, plan_memory
 from fastck.training.report import write_report
@@ -33,6 +34,7 @@ from fastck.training.run import (
     write_table,
     write_text,
 )
+from fastck.training.startup import start_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +44,10 @@ def train(
     run_path: str | Path,
     config: TrainConfig,
     *,
+    folds_file: str | Path | None = None,
     resume: bool = False,
     verbose: int | str = "auto",
-    say: Callable[[str], None] = logger.info,
+    on_message: Callable[[str], None] = logger.info,
 ) -> Run:
     """Train and test the paper's network on a store, and write everything about it into a folder.
 
@@ -56,12 +59,14 @@ def train(
         Folder to write; must be new or empty unless `resume`.
     config : TrainConfig
         What to train, how to split, how long.
+    folds_file : path-like, optional
+        CSV of sequence and fold (from 1): which fold tests a sequence, in place of `config.protocol`.
     resume : bool
         Go on with a killed run of the same settings and store. The result equals that of a run that was never killed.
     verbose : int or "auto"
         Keras' own progress: 0 none, 1 bars, 2 a line per epoch.
-    say : callable
-        Receives lines for people: the memory plan, notes about the data.
+    on_message : callable
+        Is given lines for people: the memory plan, notes about the data.
 
     Returns
     -------
@@ -76,27 +81,24 @@ def train(
     """
     run_path = Path(run_path)
     store = open_store(store_path)
-    if config.feature not in store.features:
-        raise ValueError(
-            f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
-            f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
-        )
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
-    splits = make_splits(store.table, config)
+    _check(store, config)
+    folds = None if folds_file is None else read_folds(folds_file)
+    splits = make_splits(store.table, config, listing=store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
     plan = _started_plan(run_path) if resume else _plan(store, config, splits)
     record = _describe(store, config, splits, plan)
+    if folds_file is not None:
+        record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     _claim(run_path, record, resume=resume)
-    say(plan.text())
+    on_message(plan.text())
     for note in record["notes"]:
-        say(note)
+        on_message(note)
     for split in splits:
         folder = _folder(run_path, splits, split)
         if (folder / files.FIT).exists():
             continue
         if len(splits) > 1:
-            say(f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test")
+            on_message(_sizes(split))
         _fit(store, split, config, plan, folder, verbose)
     _pool(run_path, splits, store.table)
     if config.baselines:
@@ -110,6 +112,22 @@ def train(
     return open_run(run_path)
 
 
+def _check(store: Store, config: TrainConfig) -> None:
+    """Refuse what would fail only after a while."""
+    if config.feature not in store.features:
+        raise ValueError(
+            f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
+            f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
+        )
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
+
+
+def _sizes(split: Split) -> str:
+    """Return a split's name and how many sequences each part has."""
+    return f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
+
+
 def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
     """Plan the memory for the store's frame size and the training sequences' lengths."""
     rows, columns = store.feature(config.feature).shape[1:]
@@ -120,13 +138,8 @@ def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryP
         # Of `timesteps`, the ceil(rest / 2) zero frames in front cost nothing.
         active = [config.timesteps - (config.timesteps - int(length) + 1) // 2 for length in lengths[used]]
     return plan_memory(
-        rows=rows,
-        columns=rows if config.feature == "mask" else columns,  # packed rows hold eight pixels a byte
-        n_classes=len(config.classes),
-        kernel_size=config.kernel_size,
-        timesteps=config.timesteps,
-        filters=config.filters,
-        dense=config.dense,
+        # A mask's packed rows hold eight pixels a byte.
+        config.network_shape(rows, rows if config.feature == "mask" else columns),
         batch_size=config.batch_size,
         budget=config.memory,
         micro_batch=config.micro_batch,
@@ -165,26 +178,30 @@ def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: 
         },
         "memory_plan": plan.as_dict(),
         "leakage": leakage(table, splits),
-        "notes": _notes(table, config, splits),
+        "notes": _notes(store, config, splits),
         "splits": sides,
     }
 
 
-def _notes(table: pd.DataFrame, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
+def _notes(store: Store, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
     """What a reader should know about the data this run used."""
     notes = []
+    table, listing = store.table, store.listing
     used = {name for split in splits for part in (split.train, split.validation, split.test) for name in part}
     rows = table[table["sequence"].isin(used)]
     counts = ", ".join(f"{code}: {int((rows['emotion'] == code).sum())}" for code in config.classes)
     notes.append(
         f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used (emotion: sequences {counts})"
     )
+    lost = listing[listing["emotion"].isin(list(config.classes)) & ~listing["sequence"].isin(table["sequence"])]
+    if len(lost):
+        notes.append(f"{len(lost)} sequences with these emotions are quarantined in the store and in no part")
     chosen = table[table["emotion"].isin(list(config.classes)) & (table["length"] > config.timesteps)]
     if len(chosen):
         done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
         what = done.get(config.too_long, "they are left out")
         some = one_line(", ".join(chosen["sequence"].head(5))) + (", ..." if len(chosen) > 5 else "")
-        notes.append(f"{len(chosen)} sequences have more than {config.timesteps} difference frames; {what}: {some}")
+        notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {some}")
     for split in splits:
         absent = set(config.classes) - set(table.loc[table["sequence"].isin(split.train), "emotion"])
         if absent:
@@ -221,7 +238,8 @@ def _started_plan(run_path: Path) -> MemoryPlan:
 
 def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str) -> None:
     """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
-    from fastck.training.fitting import fit_split  # TensorFlow arrives here
+    start_tensorflow()
+    from fastck.training.fitting import fit_split
 
     folder.mkdir(parents=True, exist_ok=True)
     fitted = fit_split(
@@ -249,6 +267,7 @@ def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, fold
             "fold": split.fold,
             "epochs": len(fitted.history),
             "optimizer_steps": fitted.optimizer_steps,
+            "temperature": fitted.temperature if split.calibrates else None,
             "seconds": round(fitted.seconds, 3),
             "input_seconds": round(fitted.input_seconds, 3),
         },
@@ -310,6 +329,7 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
 
 def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray:
     """What the baselines see, one row per sequence: padded projections, or else frames averaged over time."""
+    start_tensorflow()
     from fastck.tfdata import Gather
 
     feature = "projection" if "projection" in store.features else config.feature

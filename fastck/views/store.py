@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fastck.config import TIMESTEPS
 from fastck.dataset.labels import EMOTIONS
 from fastck.store.reader import Store
 
-WINDOW = 39  # steps the network sees (paper, fig. 11)
 UNLABELLED = "not labelled"
 
 
@@ -55,7 +55,7 @@ class StoreSummary:
     megabytes: float
 
 
-def summarise(store: Store, *, window: int = WINDOW) -> StoreSummary:
+def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
     """Return a store in numbers.
 
     Parameters

@@ -1,11 +1,11 @@
 """What a store holds, as one HTML page that needs no other file, no script and no network."""
 
-import base64
 import logging
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -13,7 +13,7 @@ from fastck.dataset.clip import clip_record
 from fastck.faces.box import Gray
 from fastck.images.image import read_gray
 from fastck.images.video import read_video
-from fastck.messages import one_line
+from fastck.pages import data_url, render_page, safe_html
 from fastck.store.files import write_atomically
 from fastck.store.reader import Store, folder_below
 from fastck.views.charts import bar_chart, histogram, strip_chart
@@ -25,48 +25,28 @@ THUMBNAIL = 72  # pixels high
 MOST_THUMBNAILS = 100  # quarantined sequences with pictures: 600 would make a page of 6 MB
 MOST_ROWS = 12  # of a table of the worst sequences
 
-# Nothing is loaded from anywhere, whatever a file's name holds.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_STYLE = """
-:root { --ink: #1f2328; --faint: #59636e; --line: #d8dee4; --paper: #ffffff; --soft: #f6f8fa; --bar: #3b7ddd;
-  --mark: #c2410c; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9aa4af; --line: #30363d; --paper: #0d1117;
-  --soft: #161b22; --bar: #5b9cf5; --mark: #f2884b; } }
-* { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem;
-  color: var(--ink); background: var(--paper); }
-h1 { font-size: 1.5rem; margin: 0 0 .2rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 0 0 .6rem; }
-p { margin: .4rem 0; } .faint { color: var(--faint); fill: var(--faint); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.4rem, 1fr)); gap: .75rem; margin: 1.2rem 0; }
-.tile { background: var(--soft); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
-.tile b { display: block; font-size: 1.45rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.tile span { color: var(--faint); font-size: .85rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
-section { border: 1px solid var(--line); border-radius: 8px; padding: 1rem; min-width: 0; }
-.wide { grid-column: 1 / -1; }
-.scroll { overflow-x: auto; max-height: 26rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; font-size: .92rem; }
-th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; position: sticky; top: 0; background: var(--paper); }
-td.n, th.n { text-align: right; } td.text { overflow-wrap: anywhere; min-width: 9rem; }
-td.pictures { white-space: nowrap; }
-td.pictures img { height: 72px; margin-right: 4px; border-radius: 3px; }
-svg { display: block; width: 100%; max-width: 34rem; height: auto; }
-svg text { font: 13px system-ui, sans-serif; fill: var(--ink); }
-svg .bar { fill: var(--bar); } svg .axis, svg .grid { stroke: var(--line); } svg text.faint { fill: var(--faint); }
-svg .mark { stroke: var(--mark); stroke-dasharray: 4 3; } svg text.marked { fill: var(--mark); }
-svg .dot { fill: var(--bar); fill-opacity: .45; } svg .median { stroke: var(--mark); stroke-width: 2.5; }
-"""
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One box of the page: a chart, a table, sentences, each where there is one."""
+
+    title: str
+    chart: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    numbers: Collection[int] = ()
+    notes: Sequence[str] = ()
+    wide: bool = False
 
 
 def info_html(store: Store, path: str | PathLike[str], *, root: str | PathLike[str] | None = None) -> Path:
-    """Write a page about a store: counts, lengths, missed frames, box changes, motion, quarantine, settings.
+    """Write the page that `fastck info --html` writes.
 
     Parameters
     ----------
     store : Store
     path : path-like
-        HTML file to write.
+        The file to write.
     root : path-like, optional
         The data set's folder; with it the quarantined sequences are shown in pictures.
 
@@ -89,26 +69,29 @@ def info_html(store: Store, path: str | PathLike[str], *, root: str | PathLike[s
 def page_text(store: Store, *, root: str | PathLike[str] | None = None) -> str:
     """Return the whole HTML document; see `info_html`."""
     summary = summarise(store)
-    name = one_line(store.path.resolve().name)
-    cards = [_emotions(summary), _lengths(store, summary), _boxes(store, summary), _motion(store), _missed(store)]
-    cards += [
+    name = store.path.resolve().name
+    cards = [
+        _emotions(summary),
+        _lengths(store, summary),
+        _boxes(store, summary),
+        _motion(store),
+        _missed(store),
         _per_subject(store),
         _subjects(store),
-        _quarantine(store, None if root is None else Path(root)),
-        _settings(store),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)} - fastck store</title><style>{_STYLE}</style></head><body>\n"
-        f'<h1>{escape(name)}</h1><p class="faint">A fastck store: motion features of face-image sequences.</p>\n'
-        f"{_tiles(summary)}\n" + '<div class="cards">\n' + "\n".join(cards) + "\n</div>\n</body></html>\n"
-    )
+    return render_page(
+        "store.html",
+        title=f"{name} - fastck store",
+        name=name,
+        tiles=_tiles(summary),
+        cards=[card for card in cards if card is not None],
+        quarantine=_quarantine(store, None if root is None else Path(root)),
+        settings=describe_settings(store),
+    ).decode()
 
 
-def _tiles(summary: StoreSummary) -> str:
-    values = [
+def _tiles(summary: StoreSummary) -> list[tuple[str, str]]:
+    return [
         (f"{summary.sequences}", "sequences"),
         (f"{summary.subjects}", "subjects"),
         (f"{summary.labelled}", "labelled"),
@@ -117,30 +100,18 @@ def _tiles(summary: StoreSummary) -> str:
         (f"{summary.quarantined}", "quarantined"),
         (f"{100 * summary.motion_moved:.0f} %", "of motion on box changes"),
     ]
-    return (
-        '<div class="tiles">'
-        + "".join(f'<div class="tile"><b>{n}</b><span>{t}</span></div>' for n, t in values)
-        + "</div>"
-    )
 
 
-def _card(title: str, *content: str, wide: bool = False) -> str:
-    return f"<section{' class=wide' if wide else ''}><h2>{escape(title)}</h2>{''.join(content)}</section>"
+def _emotions(summary: StoreSummary) -> Card:
+    if not summary.emotions:
+        return Card(title="Sequences per emotion", notes=["No sequence."])
+    return Card(title="Sequences per emotion", chart=safe_html(bar_chart(summary.emotions)))
 
 
-def _note(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
-
-
-def _emotions(summary: StoreSummary) -> str:
-    chart = bar_chart(summary.emotions) if summary.emotions else _note("No sequence.")
-    return _card("Sequences per emotion", chart)
-
-
-def _lengths(store: Store, summary: StoreSummary) -> str:
+def _lengths(store: Store, summary: StoreSummary) -> Card:
     lengths = store.table["length"].to_numpy(float)
     if not len(lengths):
-        return _card("Lengths", _note("No sequence."))
+        return Card(title="Lengths", notes=["No sequence."])
     window = summary.window
     chart = histogram(lengths, axis="steps (frames - 1) per sequence", whole=True, mark=(window, f"window of {window}"))
     beyond = f"{100 * summary.cut:.1f} % of all steps lie beyond the window."
@@ -148,57 +119,59 @@ def _lengths(store: Store, summary: StoreSummary) -> str:
         f"{summary.n_cut or 'No'} sequences have more than {window} steps{'; ' + beyond if summary.n_cut else '.'} "
         f"{100 * summary.padded:.0f} % of what the network sees is padding."
     )
-    return _card(f"Lengths and the {window}-step window", chart, _note(text))
+    return Card(title=f"Lengths and the {window}-step window", chart=safe_html(chart), notes=[text])
 
 
-def _boxes(store: Store, summary: StoreSummary) -> str:
+def _boxes(store: Store, summary: StoreSummary) -> Card:
     moves = box_moves(store)
     if not len(moves):
-        return _card("Box jitter", _note("The box never changes within a sequence: no motion is due to the crop."))
+        text = "The box never changes within a sequence: no motion is due to the crop."
+        return Card(title="Box jitter", notes=[text])
     chart = histogram(moves, axis="largest move of a box edge, % of the box's height")
     text = (
         f"The box changes at {100 * summary.moved:.1f} % of the steps. These hold {100 * summary.motion_moved:.0f} % "
         "of all motion, and much of that is the crop's, not the face's."
     )
-    return _card("Box jitter", chart, _note(text))
+    return Card(title="Box jitter", chart=safe_html(chart), notes=[text])
 
 
-def _motion(store: Store) -> str:
+def _motion(store: Store) -> Card:
     names = store.table["emotion"].map(emotion_name, na_action=None)
     order = dict.fromkeys(emotion_name(code) for code in store.table["emotion"].sort_values(na_position="last"))
     groups = {name: 100 * store.table.loc[names == name, "motion"].to_numpy(float) for name in order}
     if not groups:
-        return _card("Motion", _note("No sequence."))
+        return Card(title="Motion", notes=["No sequence."])
     chart = strip_chart(groups, axis="mask pixels that are on, mean over a sequence, %")
-    return _card("Motion per emotion", chart, _note("One dot per sequence; the line is the median."))
+    text = "One dot per sequence; the line is the median."
+    return Card(title="Motion per emotion", chart=safe_html(chart), notes=[text])
 
 
-def _missed(store: Store) -> str:
+def _missed(store: Store) -> Card:
+    title = "Frames without a face"
     rows = store.table[store.table["n_missed"] > 0].sort_values("n_missed", ascending=False, kind="stable")
     if rows.empty:
-        return _card("Frames without a face", _note("Every frame that was searched has a face."))
-    listed = rows.head(MOST_ROWS)
-    columns = (listed[name].tolist() for name in ("sequence", "n_missed", "n_frames"))
+        return Card(title=title, notes=["Every frame that was searched has a face."])
+    columns = (rows.head(MOST_ROWS)[name].tolist() for name in ("sequence", "n_missed", "n_frames"))
     cells = [
         (name, f"{missed}", f"{100 * missed / frames:.0f} %") for name, missed, frames in zip(*columns, strict=True)
     ]
-    more = _note(f"And {len(rows) - MOST_ROWS} more sequences.") if len(rows) > MOST_ROWS else ""
-    text = "Such a frame is cropped with the box of the frame before."
-    return _card(
-        "Frames without a face", _table(["sequence", "frames", "share"], cells, numbers=(1, 2)), more, _note(text)
-    )
+    more = [f"And {len(rows) - MOST_ROWS} more sequences."] if len(rows) > MOST_ROWS else []
+    notes = [*more, "Such a frame is cropped with the box of the frame before."]
+    return Card(title=title, header=["sequence", "frames", "share"], rows=cells, numbers=(1, 2), notes=notes)
 
 
-def _per_subject(store: Store) -> str:
+def _per_subject(store: Store) -> Card:
     counts = store.table.groupby("subject").size().astype(float).tolist()
-    chart = histogram(counts, axis="sequences", whole=True) if counts else _note("No sequence.")
-    return _card("Sequences per subject", chart)
+    if not counts:
+        return Card(title="Sequences per subject", notes=["No sequence."])
+    chart = histogram(counts, axis="sequences", whole=True)
+    return Card(title="Sequences per subject", chart=safe_html(chart))
 
 
-def _subjects(store: Store) -> str:
+def _subjects(store: Store) -> Card | None:
     table = store.table
     if table.empty:
-        return ""
+        return None
     names = table["emotion"].map(emotion_name, na_action=None)
     order = list(dict.fromkeys(emotion_name(code) for code in table["emotion"].sort_values(na_position="last")))
     rows = []
@@ -208,27 +181,28 @@ def _subjects(store: Store) -> str:
         missed, changes = own["n_missed"].sum(), own["n_box_changes"].sum()
         rows.append((str(subject), f"{len(own)}", *found, f"{own['n_frames'].sum()}", f"{missed}", f"{changes}"))
     header = ["subject", "sequences", *order, "frames", "missed", "box changes"]
-    return _card("Subjects", _table(header, rows, numbers=range(1, len(header))), wide=True)
+    return Card(title="Subjects", header=header, rows=rows, numbers=range(1, len(header)), wide=True)
 
 
-def _quarantine(store: Store, root: Path | None) -> str:
-    if store.quarantine.empty:
-        return _card("Quarantine", _note("No sequence was left out."), wide=True)
-    header = ["sequence", "reason", *(["frames"] if root else [])]
-    lines = []
-    for number, row in enumerate(store.quarantine.itertuples()):
-        cells = f'<td class="text">{_safe(row.sequence)}</td><td class="text">{_safe(row.reason)}</td>'
-        if root is not None:
-            shown = _thumbnails(root, str(row.folder)) if number < MOST_THUMBNAILS else ""
-            cells += f'<td class="pictures">{shown or _safe("no picture")}</td>'
-        lines.append(f"<tr>{cells}</tr>")
-    top = "".join(f"<th>{name}</th>" for name in header)
-    hint = "" if root else _note("Given the data set's folder as root, this table shows frames.")
-    body = f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-    return _card(f"Quarantine: {len(store.quarantine)} sequences left out", body, hint, wide=True)
+def _quarantine(store: Store, root: Path | None) -> dict[str, Any]:
+    """Return what the page shows of the sequences that were left out."""
+    left_out = store.quarantine
+    if left_out.empty:
+        return {"title": "Quarantine", "rows": [], "pictured": False, "notes": ["No sequence was left out."]}
+    rows = [
+        {
+            "sequence": row.sequence,
+            "reason": row.reason,
+            "pictures": _thumbnails(root, str(row.folder)) if root is not None and number < MOST_THUMBNAILS else [],
+        }
+        for number, row in enumerate(left_out.itertuples())
+    ]
+    hint = [] if root else ["Given the data set's folder as root, this table shows frames."]
+    title = f"Quarantine: {len(left_out)} sequences left out"
+    return {"title": title, "rows": rows, "pictured": root is not None, "notes": hint}
 
 
-def _thumbnails(root: Path, folder: str) -> str:
+def _thumbnails(root: Path, folder: str) -> list[str]:
     """Return the first, middle and last frame of a sequence as embedded pictures, those that decode."""
     pictures = []
     for gray in _some_frames(root, folder):
@@ -236,10 +210,8 @@ def _thumbnails(root: Path, folder: str) -> str:
         small = cv2.resize(gray, (min(width, 4 * THUMBNAIL), THUMBNAIL), interpolation=cv2.INTER_AREA)
         good, data = cv2.imencode(".jpg", small)
         if good:
-            pictures.append(
-                f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode("ascii")}">'
-            )
-    return "".join(pictures)
+            pictures.append(data_url(data.tobytes(), "jpeg"))
+    return pictures
 
 
 def _some_frames(root: Path, folder: str) -> Iterable[Gray]:
@@ -257,22 +229,3 @@ def _some_frames(root: Path, folder: str) -> Iterable[Gray]:
         except (ValueError, OSError) as error:
             log.info("no thumbnail: %s", error)
     return frames
-
-
-def _settings(store: Store) -> str:
-    return _card("Settings and versions", _table(["", ""], describe_settings(store)), wide=True)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()) -> str:
-    kinds = ["n" if at in set(numbers) else "text" for at in range(len(header))]
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        pairs = zip(kinds, cells, strict=True)
-        return "<tr>" + "".join(f"<{tag} class={kind}>{_safe(cell)}</{tag}>" for kind, cell in pairs) + "</tr>"
-
-    head = f"<thead>{line('th', header)}</thead>" if any(header) else ""
-    return f'<div class="scroll"><table>{head}<tbody>{"".join(line("td", row) for row in rows)}</tbody></table></div>'
-
-
-def _safe(text: object) -> str:
-    return escape(one_line(text))

@@ -33,6 +33,17 @@ def test_wilson_refuses_more_successes_than_trials() -> None:
         wilson_interval(4, 3)
 
 
+def test_a_perfect_score_over_repeats_is_no_error() -> None:
+    # In floating point 10/3 + 10/3 + 11/3 + 13/3 is 14.666666666666666 or 14.666666666666668, as it is added up.
+    true = np.repeat(CLASSES, [10, 10, 11, 13])
+    table = pd.DataFrame({"repeat": np.arange(44) % 3, "subject": "S1", "true": true, "predicted": true})
+    perfect = evaluate(table, classes=CLASSES)
+    assert perfect["n"] == pytest.approx(44 / 3)
+    assert perfect["accuracy"]["value"] == pytest.approx(1)
+    assert perfect["accuracy"]["high"] == 1
+    assert wilson_interval(22.8, 22.799999999999997) == pytest.approx(wilson_interval(22.8, 22.8))
+
+
 @settings(deadline=None)
 @given(data=st.data(), n=st.integers(1, 60))
 def test_metrics_equal_scikit_learn(data: st.DataObject, n: int) -> None:
@@ -69,6 +80,25 @@ def test_clustered_intervals_are_wider_when_a_subjects_sequences_agree() -> None
     apart = bootstrap_intervals(np.stack([hit + miss] * 10).repeat(2, axis=0))["balanced_accuracy"]
     assert np.ptp(together) > 0.3
     assert np.ptp(apart) == pytest.approx(0)
+
+
+def test_a_resample_without_an_emotion_says_nothing_about_it() -> None:
+    # Only the first of 12 subjects shows the last emotion, and it is always recognised: about a third of the resamples
+    # are without it, and count as nothing, not as a recall of 0.
+    counts = np.tile(np.diag([1, 1, 1, 0]), (12, 1, 1))
+    counts[0, 3, 3] = 1
+    intervals = bootstrap_intervals(counts)
+    for name in ("precision", "recall", "f1", "balanced_accuracy", "macro_f1"):
+        np.testing.assert_array_equal(intervals[name], np.ones_like(intervals[name]))
+    counts[0] = 0
+    assert bootstrap_intervals(counts)["recall"][:, 3].tolist() == [0, 1]
+
+
+def test_a_prediction_without_a_subject_is_refused() -> None:
+    table = predictions()
+    table.loc[3, "subject"] = None
+    with pytest.raises(ValueError, match="1 of 60 test predictions name no subject"):
+        evaluate(table, classes=CLASSES)
 
 
 def predictions(repeats: int = 1, seed: int = 0) -> pd.DataFrame:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
+from fastck.store.reader import open_store
 from fastck.training.config import FOUR, TrainConfig
-from fastck.training.folds import Split, _hold_back, balance, leakage, make_splits, select
-from tests.helpers.tinystore import make_table
+from fastck.training.folds import Split, _hold_back, leakage, make_splits
+from fastck.training.selection import balance, select
+from tests.helpers.tinystore import make_store, make_table
 
 
 @st.composite
@@ -56,6 +60,53 @@ def test_subject_folds_are_every_tenth_sorted_id() -> None:
     table = make_table(subjects=23)
     splits = make_splits(table, TrainConfig(phase=4, protocol="subject-10fold"))
     assert {name[:4] for name in splits[2].test} == {"S002", "S012", "S022"}
+
+
+@pytest.mark.parametrize("protocol", ["random", "random-folds", "subject-10fold", "loso", "stratified-group"])
+def test_a_quarantined_sequence_moves_nobody(protocol: str) -> None:
+    listing = make_table(subjects=15)
+    config = TrainConfig(phase=4, protocol=protocol, folds=3, repeats=2)
+    whole = make_splits(listing, config, listing=listing)
+    assert whole == make_splits(listing, config)
+    lost = {"S000_001", "S003_003", *(name for name in listing["sequence"] if name.startswith("S007"))}
+    table = listing[~listing["sequence"].isin(lost)].reset_index(drop=True)
+    found = {split.name: split for split in make_splits(table, config, listing=listing)}
+    for split in whole:
+        kept = split.without(lost)
+        if kept.test:
+            assert found.pop(split.name) == kept
+        else:
+            assert {name[:4] for name in split.test} == {"S007"}
+    assert not found
+
+
+def test_folds_of_the_survivors_alone_would_move(tmp_path: Path) -> None:
+    listing = make_table(subjects=15)
+    store = make_store(tmp_path / "store", listing[listing["subject"] != "S000"].reset_index(drop=True))
+    assert len(store.listing) == 56
+    listing[["sequence", "subject", "emotion", "n_frames", "folder"]].to_csv(store.path / "inputs.csv", index=False)
+    opened = open_store(store.path)
+    assert len(opened.listing) == 60
+    pd.testing.assert_frame_equal(opened.listing, listing[list(opened.listing.columns)])
+    config = TrainConfig(phase=4, protocol="subject-10fold")
+    (first, *_) = make_splits(opened.table, config, listing=opened.listing)
+    assert {name[:4] for name in first.test} == {"S010"}
+    (moved, *_) = make_splits(opened.table, config)
+    assert {name[:4] for name in moved.test} == {"S001", "S011"}
+
+
+def test_nothing_left_to_train_on_is_told() -> None:
+    listing = make_table(subjects=4, emotions=(1, 3, 5, 7))
+    (split, *_) = make_splits(listing, TrainConfig(phase=4, protocol="loso"))
+    table = listing[~listing["sequence"].isin(split.train)].reset_index(drop=True)
+    with pytest.raises(ValueError, match="repeat1-fold01 has nothing to train on"):
+        make_splits(table, TrainConfig(phase=4, protocol="loso"), listing=listing)
+
+
+@pytest.mark.parametrize("mean_frames", [float("nan"), float("inf"), -1.0])
+def test_a_mean_that_is_no_number_of_frames_is_refused(mean_frames: float) -> None:
+    with pytest.raises(ValueError, match="mean_frames must be at least 0 and finite"):
+        balance(make_table(), per_emotion=2, mean_frames=mean_frames, rng=np.random.default_rng(0))
 
 
 def test_random_is_scikit_learns_split_of_the_balanced_sequences() -> None:
@@ -146,7 +197,7 @@ def test_no_mean_length_draws_blindly_the_rarer_code_first() -> None:
 
 def test_the_longest_sequence_that_fits_has_39_differences() -> None:
     assert len(select(make_table(subjects=2, frames=(40, 40)), classes=FOUR)) == 8
-    with pytest.raises(ValueError, match="more than timesteps=39 difference frames"):
+    with pytest.raises(ValueError, match="more than timesteps=39 steps"):
         select(make_table(subjects=2, frames=(41, 41)), classes=FOUR)
 
 

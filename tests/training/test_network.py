@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +6,11 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fastck.training.memory import count_parameters, plan_memory  # noqa: E402
-from fastck.training.network import build_network, compile_network, load_network  # noqa: E402
+from fastck.training.memory import plan_memory  # noqa: E402
+from fastck.training.network import build_network, calibrate_network, compile_network, load_network  # noqa: E402
+from fastck.training.shape import NetworkShape  # noqa: E402
 
-SMALL = {"rows": 2, "columns": 16, "n_classes": 3, "timesteps": 6, "filters": 4, "dense": 5, "kernel_size": (1, 3)}
+SMALL = NetworkShape(rows=2, columns=16, n_classes=3, timesteps=6, filters=4, dense=5, kernel_size=(1, 3))
 
 
 def padded_batch(
@@ -34,17 +36,17 @@ def padded_batch(
     ],
 )
 def test_parameter_counts_by_hand(settings: dict[str, object], parameters: int) -> None:
-    assert count_parameters(**settings, filters=64, dense=100) == parameters
+    assert NetworkShape(**settings, filters=64, dense=100).parameters == parameters
 
 
 @pytest.mark.parametrize("kernel_size", [(1, 3), (3, 3), (2, 5)])
 def test_counted_parameters_are_keras(kernel_size: tuple[int, int]) -> None:
-    sizes = {"rows": 9, "columns": 12, "n_classes": 4, "filters": 3, "dense": 6, "kernel_size": kernel_size}
-    assert build_network(**sizes, timesteps=2).count_params() == count_parameters(**sizes)
+    shape = NetworkShape(rows=9, columns=12, n_classes=4, filters=3, dense=6, kernel_size=kernel_size, timesteps=2)
+    assert build_network(shape).count_params() == shape.parameters
 
 
 def test_network_is_the_papers() -> None:
-    network = build_network(rows=2, columns=267, n_classes=7)
+    network = build_network(NetworkShape(rows=2, columns=267, n_classes=7))
     assert [type(layer).__name__ for layer in network.layers] == ["ConvLSTM2D", "Dropout", "Flatten", "Dense", "Dense"]
     recurrent, dropout, _, hidden, output = network.layers
     assert recurrent.filters == 64
@@ -57,7 +59,7 @@ def test_network_is_the_papers() -> None:
 
 
 def test_seed_decides_the_weights() -> None:
-    first, again, other = (build_network(**SMALL, seed=seed).get_weights() for seed in (1, 1, 2))
+    first, again, other = (build_network(SMALL, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
 
@@ -67,8 +69,8 @@ def test_seed_decides_the_weights() -> None:
 def test_other_computations_of_the_network_agree_with_keras(rows: int, options: dict[str, bool]) -> None:
     import tensorflow as tf
 
-    sizes = {**SMALL, "rows": rows, "kernel_size": (min(rows, 3) - 1, 3), "dropout": 0.0}
-    reference, other = build_network(**sizes), build_network(**sizes, **options)
+    shape = replace(SMALL, rows=rows, kernel_size=(min(rows, 3) - 1, 3))
+    reference, other = build_network(shape, dropout=0.0), build_network(shape, dropout=0.0, **options)
     other.set_weights([w + 0.1 for w in reference.get_weights()])
     reference.set_weights(other.get_weights())
     values = padded_batch(rows=rows)
@@ -97,8 +99,7 @@ def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
 
     values, targets = padded_batch(samples=11), np.eye(3, dtype=np.float32)[np.arange(11) % 3]
     orders = [np.random.default_rng(epoch).permutation(11) for epoch in range(3)]
-    sizes = {**SMALL, "dropout": 0.0}
-    whole, cut = build_network(**sizes), build_network(**sizes)
+    whole, cut = build_network(SMALL, dropout=0.0), build_network(SMALL, dropout=0.0)
     compile_network(whole, learning_rate=0.01)
     compile_network(cut, learning_rate=0.01, micro_batches=4)
     for order in orders:
@@ -112,8 +113,43 @@ def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
+    import tensorflow as tf
+
+    from fastck.tfdata import accumulation_pieces
+
+    values, targets = padded_batch(samples=16), np.eye(3, dtype=np.float32)[np.arange(16) % 3]
+    results = []
+    for micro_batches in (1, 4, 6):
+        # A step so small that every sequence sees the same weights.
+        network = compile_network(build_network(SMALL, dropout=0.0), learning_rate=1e-12, micro_batches=micro_batches)
+        pieces, weights = accumulation_pieces([np.arange(16)], batch_size=10, micro_batches=micro_batches)
+        steps = [(values[piece], targets[piece], weight) for piece, weight in zip(pieces, weights, strict=True)]
+        dataset = tf.data.Dataset.from_generator(
+            lambda steps=steps: iter(steps),
+            output_signature=tuple(tf.TensorSpec((None, *shape)) for shape in (values.shape[1:], (3,), ())),
+        )
+        logs = network.fit(dataset, steps_per_epoch=len(pieces), verbose=0).history
+        results.append({name: entries[0] for name, entries in logs.items()})
+    probabilities = build_network(SMALL, dropout=0.0).predict(values, verbose=0)
+    loss = keras.losses.CategoricalCrossentropy()(targets, probabilities)
+    accuracy = (probabilities.argmax(axis=1) == targets.argmax(axis=1)).mean()
+    for logs in results:
+        assert logs["loss"] == pytest.approx(float(loss), rel=1e-5)
+        assert logs["accuracy"] == pytest.approx(accuracy)
+
+
+def test_a_calibrated_network_divides_its_logits() -> None:
+    from fastck.training.calibration import with_temperature
+
+    network = build_network(SMALL)
+    before = network.predict(padded_batch(), verbose=0)
+    after = calibrate_network(network, 2.5).predict(padded_batch(), verbose=0)
+    np.testing.assert_allclose(after, with_temperature(before, 2.5), atol=1e-6)
+
+
 def test_saved_network_loads_without_running_code(tmp_path: Path) -> None:
-    network = build_network(**SMALL)
+    network = build_network(SMALL)
     path = tmp_path / "model.keras"
     network.save(path)
     loaded = load_network(path)
@@ -132,37 +168,41 @@ def test_a_network_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
 def test_frames_smaller_than_the_kernel_are_refused() -> None:
     with pytest.raises(ValueError, match="frames of 2x16 are smaller than the kernel 3x3"):
-        build_network(**{**SMALL, "kernel_size": (3, 3)})
+        replace(SMALL, kernel_size=(3, 3))
+    with pytest.raises(ValueError, match="model must be one of convlstm, got 'lstm'"):
+        build_network(SMALL, model="lstm")
 
 
-PHASE_1 = {"rows": 267, "columns": 267, "n_classes": 7, "kernel_size": (3, 3)}
+PHASE_1 = NetworkShape(rows=267, columns=267, n_classes=7, kernel_size=(3, 3))
+PHASE_3 = NetworkShape(rows=2, columns=267, n_classes=7)
 
 
 def test_plan_cuts_until_it_fits() -> None:
-    roomy = plan_memory(rows=2, columns=267, n_classes=7, kernel_size=(1, 3), budget=64 * 2**30)
+    roomy = plan_memory(PHASE_3, budget=64 * 2**30)
     assert (roomy.micro_batch, roomy.micro_batches, roomy.remat, roomy.accumulators) == (64, 1, False, 0)
-    tight = plan_memory(rows=2, columns=267, n_classes=7, kernel_size=(1, 3), budget=2 * 2**30)
+    tight = plan_memory(PHASE_3, budget=2 * 2**30)
     assert tight.total <= 2 * 2**30
     assert tight.micro_batch * tight.micro_batches >= 64 > tight.micro_batch
-    first = plan_memory(**PHASE_1, budget=20 * 2**30)
+    first = plan_memory(PHASE_1, budget=20 * 2**30)
     assert first.total <= 20 * 2**30
     assert first.micro_batch * first.micro_batches == 64
     assert first.accumulators == 4 * first.parameters
 
 
 def test_plan_counts_what_each_fit_before_leaves_behind() -> None:
-    small = {"rows": 2, "columns": 267, "n_classes": 4, "kernel_size": (1, 3), "filters": 8, "budget": 2**40}
-    one, sixty = plan_memory(**small), plan_memory(**small, fits=60)
+    small = NetworkShape(rows=2, columns=267, n_classes=4, filters=8)
+    one, sixty = plan_memory(small, budget=2**40), plan_memory(small, budget=2**40, fits=60)
     # Measured: 60 fits under `loso` peaked at 2.65 GiB, a single one at 1.24.
     assert sixty.total - one.total == pytest.approx((2.65 - 1.24) * 2**30, rel=0.05)
 
 
 def test_plan_says_when_nothing_fits() -> None:
     with pytest.raises(ValueError, match=r"needs about .* GiB even in micro-batches of 1, 4.0 GiB are allowed"):
-        plan_memory(**PHASE_1, budget=4 * 2**30)
+        plan_memory(PHASE_1, budget=4 * 2**30)
 
 
 def test_plan_keeps_to_what_was_asked() -> None:
-    plan = plan_memory(rows=34, columns=34, n_classes=7, kernel_size=(3, 3), budget=2**40, micro_batch=5, remat=True)
+    shape = NetworkShape(rows=34, columns=34, n_classes=7, kernel_size=(3, 3))
+    plan = plan_memory(shape, budget=2**40, micro_batch=5, remat=True)
     assert (plan.micro_batch, plan.micro_batches, plan.remat) == (5, 13, True)
     assert "64 in 13 micro-batches of 5" in plan.text()

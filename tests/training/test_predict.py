@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,10 +128,25 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
     clip = root / "cohn-kanade-images" / "S000" / "004"
     prediction = predict(run, clip)
     files = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "p.png")]
-    result = CliRunner().invoke(app, ["predict", str(run), str(clip), *files], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, ["predict", str(run), str(clip), *files], env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
-    for row in prediction.table.to_dict("records"):
-        assert f"{row['p_happy']:.3f}" in result.stdout
+    lines = result.stdout.splitlines()
+    windows = prediction.table.to_dict("records")
+    assert len(windows) == 2
+    for line, row in zip(lines, windows, strict=False):
+        assert len(line) <= 80
+        share = row[f"p_{row['emotion']}"]
+        assert line.split() == [
+            "frames",
+            str(row["first_frame"]),
+            "to",
+            str(row["last_frame"]),
+            row["emotion"],
+            "█" * round(30 * share) + "░" * (30 - round(30 * share)),
+            f"{100 * share:.0f}",
+            "%",
+        ]
+    assert len(lines) == len(windows) + 2
     assert pd.read_json(tmp_path / "p.json", typ="series")["clip"] == "S000_004"
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
@@ -139,6 +157,31 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
     assert "test sequences of 3 subjects" in result.stdout
     assert (run / "report.html").exists()
     assert (run / "report.json").read_bytes() == before
+
+
+def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path) -> None:
+    clip = root / "cohn-kanade-images" / "S000" / "001"
+    command = [sys.executable, "-m", "fastck.cli", "predict", str(run), str(clip)]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_start_that_fails_shows_all_that_was_printed(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text("import os\nos.write(2, b'no such library')\nraise ImportError('broken')\n")
+    program = "from fastck.training.startup import start_tensorflow; start_tensorflow()"
+    places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": places},
+    )
+    assert done.returncode == 1
+    assert "no such library" in done.stderr
+    assert "ImportError: broken" in done.stderr
 
 
 def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path) -> None:

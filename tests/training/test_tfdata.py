@@ -75,6 +75,19 @@ def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
     np.testing.assert_array_equal(three[:20].sum(axis=0), three[20:40].sum(axis=0))
 
 
+def test_each_iteration_shuffles_anew(store: Store) -> None:
+    names = store.table["sequence"].to_list()
+    common = {"feature": "pool34", "classes": CLASSES, "timesteps": 8, "batch_size": 6, "shuffle": True, "seed": 3}
+    dataset = tfdata.batches(store, names, **common)
+    passes = [np.concatenate([y for _, y in dataset.as_numpy_iterator()]) for _ in range(3)]
+    for number, targets in enumerate(passes):
+        alone = tfdata.batches(store, names, epoch=number, **common)
+        np.testing.assert_array_equal(targets, np.concatenate([y for _, y in alone.as_numpy_iterator()]))
+    assert not np.array_equal(passes[0], passes[1])
+    assert not np.array_equal(passes[1], passes[2])
+    assert len(dataset) == 4
+
+
 @pytest.mark.parametrize(("too_long", "expected"), [("last", slice(-3, None)), ("first", slice(None, 3))])
 def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str, expected: slice) -> None:
     names = store.table.loc[store.table["length"] > 3, "sequence"].to_list()
@@ -93,6 +106,8 @@ def test_bad_input_is_refused(store: Store) -> None:
         tfdata.batches(store, ["S000_001"], feature="projection", classes=(3, 5))
     with pytest.raises(ValueError, match="too_long must be one of"):
         tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, too_long="cut")
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, batch_size=0)
 
 
 @pytest.mark.parametrize(("n", "batch_size", "micro_batches"), [(98, 64, 8), (20, 8, 4), (9, 8, 8), (73, 64, 64)])

@@ -13,6 +13,7 @@ from tests.helpers.tinystore import make_store, make_table
 
 pytest.importorskip("keras")
 
+from fastck.training.calibration import calibration_error
 from fastck.training.config import TrainConfig, parse_bytes
 from fastck.training.train import train
 
@@ -97,20 +98,20 @@ def test_the_same_seed_gives_the_same_run(store: Path, run: Path, tmp_path: Path
 def test_a_killed_run_ends_as_one_that_was_not(
     store: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fastck.training.fitting
+    import fastck.training.checkpoint
 
     class Killed(BaseException):
         pass
 
-    write = fastck.training.fitting.Checkpoint._write
+    write = fastck.training.checkpoint.Checkpoint._write
 
-    def write_and_die(self: fastck.training.fitting.Checkpoint, epoch: int) -> None:
+    def write_and_die(self: fastck.training.checkpoint.Checkpoint, epoch: int) -> None:
         write(self, epoch)
         if epoch == 2:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.training.fitting.Checkpoint._write", write_and_die)
+        patch.setattr("fastck.training.checkpoint.Checkpoint._write", write_and_die)
         with pytest.raises(Killed):
             train(store, tmp_path / "killed", SETTINGS, verbose=0)
     assert not (tmp_path / "killed" / "predictions.csv").exists()
@@ -154,6 +155,29 @@ def test_phases_read_their_feature(phase: int, size: int | None, feature: str) -
     config = TrainConfig(phase=phase, size=size)
     assert config.feature == feature
     assert config.kernel_size == ((1, 3) if phase == 3 else (3, 3))
+
+
+def test_no_dropout_trains(store: Path, tmp_path: Path) -> None:
+    run = train(store, tmp_path / "run", replace(SMALL, dropout=0.0, epochs=1, max_steps=1), verbose=0)
+    assert run.report["training"]["optimizer_steps"] == 1
+
+
+def test_a_temperature_is_fitted_on_people_who_are_not_tested(store: Path, run: Path, tmp_path: Path) -> None:
+    by_people = train(store, tmp_path / "run", replace(SMALL, protocol="stratified-group", folds=2), verbose=0)
+    fits = by_people.record["fits"]
+    calibration = by_people.report["evaluation"]["calibration"]
+    assert calibration["temperatures"] == [fit["temperature"] for fit in fits]
+    probabilities = by_people.predictions.filter(like="p_").to_numpy()
+    true = np.searchsorted(by_people.classes, by_people.predictions["true"])
+    assert calibration["error"] == pytest.approx(calibration_error(probabilities, true))
+    text = (by_people.path / "report.txt").read_text()
+    assert "before the temperature" in text
+    assert "UAR (balanced accuracy)" in text
+    # Under "random" the test part validates: a temperature from it would flatter.
+    report = json.loads((run / "report.json").read_text())
+    calibration = report["evaluation"]["calibration"]
+    assert calibration["temperatures"] is None
+    assert calibration["error"] == pytest.approx(calibration["uncalibrated_error"])
 
 
 def test_input_takes_little_of_the_time(run: Path) -> None:
@@ -200,6 +224,7 @@ def test_command_line_trains_with_a_settings_file(store: Path, tmp_path: Path) -
     settings.write_text("phase = 4\nfilters = 2\ndense = 4\nepochs = 7\ntimesteps = 8\nbaselines = false\n")
     result = call(store, "--config", settings, "--epochs", "1", "--memory", "4GiB", "-o", tmp_path / "run")
     assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
     assert "memory plan" in result.stdout
     assert "4.00 GiB" in result.stdout
     record = json.loads((tmp_path / "run" / "run.json").read_text())

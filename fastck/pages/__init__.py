@@ -1,0 +1,52 @@
+"""HTML pages that need no other file, no script and no network, from templates that escape what they are given."""
+
+import base64
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastck.messages import one_line
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render_page(template: str, **values: Any) -> bytes:
+    """Return a whole HTML document as UTF-8.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in `templates`, such as "run.html".
+    **values
+        What the template shows. Text is escaped, control characters included; only `safe_html` is put in as it is.
+    """
+    return _environment().get_template(template).render(values).encode()
+
+
+def safe_html(text: str) -> Any:
+    """Mark text as HTML that was written by fastck's own code, such as a chart."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def data_url(data: bytes, kind: str) -> str:
+    """Return a picture as an address that holds all of it; `kind` is "png" or "jpeg"."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+@cache
+def _environment() -> "jinja2.Environment":
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if hasattr(value, "__html__") else one_line(value),
+    )

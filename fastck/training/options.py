@@ -1,0 +1,50 @@
+"""The settings of a training run as options of a command: one option for each field of TrainConfig."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from fastck.training.config import SETTINGS
+from fastck.training.settings import Setting
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each training setting to a typer command.
+
+    The command takes them as one dictionary, `settings`, which holds those that the user gave.
+    """
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        given = {name: values.pop(name) for name in SETTINGS}
+        # An enumeration's members are the texts that it was made of.
+        given = {name: str(value) if isinstance(value, StrEnum) else value for name, value in given.items()}
+        command(**values, settings={name: value for name, value in given.items() if value is not None})
+
+    own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "settings"]
+    options = [_option(entry) for entry in SETTINGS.values()]
+    # Typer reads both.
+    run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    run.__annotations__ = {entry.name: entry.annotation for entry in [*own, *options]}
+    return run
+
+
+def _option(entry: Setting) -> inspect.Parameter:
+    help_text = entry.help
+    if entry.default_text:
+        help_text = f"{help_text.rstrip('.')} (default {entry.default_text})."
+    option = Annotated[_kind(entry) | None, typer.Option(help=help_text, show_default=False)]  # type: ignore[valid-type]
+    return inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+
+
+def _kind(entry: Setting) -> Any:
+    """Return the type that typer turns a text into; a setting that people write with a unit stays text."""
+    if entry.parse is not None:
+        return str
+    if entry.kind is str:
+        return StrEnum(entry.name, {choice: choice for choice in entry.choices})
+    return entry.kind

@@ -1,0 +1,84 @@
+"""Settings: each bound and choice is refused by name, and the command offers exactly what the library knows."""
+
+import inspect
+import math
+import re
+from dataclasses import fields
+
+import pytest
+from typer.testing import CliRunner
+
+from fastck.cli import app
+from fastck.training.config import SETTINGS, TrainConfig
+from fastck.training.settings import Setting
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("phase", 9, "phase must be one of 1, 2, 3, 4, got 9"),
+        ("protocol", "lopo", "protocol must be one of random, random-folds"),
+        ("folds", 1, "folds must be at least 2 and at most 1,000, got 1"),
+        ("test_size", 1.0, r"test_size must be above 0 and below 1, got 1\.0"),
+        ("dropout", 1.0, "dropout must be at least 0 and below 1"),
+        ("learning_rate", 0.0, "learning_rate must be above 0"),
+        ("learning_rate", math.nan, "learning_rate must be above 0, got nan"),
+        ("learning_rate", math.inf, "learning_rate must be above 0, got inf"),
+        ("mean_frames", math.nan, "mean_frames must be at least 0 .* got nan"),
+        ("dropout", math.nan, "dropout must be at least 0 and below 1, got nan"),
+        ("seed", 10**20, "seed must be at least 0 and at most"),
+        ("epochs", 10**20, "epochs must be at least 1 and at most"),
+        ("batch_size", 0, "batch_size must be at least 1"),
+        ("size", 67, "size must be one of 267 for phase 3, got 67"),
+    ],
+)
+def test_values_out_of_range_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 1.5), ("epochs", True), ("fused", 1), ("protocol", 3)])
+def test_values_of_the_wrong_kind_are_refused(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be of type"):
+        TrainConfig(**{name: value})
+    with pytest.raises(ValueError, match=f"{name} must be of type"):
+        TrainConfig.from_dict({name: value})
+
+
+def test_settings_survive_a_file() -> None:
+    config = TrainConfig(phase=4, protocol="loso", mean_frames=12, memory=2**33)
+    assert TrainConfig.from_dict(config.as_dict()) == config
+
+
+@pytest.mark.parametrize("entry", SETTINGS.values(), ids=lambda entry: entry.name)
+def test_a_default_is_a_value_of_its_setting_and_has_a_help(entry: Setting) -> None:
+    entry.check(entry.default)
+    assert entry.help.endswith((".", ")."))
+    assert f"{entry.name} : " in inspect.getdoc(TrainConfig)
+
+
+def test_the_command_has_each_setting_as_an_option() -> None:
+    result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    offered = set(re.findall(r"--([a-z][a-z-]+)", result.stdout))
+    named = {entry.name.replace("_", "-") for entry in fields(TrainConfig)}
+    assert named <= offered
+    switches = {f"no-{name.replace('_', '-')}" for name, entry in SETTINGS.items() if entry.kind is bool}
+    assert offered - named - switches == {"output", "config", "folds-file", "resume", "help"}
+    for entry in SETTINGS.values():
+        for choice in entry.choices:
+            assert str(choice) in result.stdout
+
+
+def test_wrong_values_on_the_command_line_get_one_line(tmp_path) -> None:
+    for options, message in [
+        (["--protocol", "lopo"], "lopo"),
+        (["--epochs", "99999999999999999999"], "error: epochs must be at least 1 and at most"),
+        (["--learning-rate", "nan"], "error: learning_rate must be above 0, got nan"),
+        (["--memory", "12 apples"], "error: memory must be a size such as 12GiB"),
+    ]:
+        result = CliRunner().invoke(app, ["train", str(tmp_path / "store"), "-o", str(tmp_path / "run"), *options])
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,110 @@
+"""Folds as a file: dealt out from the listing, unmoved by damage, and trained on as they stand there."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from fastck.cli import app
+from fastck.pipeline.dispatch import preprocess
+from fastck.store.reader import open_store
+from fastck.training.config import TrainConfig
+from fastck.training.foldfile import deal_folds, read_folds, read_listing
+from fastck.training.folds import make_splits
+from tests.helpers.tinystore import make_store, make_table
+
+
+def deal(source: Path, out: Path, *options: str) -> pd.DataFrame:
+    result = CliRunner().invoke(app, ["folds", str(source), "-o", str(out), *options], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert f"wrote {out}" in result.stdout
+    return pd.read_csv(out, dtype=str)
+
+
+def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(rendered: Path, tmp_path: Path) -> None:
+    before = deal(rendered, tmp_path / "before.csv", "--protocol", "loso")
+    assert list(before.columns) == ["sequence", "subject", "fold"]
+    assert before["sequence"].is_monotonic_increasing
+    assert before.groupby("fold")["subject"].nunique().tolist() == [1, 1]
+    copy = Path(shutil.copytree(rendered, tmp_path / "copy"))
+    for frame in (copy / "cohn-kanade-images" / "S001").glob("*/*.png"):
+        frame.write_bytes(b"damaged")
+    store = preprocess(copy, tmp_path / "store", n_jobs=1, box_cache=False)
+    assert set(store.table["subject"]) == {"S002"}
+    for source in (copy, store.path):
+        pd.testing.assert_frame_equal(deal(source, tmp_path / "after.csv", "--protocol", "loso"), before)
+
+
+@pytest.mark.parametrize("protocol", ["subject-10fold", "loso", "stratified-group"])
+def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, protocol: str) -> None:
+    table = make_table(subjects=23)
+    config = TrainConfig(phase=4, protocol=protocol, folds=4)
+    folds = deal_folds(table, config)
+    assert folds.groupby("subject")["fold"].nunique().eq(1).all()
+    expected = {split.test for split in make_splits(table, config)}
+    given = make_splits(table, TrainConfig(phase=4), folds=folds)
+    assert {split.test for split in given} == expected
+    subject = table.set_index("sequence")["subject"]
+    for split in given:
+        assert not set(subject[list(split.validation)]) & set(subject[list(split.test)])
+        assert not set(subject[list(split.validation)]) & set(subject[list(split.train)])
+
+
+def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    store = make_store(tmp_path / "store", make_table(subjects=6))
+    deal(store.path, tmp_path / "folds.csv", "--protocol", "stratified-group", "--folds", "2")
+    sizes = ["--timesteps", "9", "--filters", "2", "--dense", "4", "--epochs", "1", "--no-baselines", "--phase", "4"]
+    command = ["train", str(store.path), "-o", str(tmp_path / "run"), "--folds-file", str(tmp_path / "folds.csv")]
+    both = CliRunner().invoke(app, [*command, "--protocol", "loso"])
+    assert both.exit_code == 2
+    assert "--folds-file and --protocol both say how to split" in both.stderr
+    result = CliRunner().invoke(app, [*command, *sizes])
+    assert result.exit_code == 0, result.output
+    digest = hashlib.sha256((tmp_path / "folds.csv").read_bytes()).hexdigest()
+    assert f"protocol file: 2 folds of folds.csv (SHA-256 {digest})" in result.stdout
+    assert digest in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sequence,subject\nS000_001,S000\n", "must have the columns sequence and fold"),
+        ("sequence,fold\nS000_001,one\n", "must have the columns sequence and fold, a whole number"),
+        ("sequence,fold\nS000_001,0\n", "folds count from 1, got 0"),
+        ("sequence,fold\nS000_001,1\nS000_001,2\n", "names 1 sequences twice, for example 'S000_001'"),
+    ],
+)
+def test_files_that_are_none_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "folds.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_folds(tmp_path / "folds.csv")
+
+
+def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
+    table = make_table(subjects=4)
+    folds = deal_folds(table, TrainConfig(protocol="loso"))
+    with pytest.raises(ValueError, match="1 sequences have no fold, for example 'S000_001'"):
+        make_splits(table, TrainConfig(phase=4), folds=folds.iloc[1:])
+    strange = pd.concat([folds, pd.DataFrame({"sequence": ["X"], "fold": [1]})])
+    with pytest.raises(ValueError, match="1 sequences that the data set does not have, for example 'X'"):
+        make_splits(table, TrainConfig(phase=4), folds=strange)
+    with pytest.raises(ValueError, match="fold 1 leaves nothing to train on: there must be another fold"):
+        make_splits(table, TrainConfig(phase=4), folds=folds.assign(fold=1))
+    with pytest.raises(ValueError, match="random is a single split"):
+        deal_folds(table, TrainConfig())
+    with pytest.raises(ValueError, match="no sequence is labelled"):
+        deal_folds(table.assign(emotion=pd.array([pd.NA] * len(table), dtype="Int64")), TrainConfig(protocol="loso"))
+
+
+def test_a_listing_comes_from_a_store_or_a_set(rendered: Path, tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", make_table(subjects=2))
+    pd.testing.assert_frame_equal(read_listing(store.path), open_store(store.path).listing)
+    assert len(read_listing(rendered)) == 6
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "journal.jsonl").write_text("")
+    with pytest.raises(ValueError, match="was not finished"):
+        read_listing(tmp_path / "half")
