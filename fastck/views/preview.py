@@ -223,7 +223,7 @@ def iter_stages(
     ------
     stages : dict of str to ndarray
         "frame" and "crop" and, from the second frame on, of the step that leads to it: "difference" and "threshold"
-        (grey levels), "mask" (0 and 1), "pool34" and "projection" (0 to 1), "flow" as `fastck.optical_flow` has it.
+        (gray levels), "mask" (0 and 1), "pool34" and "projection" (0 to 1), "flow" as `fastck.optical_flow` has it.
     """
     motion, side = config.motion, config.faces.side
     pair = np.empty((2, side, side), np.uint8)

@@ -24,7 +24,7 @@ class StoreSummary:
     emotions : dict of str to int
         Sequences of each label that occurs, emotions in the order of their codes, those without a label last.
     window : int
-        Timesteps the network sees.
+        Steps the network sees.
     n_cut : int
         Sequences with more steps than the window.
     cut, padded : float
@@ -62,7 +62,7 @@ def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
     ----------
     store : Store
     window : int
-        Timesteps the network sees.
+        Steps the network sees.
 
     Returns
     -------

@@ -170,7 +170,7 @@ def _counts_table(report: CheckReport) -> Table:
 def _lengths_text(lengths: Lengths) -> Text:
     return Text(
         f"Lengths: {lengths.shortest} to {lengths.longest} frames, median {lengths.median:g}, mean {lengths.mean:.1f}. "
-        f"Of a window of {lengths.timesteps} differences, {lengths.padded} sequences leave some empty, "
+        f"Of a window of {lengths.timesteps} steps, {lengths.padded} sequences leave some empty, "
         f"{lengths.full} fill it, {lengths.cut} are longer and would be cut."
     )
 
