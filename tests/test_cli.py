@@ -104,6 +104,8 @@ def test_other_settings_are_refused_with_what_differs(store, rendered):
     ],
 )
 def test_wrong_options_get_one_line(rendered, tmp_path, monkeypatch, options, message):
+    if "--scheduler" in options:
+        pytest.importorskip("distributed")
     monkeypatch.setattr("fastck.pipeline.cluster.CONNECT_SECONDS", 0.5)
     assert message in plain_error(run("preprocess", rendered, tmp_path / "s", *options))
     assert not (tmp_path / "s").exists()
@@ -211,6 +213,7 @@ def test_check_says_what_is_there(rendered):
 
 
 def test_render_then_preview(tmp_path):
+    pytest.importorskip("matplotlib")
     result = run("render", tmp_path / "r", "--subjects", 1, "--sequences", 1, "--seed", 5)
     assert result.exit_code == 0, result.output
     assert "1 sequences" in result.stdout
@@ -242,6 +245,7 @@ def test_what_is_not_a_store_or_run_gets_one_line(tmp_path, command):
 
 
 def test_export(store, tmp_path):
+    pytest.importorskip("zarr")
     result = run("export", store[0], "--to", "zarr", "-o", tmp_path / "out.zarr")
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["node_type"] == "group"
