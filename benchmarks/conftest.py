@@ -23,9 +23,9 @@ def real_crops(count: int, side: int) -> np.ndarray | None:
         return None
     frames = []
     for path in paths:
-        grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-        top, left = (grey.shape[0] - 300) // 2, (grey.shape[1] - 300) // 2
-        frames.append(cv2.resize(grey[top : top + 300, left : left + 300], (side, side)))
+        gray = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        top, left = (gray.shape[0] - 300) // 2, (gray.shape[1] - 300) // 2
+        frames.append(cv2.resize(gray[top : top + 300, left : left + 300], (side, side)))
     return np.stack(frames)
 
 

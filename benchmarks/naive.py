@@ -16,7 +16,7 @@ def wrap(a: int, b: int) -> int:
 
 
 def absolute(a: int, b: int) -> int:
-    """Distance of two grey levels."""
+    """Distance of two gray levels."""
     return abs(a - b)
 
 

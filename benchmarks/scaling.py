@@ -15,7 +15,7 @@ LENGTH = 20  # frames of a sequence: about CK+'s mean of 18
 
 
 def link_frames(source: Path, root: Path, frames: int) -> None:
-    """Fill `root` with sequences of LENGTH frames, hard links to those of the first sequence in `source`."""
+    """Fill `root` with sequences of LENGTH frames, symbolic links to those of the first sequence in `source`."""
     images = sorted(source.glob("*.png"))[:LENGTH]
     for number in range(frames // LENGTH):
         folder = root / f"{number:05d}"

@@ -52,7 +52,7 @@ DECODERS: dict[str, Callable[[Path], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("kind", ["colour", "grey"])
+@pytest.mark.parametrize("kind", ["colour", "gray"])
 def test_decode(benchmark: Any, real_root: Path, name: str, kind: str) -> None:
     person = "P*" if kind == "colour" else "L*"
     path = min((real_root / "cohn-kanade-images").glob(f"{person}/*/*.png"))

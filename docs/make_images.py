@@ -117,7 +117,7 @@ def write_splits() -> None:
         axis.set(yticks=[], xlabel="118 subjects, one column each" if protocol != "random" else "")
         axis.tick_params(labelsize=7)
     figure.text(
-        0.01, 0.01, "grey: trains    blue: tests, new person    red: tests, person known from training", color=FAINT
+        0.01, 0.01, "gray: trains    blue: tests, new person    red: tests, person known from training", color=FAINT
     )
     save(figure, "splits", foot=0.07)
 

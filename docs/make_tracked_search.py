@@ -53,7 +53,7 @@ def main() -> None:
     for axis in axes[search.levels :]:
         axis.set_axis_off()
     figure.tight_layout(pad=0.4)
-    figure.savefig(PICTURE, dpi=90)
+    figure.savefig(PICTURE, dpi=86)
 
 
 def draw_level(axis: Axes, search: Recorder, level: int) -> None:

@@ -227,8 +227,8 @@ def sample_frames(count: int = STEPS + 1, *, side: int = 267, seed: int = 0) -> 
 
     rng = np.random.default_rng(seed)
     soft = cv2.GaussianBlur(rng.normal(size=(side + count, side + count)), (0, 0), 4)
-    grey = np.clip(128 + 50 * soft / soft.std(), 0, 255).astype(np.uint8)
-    return np.stack([grey[t : t + side, t : t + side] for t in range(count)])
+    gray = np.clip(128 + 50 * soft / soft.std(), 0, 255).astype(np.uint8)
+    return np.stack([gray[t : t + side, t : t + side] for t in range(count)])
 
 
 def best_seconds(runs: dict[str, Run], *, budget: float) -> dict[str, float]:

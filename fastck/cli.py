@@ -225,7 +225,7 @@ def check(
             layout=layout,
             until=until,
             deep=deep,
-            progress=lambda done, total: update(done, total, ""),
+            on_progress=lambda done, total: update(done, total, ""),
         )
     console.print(render_check(report))
     if csv is not None:
@@ -347,7 +347,7 @@ def render(
             noise=noise,
             blink=blink,
             yaw=yaw,
-            progress=lambda done, total: update(done, total, ""),
+            on_progress=lambda done, total: update(done, total, ""),
         )
     text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
     if made.neutral:
@@ -539,7 +539,7 @@ def detect(
             largest_only=largest,
             draw=draw,
             n_jobs=jobs,
-            progress=lambda done, total: update(done, total, ""),
+            on_progress=lambda done, total: update(done, total, ""),
         )
         failed = []
         for result in found:
@@ -586,7 +586,7 @@ def compare_boxes(
             until=until,
             n_jobs=jobs,
             limit=limit,
-            progress=lambda done, total: update(done, total, ""),
+            on_progress=lambda done, total: update(done, total, ""),
         )
     if result.n_different:
         console.print(data_table(result.differences))

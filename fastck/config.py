@@ -51,6 +51,8 @@ class FaceConfig:
     boxes: str = ""
 
     def __post_init__(self) -> None:
+        # A list gives the same configuration as a tuple.
+        object.__setattr__(self, "upsample", tuple(self.upsample))
         check_choice("crop", self.crop, CropPolicy)
         check_choice("search", self.search, Search)
         if not self.upsample or any(times not in (0, 1, 2) for times in self.upsample):

@@ -44,6 +44,8 @@ class PresetResult:
         Mean share of mask pixels that are on.
     accuracy, baseline : dict of phase to float
         Of the network and of the best baseline, on the test sequences.
+    interval : dict of phase to (float, float)
+        The 95 % confidence interval of the network's accuracy.
     runs : dict of phase to Path
         The training runs.
     """
@@ -55,6 +57,7 @@ class PresetResult:
     motion: float
     accuracy: dict[int, float]
     baseline: dict[int, float]
+    interval: dict[int, tuple[float, float]]
     runs: dict[int, Path]
 
 
@@ -146,7 +149,7 @@ def run_demo(
     say(f"rendering {subjects} people, seven emotions each: {DISCLAIMER}")
     faces = out / "faces"
     summary = render_dataset(
-        faces, subjects=subjects, seed=seed, sequences=7, n_jobs=n_jobs, progress=count("rendering")
+        faces, subjects=subjects, seed=seed, sequences=7, n_jobs=n_jobs, on_progress=count("rendering")
     )
     say(f"{summary.sequences} sequences, {summary.frames} frames in {time.perf_counter() - start:.0f} s: {faces}")
     presets = tuple(
@@ -184,12 +187,14 @@ def try_preset(
     )
     seconds = time.perf_counter() - start
     say(f"{len(store.table)} sequences in {seconds:.0f} s: {store.path}")
-    accuracy, baseline, runs = {}, {}, {}
+    accuracy, baseline, interval, runs = {}, {}, {}, {}
     for phase in DEMO_PHASES:
         say(f"training phase {phase} on preset {preset}: {PHASES[phase].text}, {epochs} epochs")
         config = TrainConfig(phase=phase, epochs=epochs, batch_size=BATCH_SIZE, checkpoint_every=0)
         run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0)
-        accuracy[phase] = float(run.report["evaluation"]["accuracy"]["value"])
+        measured = run.report["evaluation"]["accuracy"]
+        accuracy[phase] = float(measured["value"])
+        interval[phase] = float(measured["low"]), float(measured["high"])
         baseline[phase] = max(float(entry["accuracy"]["value"]) for entry in run.report["baselines"])
         runs[phase] = run.path
         say(f"accuracy {accuracy[phase]:.2f}, best baseline {baseline[phase]:.2f}: {run.path / 'report.html'}")
@@ -202,6 +207,7 @@ def try_preset(
         motion=motion,
         accuracy=accuracy,
         baseline=baseline,
+        interval=interval,
         runs=runs,
     )
 
@@ -211,6 +217,34 @@ def jitter(table: pd.DataFrame) -> tuple[float, float]:
     steps = float((table["n_frames"] - 1).sum())
     motion = float((table["motion"] * table["length"]).sum() / table["length"].sum())
     return float(table["n_box_changes"].sum()) / steps, motion
+
+
+def findings(presets: tuple[PresetResult, ...]) -> list[str]:
+    """Return what the numbers show, one sentence each, whatever they are."""
+    first, last = presets
+    slower, faster = sorted(presets, key=lambda entry: -entry.seconds)
+    ratio = slower.seconds / faster.seconds
+    lines = [f'Preset "{faster.preset}" preprocessed {ratio:.1f} times as fast as "{slower.preset}".']
+    if first.box_changes > last.box_changes:
+        lines.append(f'The box changed at {100 * first.box_changes:.1f} % of the frames under "{first.preset}".')
+    for phase in DEMO_PHASES:
+        chance = 1 / len(PHASES[phase].classes)
+        for entry in presets:
+            accuracy, baseline, (low, high) = entry.accuracy[phase], entry.baseline[phase], entry.interval[phase]
+            name = f"Phase {phase}, {entry.preset}: accuracy {accuracy:.2f} [{low:.2f}, {high:.2f}]"
+            if low <= chance <= high:
+                text = f"its 95 % interval holds chance, {chance:.2f}: this test shows no learning."
+            elif high < chance:
+                text = f"the network is worse than chance, {chance:.2f}."
+            else:
+                text = f"the network is better than chance, {chance:.2f}."
+            # Seldom equal; where they are, neither is called better.
+            if baseline > accuracy:
+                text += f" The best baseline is more accurate: {baseline:.2f}."
+            elif baseline < accuracy:
+                text += f" The network is more accurate than the best baseline, {baseline:.2f}."
+            lines.append(f"{name}; {text}")
+    return lines
 
 
 def demo_text(faces: Path, presets: tuple[PresetResult, ...], *, subjects: int, epochs: int, seconds: float) -> str:
@@ -236,15 +270,13 @@ def demo_text(faces: Path, presets: tuple[PresetResult, ...], *, subjects: int, 
 {table}
 
 What the numbers mean:
-- Preset "paper" searches every frame for the face, as the paper's scripts do; dlib's boxes lie on a coarse grid, so the
-  crop jumps while the face hardly moves. Preset "stable" uses one box per sequence: it is faster, and whatever moves in
-  its masks is the face. "Frames whose box changed" counts the jumps; each of them switches on mask pixels that are
-  no motion of the face.
-- Accuracies are of the paper's protocol, one random 70/30 split of sequences: the same people are on both sides, so
-  even for rendered people they say little about new ones. With so few test sequences a difference of 0.1 is chance.
-- The paper trains 100 epochs with batches of 64; the demo {epochs} epochs with batches of {BATCH_SIZE}. So few
-  people and epochs only show that everything runs: the network may well stay near chance and below the baselines,
-  which need less data.
+{chr(10).join(f"- {line}" for line in findings(presets))}
+- A box that changes moves the whole crop, and that switches on mask pixels that are no motion of the face. Preset
+  "paper" searches every frame, as the paper's scripts do; preset "stable" takes one box per sequence.
+- Accuracies are of the paper's protocol, one random 70/30 split of the sequences. Most tested people are in the
+  training part too (subject leakage), so the numbers say little about new people.
+- The paper trains 100 epochs with batches of 64; the demo {epochs} epochs with batches of {BATCH_SIZE}, on {subjects}
+  people.
 
 Where everything is:
     {faces}    the images and labels, laid out as CK+

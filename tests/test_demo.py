@@ -40,6 +40,7 @@ def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) ->
             motion=0.05,
             accuracy={3: 0.31, 4: 0.52},
             baseline={3: 0.41, 4: 0.62},
+            interval={3: (0.2, 0.45), 4: (0.4, 0.64)},
             runs={phase: tmp_path / f"run-{preset}-phase{phase}" for phase in (3, 4)},
         )
         for preset, seconds, changes in (("paper", 80.0, 0.093), ("stable", 4.0, 0.0))
@@ -52,6 +53,46 @@ def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) ->
         assert str(entry.store) in text
         for run in entry.runs.values():
             assert f"{run}/report.html" in text
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "interval", "baseline", "said", "not_said"),
+    [
+        (0.08, (0.02, 0.25), 0.15, ["interval holds chance, 0.14", "baseline is more accurate: 0.15"], "better than"),
+        (0.05, (0.01, 0.12), 0.05, ["worse than chance, 0.14"], "accurate"),
+        (0.90, (0.80, 0.95), 0.60, ["better than chance, 0.14", "than the best baseline, 0.60"], "baseline is more"),
+    ],
+)
+def test_the_text_fits_what_was_measured(
+    tmp_path: Path,
+    accuracy: float,
+    interval: tuple[float, float],
+    baseline: float,
+    said: list[str],
+    not_said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demo, "DEMO_PHASES", (3,))
+    presets = tuple(
+        PresetResult(
+            preset=preset,
+            store=tmp_path,
+            seconds=seconds,
+            box_changes=0.0,
+            motion=0.05,
+            accuracy={3: accuracy},
+            baseline={3: baseline},
+            interval={3: interval},
+            runs={},
+        )
+        for preset, seconds in (("paper", 8.0), ("stable", 4.0))
+    )
+    lines = demo.findings(presets)
+    assert lines[0] == 'Preset "stable" preprocessed 2.0 times as fast as "paper".'
+    assert len(lines) == 3
+    for line in lines[1:]:
+        assert all(part in line for part in said), line
+        assert not_said not in line
 
 
 @pytest.mark.slow

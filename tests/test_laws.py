@@ -353,11 +353,11 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
             builder.record(planned.sequence, entry)
 
     try:
-        with StoreBuilder(path, config, plan, layout="ckplus", versions=versions) as builder:
+        with StoreBuilder(path, config, plan, versions=versions) as builder:
             work(builder, killed_after)
     except Killed:
         pass
-    with StoreBuilder(path, config, plan, layout="ckplus", versions=versions) as builder:
+    with StoreBuilder(path, config, plan, versions=versions) as builder:
         assert len(builder.done) == min(killed_after, len(plan))
         work(builder, len(plan))
         builder.finish()

@@ -66,6 +66,8 @@ class CheckReport:
         All sequences, sorted by id.
     emotions : dict of emotion code or None to number of sequences
         Every code of `EMOTIONS`, and None for those that are not labelled.
+    other_labels : dict of label to number of sequences
+        Labels of a table that are no emotion's name.
     subjects : dict of subject to number of sequences
     n_frames, n_videos : int
     lengths : Lengths or None
@@ -82,6 +84,7 @@ class CheckReport:
     layout: str
     records: tuple[SequenceRecord, ...]
     emotions: dict[int | None, int]
+    other_labels: dict[str, int]
     subjects: dict[str, int]
     n_frames: int
     n_videos: int
@@ -116,7 +119,7 @@ def check(
     until: Until = "apex",
     deep: bool = False,
     timesteps: int = TIMESTEPS,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Say what a data set holds and what is odd about it.
 
@@ -129,7 +132,7 @@ def check(
         colour.
     timesteps : int
         Difference frames of the training window.
-    progress : callable, optional
+    on_progress : callable, optional
         Called in a deep check with the images done and all images.
 
     Returns
@@ -147,14 +150,16 @@ def check(
     found = scan(root, labels=labels, layout=layout, until=until)
     records = found.records
     findings = list(found.findings)
-    sizes = _look_inside(records, findings, progress) if deep else None
+    sizes = _look_inside(records, findings, on_progress) if deep else None
     emotions: dict[int | None, int] = dict.fromkeys([*EMOTIONS, None], 0)
-    emotions.update(Counter(record.emotion for record in records))
+    other_labels = Counter(record.label for record in records if record.emotion is None and record.label)
+    emotions.update(Counter(record.emotion for record in records if record.label not in other_labels))
     return CheckReport(
         root=Path(root),
         layout=layout,
         records=tuple(records),
         emotions=emotions,
+        other_labels=dict(sorted(other_labels.items())),
         subjects=dict(sorted(Counter(record.subject for record in records).items())),
         n_frames=sum(record.n_frames for record in records),
         n_videos=sum(record.video is not None for record in records),
@@ -166,7 +171,7 @@ def check(
 
 
 def _look_inside(
-    records: list[SequenceRecord], findings: list[Finding], progress: Callable[[int, int], None] | None
+    records: list[SequenceRecord], findings: list[Finding], on_progress: Callable[[int, int], None] | None
 ) -> dict[tuple[int, int], int]:
     sizes: Counter[tuple[int, int]] = Counter()
     done, total = 0, sum(len(record.frames) for record in records)
@@ -174,8 +179,8 @@ def _look_inside(
         seen_sizes, seen_colour = Counter[tuple[int, int]](), Counter[bool]()
         for path in record.frames:
             done += 1
-            if progress is not None:
-                progress(done, total)
+            if on_progress is not None:
+                on_progress(done, total)
             try:
                 header = read_image_header(path)
                 gray = read_gray(path)

@@ -68,7 +68,7 @@ def compare_boxes(
     n_jobs: int = -1,
     upsample: int = 1,
     limit: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> BoxComparison:
     """Search every frame with dlib and with `fastck.faces.tracking.TrackedDetector`, and compare the largest faces.
 
@@ -82,8 +82,8 @@ def compare_boxes(
         How often the image is doubled before the search (paper: 1).
     limit : int, optional
         Compare only so many sequences, spread evenly over all.
-    progress : callable, optional
-        Called in this thread as ``progress(done, total)`` after every sequence.
+    on_progress : callable, optional
+        Called in this thread as ``on_progress(done, total)`` after every sequence.
 
     Returns
     -------
@@ -108,8 +108,8 @@ def compare_boxes(
     for row, different in workers(delayed(compare_sequence)(record, upsample) for record in records):
         rows.append(row)
         differences += different
-        if progress is not None:
-            progress(len(rows), len(records))
+        if on_progress is not None:
+            on_progress(len(rows), len(records))
     return BoxComparison(
         table=pd.DataFrame(rows), differences=pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS))
     )

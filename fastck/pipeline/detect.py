@@ -103,7 +103,7 @@ def find_all_faces(
     largest_only: bool = False,
     draw: str | PathLike[str] | None = None,
     n_jobs: int = -1,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[SequenceFaces]:
     """Search every frame for faces; what dlib's frontal face detector finds, in its order.
 
@@ -118,8 +118,8 @@ def find_all_faces(
         An existing folder that receives every frame with its boxes, as ``SEQUENCE_00000001.png``.
     n_jobs : int
         Threads over sequences; -1 for one per core. Never changes the result.
-    progress : callable, optional
-        Called in this thread as ``progress(done, total)``, in frames, after every sequence.
+    on_progress : callable, optional
+        Called in this thread as ``on_progress(done, total)``, in frames, after every sequence.
 
     Yields
     ------
@@ -140,8 +140,8 @@ def find_all_faces(
     for record, result in zip(records, results, strict=True):
         yield result
         done += record.n_frames
-        if progress is not None:
-            progress(done, total)
+        if on_progress is not None:
+            on_progress(done, total)
 
 
 def _find(record: SequenceRecord, upsample: int, largest_only: bool, draw: Path | None) -> SequenceFaces:

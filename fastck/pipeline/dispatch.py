@@ -180,7 +180,7 @@ def preprocess(
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
     cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
-    builder = StoreBuilder(store, config, plan, layout=layout, versions=versions, overwrite=overwrite, retry=retry)
+    builder = StoreBuilder(store, config, plan, versions=versions, overwrite=overwrite, retry=retry)
     with builder, cache:
         if not builder.finished:
             progress = Progress.of(plan, builder.done)

@@ -119,7 +119,7 @@ def check_in_place(record: SequenceRecord, root: Path) -> None:
     """
     folder = (record.video or record.frames[0]).parent
     above = [path for path in (folder, *folder.parents) if path == root or root in path.parents]
-    for path in reversed(above):
+    for path in reversed(above or [folder]):
         try:
             with os.scandir(path) as entries:
                 gone = next(entries, None) is None

@@ -181,7 +181,7 @@ def render_dataset(
     noise: float | None = None,
     blink: float | None = None,
     yaw: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> RenderSummary:
     """Render people who go from a neutral face to one of seven emotions, in CK+'s folder layout.
 
@@ -210,8 +210,8 @@ def render_dataset(
         How varied the sequences are: `EASY`, `HARD`, or any other.
     noise, blink, yaw : float, optional
         Take the place of `variation`'s own, in its units.
-    progress : callable, optional
-        Called in this thread as ``progress(done, total)`` after every sequence.
+    on_progress : callable, optional
+        Called in this thread as ``on_progress(done, total)`` after every sequence.
 
     Returns
     -------
@@ -251,8 +251,8 @@ def render_dataset(
             left[take.subject] -= 1
             if left[take.subject] == 0:
                 del people[take.subject]  # a painted subject holds up to twelve megabytes
-            if progress is not None:
-                progress(done, len(takes))
+            if on_progress is not None:
+                on_progress(done, len(takes))
     finally:
         cv2.setNumThreads(threads)
 

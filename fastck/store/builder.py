@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
-from fastck.ops import FEATURES
+from fastck.ops import STORE_FEATURES
 from fastck.store import journal
 from fastck.store import reader as stores
 from fastck.store.arrays import StoreArrays, rows_of
@@ -45,8 +45,6 @@ class StoreBuilder:
     config : PreprocessConfig
     plan : sequence of PlannedSequence
         Sorted by sequence.
-    layout : str
-        Folder layout the plan was read with, for the manifest.
     versions : dict of str to str
         Of the libraries that compute the rows. All rows of a store come from the same versions.
     overwrite : bool
@@ -76,7 +74,6 @@ class StoreBuilder:
         config: PreprocessConfig,
         plan: Sequence[PlannedSequence],
         *,
-        layout: str,
         versions: dict[str, str],
         overwrite: bool = False,
         retry: bool = False,
@@ -85,7 +82,6 @@ class StoreBuilder:
         self.path = Path(path).absolute()
         self.config = config
         self.plan = plan
-        self.layout = layout
         self.versions = versions
         self.overwrite = overwrite
         self.retry = retry
@@ -209,18 +205,23 @@ class StoreBuilder:
     def _check_own(self) -> None:
         """Raise ValueError where the folder without manifest and journal holds what no killed run leaves behind."""
         known = {LOCK, OWNER, INPUTS, INPUTS + ".tmp"}
-        if (self.path / INPUTS).exists():  # the first file that is written
-            known |= {JOURNAL, JOURNAL + ".tmp", *(f"{name}.npy" for name in (BOXES, *FEATURES))}
+        # The first file that is written, and the last that is removed.
+        if (self.path / INPUTS).exists():
+            known |= {path.name for path in self._own_files()} | {JOURNAL + ".tmp"}
         strange = sorted(entry.name for entry in self.path.iterdir() if entry.name not in known)
         if strange:
             raise ValueError(f"{self.path} is neither empty nor a store (it holds {strange[0]}): take another")
 
     def _clear(self) -> None:
         """Remove the store's own files, the marks of completion first."""
-        names = [MANIFEST, JOURNAL, INPUTS, stores.SEQUENCES, stores.QUARANTINE, stores.CHECKSUMS]
-        arrays = [self.path / f"{name}.npy{end}" for name in (BOXES, *FEATURES) for end in ("", ".tmp")]
-        for path in (*(self.path / name for name in names), *arrays):
+        for path in self._own_files():
             path.unlink(missing_ok=True)
+
+    def _own_files(self) -> list[Path]:
+        """Return every file a store may have, in the order in which they are removed: INPUTS says whose the rest is."""
+        tables = [stores.SEQUENCES, stores.QUARANTINE, stores.CHECKSUMS]
+        arrays = [f"{name}.npy{end}" for name in (BOXES, *STORE_FEATURES) for end in ("", ".tmp")]
+        return [self.path / name for name in (MANIFEST, JOURNAL, *tables, *arrays, INPUTS)]
 
     def _create(self) -> None:
         check_room(self.path, self._arrays.n_bytes() + SPARE_BYTES)
@@ -278,7 +279,6 @@ class StoreBuilder:
             "config": self.config.as_dict(),
             "config_hash": self.config.hash(),
             "input_hash": stores.checksum(np.frombuffer(self._inputs, np.uint8)),
-            "layout": self.layout,
             "versions": self.versions,
             "counts": {
                 "sequences": len(good),

@@ -12,6 +12,8 @@ from fastck.store.reader import read_table
 # Libraries whose version may change a byte of a feature; joblib and pandas only carry them.
 DECISIVE = ("fastck", "numpy", "numba", "opencv", "dlib")
 INPUT_DTYPES = {"sequence": "str", "fingerprint": "str", "emotion": "Int64", "n_frames": "int64"}
+# Written where there is something to say in them.
+ADDED_INPUT_DTYPES = {"label": "str", "fold": "str"}
 
 
 def config_changes(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
@@ -48,7 +50,7 @@ def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str
         Sequences whose files may be others, as long as their number is the same.
     """
     try:
-        before = read_table(path, INPUT_DTYPES).set_index("sequence")
+        before = read_table(path, INPUT_DTYPES, ADDED_INPUT_DTYPES).set_index("sequence")
     except FileNotFoundError:
         return [f"no record of its input ({path.name} is missing)"]
     now = table.set_index("sequence")
@@ -57,6 +59,9 @@ def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str
     changed = (was["fingerprint"] != is_now["fingerprint"]).to_numpy(bool)
     allowed = common.isin(list(may_change)) & (was["n_frames"] == is_now["n_frames"]).to_numpy(bool)
     relabelled = was["emotion"].fillna(-1) != is_now["emotion"].fillna(-1)
+    for name in ADDED_INPUT_DTYPES:
+        nothing = pd.Series("", common)
+        relabelled |= (was.get(name, nothing) != is_now.get(name, nothing)).to_numpy(bool)
     kinds = {
         "since removed": before.index.difference(now.index),
         "since added": now.index.difference(before.index),

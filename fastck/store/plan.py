@@ -23,6 +23,9 @@ class PlannedSequence:
     fingerprint: str  # changes when a file of the sequence does
     start: int
     frame_start: int
+    label: str = ""
+    onset: int | None = None
+    fold: str = ""
 
     @property
     def length(self) -> int:
@@ -31,10 +34,18 @@ class PlannedSequence:
 
 
 def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
-    """Return what the store's input is known by: one row per sequence."""
+    """Return what the store's input is known by: one row per sequence.
+
+    Labels that are no emotion's name, and folds, have columns of their own where there are any.
+    """
     columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
     rows = [[getattr(entry, name) for name in columns] for entry in plan]
-    return pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
+    table = pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
+    added = {
+        "label": [entry.label if entry.emotion is None else "" for entry in plan],
+        "fold": [entry.fold for entry in plan],
+    }
+    return table.assign(**{name: values for name, values in added.items() if any(values)})
 
 
 def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequence]:
@@ -52,6 +63,9 @@ def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequ
                 fingerprint=fingerprint(record),
                 start=start,
                 frame_start=frame_start,
+                label=record.label,
+                onset=record.onset,
+                fold=record.fold,
             )
         )
         start, frame_start = start + plan[-1].length, frame_start + record.n_frames

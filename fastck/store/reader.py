@@ -16,12 +16,13 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
+from fastck.dataset.labels import EMOTIONS
 from fastck.messages import one_line
 from fastck.ops import feature_dtype, feature_shape, unpack_masks
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
-MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "layout", "versions", "counts", "arrays"}
+MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "versions", "counts", "arrays"}
 BOXES = "boxes"
 AGAIN = "make the store again with --overwrite"
 
@@ -41,8 +42,10 @@ TABLE_DTYPES = {
     "motion_at_box_changes": "float64",
     "folder": "str",
 }
+# Columns that stores made before them lack.
+ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64"}
+_TEXT = ("sequence", "subject", "folder", "label", "fold", "reason", "array", "crc32", "fingerprint")
 _LISTED = ("sequence", "subject", "emotion", "n_frames", "length")
-_TEXT = ("sequence", "subject", "folder", "reason", "array", "crc32", "fingerprint")
 
 
 def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -52,13 +55,14 @@ def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return feature_shape(name, side), np.dtype(feature_dtype(name))
 
 
-def read_table(path: Path, dtypes: dict[str, str]) -> pd.DataFrame:
-    """Read one of the store's CSV files; a sequence called "NA" stays text."""
-    numbers = {name: [""] for name in dtypes if name not in _TEXT}
+def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
+    """Read one of the store's CSV files; a sequence called "NA" stays text, columns in `added` may be missing."""
+    every = dtypes | (added or {})
+    numbers = {name: [""] for name in every if name not in _TEXT}
     try:
         table = pd.read_csv(
             path,
-            dtype=dtypes,
+            dtype=every,
             keep_default_na=False,
             na_values=numbers,
             encoding_errors="surrogateescape",
@@ -141,9 +145,15 @@ class Store:
         Columns: sequence, subject, emotion (nullable), n_frames, start and length (rows in the feature arrays),
         frame_start (row in `boxes`), height and width (pixels of a frame), n_missed (frames without a face),
         n_box_changes (frames whose box differs from the one before), motion (mean share of mask pixels that are on),
-        motion_at_box_changes (the same over the steps where the box changed, NaN for none), folder (below the root).
+        motion_at_box_changes (the same over the steps where the box changed, NaN for none), folder (below the root),
+        label (the emotion's name, or any text a table gives, "" for none), fold (as a table gives it), onset (the
+        first frame's number within its folder or video, where the sequence is a part of it).
         """
-        return read_table(self.path / SEQUENCES, TABLE_DTYPES)
+        table = read_table(self.path / SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
+        # A store made before there were labels has emotions, no folds, and whole sequences only.
+        names = table["emotion"].map(EMOTIONS, na_action="ignore").fillna("").astype("str")
+        before: dict[str, Any] = {"label": names, "fold": "", "onset": pd.array([pd.NA] * len(table), "Int64")}
+        return table.assign(**{name: column for name, column in before.items() if name not in table})
 
     @cached_property
     def quarantine(self) -> pd.DataFrame:
@@ -315,6 +325,8 @@ def parse_manifest(text: str, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a store's manifest: {error}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise ValueError(f"{path} has format {version}, this fastck reads up to {FORMAT}: update fastck")
+    # Older manifests also name the layout that the data set was read with.
+    manifest.pop("layout", None)
     if set(manifest) != MANIFEST_KEYS:
         unknown, missing = sorted(set(manifest) - MANIFEST_KEYS), sorted(MANIFEST_KEYS - set(manifest))
         raise ValueError(f"{path} has unknown keys {unknown} and lacks {missing}: made or edited by something else?")

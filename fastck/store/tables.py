@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 
 from fastck.store.plan import PlannedSequence
-from fastck.store.reader import CHECKSUMS, QUARANTINE, SEQUENCES, TABLE_DTYPES, Store
+from fastck.store.reader import ADDED_DTYPES, CHECKSUMS, QUARANTINE, SEQUENCES, TABLE_DTYPES, Store
 
-# Columns that a worker finds out; the others are settled by the plan.
+# Columns that the plan settles, those of a sequence's place apart.
+PLANNED = ("sequence", "subject", "emotion", "label", "fold", "n_frames", "onset", "folder")
+# Columns that a worker finds out.
 FOUND = ("height", "width", "n_missed", "n_box_changes", "motion", "motion_at_box_changes")
 
 
@@ -34,13 +36,13 @@ def store_tables(
         if "reason" in entry:
             left_out.append((planned.sequence, entry["reason"], planned.folder))
             continue
-        known = {name: getattr(planned, name) for name in ("sequence", "subject", "emotion", "n_frames", "folder")}
+        known = {name: getattr(planned, name) for name in PLANNED}
         place = {"start": start, "length": planned.length, "frame_start": frame_start}
         rows.append({**known, **place, **entry["row"]})
         sums += [(planned.sequence, name, entry["crc32"][name]) for name in arrays]
         start, frame_start = start + planned.length, frame_start + planned.n_frames
     return {
-        SEQUENCES: pd.DataFrame(rows, columns=list(TABLE_DTYPES)).astype(TABLE_DTYPES),
+        SEQUENCES: pd.DataFrame(rows, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES),
         QUARANTINE: pd.DataFrame(left_out, columns=["sequence", "reason", "folder"]),
         CHECKSUMS: pd.DataFrame(sums, columns=["sequence", "array", "crc32"]),
     }

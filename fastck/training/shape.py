@@ -16,8 +16,8 @@ class NetworkShape:
 
     Attributes
     ----------
-    rows, columns : int
-        Pixels of a frame; 2 and 267 for projections.
+    rows, columns, channels : int
+        Of one step's feature; 2, 267 and 1 for projections, 2, 64 and 2 for flow projections.
     n_classes : int
         Emotions told apart.
     kernel_size : (int, int)
@@ -28,8 +28,6 @@ class NetworkShape:
         Channels of the recurrent layer.
     dense : int
         Units of the hidden dense layer.
-    channels : int
-        Values of a pixel: 1, or 2 for flow projections, 3 for flow.
     model : {"convlstm", "temporal"}
         The paper's network, or one convolution over time and the maximum over all steps.
 
@@ -42,11 +40,11 @@ class NetworkShape:
     rows: int
     columns: int
     n_classes: int
+    channels: int = 1
     kernel_size: tuple[int, int] = (1, 3)
     timesteps: int = TIMESTEPS
     filters: int = 64
     dense: int = 100
-    channels: int = 1
     model: Model = "convlstm"
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "UAR (balanced accuracy)", "macro_f1": "UF1 (macro F1)"}
-NETWORKS = {"convlstm": "ConvLSTM2D"}
+NETWORKS = {"convlstm": "ConvLSTM2D", "temporal": "temporal convolution"}
 
 
 def network_name(report: dict[str, Any]) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.config import PRESETS, FaceConfig, FlowConfig, MotionConfig, PreprocessConfig, Preset, preset_faces
 from fastck.dataset.clip import clip_record
-from fastck.dataset.records import SequenceRecord
+from fastck.dataset.records import SequenceRecord, part_of
 from fastck.faces.box import FaceBox, Gray, crop, crop_boxes
 from fastck.faces.finder import find_faces
 from fastck.flow import FlowPass
@@ -184,6 +185,8 @@ def preview_store(
                 f"root {root} does not hold {row.folder}: give the root that the store was made from"
             )
         record = clip_record(place)
+        if pd.notna(row.onset) and record.n_frames >= row.onset - 1 + row.n_frames:
+            record = part_of(record, row.onset, row.onset - 1 + row.n_frames)
         if record.n_frames != row.n_frames:
             raise ValueError(
                 f"{sequence} had {row.n_frames} frames when the store was made, {place} has "
@@ -220,7 +223,7 @@ def iter_stages(
     ------
     stages : dict of str to ndarray
         "frame" and "crop" and, from the second frame on, of the step that leads to it: "difference" and "threshold"
-        (grey levels), "mask" (0 and 1), "pool34" and "projection" (0 to 1), "flow" as `fastck.optical_flow` has it.
+        (gray levels), "mask" (0 and 1), "pool34" and "projection" (0 to 1), "flow" as `fastck.optical_flow` has it.
     """
     motion, side = config.motion, config.faces.side
     pair = np.empty((2, side, side), np.uint8)

@@ -22,9 +22,9 @@ class StoreSummary:
     sequences, subjects, labelled, frames, quarantined : int
         Sequences that are good; how many have a label; frames of the good ones; sequences left out.
     emotions : dict of str to int
-        Sequences of each emotion that occurs, in the order of their codes, those without a label last.
+        Sequences of each label that occurs, emotions in the order of their codes, those without a label last.
     window : int
-        Timesteps the network sees.
+        Steps the network sees.
     n_cut : int
         Sequences with more steps than the window.
     cut, padded : float
@@ -62,7 +62,7 @@ def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
     ----------
     store : Store
     window : int
-        Timesteps the network sees.
+        Steps the network sees.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
     return StoreSummary(
         sequences=len(table),
         subjects=table["subject"].nunique(),
-        labelled=int(table["emotion"].notna().sum()),
+        labelled=int((label_names(table) != UNLABELLED).sum()),
         frames=int(table["n_frames"].sum()),
         quarantined=len(store.quarantine),
         emotions=count_emotions(table),
@@ -100,9 +100,17 @@ def emotion_name(code: object) -> str:
 
 
 def count_emotions(table: pd.DataFrame) -> dict[str, int]:
-    """Return how many sequences each emotion has, in the order of the codes, those without a label last."""
-    counts = table["emotion"].value_counts(dropna=False).sort_index(na_position="last")
-    return {emotion_name(code): int(count) for code, count in counts.items()}
+    """Return how many sequences each label has: emotions in the order of their codes, other labels, those without."""
+    names = label_names(table)
+    codes = dict(zip(names, table["emotion"].fillna(len(EMOTIONS)).astype(int), strict=True))
+    order = sorted(codes, key=lambda name: (name == UNLABELLED, codes[name], name))
+    return {name: int((names == name).sum()) for name in order}
+
+
+def label_names(table: pd.DataFrame) -> pd.Series:
+    """Return each sequence's label: a table's own text, or the name of its emotion."""
+    names = table["emotion"].map(emotion_name, na_action=None).astype("str")
+    return names.where(table["label"] == "", table["label"])
 
 
 def box_moves(store: Store) -> NDArray[np.float64]:
@@ -134,7 +142,6 @@ def describe_settings(store: Store) -> list[tuple[str, str]]:
         ("motion", f"{motion.mode}, level {motion.level}, footprint {motion.size}x{motion.size}"),
         *([("flow", describe_flow(store))] if store.config.flow else []),
         ("arrays", "; ".join(arrays)),
-        ("layout", str(store.manifest["layout"])),
         ("config hash", str(store.manifest["config_hash"])),
         ("versions", ", ".join(f"{name} {number}" for name, number in store.manifest["versions"].items())),
     ]

@@ -17,7 +17,7 @@ from fastck.pages import data_url, render_page, safe_html
 from fastck.store.files import write_atomically
 from fastck.store.reader import Store, folder_below
 from fastck.views.charts import bar_chart, histogram, strip_chart
-from fastck.views.store import StoreSummary, box_moves, describe_settings, emotion_name, summarise
+from fastck.views.store import StoreSummary, box_moves, count_emotions, describe_settings, label_names, summarise
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +136,7 @@ def _boxes(store: Store, summary: StoreSummary) -> Card:
 
 
 def _motion(store: Store) -> Card:
-    names = store.table["emotion"].map(emotion_name, na_action=None)
-    order = dict.fromkeys(emotion_name(code) for code in store.table["emotion"].sort_values(na_position="last"))
+    names, order = label_names(store.table), count_emotions(store.table)
     groups = {name: 100 * store.table.loc[names == name, "motion"].to_numpy(float) for name in order}
     if not groups:
         return Card(title="Motion", notes=["No sequence."])
@@ -172,8 +171,7 @@ def _subjects(store: Store) -> Card | None:
     table = store.table
     if table.empty:
         return None
-    names = table["emotion"].map(emotion_name, na_action=None)
-    order = list(dict.fromkeys(emotion_name(code) for code in table["emotion"].sort_values(na_position="last")))
+    names, order = label_names(table), count_emotions(table)
     rows = []
     for subject, own in table.groupby("subject", sort=True):
         counts = names[own.index].value_counts()

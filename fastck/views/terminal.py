@@ -15,7 +15,7 @@ from fastck.dataset.check import CheckReport, Lengths
 from fastck.dataset.labels import EMOTIONS
 from fastck.messages import one_line
 from fastck.store.reader import Store
-from fastck.views.store import describe_numbers, describe_settings, emotion_name, summarise
+from fastck.views.store import describe_numbers, describe_settings, label_names, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def describe_store(store: Store) -> Group:
     """
     summary = summarise(store)
     numbers = [(name, text) for name, text in describe_numbers(summary) if text]
-    table = store.table.assign(name=store.table["emotion"].map(emotion_name, na_action=None))
+    table = store.table.assign(name=label_names(store.table))
     rows = []
     for name in summary.emotions:
         own = table[table["name"] == name]
@@ -147,7 +147,7 @@ def _counts_table(report: CheckReport) -> Table:
     expected = {what: (ckplus, here) for what, ckplus, here in report.comparison}
     if expected:
         table.add_column("CK+ has", justify="right")
-    n_subjects = len({record.subject for record in report.records if record.emotion is not None})
+    n_subjects = len({record.subject for record in report.records if record.label})
     rows = [
         ("sequences", report.n_sequences),
         ("subjects", len(report.subjects)),
@@ -155,6 +155,7 @@ def _counts_table(report: CheckReport) -> Table:
         ("labelled subjects", n_subjects),
         ("frames", report.n_frames),
         *((name, report.emotions[code]) for code, name in EMOTIONS.items()),
+        *report.other_labels.items(),
     ]
     for what, here in rows:
         if what == "neutral" and here == 0:
@@ -162,14 +163,14 @@ def _counts_table(report: CheckReport) -> Table:
         cells = [what, f"{here:,}"]
         if expected:
             cells.append(f"{expected[what][0]:,}" if what in expected else "")
-        table.add_row(*cells, style="yellow" if what in expected and expected[what][0] != here else "")
+        table.add_row(*map(cell, cells), style="yellow" if what in expected and expected[what][0] != here else "")
     return table
 
 
 def _lengths_text(lengths: Lengths) -> Text:
     return Text(
         f"Lengths: {lengths.shortest} to {lengths.longest} frames, median {lengths.median:g}, mean {lengths.mean:.1f}. "
-        f"Of a window of {lengths.timesteps} differences, {lengths.padded} sequences leave some empty, "
+        f"Of a window of {lengths.timesteps} steps, {lengths.padded} sequences leave some empty, "
         f"{lengths.full} fill it, {lengths.cut} are longer and would be cut."
     )
 

@@ -2,7 +2,7 @@
 
     python -m tests.campaigns.faults --kills 20 --seed 0
 
-Prints one JSON object per sort of fault: stores completed, faults that struck, stores that differ, and sequences that
+Prints one JSON object per sort of fault: stores completed, faults injected, stores that differ, and sequences that
 were done and had to be done again (lost). Linux only.
 """
 
@@ -40,7 +40,7 @@ class Tally:
 
     fault: str
     stores: int = 0
-    struck: int = 0
+    injected: int = 0
     differences: int = 0
     resumed: int = 0
     lost: int = 0
@@ -146,7 +146,7 @@ class Campaign:
     def kills(self, fault: str, kills: int, run: Callable[[Path], object], seconds: float) -> Tally:
         """Kill -9 at random moments, several times per store."""
         tally = Tally(fault)
-        while tally.struck < kills:
+        while tally.injected < kills:
             store = self.new_store()
             for _ in range(self.random.randint(1, MOST_KILLS)):
                 before = done_in(store)
@@ -155,7 +155,7 @@ class Campaign:
                     await_progress(store, process, len(before))
                 time.sleep(self.random.uniform(0, seconds))
                 os.kill(process, signal.SIGKILL)
-                tally.struck += wait(process) == -signal.SIGKILL
+                tally.injected += wait(process) == -signal.SIGKILL
                 if (store / "manifest.json").exists():
                     break
                 tally.lost += len(before - done_in(store))
@@ -168,7 +168,7 @@ class Campaign:
         for _ in range(pairs):
             store = self.new_store()
             codes = [wait(p) for p in [start(lambda store=store: self.preprocess(store, 1)) for _ in range(2)]]
-            tally.struck += any(codes)
+            tally.injected += any(codes)
             # The second is told that the first is at it, or finds the store complete.
             tally.wrong_errors += not (0 in codes and set(codes) <= {0, 1})
             self.finish(store, lambda store=store: self.preprocess(store, 1), tally)
@@ -194,7 +194,7 @@ class Campaign:
             for path in store.iterdir() if store.exists() else ():
                 when = self.random.uniform(0, 4e9)
                 os.utime(path, (when, when))
-                tally.struck += 1
+                tally.injected += 1
             self.finish(store, lambda store=store: astray(store), tally)
         return tally
 
@@ -211,7 +211,7 @@ class Campaign:
                 time.sleep(self.random.uniform(0, 0.3) * self.seconds)
                 fill(disk / "ballast")
                 code = wait(process)
-                tally.struck += code == errno.ENOSPC
+                tally.injected += code == errno.ENOSPC
                 tally.wrong_errors += code not in (0, errno.ENOSPC)
                 (disk / "ballast").unlink()
                 self.finish(store, lambda store=store: self.preprocess(store, 2), tally)
@@ -235,7 +235,7 @@ class Campaign:
             reasons = dict(zip(made.quarantine["sequence"], made.quarantine["reason"], strict=True))
             tally.stores += 1
             tally.wrong_errors += code != 0
-            tally.struck += reasons.pop(victim.sequence, "") == f"{frame.name}: Input/output error"
+            tally.injected += reasons.pop(victim.sequence, "") == f"{frame.name}: Input/output error"
             tally.lost += len(set(right.table["sequence"]) - set(made.table["sequence"]) - {victim.sequence})
             tally.differences += any(
                 (made.sequence(name, feature) != right.sequence(name, feature)).any()

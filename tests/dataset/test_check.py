@@ -1,5 +1,6 @@
 """What `fastck check` finds out and how it shows it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_deep_check_looks_inside(root: Path) -> None:
     cv2.imwrite(str(root / "cohn-kanade-images/S005/001/S005_001_00000002.png"), np.zeros((8, 9, 3), np.uint8))
     cv2.imwrite(str(root / "cohn-kanade-images/S010/001/S010_001_00000002.png"), np.zeros((8, 10), np.uint8))
     seen: list[tuple[int, int]] = []
-    report = check(root, deep=True, progress=lambda done, total: seen.append((done, total)))
+    report = check(root, deep=True, on_progress=lambda done, total: seen.append((done, total)))
     groups = {group.kind: [finding.sequence for finding in group.findings] for group in report.groups}
     assert groups["unreadable-image"] == ["S005_002"] * 2
     assert groups["mixed-colour"] == ["S005_001"]
@@ -96,7 +97,7 @@ def test_deep_check_looks_inside(root: Path) -> None:
 
 def test_deep_check_survives_a_file_that_vanishes(root: Path) -> None:
     path = root / "cohn-kanade-images/S010/001/S010_001_00000041.png"
-    report = check(root, deep=True, progress=lambda done, total: path.unlink(missing_ok=True))
+    report = check(root, deep=True, on_progress=lambda done, total: path.unlink(missing_ok=True))
     (group,) = (group for group in report.groups if group.kind == "unreadable-image")
     assert group.findings[0].text == f"{path}: no such file or directory"
 
@@ -143,6 +144,19 @@ def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
     (folder / "1.png").touch()
     text = shown(check(tmp_path, layout="folders"), width=400)
     assert "[red]a\\nb has one frame only" in text
+
+
+def test_labels_of_a_table_are_counted_by_name(sample: Path, tmp_path: Path) -> None:
+    rows = [("L008", "awe"), ("L032", "[bold]joy"), ("L063", "Joy")]
+    lines = [f"{sample}/cohn-kanade-images/{subject}/001,{subject},{label}" for subject, label in rows]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,subject,label", *lines, ""]))
+    report = check(table, layout="table")
+    assert report.other_labels == {"[bold]joy": 1, "awe": 1}
+    assert (report.emotions[5], report.emotions[None], report.n_labelled) == (1, 0, 3)
+    text = shown(report)
+    for name in ("awe", "[bold]joy", "happy"):
+        assert re.search(rf"{re.escape(name)} +│ +1 ", text), text
 
 
 def test_sample(sample: Path) -> None:

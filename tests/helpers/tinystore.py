@@ -73,7 +73,6 @@ def make_store(path: Path, table: pd.DataFrame, *, side: int = 16, seed: int = 0
         "config": config.as_dict(),
         "config_hash": config.hash(),
         "input_hash": f"{seed:016x}",
-        "layout": "ckplus",
         "versions": {},
         "counts": {"sequences": len(table), "quarantined": 0},
         "arrays": {name: {"shape": array.shape, "dtype": str(array.dtype)} for name, array in arrays.items()},

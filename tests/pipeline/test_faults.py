@@ -39,7 +39,7 @@ def test_the_campaign_in_brief_loses_nothing():
     assert done.returncode == 0, (tallies, done.stderr)
     assert len(tallies) >= 5
     assert all(tally["stores"] >= 1 for tally in tallies)
-    assert sum(tally["struck"] for tally in tallies if "kill" in tally["fault"]) >= 4
+    assert sum(tally["injected"] for tally in tallies if "kill" in tally["fault"]) >= 4
 
 
 # -- A power cut: the journal says more than the disk holds ---------------------------------------------------------

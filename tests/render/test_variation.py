@@ -274,7 +274,7 @@ def test_what_is_worn_covers_its_part_of_the_face_and_turns_with_the_head(worn: 
 
 def test_frames_face_outwards() -> None:
     subject, _, _ = draw_person(subject_rng(0, 4))
-    worn = replace(draw_worn(np.random.default_rng(3), glasses=1.0, fringe=0.0))
+    worn = draw_worn(np.random.default_rng(3), glasses=1.0, fringe=0.0)
     mesh = build_worn(worn, subject, subject.vertices)
     corners = mesh.vertices[mesh.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

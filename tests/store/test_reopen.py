@@ -8,7 +8,7 @@ import pytest
 
 import fastck
 from fastck.pipeline import dispatch
-from fastck.store.builder import JOURNAL
+from fastck.store.builder import JOURNAL, StoreBuilder
 from tests.helpers.stores import assert_same_store
 
 OPTIONS = {"features": ("projection", "mask"), "n_jobs": 1}
@@ -103,3 +103,22 @@ def test_overwriting_leaves_arrays_that_are_not_the_store_s(rendered, whole, tmp
     fastck.preprocess(rendered, path, features=("mask",), overwrite=True, n_jobs=1)
     assert (path / "weights.npy").read_text() == "mine"
     assert not (path / "projection.npy").exists()
+
+
+@pytest.mark.parametrize("step", range(0, 24, 3))
+def test_an_overwrite_that_is_killed_while_it_removes_the_old_files_goes_on(
+    rendered, unfinished, whole, monkeypatch, step
+):
+    remove, calls = StoreBuilder._own_files, iter(range(1000))
+
+    def dying(self):
+        for path in remove(self):
+            if next(calls) == step:
+                raise Killed
+            yield path
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastck.store.builder.StoreBuilder._own_files", dying)
+        with pytest.raises(Killed):
+            fastck.preprocess(rendered, unfinished, features=("mask",), n_jobs=1, overwrite=True)
+    assert_same_store(fastck.preprocess(rendered, unfinished, overwrite=True, **OPTIONS).path, whole)

@@ -1,6 +1,7 @@
 """Opening stores, and what is said of damaged, foreign and unfinished ones."""
 
 import errno
+import inspect
 import json
 import os
 import shutil
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 
 import fastck
-from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+from fastck.config import FaceConfig, MotionConfig, PreprocessConfig, preset_faces
 from fastck.store.files import allocate, write_rows
 from fastck.store.reader import checksum, folder_below
+from fastck.views.preview import preview_clip
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +203,13 @@ def test_a_file_system_that_reserves_no_space_is_told_and_a_full_one_is_an_error
 def test_a_table_s_folder_stays_below_the_root(tmp_path, folder):
     with pytest.raises(ValueError, match="must lie below the data set's root"):
         folder_below(tmp_path, folder)
+
+
+def test_the_defaults_are_those_of_the_stable_preset():
+    assert FaceConfig() == preset_faces("stable") == FaceConfig(upsample=[0, 1])
+    assert PreprocessConfig().faces == FaceConfig()
+    for function in (fastck.preprocess, preview_clip, fastck.MotionFeatures):
+        assert inspect.signature(function).parameters["preset"].default == "stable"
 
 
 def test_a_folder_below_the_root_is_joined(tmp_path):

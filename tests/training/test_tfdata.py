@@ -1,7 +1,10 @@
+import cv2
 import numpy as np
 import pytest
 
+import fastck
 from fastck.ops import feature_shape, pad_sequence
+from fastck.store.frames import as_frames, mirrored
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
 
@@ -39,7 +42,7 @@ def test_batches_equal_the_plain_construction(store: Store, feature: str) -> Non
         assert values.dtype == targets.dtype == np.float32
 
 
-@pytest.mark.parametrize(("feature", "channels"), [("flow", 3), ("flow_projection", 1)])
+@pytest.mark.parametrize(("feature", "channels"), [("flow", 3), ("flow_projection", 2)])
 def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels: int) -> None:
     rows = np.random.default_rng(0).normal(size=(int(store.table["length"].sum()), *feature_shape(feature)))
 
@@ -58,8 +61,41 @@ def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels:
         row = store.row(name)
         stored = rows[row.start : row.start + row.length].astype(np.float32)
         expected = pad_sequence(stored, timesteps=10)
-        planes = expected.transpose(0, 2, 3, 1) if channels == 3 else expected[..., None]
+        if feature == "flow":
+            planes = expected.transpose(0, 2, 3, 1)
+        else:
+            # Column means and row means, each of u and of v.
+            planes = np.stack([expected[:, [0, 1]], expected[:, [2, 3]]], axis=-1)
         np.testing.assert_array_equal(own, planes)
+
+
+def test_padding_before_ends_with_the_apex_and_augmenting_keeps_what_was_asked_for(store: Store) -> None:
+    names = store.table["sequence"].to_list()[:6]
+    options = {"feature": "projection", "classes": CLASSES, "timesteps": 20, "padding": "before"}
+    gather = tfdata.Gather(store, names, **options)
+    positions = np.arange(len(names))
+    plain, varied, again = gather(positions), gather.augmented(positions, 3), gather.augmented(positions, 3)
+    np.testing.assert_array_equal(varied, again)
+    assert not np.array_equal(varied, gather.augmented(positions, 4))
+    for name, own, other in zip(names, plain, varied, strict=True):
+        rows = store.sequence(name, "projection")
+        np.testing.assert_array_equal(own[-len(rows) :, :, :, 0], rows)
+        assert not own[: -len(rows)].any()
+        ends = range(-(-7 * len(rows) // 10), len(rows) + 1)
+        mirror = np.stack([rows[:, 0, ::-1], rows[:, 1]], axis=1)
+        assert any(np.array_equal(other[-end:, :, :, 0], kind[:end]) for end in ends for kind in (rows, mirror))
+
+
+def test_a_mirrored_face_has_the_mirrored_flow() -> None:
+    rng = np.random.default_rng(0)
+    crops = np.stack([cv2.GaussianBlur(rng.integers(0, 256, (128, 128), np.uint8), (0, 0), 3) for _ in range(1)] * 2)
+    crops[1] = np.roll(crops[1], 2, axis=1)
+    flow = fastck.optical_flow(crops, compensate=False)
+    other = fastck.optical_flow(np.ascontiguousarray(crops[:, :, ::-1]), compensate=False)
+    inner = (slice(None), slice(4, -4), slice(4, -4))
+    np.testing.assert_allclose(
+        mirrored(as_frames(flow, "flow"), "flow")[inner], as_frames(other, "flow")[inner], atol=2e-3
+    )
 
 
 def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:

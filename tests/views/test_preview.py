@@ -47,7 +47,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("stores") / "store"
     return preprocess(
-        clip, path, boxes=clip / "boxes.csv", features=("projection", "mask", "pool34"), box_cache=False, n_jobs=1
+        clip,
+        path,
+        preset="paper",
+        boxes=clip / "boxes.csv",
+        features=("projection", "mask", "pool34"),
+        box_cache=False,
+        n_jobs=1,
     )
 
 
