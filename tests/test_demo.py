@@ -38,16 +38,17 @@ def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) ->
             seconds=seconds,
             box_changes=changes,
             motion=0.05,
-            accuracy={3: 0.31, 4: 0.52},
-            baseline={3: 0.41, 4: 0.62},
-            interval={3: (0.2, 0.45), 4: (0.4, 0.64)},
-            runs={phase: tmp_path / f"run-{preset}-phase{phase}" for phase in (3, 4)},
+            accuracy={3: 0.31, 5: 0.52},
+            baseline={3: 0.41, 5: 0.62},
+            interval={3: (0.2, 0.45), 5: (0.4, 0.64)},
+            runs={phase: tmp_path / f"run-{preset}-phase{phase}" for phase in (3, 5)},
         )
         for preset, seconds, changes in (("paper", 80.0, 0.093), ("stable", 4.0, 0.0))
     )
     text = demo_text(tmp_path / "faces", presets, subjects=12, epochs=15, seconds=200.0)
     assert DISCLAIMER in text
     assert "says nothing about accuracy on CK+" in text
+    assert "optical flow from the onset 0.52, the paper's projections 0.31; chance is 0.14" in text
     assert ["frames", "whose", "box", "changed", "9.3", "%", "0.0", "%"] in [line.split() for line in text.splitlines()]
     for entry in presets:
         assert str(entry.store) in text
@@ -72,7 +73,7 @@ def test_the_text_fits_what_was_measured(
     not_said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(demo, "DEMO_PHASES", (3,))
+    monkeypatch.setattr(demo, "DEMO_PHASES", {3: {}})
     presets = tuple(
         PresetResult(
             preset=preset,
@@ -100,7 +101,7 @@ def test_a_small_demo_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     pytest.importorskip("tensorflow")
     # Four frames a sequence and one phase: the whole way, but not the whole time.
     monkeypatch.setattr("fastck.render.dataset.draw_length", lambda rng: 4)
-    monkeypatch.setattr(demo, "DEMO_PHASES", (4,))
+    monkeypatch.setattr(demo, "DEMO_PHASES", {5: demo.DEMO_PHASES[5]})
     said: list[str] = []
     steps: set[str] = set()
     result = run_demo(
@@ -117,6 +118,6 @@ def test_a_small_demo_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert stable.box_changes == 0 <= paper.box_changes
     assert (tmp_path / "out" / "README.md").read_text() == result.text
     for entry in result.presets:
-        report = json.loads((entry.runs[4] / "report.json").read_text())
-        assert entry.accuracy[4] == report["evaluation"]["accuracy"]["value"]
-        assert (entry.runs[4] / "report.html").exists()
+        report = json.loads((entry.runs[5] / "report.json").read_text())
+        assert entry.accuracy[5] == report["evaluation"]["accuracy"]["value"]
+        assert (entry.runs[5] / "report.html").exists()

@@ -45,8 +45,13 @@ def make_table(
     return pd.DataFrame(rows).astype(TABLE_DTYPES)
 
 
-def make_store(path: Path, table: pd.DataFrame, *, side: int = 16, seed: int = 0, noise: float = 0.15) -> Store:
-    """Write a store of all features: each emotion moves another band of rows, with noise over everything."""
+def make_store(
+    path: Path, table: pd.DataFrame, *, side: int = 16, seed: int = 0, noise: float = 0.15, flow: bool = False
+) -> Store:
+    """Write a store of all mask features: each emotion moves another band of rows, with noise over everything.
+
+    With `flow` the features of optical flow too: each emotion moves another band, further with every step.
+    """
     rng = np.random.default_rng(seed)
     total = int(table["length"].sum())
     masks = rng.random((total, side, side)) < noise
@@ -59,6 +64,14 @@ def make_store(path: Path, table: pd.DataFrame, *, side: int = 16, seed: int = 0
     for name in ("pool134", "pool67", "pool34"):
         pooled = mean_pool_2x2(pooled)
         arrays[name] = pooled
+    if flow:
+        cells = rng.normal(0, 0.05 * noise, (total, 3, 28, 28)).astype(np.float32)
+        for row in table.itertuples():
+            band = 3 * (int(row.emotion) if pd.notna(row.emotion) else 0)
+            steps = np.linspace(1 / row.length, 1, row.length, dtype=np.float32)
+            cells[row.start : row.start + row.length, :, band : band + 4] += 0.05 * steps[:, None, None, None]
+        means = [np.repeat(cells[:, plane].mean(axis=axis), 3, axis=1)[:, :64] for plane in (0, 1) for axis in (1, 2)]
+        arrays |= {"flow": cells, "flow_projection": np.stack(means, axis=1)}
     path.mkdir(parents=True)
     config = PreprocessConfig(faces=FaceConfig(side=side), features=tuple(arrays))
     for name, array in arrays.items():
