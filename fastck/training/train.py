@@ -18,7 +18,7 @@ from fastck.messages import one_line
 from fastck.store.frames import padding_before
 from fastck.store.reader import Store, open_store
 from fastck.training import run as files
-from fastck.training.config import TrainConfig
+from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
 from fastck.training.foldfile import file_digest, read_folds
 from fastck.training.folds import Split, leakage, make_splits
@@ -309,7 +309,12 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
         train, test = ([position[name] for name in part] for part in (split.train, split.test))
         for baseline in BASELINES:
             predicted = baseline_predictions(
-                baseline, values[train], emotions[train], values[test], seed=config.seed + split.repeat
+                baseline,
+                values[train],
+                emotions[train],
+                values[test],
+                standardise=PHASES[config.phase].standardised,
+                seed=config.seed + split.repeat,
             )
             parts.append(
                 pd.DataFrame(
