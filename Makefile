@@ -33,7 +33,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 check: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # What Numba's cache on disk holds is not compiled again, and coverage would not see the code that compiles it.
 coverage: $(VENV)/.installed
