@@ -37,12 +37,12 @@ def check_out(out: object, *, shape: tuple[int, ...], dtype: npt.DTypeLike, name
     return out.view(np.ndarray)
 
 
-def check_grey(name: str, value: object) -> np.uint8:
-    """Return a grey level as uint8."""
+def check_gray_level(name: str, value: object) -> np.uint8:
+    """Return a gray level as uint8."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if not 0 <= value <= 255:
-        raise ValueError(f"{name} must be 0 to 255 grey levels, got {value}")
+        raise ValueError(f"{name} must be 0 to 255 gray levels, got {value}")
     return np.uint8(value)
 
 

@@ -107,7 +107,7 @@ def preprocess(
         typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler to send the work to (extra `dask`)."),
     ] = None,
     mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
-    level: Annotated[int, typer.Option(help="Grey levels; a pixel is on where the difference is above it.")] = 127,
+    level: Annotated[int, typer.Option(help="Gray levels; a pixel is on where the difference is above it.")] = 127,
     size: Annotated[int, typer.Option(help="Side of the erosion's footprint in pixels.")] = 5,
     crop: Annotated[
         CropPolicy | None,
@@ -225,7 +225,7 @@ def check(
             layout=layout,
             until=until,
             deep=deep,
-            on_progress=lambda done, total: update(done, total, ""),
+            on_progress=update,
         )
     console.print(render_check(report))
     if csv is not None:
@@ -324,7 +324,7 @@ def render(
     ] = 0,
     jobs: Jobs = -1,
     quirks: Annotated[bool, typer.Option(help="Also plant CK+'s oddities, listed in OUT/rendered.json.")] = False,
-    noise: Annotated[float | None, typer.Option(help="Sensor noise, grey levels.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Sensor noise, gray levels.")] = None,
     blink: Annotated[float | None, typer.Option(help="Share of sequences with a blink, 0 to 1.")] = None,
     yaw: Annotated[float | None, typer.Option(help="Spread of the head's turn, degrees.")] = None,
 ) -> None:
@@ -347,7 +347,7 @@ def render(
             noise=noise,
             blink=blink,
             yaw=yaw,
-            on_progress=lambda done, total: update(done, total, ""),
+            on_progress=update,
         )
     text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
     if made.neutral:
@@ -485,8 +485,8 @@ def demo(
             seed=seed,
             epochs=EPOCHS if epochs is None else epochs,
             n_jobs=jobs,
-            say=lambda line: stderr.print(line, markup=False),
-            progress=lambda step, done, total: update(done, total, step),
+            on_message=lambda line: stderr.print(line, markup=False),
+            on_progress=update,
         )
     console.print(result.text, markup=False, highlight=False, soft_wrap=True)
 
@@ -539,7 +539,7 @@ def detect(
             largest_only=largest,
             draw=draw,
             n_jobs=jobs,
-            on_progress=lambda done, total: update(done, total, ""),
+            on_progress=update,
         )
         failed = []
         for result in found:
@@ -586,7 +586,7 @@ def compare_boxes(
             until=until,
             n_jobs=jobs,
             limit=limit,
-            on_progress=lambda done, total: update(done, total, ""),
+            on_progress=update,
         )
     if result.n_different:
         console.print(data_table(result.differences))
@@ -624,7 +624,7 @@ def export(
     from fastck.store.reader import open_store
 
     with progress_bar("export", "sequences") as update:
-        export_store(open_store(store), out, to=to, shards=shards, on_progress=lambda n, of: update(n, of, ""))
+        export_store(open_store(store), out, to=to, shards=shards, on_progress=update)
     say(f"wrote {out}")
 
 

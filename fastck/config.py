@@ -70,7 +70,7 @@ class MotionConfig:
     mode : {"wrap", "absolute", "saturate"}
         The difference of successive crops: modulo 256 as in the paper's scripts (fig. 3), |a - b|, or max(a - b, 0).
     level : int
-        Grey levels; a pixel is on where the difference is above it (paper, fig. 4: 127).
+        Gray levels; a pixel is on where the difference is above it (paper, fig. 4: 127).
     size : int
         Side of the erosion's square footprint in pixels (paper, fig. 4: 5).
     """
@@ -82,7 +82,7 @@ class MotionConfig:
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, Mode)
         if not 0 <= self.level <= 255:
-            raise ValueError(f"level must be 0 to 255 grey levels, got {self.level}")
+            raise ValueError(f"level must be 0 to 255 gray levels, got {self.level}")
         if self.size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {self.size}")
         if self.size > MOST_PIXELS:

@@ -13,14 +13,15 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
-from fastck.messages import one_line
+from fastck.messages import Progress, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fastck.pipeline.dispatch import Progress as Run
+    from fastck.pipeline.dispatch import PreprocessProgress as Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,8 +74,8 @@ def show_logs(verbose: bool) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar with rate and remaining time; yields a function that takes (done, total, text)."""
+def progress_bar(what: str, unit: str) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar with the remaining time; yields what `on_progress` wants."""
     columns = (
         TextColumn(what),
         BarColumn(),
@@ -85,12 +86,13 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int, str], Non
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=stderr)
+    bar = ProgressBar(*columns, console=stderr)
     task = bar.add_task(what, total=None, text="")
 
-    def update(done: int, total: int, text: str) -> None:
-        bar.start()  # not before there is something to show: a mistake in the arguments gets its one line alone
-        bar.update(task, completed=done, total=total, text=text)
+    def update(progress: Progress) -> None:
+        # Not before there is something to show: a mistake in the arguments gets its one line alone.
+        bar.start()
+        bar.update(task, completed=progress.done, total=progress.total, text=progress.step)
 
     try:
         yield update
@@ -101,7 +103,7 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int, str], Non
 class PreprocessView:
     """Shows a `fastck.preprocess` run while it goes, and sums it up; `last` is None where nothing was to do."""
 
-    def __init__(self, update: Callable[[int, int, str], None]) -> None:
+    def __init__(self, update: Callable[[Progress], None]) -> None:
         self._update = update
         self._started = time.perf_counter()
         self.last: Run | None = None
@@ -112,7 +114,7 @@ class PreprocessView:
         text = f"{self._rate(run):,.0f} frames/s"
         if run.quarantined:
             text += f", {run.quarantined} quarantined"
-        self._update(run.frames_done, run.frames, text)
+        self._update(Progress(done=run.frames_done, total=run.frames, step=text))
 
     def _rate(self, run: "Run") -> float:
         """Return frames per second, what an earlier run had done left out."""
@@ -120,7 +122,7 @@ class PreprocessView:
 
     def stopped(self) -> str:
         """Return the line for a run that was interrupted."""
-        done = f"with {self.last.done} of {self.last.sequences} sequences done" if self.last else "before the first one"
+        done = f"with {self.last.done} of {self.last.total} sequences done" if self.last else "before the first one"
         return f"stopped {done}; the same command goes on from here"
 
     def summary(self, run: "Run") -> "Table":

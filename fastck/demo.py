@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fastck.config import Preset
+from fastck.messages import Progress
 from fastck.pipeline.dispatch import preprocess
 from fastck.render import render_dataset
 from fastck.training.config import PHASES, TrainConfig
@@ -106,8 +107,8 @@ def run_demo(
     seed: int = 0,
     epochs: int = EPOCHS,
     n_jobs: int = -1,
-    say: Callable[[str], None] = logger.info,
-    progress: Callable[[str, int, int], None] | None = None,
+    on_message: Callable[[str], None] = logger.info,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> DemoResult:
     """Render people, preprocess them with both presets, train on projections and on flow briefly, and compare.
 
@@ -123,10 +124,10 @@ def run_demo(
         Per training run; there are four.
     n_jobs : int
         Workers of rendering and preprocessing; -1 for one per core.
-    say : callable
-        Receives a line for people at every step.
-    progress : callable, optional
-        Called as ``progress(step, done, total)`` with the step's name and sequences, while rendering and preprocessing.
+    on_message : callable
+        Is given a line for people at every step.
+    on_progress : callable, optional
+        Called with a `Progress` in sequences, while rendering and preprocessing.
 
     Returns
     -------
@@ -148,17 +149,21 @@ def run_demo(
     check_demo(out)
     start = time.perf_counter()
 
-    def count(step: str) -> Callable[[int, int], None]:
-        return lambda done, total: progress(step, done, total) if progress is not None else None
+    def count(step: str) -> Callable[[Progress], None]:
+        report = on_progress or (lambda _: None)
+        return lambda progress: report(Progress(done=progress.done, total=progress.total, step=step))
 
-    say(f"rendering {subjects} people, seven emotions each: {DISCLAIMER}")
+    on_message(f"rendering {subjects} people, seven emotions each: {DISCLAIMER}")
     faces = out / "faces"
     summary = render_dataset(
         faces, subjects=subjects, seed=seed, sequences=7, n_jobs=n_jobs, on_progress=count("rendering")
     )
-    say(f"{summary.sequences} sequences, {summary.frames} frames in {time.perf_counter() - start:.0f} s: {faces}")
+    on_message(
+        f"{summary.sequences} sequences, {summary.frames} frames in {time.perf_counter() - start:.0f} s: {faces}"
+    )
     presets = tuple(
-        try_preset(out, faces, preset, epochs=epochs, n_jobs=n_jobs, say=say, count=count) for preset in PRESET_NAMES
+        try_preset(out, faces, preset, epochs=epochs, n_jobs=n_jobs, on_message=on_message, count=count)
+        for preset in PRESET_NAMES
     )
     seconds = time.perf_counter() - start
     text = demo_text(faces, presets, subjects=subjects, epochs=epochs, seconds=seconds)
@@ -173,15 +178,15 @@ def try_preset(
     *,
     epochs: int,
     n_jobs: int,
-    say: Callable[[str], None],
-    count: Callable[[str], Callable[[int, int], None]],
+    on_message: Callable[[str], None],
+    count: Callable[[str], Callable[[Progress], None]],
 ) -> PresetResult:
     """Preprocess the faces with a preset, train both phases on the store, and collect what to compare."""
     from fastck.training.train import train  # brings scikit-learn: only when there is something to train
 
     step = f"preprocessing, preset {preset}"
-    say(step)
-    start, tell = time.perf_counter(), count(step)
+    on_message(step)
+    start = time.perf_counter()
     store = preprocess(
         faces,
         out / f"store-{preset}",
@@ -189,13 +194,13 @@ def try_preset(
         features=("projection", "flow"),
         n_jobs=n_jobs,
         box_cache=False,  # so that the time shown is the preset's own
-        on_progress=lambda state: tell(state.done, state.sequences),
+        on_progress=count(step),
     )
     seconds = time.perf_counter() - start
-    say(f"{len(store.table)} sequences in {seconds:.0f} s: {store.path}")
+    on_message(f"{len(store.table)} sequences in {seconds:.0f} s: {store.path}")
     accuracy, baseline, interval, runs = {}, {}, {}, {}
     for phase, settings in DEMO_PHASES.items():
-        say(f"training phase {phase} on preset {preset}: {PHASES[phase].text}, {epochs} epochs")
+        on_message(f"training phase {phase} on preset {preset}: {PHASES[phase].text}, {epochs} epochs")
         config = TrainConfig(
             phase=phase,
             protocol="stratified-group",
@@ -211,7 +216,7 @@ def try_preset(
         interval[phase] = float(measured["low"]), float(measured["high"])
         baseline[phase] = max(float(entry["accuracy"]["value"]) for entry in run.report["baselines"])
         runs[phase] = run.path
-        say(f"accuracy {accuracy[phase]:.2f}, best baseline {baseline[phase]:.2f}: {run.path / 'report.html'}")
+        on_message(f"accuracy {accuracy[phase]:.2f}, best baseline {baseline[phase]:.2f}: {run.path / 'report.html'}")
     changes, motion = jitter(store.table)
     return PresetResult(
         preset=preset,

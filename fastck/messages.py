@@ -1,4 +1,23 @@
-"""Wording shared by everything that tells users about files: names and reasons that fit on one line."""
+"""What users are told: how far long work is, and names and reasons of files that fit on one line."""
+
+from dataclasses import dataclass
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far long work is; every `on_progress` is called with one, in the caller's thread.
+
+    Attributes
+    ----------
+    done, total : int
+        In the unit that the function names.
+    step : str
+        Which part of the work this is, where there are several.
+    """
+
+    done: int = 0
+    total: int = 0
+    step: str = ""
 
 
 def one_line(text: object) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from fastck.arrays import (
     check_count,
     check_frames,
-    check_grey,
+    check_gray_level,
     check_out,
     difference_shape,
     packed_shape,
@@ -124,7 +124,7 @@ def _motion(
 ) -> None:
     check_choice("mode", mode, Mode)
     check_choice("reference", reference, Reference)
-    above, side = int(check_grey("level", level)), check_count("size", size)
+    above, side = int(check_gray_level("level", level)), check_count("size", size)
     next(compute for largest, compute in _MOTION if side <= largest)(frames, reference, mode, above, side, wanted)
 
 
@@ -136,7 +136,7 @@ def frame_difference(
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8
-        Grey levels; T >= 2. Not modified.
+        Gray levels; T >= 2. Not modified.
     mode : {"wrap", "absolute", "saturate"}
         ``frames[t] - frames[t + 1]`` modulo 256 as the paper's scripts have it, its absolute value, or 0 where negative
         (`cv2.subtract`).
@@ -148,7 +148,7 @@ def frame_difference(
     Returns
     -------
     difference : ndarray of shape (T-1, H, W), uint8
-        Grey levels.
+        Gray levels.
 
     Raises
     ------
@@ -169,9 +169,9 @@ def threshold(frames: np.ndarray, *, level: int = 127, value: int = 255, out: np
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8
-        Grey levels; T >= 1. Not modified.
+        Gray levels; T >= 1. Not modified.
     level, value : int
-        Grey levels, 0 to 255.
+        Gray levels, 0 to 255.
     out : ndarray of the shape of `frames`, uint8, optional
         Receives the result; may be a memmap slice.
 
@@ -186,7 +186,7 @@ def threshold(frames: np.ndarray, *, level: int = 127, value: int = 255, out: np
         If `frames`, a level or `out` is not as above.
     """
     frames = check_frames(frames)
-    above, on = check_grey("level", level), check_grey("value", value)
+    above, on = check_gray_level("level", level), check_gray_level("value", value)
     out = check_out(out, shape=frames.shape, dtype=np.uint8)
     motion.threshold(frames, above, on, out)
     return out
@@ -200,7 +200,7 @@ def erode(frames: np.ndarray, *, size: int = 5, out: np.ndarray | None = None) -
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8
-        Grey levels or mask values; T >= 1. Not modified.
+        Gray levels or mask values; T >= 1. Not modified.
     size : int
         Side of the footprint in pixels; at least 1, may exceed the frame.
     out : ndarray of the shape of `frames`, uint8, optional
@@ -209,7 +209,7 @@ def erode(frames: np.ndarray, *, size: int = 5, out: np.ndarray | None = None) -
     Returns
     -------
     eroded : ndarray of the shape of `frames`, uint8
-        Grey levels.
+        Gray levels.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def mean_pool_2x2(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8, float32 or float64
-        Grey levels or mask values; T, H, W >= 1. Not modified.
+        Gray levels or mask values; T, H, W >= 1. Not modified.
     out : ndarray of shape (T, ceil(H/2), ceil(W/2)), float32, optional
         Receives the result; may be a memmap slice.
 
@@ -255,7 +255,7 @@ def project(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     Parameters
     ----------
     frames : ndarray of shape (T, N, N), uint8, float32 or float64
-        Grey levels or mask values; T >= 1. Not modified.
+        Gray levels or mask values; T >= 1. Not modified.
     out : ndarray of shape (T, 2, N), float32, optional
         Receives the result; may be a memmap slice.
 
@@ -290,7 +290,7 @@ def motion_features(
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8
-        Grey levels; T >= 2; square where "projection" is asked for. Not modified.
+        Gray levels; T >= 2; square where "projection" is asked for. Not modified.
     features : sequence of str
         Of `FEATURES`: "projection", "mask" (packed), "pool134", "pool67", "pool34" (the mask pooled 1, 2 and 3 times).
     mode, level, size, reference
@@ -338,11 +338,11 @@ def motion_masks(
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8
-        Grey levels; T >= 2. Not modified.
+        Gray levels; T >= 2. Not modified.
     mode : {"wrap", "absolute", "saturate"}
         As in `frame_difference`.
     level : int
-        A pixel is on where the difference is above it; 0 to 255 grey levels.
+        A pixel is on where the difference is above it; 0 to 255 gray levels.
     size : int
         Side of erosion's footprint in pixels, as in `erode`.
     reference : {"previous", "onset"}
@@ -383,7 +383,7 @@ def motion_projections(
     Parameters
     ----------
     frames : ndarray of shape (T, N, N), uint8
-        Grey levels; T >= 2. Not modified.
+        Gray levels; T >= 2. Not modified.
     mode, level, size, reference
         As in `motion_masks`.
     out : ndarray of shape (T-1, 2, N), float32, optional
@@ -420,7 +420,7 @@ def motion_pools(
     Parameters
     ----------
     frames : ndarray of shape (T, H, W), uint8
-        Grey levels; T >= 2. Not modified.
+        Gray levels; T >= 2. Not modified.
     times : int
         How often height and width are halved, at least once: 267 to 134, 67, 34.
     mode, level, size, reference
@@ -491,7 +491,7 @@ def pad_sequence(features: np.ndarray, *, timesteps: int = TIMESTEPS) -> np.ndar
     Parameters
     ----------
     features : ndarray of shape (n, ...), any dtype
-        One row for each timestep; n <= `timesteps`. Not modified.
+        One row for each step; n <= `timesteps`. Not modified.
     timesteps : int
         Rows of the result (paper, fig. 11: 39).
 

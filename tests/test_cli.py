@@ -18,6 +18,7 @@ import fastck
 from fastck.cli import app
 from fastck.console import PreprocessView
 from fastck.demo import EPOCHS
+from fastck.messages import Progress
 from fastck.render import HARD
 from tests.helpers.stores import assert_same_store
 
@@ -378,9 +379,9 @@ def test_bench_measures_each_size(monkeypatch, options, sides):
 
 
 def test_demo_passes_its_options_on_and_prints_the_text(tmp_path, monkeypatch):
-    def run_demo(out, *, say, progress, **options):
-        say("[rendering]")
-        progress("rendering", 1, 2)
+    def run_demo(out, *, on_message, on_progress, **options):
+        on_message("[rendering]")
+        on_progress(Progress(done=1, total=2, step="rendering"))
         return SimpleNamespace(text=f"{out.name} {options}")
 
     monkeypatch.setattr("fastck.demo.run_demo", run_demo)

@@ -109,8 +109,8 @@ def test_a_small_demo_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         subjects=4,
         epochs=1,
         n_jobs=2,
-        say=said.append,
-        progress=lambda step, done, total: steps.add(step),
+        on_message=said.append,
+        on_progress=lambda progress: steps.add(progress.step),
     )
     assert steps == {"rendering", "preprocessing, preset paper", "preprocessing, preset stable"}
     assert DISCLAIMER in said[0]

@@ -14,7 +14,7 @@ from fastck.dataset.layouts import scan
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
-from fastck.messages import one_line, reason
+from fastck.messages import Progress, one_line, reason
 
 # Lucey et al. (2010), as counted in PAPER.md's source: what a complete copy of CK+ has.
 CKPLUS_TOTALS = {"sequences": 593, "subjects": 123, "labelled sequences": 327, "labelled subjects": 118}
@@ -119,7 +119,7 @@ def check(
     until: Until = "apex",
     deep: bool = False,
     timesteps: int = TIMESTEPS,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> CheckReport:
     """Say what a data set holds and what is odd about it.
 
@@ -131,9 +131,9 @@ def check(
         Also decode every image, in about a millisecond each: finds damaged files, and sequences that change size or
         colour.
     timesteps : int
-        Difference frames of the training window.
+        Steps of the training window.
     on_progress : callable, optional
-        Called in a deep check with the images done and all images.
+        Called in a deep check with a `Progress` in images.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def check(
 
 
 def _look_inside(
-    records: list[SequenceRecord], findings: list[Finding], on_progress: Callable[[int, int], None] | None
+    records: list[SequenceRecord], findings: list[Finding], on_progress: Callable[[Progress], None] | None
 ) -> dict[tuple[int, int], int]:
     sizes: Counter[tuple[int, int]] = Counter()
     done, total = 0, sum(len(record.frames) for record in records)
@@ -180,7 +180,7 @@ def _look_inside(
         for path in record.frames:
             done += 1
             if on_progress is not None:
-                on_progress(done, total)
+                on_progress(Progress(done=done, total=total))
             try:
                 header = read_image_header(path)
                 gray = read_gray(path)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 
-# Where two files have the same number the type that keeps grey levels exactly is preferred.
+# Where two files have the same number the type that keeps gray levels exactly is preferred.
 _TYPE_RANK = {"png": 0, "tif": 1, "tiff": 1, "bmp": 2, "dib": 2}
 _DIGITS = re.compile(r"([0-9]+)")
 

@@ -11,7 +11,8 @@ from fastck.config import CropPolicy
 
 Gray = NDArray[np.uint8]
 
-SMOOTH_WINDOW = 5  # frames; an odd number, wide enough to outlast a one- or two-frame jump between dlib's rungs
+# Frames; odd, and wide enough to outlast a jump of one or two frames between discrete scales of the image pyramid.
+SMOOTH_WINDOW = 5
 
 
 class FaceBox(NamedTuple):

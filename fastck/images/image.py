@@ -41,7 +41,7 @@ def read_gray(path: str | PathLike[str]) -> NDArray[np.uint8]:
     -------
     gray : ndarray of shape (H, W), uint8
         Gray levels 0 to 255; 16-bit files are scaled as OpenCV does. Colour animations alone may differ from OpenCV: by
-        one grey level for rounding, and where the still image is not the first of the animation.
+        one gray level for rounding, and where the still image is not the first of the animation.
 
     Raises
     ------

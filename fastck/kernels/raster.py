@@ -193,7 +193,7 @@ def shade(
 
 @kernel
 def expose(image, curve, noise, key, out):
-    """Film: (N,) float32 in 0..1 -> (N,) uint8 through the tone curve (A,) float32 in grey levels, plus noise.
+    """Film: (N,) float32 in 0..1 -> (N,) uint8 through the tone curve (A,) float32 in gray levels, plus noise.
 
     The noise is counter-based: splitmix64 of key + n serves two pixels, each the sum of four of its bytes, which is
     nearly a bell curve. No state is carried, so a frame's bytes depend on its key only.

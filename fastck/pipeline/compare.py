@@ -15,6 +15,7 @@ from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
+from fastck.messages import Progress
 from fastck.pipeline.frames import BadSequence, record_frames
 
 DIFFERENCE_COLUMNS = ("sequence", "frame", "full", "tracked", "pixels")
@@ -68,7 +69,7 @@ def compare_boxes(
     n_jobs: int = -1,
     upsample: int = 1,
     limit: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> BoxComparison:
     """Search every frame with dlib and with `fastck.faces.tracking.TrackedDetector`, and compare the largest faces.
 
@@ -83,7 +84,7 @@ def compare_boxes(
     limit : int, optional
         Compare only so many sequences, spread evenly over all.
     on_progress : callable, optional
-        Called in this thread as ``on_progress(done, total)`` after every sequence.
+        Called in this thread with a `Progress` in sequences after every sequence.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def compare_boxes(
         rows.append(row)
         differences += different
         if on_progress is not None:
-            on_progress(len(rows), len(records))
+            on_progress(Progress(done=len(rows), total=len(records)))
     return BoxComparison(
         table=pd.DataFrame(rows), differences=pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS))
     )

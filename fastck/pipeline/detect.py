@@ -17,7 +17,7 @@ from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
 from fastck.images.image import is_image
 from fastck.images.video import is_video
-from fastck.messages import one_line
+from fastck.messages import Progress, one_line
 from fastck.pipeline.frames import BadSequence, record_frames
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
@@ -103,7 +103,7 @@ def find_all_faces(
     largest_only: bool = False,
     draw: str | PathLike[str] | None = None,
     n_jobs: int = -1,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[SequenceFaces]:
     """Search every frame for faces; what dlib's frontal face detector finds, in its order.
 
@@ -119,7 +119,7 @@ def find_all_faces(
     n_jobs : int
         Threads over sequences; -1 for one per core. Never changes the result.
     on_progress : callable, optional
-        Called in this thread as ``on_progress(done, total)``, in frames, after every sequence.
+        Called in this thread with a `Progress` in frames after every sequence.
 
     Yields
     ------
@@ -141,7 +141,7 @@ def find_all_faces(
         yield result
         done += record.n_frames
         if on_progress is not None:
-            on_progress(done, total)
+            on_progress(Progress(done=done, total=total))
 
 
 def _find(record: SequenceRecord, upsample: int, largest_only: bool, draw: Path | None) -> SequenceFaces:

@@ -18,6 +18,7 @@ from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
+from fastck.messages import Progress
 from fastck.ops import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
@@ -30,14 +31,14 @@ from fastck.store.reader import Store, open_store
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Progress:
+@dataclass(kw_only=True)
+class PreprocessProgress(Progress):
     """How far a run is; the same object is updated and handed to the callback after every sequence.
 
     Attributes
     ----------
-    sequences, frames : int
-        What there is to do in all.
+    total, frames : int
+        Sequences and frames there are to do in all.
     done, frames_done : int
         What is done, earlier runs included.
     resumed, frames_resumed : int
@@ -50,9 +51,7 @@ class Progress:
         Time spent in each stage, summed over the workers.
     """
 
-    sequences: int = 0
     frames: int = 0
-    done: int = 0
     frames_done: int = 0
     resumed: int = 0
     frames_resumed: int = 0
@@ -62,9 +61,9 @@ class Progress:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Sequence[PlannedSequence], done: dict[str, dict[str, Any]]) -> "Progress":
+    def of(cls, plan: Sequence[PlannedSequence], done: dict[str, dict[str, Any]]) -> "PreprocessProgress":
         """Return how far a run is that finds some sequences done."""
-        progress = cls(sequences=len(plan), frames=sum(planned.n_frames for planned in plan))
+        progress = cls(total=len(plan), frames=sum(planned.n_frames for planned in plan))
         for planned in plan:
             if planned.sequence in done:
                 progress.add(planned, done[planned.sequence])
@@ -101,7 +100,7 @@ def preprocess(
     retry: bool = False,
     box_cache: bool = True,
     keep_crops: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[PreprocessProgress], None] | None = None,
 ) -> Store:
     """Turn a folder of face sequences into a store of motion features.
 
@@ -142,7 +141,7 @@ def preprocess(
         Keep the cut-out faces too (71 kB a frame at the usual 267 pixels), and use those kept: a later run with another
         mode, level, footprint or feature then decodes nothing.
     on_progress : callable, optional
-        Is given a `Progress` at the start and after every sequence.
+        Is given a `PreprocessProgress` at the start and after every sequence.
 
     Returns
     -------
@@ -183,7 +182,7 @@ def preprocess(
     builder = StoreBuilder(store, config, plan, versions=versions, overwrite=overwrite, retry=retry)
     with builder, cache:
         if not builder.finished:
-            progress = Progress.of(plan, builder.done)
+            progress = PreprocessProgress.of(plan, builder.done)
             report = on_progress or (lambda _: None)
             report(progress)
             todo = [planned for planned in plan if planned.sequence not in builder.done]

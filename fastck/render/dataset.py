@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from joblib import Parallel, delayed
 
+from fastck.messages import Progress
 from fastck.render.expression import NEUTRAL_ACTS, Manner, draw_manner, perform, perform_neutral
 from fastck.render.model import load_model
 from fastck.render.motion import Pose, draw_length
@@ -181,7 +182,7 @@ def render_dataset(
     noise: float | None = None,
     blink: float | None = None,
     yaw: float | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> RenderSummary:
     """Render people who go from a neutral face to one of seven emotions, in CK+'s folder layout.
 
@@ -211,7 +212,7 @@ def render_dataset(
     noise, blink, yaw : float, optional
         Take the place of `variation`'s own, in its units.
     on_progress : callable, optional
-        Called in this thread as ``on_progress(done, total)`` after every sequence.
+        Called in this thread with a `Progress` in sequences after every sequence.
 
     Returns
     -------
@@ -252,7 +253,7 @@ def render_dataset(
             if left[take.subject] == 0:
                 del people[take.subject]  # a painted subject holds up to twelve megabytes
             if on_progress is not None:
-                on_progress(done, len(takes))
+                on_progress(Progress(done=done, total=len(takes)))
     finally:
         cv2.setNumThreads(threads)
 

@@ -75,7 +75,7 @@ class Scene:
     subject : Subject
         Who, and how they are lit and recorded.
     noise : float
-        Standard deviation of the sensor noise in grey levels, scaled by the subject's own factor.
+        Standard deviation of the sensor noise in gray levels, scaled by the subject's own factor.
     worn : Worn
         What the subject wears on the face.
 

@@ -13,7 +13,7 @@ RANGES = {
     "head_motion": (0.0, 20.0, "degrees"),
     "yaw": (0.0, 45.0, "degrees"),
     "light": (0.0, 2.0, "stops"),
-    "noise": (0.0, 64.0, "grey levels"),
+    "noise": (0.0, 64.0, "gray levels"),
     "blink": (0.0, 1.0, "share of the sequences"),
     "glasses": (0.0, 1.0, "share of the people"),
     "fringe": (0.0, 1.0, "share of the people"),
@@ -58,7 +58,7 @@ class Variation:
         Standard deviation of the key light's change from the first frame to the last, stops (factors of two); it also
         wanders round the face, by 25 degrees for each stop.
     noise : float
-        Standard deviation of the sensor noise, grey levels; each subject's own camera has 0.6 to 1.4 times that.
+        Standard deviation of the sensor noise, gray levels; each subject's own camera has 0.6 to 1.4 times that.
     blink : float
         Share of the sequences with a blink, 0 to 1.
     glasses, fringe : float

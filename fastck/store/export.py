@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastck.config import ExportFormat, check_choice
+from fastck.messages import Progress
 from fastck.store.reader import SEQUENCES, Store
 
 CHUNK_BYTES = 2**20  # a reader that takes one sequence should not have to inflate much more
@@ -24,7 +25,7 @@ def export_store(
     *,
     to: ExportFormat,
     shards: int = 16,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Write a store's features and table in another format.
 
@@ -41,7 +42,7 @@ def export_store(
     shards : int
         Number of TFRecord files; not used for Zarr.
     on_progress : callable, optional
-        Is given (done, total).
+        Called with a `Progress`: arrays of Zarr, sequences of TFRecord.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def export_store(
     out = Path(out)
     if out.exists():
         raise ValueError(f"{out} exists already: name a new folder")
-    report = on_progress or (lambda done, total: None)
+    report = on_progress or (lambda _: None)
     # A name that nobody else has: a folder "OUT.tmp" may be somebody's own.
     temporary = out.with_name(f"{out.name}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir(parents=True)
@@ -74,7 +75,7 @@ def export_store(
     return temporary.rename(out)
 
 
-def _write_zarr(store: Store, out: Path, report: Callable[[int, int], None]) -> None:
+def _write_zarr(store: Store, out: Path, report: Callable[[Progress], None]) -> None:
     try:
         import zarr
     except ImportError:
@@ -82,17 +83,17 @@ def _write_zarr(store: Store, out: Path, report: Callable[[int, int], None]) -> 
     group = zarr.open_group(out, mode="w", attributes={"fastck": store.manifest})
     names = ("boxes", *store.features)
     for done, name in enumerate(names):
-        report(done, len(names))
+        report(Progress(done=done, total=len(names)))
         source = store.boxes if name == "boxes" else store.feature(name)
         rows = max(CHUNK_BYTES // max(source[:1].nbytes, 1), 1)
         chunk, shard = (rows, *source.shape[1:]), (rows * SHARD_CHUNKS, *source.shape[1:])
         array = group.create_array(name, shape=source.shape, dtype=source.dtype, chunks=chunk, shards=shard)
         for start in range(0, len(source), shard[0]):
             array[start : start + shard[0]] = source[start : start + shard[0]]
-    report(len(names), len(names))
+    report(Progress(done=len(names), total=len(names)))
 
 
-def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[int, int], None]) -> None:
+def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Progress], None]) -> None:
     try:
         import tensorflow as tf
     except ImportError:
@@ -121,7 +122,7 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[int,
                     keys[name] = data(np.ascontiguousarray(array[row.start : row.start + row.length]).tobytes())
                 writer.write(tf.train.Example(features=tf.train.Features(feature=keys)).SerializeToString())
                 done += 1
-                report(done, len(rows))
+                report(Progress(done=done, total=len(rows)))
     layout = {name: {"row_shape": list(array.shape[1:]), "dtype": array.dtype.str} for name, array in arrays.items()}
     index = {"files": files, "features": layout, "side": store.config.faces.side, "manifest": store.manifest}
     (out / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")

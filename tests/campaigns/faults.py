@@ -25,7 +25,7 @@ from random import Random
 
 import fastck
 from fastck.pipeline.cluster import dask_cluster
-from fastck.pipeline.dispatch import Progress
+from fastck.pipeline.dispatch import PreprocessProgress
 from fastck.store import journal
 from fastck.store.builder import JOURNAL, LOCK, SPARE_BYTES
 
@@ -119,7 +119,7 @@ class Campaign:
         note = resumed_note(store)
         note.unlink(missing_ok=True)
 
-        def look(progress: Progress) -> None:
+        def look(progress: PreprocessProgress) -> None:
             if not note.exists():
                 note.write_text(str(progress.resumed))
 

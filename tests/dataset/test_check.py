@@ -85,7 +85,7 @@ def test_deep_check_looks_inside(root: Path) -> None:
     cv2.imwrite(str(root / "cohn-kanade-images/S005/001/S005_001_00000002.png"), np.zeros((8, 9, 3), np.uint8))
     cv2.imwrite(str(root / "cohn-kanade-images/S010/001/S010_001_00000002.png"), np.zeros((8, 10), np.uint8))
     seen: list[tuple[int, int]] = []
-    report = check(root, deep=True, on_progress=lambda done, total: seen.append((done, total)))
+    report = check(root, deep=True, on_progress=lambda step: seen.append((step.done, step.total)))
     groups = {group.kind: [finding.sequence for finding in group.findings] for group in report.groups}
     assert groups["unreadable-image"] == ["S005_002"] * 2
     assert groups["mixed-colour"] == ["S005_001"]
@@ -97,7 +97,7 @@ def test_deep_check_looks_inside(root: Path) -> None:
 
 def test_deep_check_survives_a_file_that_vanishes(root: Path) -> None:
     path = root / "cohn-kanade-images/S010/001/S010_001_00000041.png"
-    report = check(root, deep=True, on_progress=lambda done, total: path.unlink(missing_ok=True))
+    report = check(root, deep=True, on_progress=lambda _: path.unlink(missing_ok=True))
     (group,) = (group for group in report.groups if group.kind == "unreadable-image")
     assert group.findings[0].text == f"{path}: no such file or directory"
 

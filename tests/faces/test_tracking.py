@@ -279,7 +279,7 @@ def faces_on_disk(tmp_path, face):
 
 def test_compare_boxes_on_the_users_data(faces_on_disk):
     steps = []
-    comparison = compare_boxes(faces_on_disk, n_jobs=1, on_progress=lambda *step: steps.append(step))
+    comparison = compare_boxes(faces_on_disk, n_jobs=1, on_progress=lambda step: steps.append((step.done, step.total)))
     assert comparison.table["sequence"].tolist() == ["S001_001", "S002_001"]
     assert (comparison.n_frames, comparison.n_different) == (6, 0)
     assert 0 < comparison.n_faces <= 6

@@ -45,8 +45,8 @@ def test_threshold_equals_opencv(level: int) -> None:
 @pytest.mark.parametrize("size", range(1, 12))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_erosion_equals_opencv(shape: tuple[int, ...], size: int) -> None:
-    grey = random_frames(shape)
-    for frames in (grey, np.where(grey > 9, np.uint8(255), np.uint8(0))):
+    gray = random_frames(shape)
+    for frames in (gray, np.where(gray > 9, np.uint8(255), np.uint8(0))):
         expected = np.stack(
             [cv2.erode(frame, np.ones((size, size), np.uint8)).reshape(frame.shape) for frame in frames]
         )
@@ -222,7 +222,7 @@ def test_out_of_the_wrong_kind_or_shape_is_refused() -> None:
 
 def test_numbers_out_of_range_are_refused() -> None:
     frames = random_frames((2, 4, 6))
-    with pytest.raises(ValueError, match="level must be 0 to 255 grey levels, got -1"):
+    with pytest.raises(ValueError, match="level must be 0 to 255 gray levels, got -1"):
         ops.threshold(frames, level=-1)
     with pytest.raises(TypeError, match="value must be an integer, got True"):
         ops.threshold(frames, value=True)

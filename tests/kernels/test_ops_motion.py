@@ -56,7 +56,7 @@ def test_masks_equal_opencv_for_every_footprint(size: int) -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 126, 127, 128, 254, 255])
 @pytest.mark.parametrize("mode", MODES)
-def test_levels_count_from_the_next_grey_level(level: int, mode: str) -> None:
+def test_levels_count_from_the_next_gray_level(level: int, mode: str) -> None:
     values = np.arange(256, dtype=np.uint8)
     frames = np.stack([np.repeat(values[:, None], 256, axis=1), np.repeat(values[None, :], 256, axis=0)])
     check_all_forms(frames, opencv_masks(frames, mode=mode, level=level, size=1), mode=mode, level=level, size=1)
@@ -191,7 +191,7 @@ def test_mistakes_are_told_with_the_value() -> None:
     for operation in OPERATIONS:
         with pytest.raises(ValueError, match="reference must be one of onset, previous, got 'apex'"):
             operation(frames[:, :, :8], reference="apex")
-    with pytest.raises(ValueError, match="level must be 0 to 255 grey levels, got 256"):
+    with pytest.raises(ValueError, match="level must be 0 to 255 gray levels, got 256"):
         ops.motion_pools(frames, level=256)
     with pytest.raises(TypeError, match=r"level must be an integer, got 1\.5"):
         ops.motion_pools(frames, level=1.5)

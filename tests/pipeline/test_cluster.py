@@ -110,7 +110,7 @@ def test_exports_name_the_library_that_is_missing_and_leave_nothing(here, tmp_pa
 def test_an_interrupted_export_leaves_nothing(here, tmp_path):
     pytest.importorskip("zarr")
 
-    def stop(done, total):
+    def stop(progress):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

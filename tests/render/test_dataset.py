@@ -148,7 +148,7 @@ def test_progress_and_summary(tmp_path: Path) -> None:
         subjects=1,
         sequences=2,
         seed=9,
-        on_progress=lambda done, total: seen.append((done, total)),
+        on_progress=lambda step: seen.append((step.done, step.total)),
     )
     assert seen == [(1, 2), (2, 2)]
     assert (summary.subjects, summary.sequences, summary.labelled, summary.quirks) == (1, 2, 2, ())
