@@ -51,7 +51,7 @@ campaigns: $(VENV)/.installed
 	$(BIN)/python -m tests.campaigns.faults --kills 20 --subjects 4
 	$(BIN)/python -m tests.campaigns.fuzz_png --executions 150000
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed $(TORCH)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-json=bench.json -q
 	$(BIN)/python -m benchmarks.report bench.json
 

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from fastck.config import TIMESTEPS
-from fastck.store.gather import Gather
-from fastck.store.reader import Store, open_store
+from fastck.store.gather import Gather, SequenceStore
+from fastck.store.reader import open_store
 
 Item = tuple[torch.Tensor, torch.Tensor]
 
@@ -61,7 +61,7 @@ class SequenceDataset(Dataset):
 
     def __init__(
         self,
-        store: Store | str | Path,
+        store: SequenceStore | str | Path,
         sequences: Sequence[str],
         *,
         feature: str,
@@ -69,7 +69,7 @@ class SequenceDataset(Dataset):
         timesteps: int | None = TIMESTEPS,
         too_long: str = "error",
     ) -> None:
-        opened = store if isinstance(store, Store) else open_store(store)
+        opened = open_store(store) if isinstance(store, str | Path) else store
         if timesteps is not None and timesteps < 1:
             raise ValueError(f"timesteps must be at least 1 or None, got {timesteps}")
         longest = int(opened.table["length"].max()) if len(opened.table) else 0

@@ -27,7 +27,7 @@ TEXTS = [*PAGES, "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-SHORTER = [(r"--epochs \d+", "--epochs 1")]
+SHORTER = [(r"--epochs \d+", "--epochs 1"), (r"for epoch in range\(\d+\)", "for epoch in range(2)")]
 SLOW = {"docs/tutorial.md"}
 # What a page needs and not every environment has.
 NEEDS = {"docs/how-to/pytorch.md": "torch"}
