@@ -30,7 +30,7 @@ BLOCK = re.compile(
 SHORTER = [(r"--epochs \d+", "--epochs 1"), (r"for epoch in range\(\d+\)", "for epoch in range(2)")]
 SLOW = {"docs/tutorial.md"}
 # What a page needs and not every environment has.
-NEEDS = {"docs/how-to/pytorch.md": "torch"}
+NEEDS = {"docs/how-to/pytorch.md": "torch", "docs/how-to/export.md": "pyarrow"}
 NOT_CODE = {"text", "csv", "toml", "json"}  # output, and files' contents
 LARGEST = 150_000  # bytes of a picture
 
