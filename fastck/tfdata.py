@@ -10,7 +10,9 @@ import pandas as pd
 import tensorflow as tf
 
 from fastck.config import TIMESTEPS
+from fastck.dataset.labels import label_name
 from fastck.store.frames import EARLIEST_END, Padding, as_frames, frame_shape, mirrored, padding_before
+from fastck.store.reader import emotion_names
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
@@ -35,7 +37,7 @@ class Gather:
     channels : int
         Values of each place: three for "flow", one for all others.
     targets : ndarray of shape (n_sequences, n_classes), float32
-        One-hot emotions.
+        One-hot classes.
     seconds : float
         Time spent gathering so far.
     cut : dict of str to int
@@ -48,7 +50,7 @@ class Gather:
         sequences: Sequence[str],
         *,
         feature: str,
-        classes: Sequence[int],
+        classes: Sequence[str | int],
         timesteps: int = TIMESTEPS,
         too_long: str = "error",
         padding: Padding = "both",
@@ -70,10 +72,12 @@ class Gather:
             )
         if too_long == "skip":
             rows = rows.drop(long)
-        strange = rows.index[~rows["emotion"].isin(list(classes)).to_numpy(dtype=bool)]
+        names = [label_name(name) for name in classes]
+        labels = rows["label"] if "label" in rows else emotion_names(rows["emotion"])
+        strange = rows.index[~labels.isin(names).to_numpy(dtype=bool)]
         if len(strange):
-            odd = rows.loc[strange, "emotion"].iloc[0]
-            raise ValueError(f"sequence {strange[0]} has emotion {odd}, not one of {tuple(classes)}")
+            label = labels[strange[0]] or "not labelled"
+            raise ValueError(f"sequence {strange[0]} is {label}, not one of {', '.join(names)}")
         self.sequences = tuple(str(name) for name in rows.index)
         self.seconds = 0.0
         self._values = store.feature(feature)
@@ -83,8 +87,7 @@ class Gather:
         self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self._length if too_long == "last" else 0)
         height, width, self.channels = frame_shape(feature, self._values.shape[1:])
         self.shape = (timesteps, height, width)
-        codes = rows["emotion"].to_numpy(dtype=np.int64)
-        self.targets = (codes[:, None] == np.asarray(classes)[None, :]).astype(np.float32)
+        self.targets = np.stack([(labels == name).to_numpy() for name in names], axis=1).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -135,7 +138,7 @@ def batches(
     sequences: Sequence[str],
     *,
     feature: str,
-    classes: Sequence[int],
+    classes: Sequence[str | int],
     timesteps: int = TIMESTEPS,
     batch_size: int = 64,
     shuffle: bool = False,
@@ -154,8 +157,8 @@ def batches(
         Names, in the order of an unshuffled pass.
     feature : str
         "projection", "pool134", "pool67", "pool34", "mask" (unpacked here to 0 and 1), "flow" or "flow_projection".
-    classes : sequence of int
-        Emotion codes; the position is the class index.
+    classes : sequence of str
+        Labels, or CK+'s codes; the position is the class index.
     timesteps : int
         Zeros before and after bring every sequence to this length: left ceil(rest / 2) (paper, fig. 11).
     batch_size : int

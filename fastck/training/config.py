@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastck.config import TIMESTEPS
-from fastck.dataset.labels import EMOTIONS
 from fastck.store.frames import Padding, frame_shape
+from fastck.training.classes import ALL, check_merged, parse_classes, parse_merge
 from fastck.training.settings import described, setting, settings_of
 from fastck.training.shape import Model, NetworkShape
 
@@ -59,8 +59,8 @@ class Phase:
         Store feature by `--size` in pixels; the first is the default.
     kernel_size : tuple of int
         Of the recurrent convolution; (1, 3) where a frame has only two rows (paper, fig. 7).
-    classes : tuple of int
-        Emotion codes; a class's index is its position here.
+    classes : tuple of str
+        Names of emotions; a class's index is its position here.
     per_emotion : int
         Sequences of each emotion after balancing.
     text : str
@@ -77,7 +77,7 @@ class Phase:
     number: int
     features: dict[int, str]
     kernel_size: tuple[int, int]
-    classes: tuple[int, ...]
+    classes: tuple[str, ...]
     per_emotion: int
     text: str
     padding: Padding = "both"
@@ -85,8 +85,8 @@ class Phase:
     weighted: bool = False
 
 
-SEVEN = (1, 2, 3, 4, 5, 6, 7)
-FOUR = (1, 3, 5, 7)  # the rare contempt, fear and sadness left out (paper, phase 4)
+SEVEN = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+FOUR = ("anger", "disgust", "happy", "surprise")  # the rare contempt, fear and sadness left out (paper, phase 4)
 
 PHASES: dict[int, Phase] = {
     1: Phase(
@@ -152,6 +152,18 @@ class TrainConfig:
     model: Model = setting(
         "convlstm",
         "Network: convlstm is the paper's; temporal is one convolution over time and the maximum over all steps.",
+    )
+    classes: tuple[str, ...] | None = setting(
+        None,
+        "Labels to tell apart, such as happy,surprise; all takes every label of the store (default the phase's, or the "
+        "merged classes).",
+        parse=parse_classes,
+    )
+    merge: dict[str, tuple[str, ...]] | None = setting(
+        None,
+        "Labels that count as one class, such as negative=anger,disgust; given once for each such class.",
+        parse=parse_merge,
+        repeated=True,
     )
     augment: bool = setting(False, "Train on variants too: mirrored, and ended at 70 to 100 % of the sequence.")
     protocol: Protocol = setting(
@@ -225,6 +237,12 @@ class TrainConfig:
     baselines: bool = setting(True, "Fit scikit-learn's baselines too.")
 
     def __post_init__(self) -> None:
+        # Lists, as files hold them, and CK+'s codes become tuples of names.
+        if self.classes is not None:
+            object.__setattr__(self, "classes", parse_classes(self.classes))
+        if self.merge is not None:
+            object.__setattr__(self, "merge", parse_merge(self.merge))
+            check_merged(self.classes, self.merge or {})
         for name, entry in settings_of(type(self)).items():
             entry.check(getattr(self, name))
         sizes = PHASES[self.phase].features
@@ -246,9 +264,17 @@ class TrainConfig:
         return sizes[28] if 28 in sizes and self.model == "temporal" else next(iter(sizes.values()))
 
     @property
-    def classes(self) -> tuple[int, ...]:
-        """Emotion codes, in class order."""
-        return PHASES[self.phase].classes
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in their order.
+
+        Raises
+        ------
+        ValueError
+            If they are all that a store has: `train` puts their names into `classes`.
+        """
+        if self.classes == (ALL,):
+            raise ValueError("which classes there are depends on the store: give their names")
+        return self.classes or tuple(self.merge or PHASES[self.phase].classes)
 
     @property
     def kernel_size(self) -> tuple[int, int]:
@@ -268,7 +294,7 @@ class TrainConfig:
             model=self.model,
             rows=rows,
             columns=columns,
-            n_classes=len(self.classes),
+            n_classes=len(self.class_names),
             kernel_size=self.kernel_size,
             timesteps=self.timesteps,
             filters=self.filters,
@@ -322,7 +348,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def parsed(values: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with texts such as "12GiB" turned into numbers, where a setting knows how to.
+    """Return settings with texts such as "12GiB" turned into values, where a setting knows how to.
 
     Raises
     ------
@@ -331,11 +357,11 @@ def parsed(values: dict[str, Any]) -> dict[str, Any]:
     """
     done = dict(values)
     for name, entry in SETTINGS.items():
-        if entry.parse is not None and isinstance(done.get(name), str):
+        if entry.parse is not None and isinstance(done.get(name), (str, list) if entry.repeated else str):
             done[name] = entry.parse(done[name])
     return done
 
 
-def probability_columns(classes: Sequence[int]) -> list[str]:
+def probability_columns(classes: Sequence[str]) -> list[str]:
     """Column names of class probabilities: "p_anger", ..."""
-    return [f"p_{EMOTIONS[code]}" for code in classes]
+    return [f"p_{name}" for name in classes]

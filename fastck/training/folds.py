@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from fastck.training.classes import check_labels, with_classes
 from fastck.training.config import PHASES, SUBJECT_INDEPENDENT, TrainConfig
 from fastck.training.selection import balance, select
 
@@ -79,9 +80,11 @@ def make_splits(
     ValueError
         If there are too few sequences or subjects for the protocol, or `folds` does not fit the sequences.
     """
-    listing = table if listing is None else listing
-    select(table, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
-    selected = select(listing, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
+    check_labels(table if listing is None else listing, config.merge)
+    table = with_classes(table, config.merge)
+    listing = table if listing is None else with_classes(listing, config.merge)
+    select(table, classes=config.class_names, timesteps=config.timesteps, too_long=config.too_long)
+    selected = select(listing, classes=config.class_names, timesteps=config.timesteps, too_long=config.too_long)
     lost = set(listing["sequence"]) - set(table["sequence"])
     splits: list[Split] = []
     for repeat in range(config.repeats):
@@ -180,8 +183,8 @@ def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig
 
     subjects = selected["subject"].to_numpy()
     if config.protocol == "subject-10fold":
-        # Subjects are dealt out over all that carry any label, so that folds do not change with the emotions chosen.
-        labelled = sorted(listing.loc[listing["emotion"].notna(), "subject"].unique())
+        # Subjects are dealt out over all that carry any label, so that folds do not change with the classes chosen.
+        labelled = sorted(listing.loc[listing["label"] != "", "subject"].unique())
         for k in range(SUBJECT_FOLDS):
             yield np.flatnonzero(np.isin(subjects, labelled[k::SUBJECT_FOLDS]))
     elif config.protocol == "loso":
@@ -202,26 +205,26 @@ def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig
 
 
 def _stratified_group(kind: type, selected: pd.DataFrame, folds: int, seed: int) -> Iterator[np.ndarray]:
-    """Test rows by scikit-learn's StratifiedGroupKFold, its complaint about rare emotions said as ours."""
-    emotions = selected["emotion"].to_numpy(dtype=np.int64)
+    """Test rows by scikit-learn's StratifiedGroupKFold, its complaint about rare classes said as ours."""
+    labels = selected["label"].to_numpy(dtype=object)
     splitter = kind(folds, shuffle=True, random_state=seed)
     try:
-        for _, test in splitter.split(emotions, emotions, groups=selected["subject"].to_numpy()):
+        for _, test in splitter.split(labels, labels, groups=selected["subject"].to_numpy()):
             yield test
     except ValueError as error:
         raise ValueError(f"stratified-group with {folds} folds: {error}; lower folds") from error
 
 
 def _hold_back(rows: pd.DataFrame, by: str, share: float, rng: np.random.Generator) -> pd.DataFrame:
-    """Rows of about `share` of the subjects (or sequences); every emotion of `rows` keeps a training sequence."""
+    """Rows of about `share` of the subjects (or sequences); every class of `rows` keeps a training sequence."""
     units = sorted(rows[by].unique())
     wanted = max(1, round(share * len(units)))
     held: list[str] = []
-    remaining = rows["emotion"].value_counts()
+    remaining = rows["label"].value_counts()
     for unit in rng.permutation(np.asarray(units, dtype=object)):
         if len(held) == wanted or len(held) == len(units) - 1:
             break
-        counts = rows.loc[rows[by] == unit, "emotion"].value_counts()
+        counts = rows.loc[rows[by] == unit, "label"].value_counts()
         if (remaining.sub(counts, fill_value=0) >= 1).all():
             remaining = remaining.sub(counts, fill_value=0)
             held.append(unit)
@@ -229,10 +232,10 @@ def _hold_back(rows: pd.DataFrame, by: str, share: float, rng: np.random.Generat
 
 
 def _balance_as(rows: pd.DataFrame, config: TrainConfig, rng: np.random.Generator) -> pd.DataFrame:
-    """Balance `rows` as the config says; the paper's number is lowered to what the rarest emotion has."""
+    """Balance `rows` as the config says; the paper's number is lowered to what the rarest class has."""
     per_emotion = config.per_emotion
     if per_emotion is None:
-        rarest = int(rows["emotion"].value_counts().min())
+        rarest = int(rows["label"].value_counts().min())
         per_emotion = min(PHASES[config.phase].per_emotion, rarest)
     return balance(rows, per_emotion=per_emotion, mean_frames=config.mean_frames, rng=rng)
 

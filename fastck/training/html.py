@@ -73,13 +73,13 @@ def _repeats(repeats: dict[str, Any]) -> dict[str, Any] | None:
 def _emotions(report: dict[str, Any]) -> dict[str, Any]:
     rows = [
         [
-            report["classes"][code],
+            name,
             *(interval_text(row[key]) for key in ("precision", "recall", "f1")),
             f"{row['support']:g}",
         ]
-        for code, row in report["evaluation"]["per_class"].items()
+        for name, row in report["evaluation"]["per_class"].items()
     ]
-    return {"header": ["emotion", "precision", "recall", "F1", "support"], "rows": rows}
+    return {"header": ["class", "precision", "recall", "F1", "support"], "rows": rows}
 
 
 def _paper(report: dict[str, Any]) -> dict[str, Any] | None:
@@ -88,11 +88,11 @@ def _paper(report: dict[str, Any]) -> dict[str, Any] | None:
         return None
     paper, evaluation = report["paper"], report["evaluation"]
     rows = []
-    for code, (precision, recall, f1, support) in paper["per_class"].items():
-        ours = evaluation["per_class"][code]
+    for name, (precision, recall, f1, support) in paper["per_class"].items():
+        ours = evaluation["per_class"][name]
         pairs = ((precision, "precision"), (recall, "recall"), (f1, "f1"))
         cells = [f"{theirs:.2f} / {ours[key]['value']:.2f}" for theirs, key in pairs]
-        rows.append([report["classes"][code], *cells, f"{support} / {ours['support']:g}"])
+        rows.append([name, *cells, f"{support} / {ours['support']:g}"])
     accuracy = f"{paper['accuracy']:.2f} / {evaluation['accuracy']['value']:.2f}"
     rows.append(["accuracy", accuracy, "", "", f"{paper['n']} / {evaluation['n']:g}"])
     return {

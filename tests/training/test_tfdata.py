@@ -138,7 +138,7 @@ def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str,
 def test_bad_input_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="not in the store, for example 'S999'"):
         tfdata.batches(store, ["S999"], feature="projection", classes=CLASSES)
-    with pytest.raises(ValueError, match="has emotion 1, not one of"):
+    with pytest.raises(ValueError, match="S000_001 is anger, not one of disgust, happy"):
         tfdata.batches(store, ["S000_001"], feature="projection", classes=(3, 5))
     with pytest.raises(ValueError, match="too_long must be one of"):
         tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, too_long="cut")
