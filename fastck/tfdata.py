@@ -24,7 +24,7 @@ class SequenceStore(Protocol):
     @property
     def table(self) -> pd.DataFrame: ...  # noqa: D102
 
-    def feature(self, name: str) -> np.ndarray: ...  # noqa: D102
+    def feature(self, name: str) -> Any: ...  # noqa: D102
 
 
 class Gather:

@@ -110,10 +110,13 @@ def with_classes(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None 
     return table.assign(label=labels.map(known).astype("str"))
 
 
-def check_labels(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None) -> None:
-    """Raise ValueError where a label that is merged has no sequence in a store's table: it may be misspelt."""
+def check_labels(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None, *, onsets: bool = False) -> None:
+    """Raise ValueError where a label that is merged has no sequence in a store's table: it may be misspelt.
+
+    With `onsets` there are samples of neutral faces beside the table's sequences.
+    """
     before = with_classes(table)
-    known = set(before["label"])
+    known = {*before["label"], *([NEUTRAL] if onsets else [])}
     unknown = [label for labels in (merge or {}).values() for label in labels if label not in known]
     if unknown:
         raise ValueError(

@@ -11,16 +11,19 @@ from typing import Any, Literal
 
 from fastck.config import TIMESTEPS
 from fastck.store.frames import Padding, frame_shape
-from fastck.training.classes import ALL, check_merged, parse_classes, parse_merge
+from fastck.training.classes import ALL, NEUTRAL, check_merged, class_of, parse_classes, parse_merge
 from fastck.training.settings import described, setting, settings_of
 from fastck.training.shape import Model, NetworkShape
 
-Protocol = Literal["random", "random-folds", "subject-10fold", "loso", "stratified-group"]
+Protocol = Literal[
+    "random", "random-folds", "subject-10fold", "loso", "stratified-group", "leave-one-dataset-out", "table"
+]
+Neutral = Literal["first"]
 TooLong = Literal["error", "skip", "first", "last"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # Protocols without subject leakage.
-SUBJECT_INDEPENDENT = ("subject-10fold", "loso", "stratified-group")
+SUBJECT_INDEPENDENT = ("subject-10fold", "loso", "stratified-group", "leave-one-dataset-out")
 
 
 # More epochs, steps or sequences than anyone has: a number beyond it is a slip of the finger.
@@ -165,13 +168,22 @@ class TrainConfig:
         parse=parse_merge,
         repeated=True,
     )
+    neutral: Neutral | None = setting(
+        None, "first makes the onset of each sequence, its first frames, a sample of the class neutral."
+    )
+    neutral_steps: int = setting(
+        2, "Steps of such an onset (3 frames), and at most a third of the sequence's.", least=1, most=10_000
+    )
     augment: bool = setting(False, "Train on variants too: mirrored, and ended at 70 to 100 % of the sequence.")
     protocol: Protocol = setting(
-        "random", "How sequences are split into training and test; all but the random ones are subject-independent."
+        "random",
+        "How sequences are split into training and test; all but the random ones are subject-independent, and table "
+        "takes the folds that the data set's table gives.",
     )
     folds: int = setting(
         10,
-        "Folds of random-folds and stratified-group; subject-10fold has 10, loso one per subject.",
+        "Folds of random-folds and stratified-group; subject-10fold has 10, loso one per subject, "
+        "leave-one-dataset-out one per store.",
         least=2,
         most=1000,
     )
@@ -274,7 +286,9 @@ class TrainConfig:
         """
         if self.classes == (ALL,):
             raise ValueError("which classes there are depends on the store: give their names")
-        return self.classes or tuple(self.merge or PHASES[self.phase].classes)
+        names = self.classes or tuple(self.merge or PHASES[self.phase].classes)
+        onset = class_of(NEUTRAL, self.merge)
+        return names if self.neutral is None or onset in names else (*names, onset)
 
     @property
     def kernel_size(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fastck.pages import data_url, render_page
-from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name
+from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name, setting_text
 
 
 def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
@@ -38,16 +38,17 @@ def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
         repeats=_repeats(evaluation["repeats"]),
         calibration=calibration_line(report),
         emotions=_emotions(report),
+        datasets=_datasets(report["datasets"]),
         pictures=[
             {"title": path.stem.replace("_", " "), "url": data_url(path.read_bytes(), "png")} for path in pictures
         ],
         paper=_paper(report),
         notes=report["notes"],
         settings=[
-            *report["arguments"].items(),
+            *((name, setting_text(value)) for name, value in report["arguments"].items()),
             *report["versions"].items(),
-            ("store", report["store"]["path"]),
-            ("store config", report["store"]["config_hash"]),
+            *(("store", store["path"]) for store in report["stores"]),
+            *(("store config", store["config_hash"]) for store in report["stores"]),
         ],
     )
 
@@ -57,6 +58,18 @@ def _models(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "header": ["model", *METRICS.values()],
         "rows": [[entry["name"], *(interval_text(entry[key]) for key in METRICS)] for entry in entries],
+    }
+
+
+def _datasets(datasets: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Each data set's figures, where several were trained together."""
+    if not datasets:
+        return None
+    return {
+        "header": ["data set", "sequences", *METRICS.values()],
+        "rows": [
+            [entry["name"], f"{entry['n']:g}", *(interval_text(entry[key]) for key in METRICS)] for entry in datasets
+        ],
     }
 
 

@@ -81,6 +81,13 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
         for name, rows in baselines.groupby("baseline", sort=False):
             values = evaluate(rows, classes=classes, seed=arguments["seed"])
             compared.append({"name": name, **{key: values[key] for key in METRICS}})
+    datasets = []
+    if len(run["stores"]) > 1:
+        for name in (store["name"] for store in run["stores"]):
+            rows = predictions[predictions["sequence"].str.startswith(f"{name}/")]
+            if len(rows):
+                values = evaluate(rows, classes=classes, seed=arguments["seed"])
+                datasets.append({"name": name, "n": values["n"], **{key: values[key] for key in METRICS}})
     published = PUBLISHED.get(arguments["phase"])
     if published is not None and set(published["per_class"]) != set(classes):
         published = None
@@ -95,6 +102,7 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
         "evaluation": evaluation,
         "leakage": run["leakage"],
         "baselines": compared,
+        "datasets": datasets,
         "notes": run["notes"],
         "training": {
             "fits": len(fits),
@@ -102,7 +110,7 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
             "optimizer_steps": sum(fit["optimizer_steps"] for fit in fits),
         },
         "arguments": arguments,
-        "store": run["store"],
+        "stores": run["stores"],
         "versions": run["versions"],
     }
     if published is not None:
@@ -155,6 +163,10 @@ def _protocol_text(run: dict[str, Any]) -> str:
             f"one random {100 - share:.0f}/{share:.0f} split of balanced sequences; the test part was the validation "
             "set as well (the paper's protocol)"
         )
+    if protocol == "table":
+        return f"{folds} folds of the table's column fold, predictions pooled"
+    if protocol == "leave-one-dataset-out":
+        return f"each of {folds} data sets tested on a network that never saw it, predictions pooled"
     if protocol in SUBJECT_INDEPENDENT:
         return (
             f"{folds} folds, subject-independent, predictions pooled; validation on training subjects, each test part "
@@ -184,6 +196,13 @@ def report_text(report: dict[str, Any]) -> str:
         lines += ["", f"  {'model':<22}" + "".join(f"{text:<24}" for text in METRICS.values())]
         for entry in [{"name": network_name(report), **evaluation}, *report["baselines"]]:
             lines.append(f"  {entry['name']:<22}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS))
+    if report["datasets"]:
+        width = max(22, *(len(entry["name"]) + 2 for entry in report["datasets"]))
+        lines += ["", f"  {'data set':<{width}}" + "".join(f"{text:<24}" for text in METRICS.values())]
+        for entry in report["datasets"]:
+            lines.append(
+                f"  {one_line(entry['name']):<{width}}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS)
+            )
     if "paper" in report:
         lines += ["", *_paper_lines(report)]
     lines += ["", *report["notes"]]

@@ -16,7 +16,7 @@ import pandas as pd
 from fastck import __version__
 from fastck.messages import one_line
 from fastck.store.frames import padding_before
-from fastck.store.reader import Store, open_store
+from fastck.store.reader import Store
 from fastck.training import run as files
 from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
@@ -35,14 +35,14 @@ from fastck.training.run import (
     write_table,
     write_text,
 )
-from fastck.training.samples import Samples, make_samples
+from fastck.training.samples import Samples, open_samples
 from fastck.training.startup import start_tensorflow
 
 logger = logging.getLogger(__name__)
 
 
 def train(
-    store_path: str | Path,
+    store_path: str | Path | Sequence[str | Path],
     run_path: str | Path,
     config: TrainConfig,
     *,
@@ -55,8 +55,8 @@ def train(
 
     Parameters
     ----------
-    store_path : path-like
-        A finished store that holds `config.feature`.
+    store_path : path-like or sequence of path-like
+        A finished store that holds `config.feature`, or several that are trained together.
     run_path : path-like
         Folder to write; must be new or empty unless `resume`.
     config : TrainConfig
@@ -82,12 +82,11 @@ def train(
         If a file cannot be read or written.
     """
     run_path = Path(run_path)
-    store = open_store(store_path)
-    _check(store, config)
-    samples = make_samples(store, config)
+    _check(config)
+    samples = open_samples(store_path, config)
     config = samples.config
     folds = None if folds_file is None else read_folds(folds_file)
-    splits = make_splits(store.table, config, listing=store.listing, folds=folds)
+    splits = make_splits(samples.store.table, config, listing=samples.store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
     plan = _started_plan(run_path) if resume else _plan(samples, config, splits)
     record = _describe(samples, config, splits, plan)
@@ -116,13 +115,8 @@ def train(
     return open_run(run_path)
 
 
-def _check(store: Store, config: TrainConfig) -> None:
+def _check(config: TrainConfig) -> None:
     """Refuse what would fail only after a while."""
-    if config.feature not in store.features:
-        raise ValueError(
-            f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
-            f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
-        )
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
 
@@ -154,7 +148,8 @@ def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> Mem
 
 def _describe(samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan) -> dict[str, Any]:
     """Everything run.json says before anything is fitted."""
-    store, table = samples.store, samples.table
+    table = samples.table
+    stores = [_describe_store(name, store) for name, store in samples.stores.items()]
     subjects = dict(zip(table["sequence"], table["subject"], strict=True))
     sides = []
     for split in splits:
@@ -173,16 +168,24 @@ def _describe(samples: Samples, config: TrainConfig, splits: Sequence[Split], pl
             for name in ("numpy", "pandas", "scikit-learn", "tensorflow", "keras")
         }
         | {"fastck": __version__},
-        "store": {
-            "path": str(store.path.resolve()),
-            "config": store.config.as_dict(),
-            "config_hash": store.config.hash(),
-            "input_hash": store.manifest["input_hash"],
-        },
+        # The first one says how clips are preprocessed that are predicted later.
+        "store": stores[0],
+        "stores": stores,
         "memory_plan": plan.as_dict(),
         "leakage": leakage(table, splits),
         "notes": _notes(samples, config, splits),
         "splits": sides,
+    }
+
+
+def _describe_store(name: str, store: Store) -> dict[str, Any]:
+    """What run.json says of one store."""
+    return {
+        "name": name,
+        "path": str(store.path.resolve()),
+        "config": store.config.as_dict(),
+        "config_hash": store.config.hash(),
+        "input_hash": store.manifest["input_hash"],
     }
 
 
@@ -194,6 +197,13 @@ def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> li
     rows = table[table["sequence"].isin(used)]
     counts = ", ".join(f"{one_line(name)} {int((rows['label'] == name).sum())}" for name in classes)
     notes.append(f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used: {counts}")
+    if config.neutral is not None:
+        notes.append(
+            f"neutral is the onset of each sequence: its first {config.neutral_steps} steps, at most a third of them"
+        )
+    configs = {store.config.hash() for store in samples.stores.values()}
+    if len(configs) > 1:
+        notes.append("the stores were made with different settings: fastck info says which")
     lost = listing[listing["label"].isin(classes) & ~listing["sequence"].isin(table["sequence"])]
     if len(lost):
         notes.append(f"{len(lost)} sequences of these classes are quarantined in the store and in no part")
@@ -223,8 +233,13 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
     for part in ("arguments", "splits"):
         if before.get(part) != now[part]:
             raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
-    if any(before["store"].get(key) != now["store"][key] for key in ("config_hash", "input_hash")):
-        raise ValueError(f"{run_path} was started on another store ({before['store']['path']})")
+    started, given = (
+        [[store.get(key) for key in ("config_hash", "input_hash")] for store in entry["stores"]]
+        for entry in (before, now)
+    )
+    if started != given:
+        where = ", ".join(store["path"] for store in before["stores"])
+        raise ValueError(f"{run_path} was started on another store ({where})")
 
 
 def _started_plan(run_path: Path) -> MemoryPlan:
