@@ -10,7 +10,6 @@ import pandas as pd
 
 from fastck.config import PreprocessConfig
 from fastck.dataset.clip import clip_record
-from fastck.dataset.labels import EMOTIONS
 from fastck.pipeline.sequence import process_record
 from fastck.store.frames import Padding, as_frames, padding_before
 from fastck.training.config import PHASES, probability_columns
@@ -26,8 +25,8 @@ class Prediction:
     clip : str
         The clip's name.
     table : DataFrame
-        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (emotion code),
-        emotion (its name), and a probability per class ("p_anger", ...).
+        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (the class's
+        name), and a probability per class ("p_anger", ...).
     n_frames, n_missed : int
         Frames of the clip, and searched frames without a face.
     model : Path
@@ -45,7 +44,7 @@ class Prediction:
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Mean probability of each emotion over the windows."""
+        """Mean probability of each class over the windows."""
         columns = [name for name in self.table.columns if name.startswith("p_")]
         return {name.removeprefix("p_"): float(self.table[name].mean()) for name in columns}
 
@@ -150,15 +149,13 @@ def _padded(rows: np.ndarray, feature: str, timesteps: int, padding: Padding) ->
     return out
 
 
-def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[int]) -> pd.DataFrame:
-    codes = np.asarray(classes)[probabilities.argmax(axis=1)]
+def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "window": np.arange(len(starts)),
             "first_frame": starts,
             "last_frame": ends,  # row t is the difference of frames t and t + 1
-            "predicted": codes,
-            "emotion": [EMOTIONS[code] for code in codes],
+            "predicted": [classes[index] for index in probabilities.argmax(axis=1)],
         }
     )
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)
@@ -170,7 +167,7 @@ def write_prediction(prediction: Prediction, path: str | Path) -> None:
 
 
 def plot_prediction(prediction: Prediction, path: str | Path) -> None:
-    """Draw the probabilities as a PNG file: bars for one window, a line per emotion over several."""
+    """Draw the probabilities as a PNG file: bars for one window, a line per class over several."""
     from fastck.training.plots import new_figure, save_figure
 
     figure, axes = new_figure(7, 4)

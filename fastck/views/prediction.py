@@ -6,7 +6,7 @@ BAR = 30  # characters
 
 
 def prediction_lines(prediction: Prediction) -> list[str]:
-    """Return one line for each window: its frames, the emotion, its probability as a bar and in per cent.
+    """Return one line for each window: its frames, the class, its probability as a bar and in per cent.
 
     A line has at most 80 columns.
     """
@@ -15,8 +15,8 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     names = max(len(name) for name in prediction.probabilities)
     lines = []
     for row in table.to_dict("records"):
-        share = float(row[f"p_{row['emotion']}"])
+        share = float(row[f"p_{row['predicted']}"])
         bar = ("█" * round(BAR * share)).ljust(BAR, "░")
         frames = f"frames {row['first_frame']:>{digits}} to {row['last_frame']:>{digits}}"
-        lines.append(f"{frames}  {row['emotion']:<{names}}  {bar} {100 * share:3.0f} %")
+        lines.append(f"{frames}  {row['predicted']:<{names}}  {bar} {100 * share:3.0f} %")
     return lines

@@ -135,13 +135,13 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
     assert len(windows) == 2
     for line, row in zip(lines, windows, strict=False):
         assert len(line) <= 80
-        share = row[f"p_{row['emotion']}"]
+        share = row[f"p_{row['predicted']}"]
         assert line.split() == [
             "frames",
             str(row["first_frame"]),
             "to",
             str(row["last_frame"]),
-            row["emotion"],
+            row["predicted"],
             "█" * round(30 * share) + "░" * (30 - round(30 * share)),
             f"{100 * share:.0f}",
             "%",
