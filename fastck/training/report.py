@@ -89,7 +89,7 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
                 values = evaluate(rows, classes=classes, seed=arguments["seed"])
                 datasets.append({"name": name, "n": values["n"], **{key: values[key] for key in METRICS}})
     published = PUBLISHED.get(arguments["phase"])
-    if published is not None and set(published["per_class"]) != set(classes):
+    if published is not None and (set(published["per_class"]) != set(classes) or arguments["merge"]):
         published = None
     fits = run["fits"]
     report: dict[str, Any] = {

@@ -51,8 +51,8 @@ def select(
     missing = [name for name in names if not (chosen["label"] == name).any()]
     if missing:
         raise ValueError(
-            f"no sequence is labelled {', '.join(missing)}, and the classes are {', '.join(names)}; the store has "
-            f"{count_text(table)}: choose with classes, or all of them with classes all"
+            f"no sequence is labelled {', '.join(missing)}; the store has {count_text(table)}: choose classes among "
+            "these, or all of them with classes all"
         )
     return chosen.reset_index(drop=True)
 
