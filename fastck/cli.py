@@ -617,11 +617,17 @@ def bench(
 @one_line_errors
 def export(
     store: StorePath,
-    to: Annotated[ExportFormat, typer.Option(help="zarr: one chunked, compressed group. tfrecord: sharded files.")],
+    to: Annotated[
+        ExportFormat,
+        typer.Option(
+            help="zarr: one chunked, compressed group. tfrecord: sharded files. parquet: files with a row per "
+            "sequence, for pandas and Hugging Face's datasets."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
-    shards: Annotated[int, typer.Option(help="Number of files for tfrecord.")] = 16,
+    shards: Annotated[int, typer.Option(help="Number of files for tfrecord and parquet.")] = 16,
 ) -> None:
-    """Write a store in a format for larger systems: Zarr or TFRecord."""
+    """Write a store in a format for other systems: Zarr, TFRecord or Parquet."""
     from fastck.store.export import export_store
     from fastck.store.reader import open_store
 

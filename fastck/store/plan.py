@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from fastck.dataset.records import SequenceRecord
+from fastck.store.reader import plain_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
     """
     columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
     rows = [[getattr(entry, name) for name in columns] for entry in plan]
-    table = pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
+    with plain_text():
+        table = pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
     added = {
         "label": [entry.label if entry.emotion is None else "" for entry in plan],
         "fold": [entry.fold for entry in plan],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -55,20 +56,26 @@ def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return feature_shape(name, side), np.dtype(feature_dtype(name))
 
 
+def plain_text() -> AbstractContextManager[None]:
+    """Have pandas keep text as Python's: PyArrow, which it prefers, takes no folder's name that is not UTF-8."""
+    return pd.option_context("mode.string_storage", "python")
+
+
 def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
     """Read one of the store's CSV files; a sequence called "NA" stays text, columns in `added` may be missing."""
     every = dtypes | (added or {})
     numbers = {name: [""] for name in every if name not in _TEXT}
     try:
-        table = pd.read_csv(
-            path,
-            dtype=every,
-            keep_default_na=False,
-            na_values=numbers,
-            encoding_errors="surrogateescape",
-            # The default may be off in the last bit, and a table that is written again must keep its bytes.
-            float_precision="round_trip",
-        )
+        with plain_text():
+            table = pd.read_csv(
+                path,
+                dtype=every,
+                keep_default_na=False,
+                na_values=numbers,
+                encoding_errors="surrogateescape",
+                # The default may be off in the last bit, and a table that is written again must keep its bytes.
+                float_precision="round_trip",
+            )
     except ValueError as error:  # not a CSV file, or text where a number belongs
         raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
     missing = set(dtypes) - set(table.columns)
