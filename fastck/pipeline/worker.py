@@ -14,6 +14,7 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.faces.finder import Found
+from fastck.pipeline.allocation import keep_freed_memory
 from fastck.pipeline.cancellation import Cancellation, Cancelled
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, record_frames
@@ -72,6 +73,7 @@ def work(task: Task, cancellation: Cancellation) -> Outcome:
     """
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)  # a worker in another process has not been told; one core per worker
+    keep_freed_memory()
     planned = task.planned
     try:
         with cancellation.working():
