@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo test lint check coverage campaigns bench docs test-lowest clean
+.PHONY: help demo test lint check coverage campaigns bench bench-compare docs test-lowest clean
 
 help:
 	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
@@ -14,6 +14,7 @@ help:
 	@echo "make campaigns    fault injection and fuzzing at length: an hour or more"
 	@echo "make test-lowest  a smaller round of tests on the lowest supported versions"
 	@echo "make bench        run the benchmarks and write BENCHMARKS.md"
+	@echo "make bench-compare  this checkout against the last tag or main (or COMMIT=...): what became faster or slower"
 	@echo "make docs         build the documentation into site/"
 
 $(VENV)/.installed: pyproject.toml
@@ -50,6 +51,9 @@ campaigns: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-json=bench.json -q
 	$(BIN)/python -m benchmarks.report bench.json
+
+bench-compare: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.compare $(COMMIT)
 
 docs: $(VENV)/.installed
 	$(BIN)/mkdocs build --strict
