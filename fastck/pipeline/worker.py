@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,11 @@ class Outcome:
     entry: dict[str, Any]
     found: Found | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def work_batch(tasks: Sequence[Task], cancellation: Cancellation) -> list[Outcome]:
+    """Do several sequences, one after the other; as `work`."""
+    return [work(task, cancellation) for task in tasks]
 
 
 def work(task: Task, cancellation: Cancellation) -> Outcome:
