@@ -92,12 +92,19 @@ class Recogniser:
         return self.classes[best] if probabilities[best] >= self.unsure_below else None
 
 
+def pooled(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return means over 2x2 cells, one row per window: (N, 3, 28, 28) float32 -> (N, 588) float32."""
+    n, planes, side, _ = flow.shape
+    cells = flow.reshape(n, planes, side // 2, 2, side // 2, 2).mean(axis=(3, 5), dtype=np.float32)
+    return np.ascontiguousarray(cells.reshape(n, -1))
+
+
 def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """Run the network: (N, 3, 28, 28) float32 -> (N, C) float32.
 
-    Standardised columns, then dense layers with rectified units between them.
+    Means over 2x2 cells times a scale, then dense layers with rectified units between them.
     """
-    values = (flow.reshape(len(flow), -1) - weights["mean"]) * weights["scale"]
+    values = pooled(flow) * weights["scale"]
     layers = sum(name.startswith("kernel") for name in weights)
     for layer in range(layers):
         values = values @ weights[f"kernel{layer}"] + weights[f"bias{layer}"]

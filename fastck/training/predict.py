@@ -16,7 +16,7 @@ from fastck.dataset.records import SequenceRecord
 from fastck.pipeline.sequence import process_record
 from fastck.store.frames import Padding, as_frames, padding_before
 from fastck.training.config import PHASES, probability_columns
-from fastck.training.run import Run, open_run, write_json
+from fastck.training.run import Run, open_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Prediction:
             "input": self.source,
             "emotion": self.emotion,
             "clip": self.clip,
-            "model": str(self.model),
+            "model": "bundled" if self.trained_on else str(self.model),
             "n_frames": self.n_frames,
             "n_missed": self.n_missed,
             "notes": [*self.notes, *([self.trained_on] if self.trained_on else [])],
@@ -196,31 +196,3 @@ def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, clas
         }
     )
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)
-
-
-def write_prediction(prediction: Prediction, path: str | Path) -> None:
-    """Write a prediction as a JSON file."""
-    write_json(Path(path), prediction.as_dict())
-
-
-def plot_prediction(prediction: Prediction, path: str | Path) -> None:
-    """Draw the probabilities as a PNG file: bars for one window, a line per emotion over several."""
-    from fastck.training.plots import new_figure, save_figure
-
-    figure, axes = new_figure(7, 4)
-    table = prediction.table
-    if len(table) == 1:
-        axes.barh(list(prediction.probabilities), list(prediction.probabilities.values()))
-        axes.set_xlim(0, 1)
-        axes.invert_yaxis()
-        axes.set_xlabel("probability")
-    else:
-        middle = (table["first_frame"] + table["last_frame"]) / 2
-        for name in prediction.probabilities:
-            axes.plot(middle, table[f"p_{name}"], marker="o", label=name)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("frame (middle of the window)")
-        axes.set_ylabel("probability")
-        axes.legend()
-    axes.set_title(f"{prediction.clip}: {max(prediction.probabilities, key=prediction.probabilities.__getitem__)}")
-    save_figure(figure, Path(path))
