@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class Run:
         return load_network(self.model_path)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | PathLike[str]) -> Run:
     """Open a finished training run.
 
     Parameters
