@@ -353,8 +353,7 @@ def _baselines(samples: Samples, splits: Sequence[Split], config: TrainConfig) -
 
 def _flat(samples: Samples, names: Sequence[str], config: TrainConfig) -> np.ndarray:
     """What the baselines see, one row a sequence: projections of all steps, flow at the apex, else a mean over time."""
-    start_tensorflow()
-    from fastck.tfdata import Gather
+    from fastck.store.gather import Gather
 
     apex = config.padding == "before"
     feature = "projection" if "projection" in samples.features and not apex else config.feature

@@ -31,6 +31,9 @@ def test_rows_are_those_of_the_arrays_below_each_other() -> None:
     assert (joined.shape, joined.dtype, len(joined)) == (whole.shape, whole.dtype, 10)
     for positions in ([0, 9, 6, 7, 7], [], [8, 1]):
         np.testing.assert_array_equal(joined[np.array(positions, int)], whole[positions])
+    for part in (slice(0, 7), slice(7, 9), slice(5, 9), slice(9, 2), slice(None), slice(8, 1, -3), slice(10, 12)):
+        np.testing.assert_array_equal(joined[part], whole[part])
+    assert np.shares_memory(joined[7:9], arrays[1])
 
 
 def test_a_batch_holds_each_stores_own_rows(stores: list[Path]) -> None:
