@@ -100,7 +100,8 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
             place = record.video or record.frames[0].parent
             onset = record.onset or 1
             cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
-            cells |= {"onset": onset, last: onset + record.n_frames - 1}
+            # Of a video that cannot be read nobody knows the frames.
+            cells |= {"onset": onset, last: onset + record.n_frames - 1} if record.n_frames else {}
             writer.writerow({"path": Path(os.path.relpath(place, path.parent)).as_posix(), **cells})
 
 
@@ -275,7 +276,12 @@ def _find_records(
         whole = places[row.path]
         if isinstance(whole, str):
             mistakes.add(row.line, "path", whole, repr(row.path))
-        if not isinstance(whole, SequenceRecord):
+        if isinstance(whole, str):
+            continue
+        if whole is None:
+            # It stays in the list, so that whoever deals out folds counts it; preprocessing will put it in quarantine.
+            whole = SequenceRecord(sequence=row.sequence, subject=row.subject, video=root / row.path)
+            records.append(_labelled(whole, row))
             continue
         for name, number in row.numbers.items():
             if number > whole.n_frames:
@@ -290,9 +296,13 @@ def _find_records(
         if first == last and whole.n_frames > 1:
             text = f"{one_line(root / row.path)} is used from frame {first} to {last}: no motion to see"
             findings.append(Finding(kind="single-frame", sequence=row.sequence, path=root / row.path, text=text))
-        named = replace(whole, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold)
-        records.append(part_of(replace(named, emotion=emotion_of_name(row.label)), first, last))
+        records.append(part_of(_labelled(whole, row), first, last))
     return records
+
+
+def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
+    emotion = emotion_of_name(row.label)
+    return replace(record, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold, emotion=emotion)
 
 
 def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:

@@ -19,7 +19,7 @@ class SequenceStore(Protocol):
     @property
     def table(self) -> pd.DataFrame: ...  # noqa: D102
 
-    def feature(self, name: str) -> np.ndarray: ...  # noqa: D102
+    def feature(self, name: str) -> Any: ...  # noqa: D102
 
 
 class Gather:
@@ -85,9 +85,11 @@ class Gather:
         self.shape = (timesteps, height, width)
 
     @cached_property
-    def _values(self) -> NDArray[Any]:
-        # A plain array on the same mapped file: slices of a memmap object take several times as long.
-        return np.asarray(self._store.feature(self._feature))
+    def _values(self) -> Any:
+        values = self._store.feature(self._feature)
+        # A plain array on the same mapped file: slices of a memmap object take several times as long. Rows of several
+        # stores stay where they are.
+        return np.asarray(values) if isinstance(values, np.ndarray) else values
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_values"}

@@ -46,7 +46,7 @@ TABLE_DTYPES = {
 # Columns that stores made before them lack.
 ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64"}
 _TEXT = ("sequence", "subject", "folder", "label", "fold", "reason", "array", "crc32", "fingerprint")
-_LISTED = ("sequence", "subject", "emotion", "n_frames", "length")
+_LISTED = ("sequence", "subject", "emotion", "label", "fold", "n_frames", "length")
 
 
 def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -82,6 +82,11 @@ def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None 
     if missing:
         raise ValueError(f"{path} lacks the columns {sorted(missing)}: made by another fastck version?")
     return table
+
+
+def emotion_names(codes: pd.Series) -> pd.Series:
+    """Return the names of emotion codes, "" for none."""
+    return codes.map(EMOTIONS, na_action="ignore").fillna("").astype("str")
 
 
 def folder_below(root: str | PathLike[str], folder: str) -> Path:
@@ -162,8 +167,11 @@ class Store:
         """
         table = read_table(self.path / SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
         # A store made before there were labels has emotions, no folds, and whole sequences only.
-        names = table["emotion"].map(EMOTIONS, na_action="ignore").fillna("").astype("str")
-        before: dict[str, Any] = {"label": names, "fold": "", "onset": pd.array([pd.NA] * len(table), "Int64")}
+        before: dict[str, Any] = {
+            "label": emotion_names(table["emotion"]),
+            "fold": "",
+            "onset": pd.array([pd.NA] * len(table), "Int64"),
+        }
         return table.assign(**{name: column for name, column in before.items() if name not in table})
 
     @cached_property
@@ -173,15 +181,22 @@ class Store:
 
     @cached_property
     def listing(self) -> pd.DataFrame:
-        """One row per sequence that was planned, good or not: sequence, subject, emotion, n_frames, length.
+        """One row per sequence that was planned, good or not.
 
-        What folds are dealt out from: a sequence that ends in the quarantine moves no other.
+        Columns: sequence, subject, emotion, label, fold, n_frames, length (steps). Folds are dealt out from it, so
+        that a sequence that ends in the quarantine moves no other.
         """
         path = self.path / "inputs.csv"
         if not path.exists():
             return self.table[list(_LISTED)]
-        planned = read_table(path, {name: TABLE_DTYPES[name] for name in _LISTED if name != "length"})
-        return planned.assign(length=(planned["n_frames"] - 1).clip(lower=0))[list(_LISTED)]
+        kinds = {name: TABLE_DTYPES[name] for name in ("sequence", "subject", "emotion", "n_frames")}
+        planned = read_table(path, kinds, {"label": "str", "fold": "str"})
+        names = emotion_names(planned["emotion"])
+        # It has these columns only where a table gave labels that are no emotion's name, and folds.
+        label = names.where(names != "", planned["label"]) if "label" in planned else names
+        fold = planned.get("fold", "")
+        length = (planned["n_frames"] - 1).clip(lower=0)
+        return planned.assign(label=label, fold=fold, length=length)[list(_LISTED)]
 
     @cached_property
     def checksums(self) -> pd.DataFrame:

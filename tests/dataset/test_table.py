@@ -273,10 +273,13 @@ def test_options_that_do_not_fit(tmp_path: Path, sample: Path) -> None:
         scan(sample, until="end")
 
 
-def test_unreadable_videos_are_told_and_the_rest_goes_on(clips: Path) -> None:
+def test_unreadable_videos_are_told_and_stay_in_the_list(clips: Path) -> None:
     (clips / "b.avi").write_bytes(b"RIFF")
-    found = read_table(table(clips, "path,subject\na.avi,S1\nb.avi,S1\n"))
-    assert [record.sequence for record in found.records] == ["a"]
+    found = read_table(table(clips, "path,subject,label,onset,apex\na.avi,S1,happy,,\nb.avi,S2,joy,2,3\n"))
+    assert [(record.sequence, record.label, record.n_frames) for record in found.records][1] == ("b", "happy", 0)
+    write_table(found.records, clips / "again.csv")
+    again = read_table(clips / "again.csv").records[1]
+    assert (again.sequence, again.subject, again.n_frames) == ("b", "S2", 0)
     assert [finding.kind for finding in found.findings] == ["unreadable-video"]
 
 
