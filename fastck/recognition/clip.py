@@ -139,7 +139,7 @@ def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[p
                 "window": len(rows),
                 "first_frame": window[0].moment.frame,
                 "last_frame": max(window, key=_size).moment.frame,
-                "predicted": recogniser.codes[best],
+                "predicted": recogniser.classes[best],
                 "emotion": recogniser.decide(mean),
                 **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},
             }
