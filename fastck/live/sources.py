@@ -113,7 +113,7 @@ class PlayedClip:
     """
 
     def __init__(self, path: Path, *, loop: bool = False, fps: float | None = None) -> None:
-        self.name = one_line(path)
+        self.name = one_line(path.name or path)
         self._record, self._loop = clip_record(path), loop
         if not self._record.frames and not self._record.video_frames:
             raise ValueError(f"{self.name} holds no frame that can be decoded: expected a video or a folder of frames")
