@@ -360,7 +360,9 @@ def render(
 @with_settings
 @one_line_errors
 def train(
-    store: StorePath,
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="A store that `fastck preprocess` made; or several.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder; new, unless --resume.")],
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
     folds_file: Annotated[
@@ -370,7 +372,7 @@ def train(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Train a network on STORE, test it, and write all about it to the run's folder.
+    """Train a network on one STORE or several together, test it, and write all about it to the run's folder.
 
     Writes RUN/: predictions.csv (of the test part), training_predictions.csv, history.csv, baselines.csv, report.html,
     .json and .txt, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png, model.keras,
@@ -385,7 +387,7 @@ def train(
     chosen = TrainConfig.from_dict((read_settings(config) if config else {}) | parsed(settings))
     verbose = 1 if sys.stdout.isatty() else 2
     made = train_run(
-        store, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
+        stores, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
     )
     typer.echo(report_text(made.report))
     typer.echo(f"written to {output}")
@@ -397,7 +399,7 @@ def folds(
     source: Annotated[Path, typer.Argument(metavar="STORE|ROOT", help="A store, or a data set's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")],
     protocol: Annotated[
-        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent) or random-folds.")
+        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent), random-folds, table.")
     ] = "subject-10fold",
     number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
     seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
@@ -692,11 +694,17 @@ def bench(
 @one_line_errors
 def export(
     store: StorePath,
-    to: Annotated[ExportFormat, typer.Option(help="zarr: one chunked, compressed group. tfrecord: sharded files.")],
+    to: Annotated[
+        ExportFormat,
+        typer.Option(
+            help="zarr: one chunked, compressed group. tfrecord: sharded files. parquet: files with a row per "
+            "sequence, for pandas and Hugging Face's datasets."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
-    shards: Annotated[int, typer.Option(help="Number of files for tfrecord.")] = 16,
+    shards: Annotated[int, typer.Option(help="Number of files for tfrecord and parquet.")] = 16,
 ) -> None:
-    """Write a store in a format for larger systems: Zarr or TFRecord."""
+    """Write a store in a format for other systems: Zarr, TFRecord or Parquet."""
     from fastck.store.export import export_store
     from fastck.store.reader import open_store
 

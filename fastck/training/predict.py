@@ -11,7 +11,6 @@ import pandas as pd
 
 from fastck.config import PreprocessConfig
 from fastck.dataset.clip import clip_record
-from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.records import SequenceRecord
 from fastck.pipeline.sequence import process_record
 from fastck.store.frames import Padding, as_frames, padding_before
@@ -30,8 +29,8 @@ class Prediction:
     source : str
         What it was asked for by: a path, and below a data set's folder the sequence's name.
     table : DataFrame
-        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (emotion code),
-        emotion (its name, None for unsure), and a probability per class ("p_anger", ...).
+        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (the most likely
+        class's name), emotion (the same, None for unsure), and a probability per class ("p_anger", ...).
     n_frames, n_missed : int
         Frames of the clip, and searched frames without a face.
     model : Path
@@ -59,7 +58,7 @@ class Prediction:
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Probability of each emotion: of the window that answers for the clip, or the mean over the windows."""
+        """Probability of each class: of the window that answers for the clip, or the mean over the windows."""
         columns = [name for name in self.table.columns if name.startswith("p_")]
         rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
         return {name.removeprefix("p_"): float(rows[name].mean()) for name in columns}
@@ -184,15 +183,15 @@ def _padded(rows: np.ndarray, feature: str, timesteps: int, padding: Padding) ->
     return out
 
 
-def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[int]) -> pd.DataFrame:
-    codes = np.asarray(classes)[probabilities.argmax(axis=1)]
+def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    names = [classes[index] for index in probabilities.argmax(axis=1)]
     table = pd.DataFrame(
         {
             "window": np.arange(len(starts)),
             "first_frame": starts,
             "last_frame": ends,  # row t is the difference of frames t and t + 1
-            "predicted": codes,
-            "emotion": [EMOTIONS[code] for code in codes],
+            "predicted": names,
+            "emotion": names,
         }
     )
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)
