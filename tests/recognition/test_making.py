@@ -31,6 +31,7 @@ def made(folder: Path) -> Made:
     return make(plan(folder / "first"), say=lambda text: None)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file(made: Made, folder: Path) -> None:
     again = make(plan(folder / "second", n_jobs=2), say=lambda text: None)
     assert model_bytes(again.weights, again.about) == model_bytes(made.weights, made.about)
