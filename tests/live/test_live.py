@@ -64,6 +64,14 @@ def test_lines_of_text(smile_video: Path):
     assert "frames looked at" in result.stderr
 
 
+def test_a_page_ends_with_its_video(smile: Path):
+    pytest.importorskip("aiohttp", reason="needs the extra live")
+    result = CliRunner().invoke(app, ["live", str(smile), "--port", "0"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("http://127.0.0.1:")
+    assert "frames looked at" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

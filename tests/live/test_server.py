@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -10,7 +11,8 @@ pytest.importorskip("aiohttp", reason="needs the extra live")
 from aiohttp import WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
-from fastck.live.server import ADDRESS, Board, Shown, make_app
+from fastck.live.server import ADDRESS, Board, Shown, make_app, serve
+from fastck.live.sources import Frame
 
 PICTURE = b"\xff\xd8 a picture"
 
@@ -142,3 +144,22 @@ def test_tabs_are_told_of_the_end():
         assert (await tab.receive()).type == WSMsgType.CLOSE
 
     with_page(test)
+
+
+class Unplugged:
+    """A camera that gives nothing."""
+
+    name = "camera 0"
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        raise OSError("camera 0 gives no more frames")
+        yield
+
+
+def test_a_source_that_fails_ends_the_page_and_its_threads():
+    before = threading.active_count()
+    addresses: list[str] = []
+    with pytest.raises(OSError, match="camera 0 gives no more frames"):
+        serve(Unplugged(), port=0, on_address=addresses.append)
+    assert addresses[0].startswith("http://127.0.0.1:")
+    assert threading.active_count() == before
