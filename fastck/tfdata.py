@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from fastck.config import TIMESTEPS
-from fastck.store.frames import EARLIEST_END, Padding, as_frames, frame_shape, mirrored, padding_before
+from fastck.store.frames import EARLIEST_END, LARGEST_SHIFT, Padding, as_frames, frame_shape, mirrored, padding_before
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
@@ -97,7 +97,10 @@ class Gather:
         return out
 
     def augmented(self, indices: np.ndarray, seed: int) -> np.ndarray:
-        """Return the padded sequences at `indices`, each ending earlier or later and half of them mirrored.
+        """Return the padded sequences at `indices`, each ended earlier, moved in time, and half of them mirrored.
+
+        Moved by up to LARGEST_SHIFT steps: earlier or later within the padding; where all padding stands before the
+        sequence, its last steps are left out or its last step is held.
 
         Parameters
         ----------
@@ -113,18 +116,28 @@ class Gather:
         rng = np.random.default_rng(seed)
         shares = rng.uniform(EARLIEST_END, 1, size=len(indices))
         length = np.maximum(np.ceil(shares * self._length[indices]).astype(np.int64), 1)
-        out = self._padded(self._start[indices], length)
+        shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT, size=len(indices), endpoint=True)
+        out = self._padded(self._start[indices], length, shift)
         for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
             out[sequence] = mirrored(out[sequence], self._feature)
         self.seconds += time.perf_counter() - began
         return out
 
-    def _padded(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return `length` rows of each sequence from `start` on, with zero steps around them."""
+    def _padded(self, start: np.ndarray, length: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Return `length` rows of each sequence from `start` on, zero steps around them, moved by `shift` steps."""
+        timesteps, last = self.shape[0], length - 1
+        skipped = np.zeros_like(length)
+        if self._padding == "before":
+            moved = np.maximum(length + shift, 1)
+            length = np.minimum(moved, timesteps)
+            skipped = moved - length
+            left = padding_before(length, timesteps, self._padding)
+        else:
+            left = np.clip(padding_before(length, timesteps, self._padding) + shift, 0, timesteps - length)
         batch = np.repeat(np.arange(len(start)), length)
         step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        left = padding_before(length, self.shape[0], self._padding)
-        values = as_frames(self._values[np.repeat(start, length) + step], self._feature)
+        row = np.minimum(np.repeat(skipped, length) + step, np.repeat(last, length))
+        values = as_frames(self._values[np.repeat(start, length) + row], self._feature)
         out = np.zeros((len(start), *self.shape, self.channels), dtype=np.float32)
         out[batch, np.repeat(left, length) + step] = values
         return out
