@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
+TORCH := .venv-torch
+# The build without CUDA, where the package index has it: a few hundred megabytes instead of several thousand.
+TORCH_CPU ?= torch==2.13.0+cpu
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo test lint check coverage campaigns bench docs test-lowest clean
+.PHONY: help demo test lint check coverage campaigns bench docs test-lowest test-torch clean
 
 help:
 	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
@@ -13,6 +16,7 @@ help:
 	@echo "make coverage     the quick tests, and which lines of fastck they leave out; fails below 95 %"
 	@echo "make campaigns    fault injection and fuzzing at length: an hour or more"
 	@echo "make test-lowest  a smaller round of tests on the lowest supported versions"
+	@echo "make test-torch   the way into PyTorch, in an environment of its own"
 	@echo "make bench        run the benchmarks and write BENCHMARKS.md"
 	@echo "make docs         build the documentation into site/"
 
@@ -47,7 +51,7 @@ campaigns: $(VENV)/.installed
 	$(BIN)/python -m tests.campaigns.faults --kills 20 --subjects 4
 	$(BIN)/python -m tests.campaigns.fuzz_png --executions 150000
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed $(TORCH)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-json=bench.json -q
 	$(BIN)/python -m benchmarks.report bench.json
 
@@ -64,5 +68,16 @@ $(LOWEST)/.installed: pyproject.toml requirements-lowest.txt
 test-lowest: $(LOWEST)/.installed
 	NUMBA_CACHE_DIR=$(LOWEST)/numba $(LOWEST)/bin/python -m pytest -m "not slow" tests/kernels/test_ops.py tests/pipeline/test_preprocess.py tests/store/test_store.py tests/dataset/test_layouts.py tests/test_cli.py
 
+$(TORCH)/.installed: pyproject.toml
+	test -x $(TORCH)/bin/python || $(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --upgrade pip
+	$(TORCH)/bin/python -m pip install --quiet "$(TORCH_CPU)" || echo "no $(TORCH_CPU) in the index: taking torch"
+	$(TORCH)/bin/python -m pip install --quiet --editable ".[torch]" "pytest>=8.0" "pytest-benchmark>=5.0"
+	touch $@
+
+test-torch: $(TORCH)/.installed
+	$(TORCH)/bin/python -m pytest tests/test_torchdata.py tests/test_import.py "tests/test_docs.py::test_code_blocks_run[docs/how-to/pytorch.md]" \
+		-k "not costs_little"
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(DEMO_OUT) site bench.json
+	rm -rf $(VENV) $(LOWEST) $(TORCH) $(DEMO_OUT) site bench.json

@@ -1,146 +1,17 @@
 """From a store to tf.data: shuffled indices, cut in batches, each gathered from the memmap in one vectorised call."""
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from fastck.config import TIMESTEPS
-from fastck.store.frames import EARLIEST_END, LARGEST_SHIFT, Padding, as_frames, frame_shape, mirrored, padding_before
+from fastck.store.gather import Gather, SequenceStore
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
-
-
-class SequenceStore(Protocol):
-    """What this module needs of a fastck.store.reader.Store."""
-
-    @property
-    def table(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def feature(self, name: str) -> np.ndarray: ...  # noqa: D102
-
-
-class Gather:
-    """Reads padded batches of one feature: call it with positions in `sequences`.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (timesteps, rows, columns) of one padded sequence.
-    channels : int
-        Values of each place: three for "flow", one for all others.
-    targets : ndarray of shape (n_sequences, n_classes), float32
-        One-hot emotions.
-    seconds : float
-        Time spent gathering so far.
-    cut : dict of str to int
-        Sequences longer than `timesteps`, with their true length in steps.
-    """
-
-    def __init__(
-        self,
-        store: SequenceStore,
-        sequences: Sequence[str],
-        *,
-        feature: str,
-        classes: Sequence[int],
-        timesteps: int = TIMESTEPS,
-        too_long: str = "error",
-        padding: Padding = "both",
-    ) -> None:
-        if too_long not in ("error", "skip", "first", "last"):
-            raise ValueError(f"too_long must be one of error, skip, first, last, got {too_long!r}")
-        rows = store.table.set_index("sequence")
-        missing = [name for name in sequences if name not in rows.index]
-        if missing:
-            raise ValueError(f"{len(missing)} sequences are not in the store, for example {missing[0]!r}")
-        rows = rows.loc[list(sequences)]
-        long = rows.index[rows["length"] > timesteps]
-        self.cut: dict[str, int] = {str(name): int(length) for name, length in rows.loc[long, "length"].items()}
-        if self.cut and too_long == "error":
-            name, length = next(iter(self.cut.items()))
-            raise ValueError(
-                f"{len(self.cut)} sequences have more than timesteps={timesteps} steps, for example {name} "
-                f"with {length}; raise timesteps, or choose too_long='last', 'first' or 'skip'"
-            )
-        if too_long == "skip":
-            rows = rows.drop(long)
-        strange = rows.index[~rows["emotion"].isin(list(classes)).to_numpy(dtype=bool)]
-        if len(strange):
-            odd = rows.loc[strange, "emotion"].iloc[0]
-            raise ValueError(f"sequence {strange[0]} has emotion {odd}, not one of {tuple(classes)}")
-        self.sequences = tuple(str(name) for name in rows.index)
-        self.seconds = 0.0
-        self._values = store.feature(feature)
-        self._feature, self._padding = feature, padding
-        lengths = rows["length"].to_numpy(dtype=np.int64)
-        self._length = np.minimum(lengths, timesteps)
-        self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self._length if too_long == "last" else 0)
-        height, width, self.channels = frame_shape(feature, self._values.shape[1:])
-        self.shape = (timesteps, height, width)
-        codes = rows["emotion"].to_numpy(dtype=np.int64)
-        self.targets = (codes[:, None] == np.asarray(classes)[None, :]).astype(np.float32)
-
-    def __len__(self) -> int:
-        return len(self.sequences)
-
-    def __call__(self, indices: np.ndarray) -> np.ndarray:
-        """Return the padded sequences at `indices`: (B, timesteps, rows, columns, channels) float32."""
-        began = time.perf_counter()
-        out = self._padded(self._start[indices], self._length[indices])
-        self.seconds += time.perf_counter() - began
-        return out
-
-    def augmented(self, indices: np.ndarray, seed: int) -> np.ndarray:
-        """Return the padded sequences at `indices`, each ended earlier, moved in time, and half of them mirrored.
-
-        Moved by up to LARGEST_SHIFT steps: earlier or later within the padding; where all padding stands before the
-        sequence, its last steps are left out or its last step is held.
-
-        Parameters
-        ----------
-        indices : ndarray of shape (B,), int64
-        seed : int
-            Decides what becomes of each.
-
-        Returns
-        -------
-        values : ndarray of shape (B, timesteps, rows, columns, channels), float32
-        """
-        began = time.perf_counter()
-        rng = np.random.default_rng(seed)
-        shares = rng.uniform(EARLIEST_END, 1, size=len(indices))
-        length = np.maximum(np.ceil(shares * self._length[indices]).astype(np.int64), 1)
-        shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT, size=len(indices), endpoint=True)
-        out = self._padded(self._start[indices], length, shift)
-        for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
-            out[sequence] = mirrored(out[sequence], self._feature)
-        self.seconds += time.perf_counter() - began
-        return out
-
-    def _padded(self, start: np.ndarray, length: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
-        """Return `length` rows of each sequence from `start` on, zero steps around them, moved by `shift` steps."""
-        timesteps, last = self.shape[0], length - 1
-        skipped = np.zeros_like(length)
-        if self._padding == "before":
-            moved = np.maximum(length + shift, 1)
-            length = np.minimum(moved, timesteps)
-            skipped = moved - length
-            left = padding_before(length, timesteps, self._padding)
-        else:
-            left = np.clip(padding_before(length, timesteps, self._padding) + shift, 0, timesteps - length)
-        batch = np.repeat(np.arange(len(start)), length)
-        step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        row = np.minimum(np.repeat(skipped, length) + step, np.repeat(last, length))
-        values = as_frames(self._values[np.repeat(start, length) + row], self._feature)
-        out = np.zeros((len(start), *self.shape, self.channels), dtype=np.float32)
-        out[batch, np.repeat(left, length) + step] = values
-        return out
 
 
 def batches(
@@ -148,7 +19,7 @@ def batches(
     sequences: Sequence[str],
     *,
     feature: str,
-    classes: Sequence[int],
+    classes: Sequence[int] | Sequence[str],
     timesteps: int = TIMESTEPS,
     batch_size: int = 64,
     shuffle: bool = False,
@@ -167,8 +38,8 @@ def batches(
         Names, in the order of an unshuffled pass.
     feature : str
         "projection", "pool134", "pool67", "pool34", "mask" (unpacked here to 0 and 1), "flow" or "flow_projection".
-    classes : sequence of int
-        Emotion codes; the position is the class index.
+    classes : sequence of str or of int
+        Labels, or CK+'s codes of emotions; the position is the class index.
     timesteps : int
         Zeros before and after bring every sequence to this length: left ceil(rest / 2) (paper, fig. 11).
     batch_size : int

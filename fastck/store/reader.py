@@ -128,6 +128,10 @@ class Store:
     path: Path
     manifest: dict[str, Any]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was read from the folder is read anew where the store is unpickled, memmaps above all.
+        return {"path": self.path, "manifest": self.manifest}
+
     @cached_property
     def config(self) -> PreprocessConfig:
         """The configuration the store was made with."""

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from fastck.store.frames import as_frames, mirrored, padded
+from fastck.store.frames import mirrored, padded
+from fastck.store.gather import Gather
 from fastck.store.reader import Store
 from fastck.training.config import TrainConfig
 
@@ -63,14 +64,18 @@ def sequence_vectors(
     """
     feature = config.feature if feature is None else feature
     view = view_of(config, feature)
-    source = store.feature(feature)
-    table = store.table.set_index("sequence").loc[list(names)]
+    gather = Gather(
+        store,
+        names,
+        feature=feature,
+        classes=config.classes,
+        timesteps=config.timesteps,
+        too_long=config.too_long,
+        padding=config.padding,
+    )
     vectors = []
-    for start, length in zip(table["start"].tolist(), table["length"].tolist(), strict=True):
-        kept = min(length, config.timesteps)
-        first = start + (length - kept if config.too_long == "last" else 0)
-        frames = as_frames(source[first : first + kept], feature)
-        ends = [max(1, int(np.ceil(share * kept))) for share in ENDINGS] if augment else [kept]
+    for frames in map(gather.steps, range(len(gather))):
+        ends = [max(1, int(np.ceil(share * len(frames)))) for share in ENDINGS] if augment else [len(frames)]
         both = (frames, mirrored(frames, feature)) if augment else (frames,)
         windows = np.stack([padded(one[:end], config.timesteps, config.padding) for end in ends for one in both])
         vectors.append(as_vectors(windows, view))

@@ -1,6 +1,7 @@
 """The linear model: against scikit-learn, on disk, as a run, and without TensorFlow."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +22,10 @@ from fastck.training import linear_fitting
 from fastck.training.config import TrainConfig
 from fastck.training.linear import LinearModel, load_linear, sequence_vectors
 from fastck.training.linear_fitting import fit_regression
+from fastck.training.report import write_report
+from fastck.training.run import write_table
 from fastck.training.train import train
+from fastck.training.wording import interval_text
 from tests.helpers.tinystore import make_store, make_table
 
 CONFIG = TrainConfig(phase=5, model="linear", protocol="stratified-group", folds=2, timesteps=9, augment=False)
@@ -165,6 +169,33 @@ def test_a_run_is_like_any_other(store: Path, run: fastck.Run) -> None:
     np.testing.assert_allclose(fold.model.predict(values), rows[columns], atol=1e-6)
 
 
+def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> None:
+    own = f"linear model, accuracy {interval_text(run.report['evaluation']['accuracy'])}"
+    assert f"best model: {own}\n" in (run.path / "report.txt").read_text()
+    assert run.report["best"]["baseline"] is False
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    baselines = run.baselines
+    assert baselines is not None
+    chosen = baselines["baseline"] == "nearest centroid"
+    # Right everywhere; and where the trained model is just as good, it is the one that is named.
+    write_table(
+        copy / "baselines.csv", baselines.assign(predicted=baselines["predicted"].where(~chosen, baselines["true"]))
+    )
+    wrong = run.predictions.assign(predicted=run.predictions["predicted"].where(run.predictions.index > 3, 0))
+    wrong["predicted"] = wrong["predicted"].replace(0, 7).where(wrong["true"] != 7, 1)
+    write_table(copy / "predictions.csv", wrong)
+    report = write_report(copy)
+    assert report["best"]["name"] == "nearest centroid"
+    said = "best model: nearest centroid, accuracy 1.000 [0.916, 1.000]: a baseline beats the trained linear model"
+    assert said in (copy / "report.txt").read_text()
+    page = (copy / "report.html").read_text()
+    assert said in page
+    assert "accuracy of the best model, nearest centroid" in page
+    write_table(copy / "predictions.csv", run.predictions.assign(predicted=run.predictions["true"]))
+    assert write_report(copy)["best"]["name"] == "linear model"
+
+
 def test_the_same_seed_gives_the_same_bytes_and_resumes(store: Path, run: fastck.Run, tmp_path: Path) -> None:
     again = train(store, tmp_path / "run", CONFIG).path
     (again / "folds" / "repeat1-fold02" / "fold.json").unlink()
@@ -189,7 +220,10 @@ def test_fitting_and_predicting_need_no_tensorflow(store: Path, tmp_path: Path) 
 import sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None
 from fastck.training.config import TrainConfig
+from fastck.training.report import write_report
+from fastck.training.run import write_table
 from fastck.training.train import train
+from fastck.training.wording import interval_text
 run = train({str(store)!r}, {str(tmp_path / "run")!r}, TrainConfig(phase=5, model="linear", timesteps=9))
 import numpy as np
 print(run.model.predict(np.zeros((2, 9, 28, 28, 3), np.float32)).shape)
