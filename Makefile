@@ -8,7 +8,7 @@ TORCH := .venv-torch
 TORCH_CPU ?= torch==2.13.0+cpu
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo test lint check coverage campaigns bench docs test-lowest test-torch clean
+.PHONY: help demo test lint check coverage campaigns bench bench-compare docs test-lowest test-torch clean
 
 help:
 	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-lowest  a smaller round of tests on the lowest supported versions"
 	@echo "make test-torch   the way into PyTorch, in an environment of its own"
 	@echo "make bench        run the benchmarks and write BENCHMARKS.md"
+	@echo "make bench-compare  this checkout against the last tag or main (or COMMIT=...): what became faster or slower"
 	@echo "make docs         build the documentation into site/"
 
 $(VENV)/.installed: pyproject.toml
@@ -54,6 +55,9 @@ campaigns: $(VENV)/.installed
 bench: $(VENV)/.installed $(TORCH)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-json=bench.json -q
 	$(BIN)/python -m benchmarks.report bench.json
+
+bench-compare: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.compare $(COMMIT)
 
 docs: $(VENV)/.installed
 	$(BIN)/mkdocs build --strict

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.config import TIMESTEPS
+from fastck.dataset.labels import label_name
 from fastck.store.frames import (
     EARLIEST_END,
     LARGEST_SHIFT,
@@ -20,6 +21,7 @@ from fastck.store.frames import (
     move,
     padding_before,
 )
+from fastck.store.reader import emotion_names
 
 
 class SequenceStore(Protocol):
@@ -28,7 +30,7 @@ class SequenceStore(Protocol):
     @property
     def table(self) -> pd.DataFrame: ...  # noqa: D102
 
-    def feature(self, name: str) -> np.ndarray: ...  # noqa: D102
+    def feature(self, name: str) -> Any: ...  # noqa: D102
 
 
 class Gather:
@@ -60,7 +62,7 @@ class Gather:
         sequences: Sequence[str],
         *,
         feature: str,
-        classes: Sequence[int] | Sequence[str],
+        classes: Sequence[str | int],
         timesteps: int = TIMESTEPS,
         too_long: str = "error",
         padding: Padding = "both",
@@ -94,9 +96,10 @@ class Gather:
         self.shape = (timesteps, height, width)
 
     @cached_property
-    def _values(self) -> NDArray[Any]:
+    def _values(self) -> Any:
+        values = self._store.feature(self._feature)
         # A plain array on the same mapped file: slices of a memmap object take several times as long.
-        return np.asarray(self._store.feature(self._feature))
+        return np.asarray(values) if isinstance(values, np.ndarray) else values
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_values"}
@@ -166,7 +169,7 @@ class Gather:
             own[right:] = 0
 
 
-def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str]) -> NDArray[np.int64]:
+def class_positions(table: pd.DataFrame, classes: Sequence[str | int]) -> NDArray[np.int64]:
     """Return the position in `classes` of each row's label.
 
     Parameters
@@ -178,20 +181,17 @@ def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str])
 
     Raises
     ------
-    TypeError, ValueError
-        If the classes are not of one kind, are not different ones, or a sequence has none of them.
+    ValueError
+        If the classes are not different ones, or a sequence has none of them.
     """
-    names = [kind for kind in classes if isinstance(kind, str)]
-    if names and len(names) < len(classes):
-        raise TypeError(f"classes must be labels or codes, not both, got {tuple(classes)}")
-    if isinstance(classes, str) or not len(classes) or len(set(classes)) < len(classes):
+    names = [] if isinstance(classes, str) else [label_name(name) for name in classes]
+    if not names or len(set(names)) < len(names):
         raise ValueError(f"classes must be a sequence of different labels or codes, got {classes!r}")
-    column = "label" if names else "emotion"
-    place_of = {kind: place for place, kind in enumerate(classes)}
-    positions = np.array([place_of.get(value, -1) for value in table[column]], dtype=np.int64)
+    labels = table["label"] if "label" in table else emotion_names(table["emotion"])
+    place_of = {name: place for place, name in enumerate(names)}
+    positions = np.array([place_of.get(label, -1) for label in labels], dtype=np.int64)
     strange = np.flatnonzero(positions < 0)
     if len(strange):
-        odd = table[column].iloc[strange[0]]
-        shown = repr(odd) if names else odd
-        raise ValueError(f"sequence {table.index[strange[0]]} has {column} {shown}, not one of {tuple(classes)}")
+        label = labels.iloc[strange[0]] or "not labelled"
+        raise ValueError(f"sequence {table.index[strange[0]]} is {label}, not one of {', '.join(names)}")
     return positions

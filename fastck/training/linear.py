@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fastck.store.frames import mirrored, padded
-from fastck.store.gather import Gather
-from fastck.store.reader import Store
+from fastck.store.gather import Gather, SequenceStore
 from fastck.training.config import TrainConfig
 
 # What a linear model sees of a padded sequence: its last step, all steps in a row, or their mean.
@@ -40,14 +39,19 @@ def as_vectors(values: np.ndarray, view: View) -> np.ndarray:
 
 
 def sequence_vectors(
-    store: Store, names: Sequence[str], config: TrainConfig, *, feature: str | None = None, augment: bool = False
+    store: SequenceStore,
+    names: Sequence[str],
+    config: TrainConfig,
+    *,
+    feature: str | None = None,
+    augment: bool = False,
 ) -> np.ndarray:
     """Return what a linear model sees of a store's sequences.
 
     Parameters
     ----------
-    store : Store
-        Holds the feature.
+    store : SequenceStore
+        Holds the feature: a store, or a run's samples.
     names : sequence of str
         Sequences.
     config : TrainConfig
@@ -68,7 +72,7 @@ def sequence_vectors(
         store,
         names,
         feature=feature,
-        classes=config.classes,
+        classes=config.class_names,
         timesteps=config.timesteps,
         too_long=config.too_long,
         padding=config.padding,

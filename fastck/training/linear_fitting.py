@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastck.store.reader import Store
+from fastck.store.gather import SequenceStore
 from fastck.training.calibration import fit_temperature
 from fastck.training.config import PHASES, TrainConfig, probability_columns
 from fastck.training.folds import Split
@@ -54,13 +54,13 @@ class LinearFit:
     optimizer_steps: int
 
 
-def fit_linear_split(store: Store, split: Split, config: TrainConfig) -> LinearFit:
+def fit_linear_split(store: SequenceStore, split: Split, config: TrainConfig) -> LinearFit:
     """Fit one split and predict its test part once.
 
     Parameters
     ----------
-    store : Store
-        Holds `config.feature`.
+    store : SequenceStore
+        Holds `config.feature`; the label of a sequence is its class.
     split : Split
         Sequences to train on, to calibrate on, and to test.
     config : TrainConfig
@@ -72,24 +72,25 @@ def fit_linear_split(store: Store, split: Split, config: TrainConfig) -> LinearF
     """
     began = time.perf_counter()
     table = store.table.set_index("sequence")
-    codes = {name: table.loc[list(getattr(split, name)), "emotion"].to_numpy(np.int64) for name in PARTS}
-    vectors = {name: sequence_vectors(store, getattr(split, name), config) for name in PARTS if len(codes[name])}
+    classes = config.class_names
+    labels = {name: table.loc[list(getattr(split, name)), "label"].to_numpy(dtype=str) for name in PARTS}
+    vectors = {name: sequence_vectors(store, getattr(split, name), config) for name in PARTS if len(labels[name])}
     copies = 2 * len(ENDINGS) if config.augment else 1
     seen = sequence_vectors(store, split.train, config, augment=True) if config.augment else vectors["train"]
     input_seconds = time.perf_counter() - began
     phase = PHASES[config.phase]
     arrays, iterations = fit_regression(
         seen,
-        np.repeat(codes["train"], copies),
+        np.repeat(labels["train"], copies),
         np.repeat(table.loc[list(split.train), "subject"].to_numpy(dtype=str), copies),
-        config.classes,
+        classes,
         standardise=phase.standardised,
         balanced=phase.weighted,
         seed=config.seed + split.repeat,
     )
     shape = config.network_shape(store.feature(config.feature).shape[1:])
     model = LinearModel(**arrays, view=view_of(config, config.feature), input_shape=shape.input_shape)
-    index = {name: np.searchsorted(config.classes, codes[name]) for name in PARTS}
+    index = {name: np.array([classes.index(label) for label in labels[name]], np.int64) for name in PARTS}
     values = {name: model.probabilities(part) for name, part in vectors.items()}
     history = {"epoch": 1} | _quality(values["train"], index["train"], "")
     history |= _quality(values["validation"], index["validation"], "val_") if "validation" in values else {}
@@ -97,7 +98,7 @@ def fit_linear_split(store: Store, split: Split, config: TrainConfig) -> LinearF
     model = model.with_temperature(temperature)
     seconds = time.perf_counter() - began
     tables = {
-        name: _table(getattr(split, name), codes[name], model.probabilities(vectors[name]), config.classes)
+        name: _table(getattr(split, name), labels[name], model.probabilities(vectors[name]), classes)
         for name in ("train", "test")
     }
     return LinearFit(
@@ -224,7 +225,7 @@ def _quality(probabilities: np.ndarray, true: np.ndarray, prefix: str) -> dict[s
     return {f"{prefix}accuracy": accuracy, f"{prefix}loss": float(-np.log(likelihood).mean())}
 
 
-def _table(names: Sequence[str], codes: np.ndarray, probabilities: np.ndarray, classes: Sequence[int]) -> pd.DataFrame:
-    predicted = np.asarray(classes)[probabilities.argmax(axis=1)]
-    table = pd.DataFrame({"sequence": list(names), "true": codes, "predicted": predicted})
+def _table(names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    predicted = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
+    table = pd.DataFrame({"sequence": list(names), "true": labels.astype(object), "predicted": predicted})
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)

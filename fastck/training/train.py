@@ -16,7 +16,7 @@ import pandas as pd
 from fastck import __version__
 from fastck.messages import one_line
 from fastck.store.frames import padding_before
-from fastck.store.reader import Store, open_store
+from fastck.store.reader import Store
 from fastck.training import run as files
 from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
@@ -36,13 +36,14 @@ from fastck.training.run import (
     write_table,
     write_text,
 )
+from fastck.training.samples import Samples, open_samples
 from fastck.training.startup import start_tensorflow
 
 logger = logging.getLogger(__name__)
 
 
 def train(
-    store_path: str | Path,
+    store_path: str | Path | Sequence[str | Path],
     run_path: str | Path,
     config: TrainConfig,
     *,
@@ -55,8 +56,8 @@ def train(
 
     Parameters
     ----------
-    store_path : path-like
-        A finished store that holds `config.feature`.
+    store_path : path-like or sequence of path-like
+        A finished store that holds `config.feature`, or several that are trained together.
     run_path : path-like
         Folder to write; must be new or empty unless `resume`.
     config : TrainConfig
@@ -82,13 +83,14 @@ def train(
         If a file cannot be read or written.
     """
     run_path = Path(run_path)
-    store = open_store(store_path)
-    _check(store, config)
+    _check(config)
+    samples = open_samples(store_path, config)
+    config = samples.config
     folds = None if folds_file is None else read_folds(folds_file)
-    splits = make_splits(store.table, config, listing=store.listing, folds=folds)
+    splits = make_splits(samples.store.table, config, listing=samples.store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
-    plan = _started_plan(run_path) if resume else _plan(store, config, splits)
-    record = _describe(store, config, splits, plan)
+    plan = _started_plan(run_path) if resume else _plan(samples, config, splits)
+    record = _describe(samples, config, splits, plan)
     if folds_file is not None:
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     _claim(run_path, record, resume=resume)
@@ -102,10 +104,10 @@ def train(
             continue
         if len(splits) > 1:
             on_message(_sizes(split))
-        _fit(store, split, config, plan, folder, verbose)
-    _pool(run_path, splits, store.table)
+        _fit(samples, split, config, plan, folder, verbose)
+    _pool(run_path, splits, samples.table)
     if config.baselines:
-        write_table(run_path / files.BASELINES, _baselines(store, splits, config))
+        write_table(run_path / files.BASELINES, _baselines(samples, splits, config))
     record |= {
         "status": "finished",
         "fits": [read_json(_folder(run_path, splits, split) / files.FIT) for split in splits],
@@ -115,13 +117,8 @@ def train(
     return open_run(run_path)
 
 
-def _check(store: Store, config: TrainConfig) -> None:
+def _check(config: TrainConfig) -> None:
     """Refuse what would fail only after a while."""
-    if config.feature not in store.features:
-        raise ValueError(
-            f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
-            f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
-        )
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
 
@@ -131,19 +128,19 @@ def _sizes(split: Split) -> str:
     return f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
 
 
-def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan | None:
+def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan | None:
     """Plan the memory for the store's frame size and the training sequences' lengths; a linear model needs no plan."""
     if config.model == "linear":
         return None
     active = None
     if config.fused and config.model == "convlstm":
-        lengths = store.table.set_index("sequence")["length"].clip(upper=config.timesteps)
+        lengths = samples.table.set_index("sequence")["length"].clip(upper=config.timesteps)
         used = sorted({name for split in splits for name in split.train})
         # The zero steps in front cost nothing.
         before = padding_before(lengths[used].to_numpy(dtype=np.int64), config.timesteps, config.padding)
         active = [int(steps) for steps in config.timesteps - before]
     return plan_memory(
-        config.network_shape(store.feature(config.feature).shape[1:]),
+        config.network_shape(samples.feature(config.feature).shape[1:]),
         batch_size=config.batch_size,
         budget=config.memory,
         micro_batch=config.micro_batch,
@@ -153,9 +150,12 @@ def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryP
     )
 
 
-def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan | None) -> dict[str, Any]:
+def _describe(
+    samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan | None
+) -> dict[str, Any]:
     """Everything run.json says before anything is fitted."""
-    table = store.table
+    table = samples.table
+    stores = [_describe_store(name, store) for name, store in samples.stores.items()]
     subjects = dict(zip(table["sequence"], table["subject"], strict=True))
     sides = []
     for split in splits:
@@ -168,17 +168,14 @@ def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: 
         "status": "running",
         "arguments": config.as_dict(),
         "feature": config.feature,
-        "classes": list(config.classes),
+        "classes": list(config.class_names),
         "versions": {name: importlib.metadata.version(name) for name in _libraries(config)} | {"fastck": __version__},
-        "store": {
-            "path": str(store.path.resolve()),
-            "config": store.config.as_dict(),
-            "config_hash": store.config.hash(),
-            "input_hash": store.manifest["input_hash"],
-        },
+        # The first one says how clips are preprocessed that are predicted later.
+        "store": stores[0],
+        "stores": stores,
         "memory_plan": None if plan is None else plan.as_dict(),
         "leakage": leakage(table, splits),
-        "notes": _notes(store, config, splits),
+        "notes": _notes(samples, config, splits),
         "splits": sides,
     }
 
@@ -189,29 +186,46 @@ def _libraries(config: TrainConfig) -> tuple[str, ...]:
     return ("numpy", "pandas", "scikit-learn", *networks)
 
 
-def _notes(store: Store, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
+def _describe_store(name: str, store: Store) -> dict[str, Any]:
+    """What run.json says of one store."""
+    return {
+        "name": name,
+        "path": str(store.path.resolve()),
+        "config": store.config.as_dict(),
+        "config_hash": store.config.hash(),
+        "input_hash": store.manifest["input_hash"],
+    }
+
+
+def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
     """What a reader should know about the data this run used."""
     notes = []
-    table, listing = store.table, store.listing
+    table, listing, classes = samples.table, samples.listing, list(config.class_names)
     used = {name for split in splits for part in (split.train, split.validation, split.test) for name in part}
     rows = table[table["sequence"].isin(used)]
-    counts = ", ".join(f"{code}: {int((rows['emotion'] == code).sum())}" for code in config.classes)
-    notes.append(
-        f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used (emotion: sequences {counts})"
-    )
-    lost = listing[listing["emotion"].isin(list(config.classes)) & ~listing["sequence"].isin(table["sequence"])]
+    counts = ", ".join(f"{one_line(name)} {int((rows['label'] == name).sum())}" for name in classes)
+    notes.append(f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used: {counts}")
+    if config.neutral is not None:
+        notes.append(
+            f"neutral is the onset of each sequence: its first {config.neutral_steps} steps, at most a third of them"
+        )
+    configs = {store.config.hash() for store in samples.stores.values()}
+    if len(configs) > 1:
+        notes.append("the stores were made with different settings: fastck info says which")
+    lost = listing[listing["label"].isin(classes) & ~listing["sequence"].isin(table["sequence"])]
     if len(lost):
-        notes.append(f"{len(lost)} sequences with these emotions are quarantined in the store and in no part")
-    chosen = table[table["emotion"].isin(list(config.classes)) & (table["length"] > config.timesteps)]
+        notes.append(f"{len(lost)} sequences of these classes are quarantined in the store and in no part")
+    chosen = table[table["label"].isin(classes) & (table["length"] > config.timesteps)]
     if len(chosen):
         done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
         what = done.get(config.too_long, "they are left out")
         some = one_line(", ".join(chosen["sequence"].head(5))) + (", ..." if len(chosen) > 5 else "")
         notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {some}")
     for split in splits:
-        absent = set(config.classes) - set(table.loc[table["sequence"].isin(split.train), "emotion"])
+        known = set(table.loc[table["sequence"].isin(split.train), "label"])
+        absent = [one_line(name) for name in classes if name not in known]
         if absent:
-            notes.append(f"{split.name} has no training sequence of emotion {', '.join(map(str, sorted(absent)))}")
+            notes.append(f"{split.name} has no training sequence of {', '.join(absent)}")
     return notes
 
 
@@ -227,8 +241,13 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
     for part in ("arguments", "splits"):
         if before.get(part) != now[part]:
             raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
-    if any(before["store"].get(key) != now["store"][key] for key in ("config_hash", "input_hash")):
-        raise ValueError(f"{run_path} was started on another store ({before['store']['path']})")
+    started, given = (
+        [[store.get(key) for key in ("config_hash", "input_hash")] for store in entry["stores"]]
+        for entry in (before, now)
+    )
+    if started != given:
+        where = ", ".join(store["path"] for store in before["stores"])
+        raise ValueError(f"{run_path} was started on another store ({where})")
 
 
 def _started_plan(run_path: Path) -> MemoryPlan | None:
@@ -245,7 +264,7 @@ def _started_plan(run_path: Path) -> MemoryPlan | None:
 
 
 def _fit(
-    store: Store, split: Split, config: TrainConfig, plan: MemoryPlan | None, folder: Path, verbose: int | str
+    samples: Samples, split: Split, config: TrainConfig, plan: MemoryPlan | None, folder: Path, verbose: int | str
 ) -> None:
     """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,14 +272,14 @@ def _fit(
     if plan is None:
         from fastck.training.linear_fitting import fit_linear_split
 
-        fitted = fit_linear_split(store, split, config)
+        fitted = fit_linear_split(samples, split, config)
         file, save, summary = files.LINEAR_MODEL, fitted.model.save, fitted.model.summary()
     else:
         start_tensorflow()
         from fastck.training.fitting import fit_split
 
         fitted = fit_split(
-            store,
+            samples,
             split,
             config,
             plan,
@@ -315,13 +334,13 @@ def _pool(run_path: Path, splits: Sequence[Split], table: pd.DataFrame) -> None:
         write_table(run_path / name, pd.concat(parts, ignore_index=True))
 
 
-def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd.DataFrame:
+def _baselines(samples: Samples, splits: Sequence[Split], config: TrainConfig) -> pd.DataFrame:
     """Predictions of every baseline on every split: baseline, repeat, fold, sequence, subject, true, predicted."""
-    table = store.table.set_index("sequence")
+    table = samples.table.set_index("sequence")
     names = sorted({name for split in splits for name in (*split.train, *split.test)})
     position = {name: index for index, name in enumerate(names)}
-    values = _flat(store, names, config)
-    emotions = table.loc[names, "emotion"].to_numpy(dtype=np.int64)
+    values = _flat(samples, names, config)
+    labels = table.loc[names, "label"].to_numpy(dtype=object)
     parts = []
     for split in splits:
         train, test = ([position[name] for name in part] for part in (split.train, split.test))
@@ -329,7 +348,7 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
             predicted = baseline_predictions(
                 baseline,
                 values[train],
-                emotions[train],
+                labels[train],
                 values[test],
                 standardise=PHASES[config.phase].standardised,
                 seed=config.seed + split.repeat,
@@ -342,7 +361,7 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
                         "fold": split.fold,
                         "sequence": split.test,
                         "subject": table.loc[list(split.test), "subject"].to_numpy(),
-                        "true": emotions[test],
+                        "true": labels[test],
                         "predicted": predicted,
                     }
                 )
@@ -350,7 +369,7 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
     return pd.concat(parts, ignore_index=True)
 
 
-def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray:
+def _flat(samples: Samples, names: Sequence[str], config: TrainConfig) -> np.ndarray:
     """What the baselines see, one row a sequence: projections where the store has them, but flow where flow is read."""
-    paper = "projection" in store.features and config.padding != "before"
-    return sequence_vectors(store, names, config, feature="projection" if paper else config.feature)
+    paper = "projection" in samples.features and config.padding != "before"
+    return sequence_vectors(samples, names, config, feature="projection" if paper else config.feature)

@@ -182,9 +182,8 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     write_table(
         copy / "baselines.csv", baselines.assign(predicted=baselines["predicted"].where(~chosen, baselines["true"]))
     )
-    wrong = run.predictions.assign(predicted=run.predictions["predicted"].where(run.predictions.index > 3, 0))
-    wrong["predicted"] = wrong["predicted"].replace(0, 7).where(wrong["true"] != 7, 1)
-    write_table(copy / "predictions.csv", wrong)
+    wrong = run.predictions["predicted"].where(run.predictions["true"] != "surprise", "anger")
+    write_table(copy / "predictions.csv", run.predictions.assign(predicted=wrong))
     report = write_report(copy)
     assert report["best"]["name"] == "nearest centroid"
     said = "best model: nearest centroid, accuracy 1.000 [0.916, 1.000]: a baseline beats the trained linear model"
