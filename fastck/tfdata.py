@@ -19,7 +19,7 @@ def batches(
     sequences: Sequence[str],
     *,
     feature: str,
-    classes: Sequence[str | int],
+    classes: Sequence[int] | Sequence[str],
     timesteps: int = TIMESTEPS,
     batch_size: int = 64,
     shuffle: bool = False,

@@ -109,7 +109,7 @@ def run_sequence(
         If the sequence has fewer than two frames, no face, frames of different sizes, or cannot be decoded.
     """
     if n_frames < 2:
-        raise BadSequence(f"a difference takes two frames, got {n_frames}")
+        raise BadSequence(f"a difference takes two frames, got {n_frames or 'none that can be read'}")
     watch = Stopwatch()
     source = ReadOnce(lambda: decode(open_frames(), watch))
     found = known

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.config import TIMESTEPS
-from fastck.dataset.labels import label_name
 from fastck.store.frames import (
     EARLIEST_END,
     LARGEST_SHIFT,
@@ -21,7 +20,6 @@ from fastck.store.frames import (
     move,
     padding_before,
 )
-from fastck.store.reader import emotion_names
 
 
 class SequenceStore(Protocol):
@@ -62,7 +60,7 @@ class Gather:
         sequences: Sequence[str],
         *,
         feature: str,
-        classes: Sequence[str | int],
+        classes: Sequence[int] | Sequence[str],
         timesteps: int = TIMESTEPS,
         too_long: str = "error",
         padding: Padding = "both",
@@ -98,7 +96,8 @@ class Gather:
     @cached_property
     def _values(self) -> Any:
         values = self._store.feature(self._feature)
-        # A plain array on the same mapped file: slices of a memmap object take several times as long.
+        # A plain array on the same mapped file: slices of a memmap object take several times as long. Rows of several
+        # stores stay where they are.
         return np.asarray(values) if isinstance(values, np.ndarray) else values
 
     def __getstate__(self) -> dict[str, Any]:
@@ -169,7 +168,7 @@ class Gather:
             own[right:] = 0
 
 
-def class_positions(table: pd.DataFrame, classes: Sequence[str | int]) -> NDArray[np.int64]:
+def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str]) -> NDArray[np.int64]:
     """Return the position in `classes` of each row's label.
 
     Parameters
@@ -181,17 +180,20 @@ def class_positions(table: pd.DataFrame, classes: Sequence[str | int]) -> NDArra
 
     Raises
     ------
-    ValueError
-        If the classes are not different ones, or a sequence has none of them.
+    TypeError, ValueError
+        If the classes are not of one kind, are not different ones, or a sequence has none of them.
     """
-    names = [] if isinstance(classes, str) else [label_name(name) for name in classes]
-    if not names or len(set(names)) < len(names):
+    names = [kind for kind in classes if isinstance(kind, str)]
+    if names and len(names) < len(classes):
+        raise TypeError(f"classes must be labels or codes, not both, got {tuple(classes)}")
+    if isinstance(classes, str) or not len(classes) or len(set(classes)) < len(classes):
         raise ValueError(f"classes must be a sequence of different labels or codes, got {classes!r}")
-    labels = table["label"] if "label" in table else emotion_names(table["emotion"])
-    place_of = {name: place for place, name in enumerate(names)}
-    positions = np.array([place_of.get(label, -1) for label in labels], dtype=np.int64)
+    column = "label" if names else "emotion"
+    place_of = {kind: place for place, kind in enumerate(classes)}
+    positions = np.array([place_of.get(value, -1) for value in table[column]], dtype=np.int64)
     strange = np.flatnonzero(positions < 0)
     if len(strange):
-        label = labels.iloc[strange[0]] or "not labelled"
-        raise ValueError(f"sequence {table.index[strange[0]]} is {label}, not one of {', '.join(names)}")
+        odd = table[column].iloc[strange[0]]
+        shown = repr(odd) if names else odd
+        raise ValueError(f"sequence {table.index[strange[0]]} has {column} {shown}, not one of {tuple(classes)}")
     return positions

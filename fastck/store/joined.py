@@ -24,7 +24,7 @@ class JoinedRows:
     """
 
     def __init__(self, arrays: Sequence[NDArray[Any]]) -> None:
-        # Plain arrays on the same mapped files: slices of memmap objects take several times as long.
+        # Plain arrays on the same mapped files: slices of a memmap object take several times as long.
         self._arrays = tuple(np.asarray(array) for array in arrays)
         self._starts = np.cumsum([0, *(len(array) for array in arrays)])
         self.shape = (int(self._starts[-1]), *arrays[0].shape[1:])
@@ -33,11 +33,21 @@ class JoinedRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice) -> NDArray[Any]:
-        """Return the rows from `rows.start` to `rows.stop`, which must lie in one array: a sequence does."""
-        owner = np.searchsorted(self._starts, rows.start, side="right") - 1
-        first = self._starts[owner]
-        return self._arrays[owner][rows.start - first : rows.stop - first]
+    def __getitem__(self, positions: slice | NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows at these positions, in their order; a slice within one array is a view of it."""
+        if isinstance(positions, slice):
+            first, last, step = positions.indices(len(self))
+            number = int(np.searchsorted(self._starts, first, side="right")) - 1
+            if step == 1 and first < last <= self._starts[number + 1]:
+                return self._arrays[number][first - self._starts[number] : last - self._starts[number]]
+            positions = np.arange(first, last, step)
+        positions = np.asarray(positions)
+        owner = np.searchsorted(self._starts, positions, side="right") - 1
+        out = np.empty((len(positions), *self.shape[1:]), self.dtype)
+        for number in np.unique(owner):
+            own = owner == number
+            out[own] = self._arrays[number][positions[own] - self._starts[number]]
+        return out
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def deal_folds(listing: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
     if config.protocol == "random":
         raise ValueError("random is a single split and has no folds; choose another protocol")
     listing = with_classes(listing)
-    labelled = listing[(listing["label"] != "") & (listing["length"] > 0)]
+    labelled = listing[listing["label"] != ""]
     labelled = labelled.sort_values("sequence").reset_index(drop=True)
     if labelled.empty:
         raise ValueError("no sequence is labelled: there is nothing to deal out")

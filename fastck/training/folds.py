@@ -69,7 +69,8 @@ def make_splits(
         Every sequence of the data set, quarantined ones too: a store's `listing`. Splits are made of it, then those
         that are not in the table are taken out, so that a sequence that is lost moves no other. By default the table.
     folds : DataFrame, optional
-        Columns sequence and fold, from 1: which fold tests a sequence, in place of `config.protocol`.
+        Columns sequence and fold, from 1: which fold tests a sequence, in place of `config.protocol`. Sequences that
+        the data set no longer has are passed over.
 
     Returns
     -------
@@ -165,7 +166,7 @@ def _cross_validate(
     """Test every selected sequence once; balance only what trains, and validate on held-back training data."""
     seed = config.seed + repeat
     if folds is not None:
-        parts, independent = _given_rows(selected, listing, folds)
+        parts, independent = _given_rows(selected, folds)
     else:
         independent = config.protocol in SUBJECT_INDEPENDENT
         if _balanced_first(config):
@@ -203,13 +204,8 @@ def _cross_validate(
     return splits
 
 
-def _given_rows(selected: pd.DataFrame, listing: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.ndarray], bool]:
+def _given_rows(selected: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.ndarray], bool]:
     """Row positions of each given fold's test part, and whether no subject is in two of them."""
-    unknown = folds.loc[~folds["sequence"].isin(listing["sequence"]), "sequence"]
-    if len(unknown):
-        raise ValueError(
-            f"the folds name {len(unknown)} sequences that the data set does not have, for example {unknown.iloc[0]!r}"
-        )
     own = selected["sequence"].map(folds.set_index("sequence")["fold"])
     without = selected.loc[own.isna(), "sequence"]
     if len(without):

@@ -91,7 +91,13 @@ def train(
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
     plan = _started_plan(run_path) if resume else _plan(samples, config, splits)
     record = _describe(samples, config, splits, plan)
-    if folds_file is not None:
+    if folds is not None and folds_file is not None:
+        gone = folds.loc[~folds["sequence"].isin(samples.listing["sequence"]), "sequence"]
+        if len(gone):
+            record["notes"].append(
+                f"{len(gone)} sequences of {Path(folds_file).name} are not in the data set: {one_line(gone.iloc[0])}"
+                + (", ..." if len(gone) > 1 else "")
+            )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     _claim(run_path, record, resume=resume)
     if plan is not None:

@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
-from fastck.store.gather import Gather
 from fastck.store.joined import JoinedRows, join_stores
 from fastck.training.config import TrainConfig
 from fastck.training.folds import make_splits
@@ -30,14 +29,18 @@ def test_rows_are_those_of_the_arrays_below_each_other() -> None:
     arrays = [np.arange(7 * 6).reshape(7, 2, 3), np.arange(3 * 6).reshape(3, 2, 3) - 50, np.zeros((0, 2, 3), int)]
     whole, joined = np.concatenate(arrays), JoinedRows(arrays)
     assert (joined.shape, joined.dtype, len(joined)) == (whole.shape, whole.dtype, 10)
-    for rows in (slice(0, 7), slice(2, 5), slice(7, 10), slice(9, 10), slice(4, 4)):
-        np.testing.assert_array_equal(joined[rows], whole[rows])
+    for positions in ([0, 9, 6, 7, 7], [], [8, 1]):
+        np.testing.assert_array_equal(joined[np.array(positions, int)], whole[positions])
+    for part in (slice(0, 7), slice(7, 9), slice(5, 9), slice(9, 2), slice(None), slice(8, 1, -3), slice(10, 12)):
+        np.testing.assert_array_equal(joined[part], whole[part])
+    assert np.shares_memory(joined[7:9], arrays[1])
 
 
 def test_a_batch_holds_each_stores_own_rows(stores: list[Path]) -> None:
+    tfdata = pytest.importorskip("fastck.tfdata", exc_type=ImportError)
     joined = join_stores(stores)
     names = joined.table["sequence"].sample(frac=1, random_state=0).tolist()
-    gather = Gather(joined, names, feature="projection", classes=(1, 3, 5, 7), timesteps=9, padding="before")
+    gather = tfdata.Gather(joined, names, feature="projection", classes=(1, 3, 5, 7), timesteps=9, padding="before")
     values = gather(np.arange(len(names)))
     for name, own in zip(names, values, strict=True):
         store, sequence = name.split("/")
