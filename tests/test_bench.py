@@ -151,6 +151,25 @@ def test_training_is_told_as_it_was_measured() -> None:
     assert "The same seed twice (a): report, predictions and history are **different**." in text
 
 
+def test_features_are_told_with_the_rows_that_lose() -> None:
+    arguments = {"frame": "flow", "filters": 64, "epochs": 12}
+    others = {"logistic regression": {"value": 0.7, "low": 0.6, "high": 0.8}}
+    more = {"calibration": 0.0421, "processor": 150.2, "intervals": others}
+    trials = [
+        trial("features", preset="hard-stable", arguments={**arguments, "model": "temporal"}, **more),
+        trial(
+            "features", preset="easy-stable", arguments={**arguments, "model": "linear"}, **more | {"processor": None}
+        ),
+    ]
+    times = [{"feature": "flow", "seconds": 0.0025}]
+    document = {"machine": "x", "machine_of_features": "y", "subjects": 60, "trials": trials, "feature_times": times}
+    lines = report.training_tables(document)
+    shown = "0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | 0.042 | **0.700 [0.600, 0.800]**"
+    assert f"| hard | flow | stable | temporal | {shown} | 12 (64) | 20 s | 150 s |" in lines
+    assert f"| easy | flow | stable | linear | {shown} |  | 20 s |  |" in lines
+    assert "| flow | 2.5 ms |" in lines
+
+
 def test_two_runs_are_the_same_only_to_the_byte(tmp_path) -> None:
     for run in ("a", "b"):
         (tmp_path / run).mkdir()

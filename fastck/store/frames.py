@@ -10,6 +10,9 @@ Padding = Literal["both", "before"]
 # Share of a sequence after which an augmented one may end: the expression has begun to show by then.
 EARLIEST_END = 0.7
 
+# Steps by which an augmented one may come earlier or later.
+LARGEST_SHIFT = 2
+
 
 def frame_shape(feature: str, row_shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return rows, columns and channels of a frame, for a store's rows of that shape.
@@ -75,3 +78,40 @@ def padding_before(length: NDArray[np.int64] | int, timesteps: int, padding: Pad
     """Return how many zero steps stand in front of a sequence: ceil(rest / 2) for "both" (paper, fig. 11)."""
     rest = timesteps - length
     return rest if padding == "before" else -(-rest // 2)
+
+
+def move(frames: NDArray[Any], length: int, shift: int, padding: Padding) -> None:
+    """Move one padded sequence in time, in place.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (timesteps, ...)
+        The sequence's `length` steps, with zero steps around them.
+    length : int
+        Steps of the sequence.
+    shift : int
+        Steps by which it comes later, or earlier where negative; as far as it can. Where all zero steps stand before
+        it, a later sequence loses its last steps, but one, and an earlier one holds its last step.
+    padding : {"both", "before"}
+        Where its zero steps stand.
+    """
+    timesteps = len(frames)
+    if padding == "both":
+        before = padding_before(length, timesteps, padding)
+        shift = min(max(shift, -before), timesteps - length - before)
+    else:
+        shift = min(shift, length - 1)
+    if shift > 0:
+        frames[shift:] = frames[:-shift].copy()
+        frames[:shift] = 0
+    elif shift < 0:
+        frames[:shift] = frames[-shift:].copy()
+        frames[shift:] = 0 if padding == "both" else frames[shift - 1]
+
+
+def padded(frames: NDArray[Any], timesteps: int, padding: Padding) -> NDArray[np.float32]:
+    """Return one sequence with zero steps around it: (n <= timesteps, ...) -> (timesteps, ...) float32."""
+    before = padding_before(len(frames), timesteps, padding)
+    out = np.zeros((timesteps, *frames.shape[1:]), np.float32)
+    out[before : before + len(frames)] = frames
+    return out

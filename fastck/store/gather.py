@@ -10,7 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.config import TIMESTEPS
-from fastck.store.frames import EARLIEST_END, Padding, as_frames, frame_shape, mirrored, padding_before
+from fastck.store.frames import (
+    EARLIEST_END,
+    LARGEST_SHIFT,
+    Padding,
+    as_frames,
+    frame_shape,
+    mirrored,
+    move,
+    padding_before,
+)
 
 
 class SequenceStore(Protocol):
@@ -122,7 +131,7 @@ class Gather:
         return as_frames(self._values[start : start + self.lengths[index]], self._feature)
 
     def augmented(self, indices: np.ndarray, seed: int) -> np.ndarray:
-        """Return the padded sequences at `indices`, each ending earlier or later and half of them mirrored.
+        """Return the padded sequences at `indices`, each ended earlier, moved in time, and half of them mirrored.
 
         Parameters
         ----------
@@ -142,6 +151,9 @@ class Gather:
         self._fill(self._start[indices], length, out)
         for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
             out[sequence] = mirrored(out[sequence], self._feature)
+        shifts = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT, size=len(indices), endpoint=True)
+        for own, steps, shift in zip(out, length.tolist(), shifts.tolist(), strict=True):
+            move(own, steps, shift, self._padding)
         self.seconds += time.perf_counter() - began
         return out
 

@@ -4,7 +4,8 @@ import numpy as np
 
 BINS = 15  # Guo et al. (2017)
 # A few validating sequences, all of them right, would ask for a temperature of 0: probabilities of nothing but 0 and 1.
-COLDEST, HOTTEST = 0.5, 20.0
+# On rendered people 1 gives a lower error than 0.5, for networks and the linear model (docs/how-to/training.md).
+COLDEST, HOTTEST = 1.0, 20.0
 TINY = 1e-12  # a probability that float32 rounded to 0
 
 

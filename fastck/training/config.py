@@ -138,9 +138,23 @@ PHASES: dict[int, Phase] = {
 }
 
 
+# What a setting is where nobody gives it: the paper's, or what suits another model (measured: see BENCHMARKS.md).
+PAPER_DEFAULTS: dict[str, Any] = {"augment": False, "learning_rate": 0.001, "epochs": 100, "batch_size": 64}
+MODEL_DEFAULTS: dict[Model, dict[str, Any]] = {
+    "convlstm": PAPER_DEFAULTS,
+    "temporal": {"augment": True, "learning_rate": 0.002, "epochs": 20, "batch_size": 32},
+    "linear": PAPER_DEFAULTS | {"augment": True},
+}
+
+
+def _temporal(name: str) -> str:
+    """Return the temporal network's default as the help says it."""
+    return f"{MODEL_DEFAULTS['temporal'][name]} for temporal"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Every setting of a training run; the defaults are the paper's."""
+    """Every setting of a training run; the defaults are the paper's, but for the models that it does not have."""
 
     phase: int = setting(
         3,
@@ -150,11 +164,12 @@ class TrainConfig:
     size: int | None = setting(
         None,
         "Phase 2: side of a pooled frame, 34, 67 or 134 pixels (default 34). Phase 5: 64 columns of a flow projection "
-        "or 28 cells of flow (default 64, for the model temporal 28).",
+        "or 28 cells of flow (default 64, for the models temporal and linear 28).",
     )
     model: Model = setting(
         "convlstm",
-        "Network: convlstm is the paper's; temporal is one convolution over time and the maximum over all steps.",
+        "convlstm is the paper's network; temporal is one convolution over time and the maximum over all steps; linear "
+        "is logistic regression, without TensorFlow (epochs, filters and the like are then not used).",
     )
     classes: tuple[str, ...] | None = setting(
         None,
@@ -174,7 +189,11 @@ class TrainConfig:
     neutral_steps: int = setting(
         2, "Steps of such an onset (3 frames), and at most a third of the sequence's.", least=1, most=10_000
     )
-    augment: bool = setting(False, "Train on variants too: mirrored, and ended at 70 to 100 % of the sequence.")
+    augment: bool = setting(
+        None,
+        "Train on variants too: mirrored, ended at 70 to 100 % of the sequence, begun up to two steps earlier or later "
+        "(default no; yes for temporal and linear).",
+    )
     protocol: Protocol = setting(
         "random",
         "How sequences are split into training and test; all but the random ones are subject-independent, and table "
@@ -213,9 +232,18 @@ class TrainConfig:
     )
     dense: int = setting(NetworkShape.dense, "Units of the hidden layer (paper, fig. 6).", least=1, most=100_000)
     dropout: float = setting(0.5, "Share of the recurrent layer's output dropped in training.", least=0, below=1)
-    learning_rate: float = setting(0.001, "Adam's step size (Keras' default).", above=0)
-    epochs: int = setting(100, "Passes over the training part.", least=1, most=MANY)
-    batch_size: int = setting(64, "Sequences per optimizer step, however memory cuts them.", least=1, most=65_536)
+    learning_rate: float = setting(
+        None, f"Adam's step size (default 0.001, as Keras'; {_temporal('learning_rate')}).", above=0
+    )
+    epochs: int = setting(
+        None, f"Passes over the training part (default 100; {_temporal('epochs')}).", least=1, most=MANY
+    )
+    batch_size: int = setting(
+        None,
+        f"Sequences per optimizer step, however memory cuts them (default 64; {_temporal('batch_size')}).",
+        least=1,
+        most=65_536,
+    )
     max_steps: int | None = setting(None, "Stop after so many optimizer steps: a trial run.", least=1, most=MANY)
     early_stopping: int | None = setting(
         None,
@@ -249,6 +277,11 @@ class TrainConfig:
     baselines: bool = setting(True, "Fit scikit-learn's baselines too.")
 
     def __post_init__(self) -> None:
+        # An unknown model, of whatever kind, is refused below.
+        defaults = MODEL_DEFAULTS[self.model] if self.model in tuple(MODEL_DEFAULTS) else PAPER_DEFAULTS
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         # Lists, as files hold them, and CK+'s codes become tuples of names.
         if self.classes is not None:
             object.__setattr__(self, "classes", parse_classes(self.classes))
@@ -273,7 +306,7 @@ class TrainConfig:
         sizes = PHASES[self.phase].features
         if self.size is not None:
             return sizes[self.size]
-        return sizes[28] if 28 in sizes and self.model == "temporal" else next(iter(sizes.values()))
+        return sizes[28] if 28 in sizes and self.model != "convlstm" else next(iter(sizes.values()))
 
     @property
     def class_names(self) -> tuple[str, ...]:

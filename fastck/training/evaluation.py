@@ -252,6 +252,7 @@ def baseline_predictions(
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.neighbors import NearestCentroid
+    from threadpoolctl import threadpool_limits
 
     if name not in BASELINES:
         raise ValueError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")
@@ -266,7 +267,8 @@ def baseline_predictions(
         middle = train.mean(axis=0) if standardise else 0.0
         train, test = (train - middle) / factor, (test - middle) / factor
         model = _regression(train_labels, seed)
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+    # BLAS splits these small products among threads that mostly wait for each other.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"), threadpool_limits(1):
         # Padding leaves columns that are zero everywhere; NearestCentroid says so though it does not matter to it.
         warnings.filterwarnings("ignore", message=".*zero standard deviation")
         return np.asarray(model.fit(train, train_labels).predict(test))

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from fastck.pages import data_url, render_page
-from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name, setting_text
+from fastck.training.wording import (
+    METRICS,
+    calibration_line,
+    headline,
+    interval_text,
+    leakage_line,
+    network_name,
+    setting_text,
+)
 
 
 def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
@@ -24,7 +32,8 @@ def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
         A whole HTML document in UTF-8.
     """
     evaluation = report["evaluation"]
-    accuracy = evaluation["accuracy"]
+    best = report["best"]
+    accuracy = best["accuracy"]
     return render_page(
         "run.html",
         title=report["title"],
@@ -33,6 +42,9 @@ def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
         headline=f"{100 * accuracy['value']:.1f} %",
         headline_range=f"95 % interval {100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %, "
         f"{evaluation['n']:g} test sequences of {evaluation['subjects']} subjects",
+        best=best["name"],
+        # A line of its own only where the trained model is not the best one.
+        beaten=headline(report) if best["baseline"] else "",
         leakage=leakage_line(report),
         models=_models(report),
         repeats=_repeats(evaluation["repeats"]),

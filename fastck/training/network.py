@@ -6,9 +6,8 @@ from typing import Any
 
 import keras
 
-from fastck.config import check_choice
 from fastck.training.convlstm import FusedConvLSTM2D
-from fastck.training.shape import TEMPORAL_KERNEL, Model, NetworkShape
+from fastck.training.shape import TEMPORAL_KERNEL, NetworkShape
 
 
 def build_network(
@@ -48,7 +47,8 @@ def build_network(
     ValueError
         If the name is unknown, or `remat` is asked of Keras' own layer.
     """
-    check_choice("model", shape.model, Model)
+    if shape.model not in ARCHITECTURES:
+        raise ValueError(f"model must be one of {', '.join(ARCHITECTURES)}, got {shape.model!r}")
     if remat and not fused:
         # keras.RematScope fails around ConvLSTM2D in a TensorFlow graph (Keras 3.15, keyword arguments).
         raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
@@ -77,18 +77,20 @@ def _convlstm(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, re
 def _temporal(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> list[keras.layers.Layer]:
     """One convolution over time on whole frames, and its maximum over all steps: when a thing happens does not matter.
 
-    `fused` and `remat` are the recurrent layer's.
+    A value of the input is dropped in all steps of a sequence at once: each step alone would tell nearly the same as
+    its neighbours, and drawing so many random numbers took a third of the time. `fused` and `remat` are the recurrent
+    layer's.
     """
     return [
         keras.layers.Reshape((shape.timesteps, shape.frame_size)),
-        keras.layers.Dropout(dropout, seed=seed),
+        keras.layers.SpatialDropout1D(dropout, seed=seed),
         keras.layers.Conv1D(shape.filters, TEMPORAL_KERNEL, padding="same", activation="relu"),
         keras.layers.GlobalMaxPooling1D(),
         keras.layers.Dropout(dropout, seed=seed + 1),
     ]
 
 
-# One list of layers for each name that TrainConfig's `model` may have; the last layer is everybody's.
+# One list of layers for each network that TrainConfig's `model` may name; the last layer is everybody's.
 ARCHITECTURES: dict[str, Callable[..., list[keras.layers.Layer]]] = {"convlstm": _convlstm, "temporal": _temporal}
 
 

@@ -13,8 +13,9 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.pipeline.sequence import process_record
-from fastck.store.frames import Padding, as_frames, padding_before
+from fastck.store.frames import as_frames, padded
 from fastck.training.config import PHASES, probability_columns
+from fastck.training.linear import LinearModel
 from fastck.training.run import Run, open_run
 
 
@@ -127,17 +128,21 @@ def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", str
     config, notes = _preprocessing(settings)
     result = process_record(record, config)
     feature, timesteps = settings["feature"], settings["arguments"]["timesteps"]
-    rows, padding = result.features[feature], PHASES[settings["arguments"]["phase"]].padding
-    starts = window_starts(len(rows), timesteps, stride=stride, from_start=settings["arguments"]["too_long"] == "first")
-    values = np.stack([_padded(rows[start : start + timesteps], feature, timesteps, padding) for start in starts])
+    frames, padding = as_frames(result.features[feature], feature), PHASES[settings["arguments"]["phase"]].padding
+    starts = window_starts(
+        len(frames), timesteps, stride=stride, from_start=settings["arguments"]["too_long"] == "first"
+    )
+    values = np.stack([padded(frames[start : start + timesteps], timesteps, padding) for start in starts])
+    network = opened.model
     # One window at a time: memory as in the smallest training batch, whatever the clip's length.
-    probabilities = np.asarray(opened.model.predict(values, batch_size=1, verbose=0))
-    table = _table(probabilities, starts, np.minimum(len(rows), starts + timesteps), settings["classes"])
+    options = {} if isinstance(network, LinearModel) else {"batch_size": 1, "verbose": 0}
+    probabilities = np.asarray(network.predict(values, **options))
+    table = _table(probabilities, starts, np.minimum(len(frames), starts + timesteps), settings["classes"])
     return Prediction(
         clip=record.sequence,
         source=source or record.sequence,
         table=table,
-        n_frames=len(rows) + 1,
+        n_frames=len(frames) + 1,
         n_missed=result.n_missed,
         model=model,
         notes=notes,
@@ -172,15 +177,6 @@ def window_starts(length: int, timesteps: int, *, stride: int | None = None, fro
     last = max(0, length - timesteps)
     offsets = np.unique(np.append(np.arange(0, last, stride or timesteps), last))
     return offsets if from_start else last - offsets[::-1]
-
-
-def _padded(rows: np.ndarray, feature: str, timesteps: int, padding: Padding) -> np.ndarray:
-    """One window as the network wants it: (timesteps, rows, columns, channels) float32."""
-    frames = as_frames(rows, feature)
-    before = padding_before(len(frames), timesteps, padding)
-    out = np.zeros((timesteps, *frames.shape[1:]), np.float32)
-    out[before : before + len(frames)] = frames
-    return out
 
 
 def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[str]) -> pd.DataFrame:

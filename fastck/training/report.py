@@ -16,7 +16,15 @@ from fastck.training.html import html_page
 from fastck.training.plots import plot_confusion, plot_curves
 from fastck.training.published import PUBLISHED, warnings
 from fastck.training.run import Run, open_run, write_json, write_text
-from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name
+from fastck.training.wording import (
+    METRICS,
+    best_model,
+    calibration_line,
+    headline,
+    interval_text,
+    leakage_line,
+    network_name,
+)
 
 
 def write_report(run_path: str | Path) -> dict[str, Any]:
@@ -113,6 +121,7 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
         "stores": run["stores"],
         "versions": run["versions"],
     }
+    report["best"] = best_model(report)
     if published is not None:
         report["paper"] = {
             **published,
@@ -178,8 +187,17 @@ def _protocol_text(run: dict[str, Any]) -> str:
 def report_text(report: dict[str, Any]) -> str:
     """Return the report as text for a terminal."""
     evaluation = report["evaluation"]
-    lines = [report["title"], f"protocol {report['protocol']}: {report['protocol_text']}", leakage_line(report), ""]
-    lines.append(f"{evaluation['n']:g} test sequences of {evaluation['subjects']} subjects; 95 % intervals:")
+    lines = [
+        report["title"],
+        f"protocol {report['protocol']}: {report['protocol_text']}",
+        leakage_line(report),
+        headline(report),
+        "",
+    ]
+    lines.append(
+        f"{network_name(report)}: {evaluation['n']:g} test sequences of {evaluation['subjects']} subjects, "
+        "95 % intervals:"
+    )
     lines += [f"  {text:<24} {interval_text(evaluation[key])}" for key, text in METRICS.items()]
     repeats = evaluation["repeats"]
     if repeats["count"] > 1:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from fastck.store.files import sync, write_atomically
 from fastck.training.config import TrainConfig
+from fastck.training.linear import LinearModel, load_linear
 from fastck.training.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ REPORT, REPORT_TEXT, REPORT_PAGE = "report.json", "report.txt", "report.html"
 CLASSIFICATION, CLASSIFICATION_TEXT = "classification_report.json", "classification_report.txt"
 CONFUSION_PICTURE, ACCURACY_PICTURE, LOSS_PICTURE = "confusion_matrix.png", "accuracy.png", "loss.png"
 # Files of a fold; FIT is the last to be written and says that the others are there.
-FIT, MODEL, SUMMARY = "fold.json", "model.keras", "model_summary.txt"
+FIT, MODEL, LINEAR_MODEL, SUMMARY = "fold.json", "model.keras", "model.npz", "model_summary.txt"
 HISTORY, PREDICTIONS, TRAINING_PREDICTIONS = "history.csv", "predictions.csv", "training_predictions.csv"
 CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
 
@@ -46,7 +47,7 @@ class Run:
     record : dict
         What run.json holds: settings, splits, store, versions, memory plan, and each fit's epochs and time.
     fold : Path or None
-        The fold whose network `model` is; None for a run with a single fold.
+        The fold whose model `model` is; None for a run with a single fold.
     """
 
     path: Path
@@ -86,28 +87,32 @@ class Run:
 
     @property
     def model_path(self) -> Path:
-        """The file of the run's network.
+        """The file of the run's model.
 
         Raises
         ------
         ValueError
-            If the run has no network, or one per fold and none was named.
+            If the run has no model, or one per fold and none was named.
         """
-        path = (self.fold or self.path) / MODEL
+        name = LINEAR_MODEL if self.record["arguments"].get("model") == "linear" else MODEL
+        path = (self.fold or self.path) / name
         if path.exists():
             return path
-        folds = sorted(path.parent for path in (self.path / FOLDS).glob(f"*/{MODEL}"))
+        folds = sorted(path.parent for path in (self.path / FOLDS).glob(f"*/{name}"))
         if folds and self.fold is None:
-            raise ValueError(f"{self.path} holds {len(folds)} networks, one per fold: name one, such as {folds[0]}")
-        raise ValueError(f"{self.fold or self.path} holds no network: it was trained with keep_models off")
+            raise ValueError(f"{self.path} holds {len(folds)} models, one per fold: name one, such as {folds[0]}")
+        raise ValueError(f"{self.fold or self.path} holds no model: it was trained with keep_models off")
 
     @cached_property
-    def model(self) -> "keras.Model":
-        """The trained network, loaded without running any code that its file might hold."""
+    def model(self) -> "keras.Model | LinearModel":
+        """The trained model, loaded without running any code that its file might hold."""
+        path = self.model_path
+        if path.name == LINEAR_MODEL:
+            return load_linear(path)
         start_tensorflow()
         from fastck.training.network import load_network
 
-        return load_network(self.model_path)
+        return load_network(path)
 
 
 def open_run(path: str | PathLike[str]) -> Run:

@@ -113,6 +113,9 @@ def described(settings: Mapping[str, Setting]) -> str:
     lines = ["Attributes", "----------"]
     for entry in settings.values():
         kind = "{" + ", ".join(map(repr, entry.choices)) + "}" if entry.choices else entry.kind.__name__
-        lines.append(f"{entry.name} : {kind}{', optional' if entry.optional else f', default {entry.default!r}'}")
+        # Where there is no default, the help says what stands in for it.
+        lines.append(
+            f"{entry.name} : {kind}{', optional' if entry.default is None else f', default {entry.default!r}'}"
+        )
         lines.append(f"    {entry.help}")
     return "\n".join(lines)

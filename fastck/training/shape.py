@@ -5,7 +5,7 @@ from typing import Literal
 
 from fastck.config import TIMESTEPS
 
-Model = Literal["convlstm", "temporal"]
+Model = Literal["convlstm", "temporal", "linear"]
 
 TEMPORAL_KERNEL = 3  # steps that the temporal convolution sees at once
 
@@ -28,13 +28,14 @@ class NetworkShape:
         Channels of the recurrent layer.
     dense : int
         Units of the hidden dense layer.
-    model : {"convlstm", "temporal"}
-        The paper's network, or one convolution over time and the maximum over all steps.
+    model : {"convlstm", "temporal", "linear"}
+        The paper's network; one convolution over time and the maximum over all steps; logistic regression, of which
+        only the input's shape counts.
 
     Raises
     ------
     ValueError
-        If a frame is smaller than the kernel.
+        If a frame is smaller than the recurrent layer's kernel.
     """
 
     rows: int
@@ -49,7 +50,7 @@ class NetworkShape:
 
     def __post_init__(self) -> None:
         rows, columns = self.kernel_size
-        if self.rows < rows or self.columns < columns:
+        if self.model == "convlstm" and (self.rows < rows or self.columns < columns):
             raise ValueError(f"frames of {self.rows}x{self.columns} are smaller than the kernel {rows}x{columns}")
 
     @property

@@ -22,6 +22,7 @@ from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
 from fastck.training.foldfile import file_digest, read_folds
 from fastck.training.folds import Split, leakage, make_splits
+from fastck.training.linear import sequence_vectors
 from fastck.training.memory import MemoryPlan, plan_memory
 from fastck.training.report import write_report
 from fastck.training.run import (
@@ -51,7 +52,7 @@ def train(
     verbose: int | str = "auto",
     on_message: Callable[[str], None] = logger.info,
 ) -> Run:
-    """Train and test the paper's network on a store, and write everything about it into a folder.
+    """Train and test a model on a store, and write everything about it into a folder.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def train(
             )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     _claim(run_path, record, resume=resume)
-    on_message(plan.text())
+    if plan is not None:
+        on_message(plan.text())
     for note in record["notes"]:
         on_message(note)
     for split in splits:
@@ -132,8 +134,10 @@ def _sizes(split: Split) -> str:
     return f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
 
 
-def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
-    """Plan the memory for the store's frame size and the training sequences' lengths."""
+def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan | None:
+    """Plan the memory for the store's frame size and the training sequences' lengths; a linear model needs no plan."""
+    if config.model == "linear":
+        return None
     active = None
     if config.fused and config.model == "convlstm":
         lengths = samples.table.set_index("sequence")["length"].clip(upper=config.timesteps)
@@ -152,7 +156,9 @@ def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> Mem
     )
 
 
-def _describe(samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan) -> dict[str, Any]:
+def _describe(
+    samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan | None
+) -> dict[str, Any]:
     """Everything run.json says before anything is fitted."""
     table = samples.table
     stores = [_describe_store(name, store) for name, store in samples.stores.items()]
@@ -169,19 +175,21 @@ def _describe(samples: Samples, config: TrainConfig, splits: Sequence[Split], pl
         "arguments": config.as_dict(),
         "feature": config.feature,
         "classes": list(config.class_names),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("numpy", "pandas", "scikit-learn", "tensorflow", "keras")
-        }
-        | {"fastck": __version__},
+        "versions": {name: importlib.metadata.version(name) for name in _libraries(config)} | {"fastck": __version__},
         # The first one says how clips are preprocessed that are predicted later.
         "store": stores[0],
         "stores": stores,
-        "memory_plan": plan.as_dict(),
+        "memory_plan": None if plan is None else plan.as_dict(),
         "leakage": leakage(table, splits),
         "notes": _notes(samples, config, splits),
         "splits": sides,
     }
+
+
+def _libraries(config: TrainConfig) -> tuple[str, ...]:
+    """Return what a run's numbers depend on."""
+    networks = () if config.model == "linear" else ("tensorflow", "keras")
+    return ("numpy", "pandas", "scikit-learn", *networks)
 
 
 def _describe_store(name: str, store: Store) -> dict[str, Any]:
@@ -248,11 +256,13 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
         raise ValueError(f"{run_path} was started on another store ({where})")
 
 
-def _started_plan(run_path: Path) -> MemoryPlan:
-    """The memory plan of the run that is to be resumed."""
+def _started_plan(run_path: Path) -> MemoryPlan | None:
+    """The memory plan of the run that is to be resumed; None for a linear model."""
     if not (run_path / files.RECORD).exists():
         raise ValueError(f"{run_path} holds no run to resume: it has no {files.RECORD}")
     record = read_record(run_path)
+    if record.get("memory_plan", {}) is None:
+        return None
     try:
         return MemoryPlan(**{entry.name: record["memory_plan"][entry.name] for entry in fields(MemoryPlan)})
     except (KeyError, TypeError) as error:
@@ -260,31 +270,39 @@ def _started_plan(run_path: Path) -> MemoryPlan:
 
 
 def _fit(
-    samples: Samples, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str
+    samples: Samples, split: Split, config: TrainConfig, plan: MemoryPlan | None, folder: Path, verbose: int | str
 ) -> None:
     """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
-    start_tensorflow()
-    from fastck.training.fitting import fit_split
-
     folder.mkdir(parents=True, exist_ok=True)
-    fitted = fit_split(
-        samples,
-        split,
-        config,
-        plan,
-        checkpoints=folder / files.CHECKPOINTS,
-        tensorboard=folder / files.TENSORBOARD if config.tensorboard else None,
-        verbose=verbose,
-    )
+    fitted: Any
+    if plan is None:
+        from fastck.training.linear_fitting import fit_linear_split
+
+        fitted = fit_linear_split(samples, split, config)
+        file, save, summary = files.LINEAR_MODEL, fitted.model.save, fitted.model.summary()
+    else:
+        start_tensorflow()
+        from fastck.training.fitting import fit_split
+
+        fitted = fit_split(
+            samples,
+            split,
+            config,
+            plan,
+            checkpoints=folder / files.CHECKPOINTS,
+            tensorboard=folder / files.TENSORBOARD if config.tensorboard else None,
+            verbose=verbose,
+        )
+        lines: list[str] = []
+        fitted.network.summary(print_fn=lines.append)
+        file, save, summary = files.MODEL, fitted.network.save, "\n".join(lines) + "\n"
     write_table(folder / files.HISTORY, fitted.history)
     write_table(folder / files.PREDICTIONS, fitted.predictions)
     if fitted.training_predictions is not None:
         write_table(folder / files.TRAINING_PREDICTIONS, fitted.training_predictions)
-    lines: list[str] = []
-    fitted.network.summary(print_fn=lines.append)
-    write_text(folder / files.SUMMARY, "\n".join(lines) + "\n")
+    write_text(folder / files.SUMMARY, summary)
     if config.keep_models:
-        write_file(folder / files.MODEL, fitted.network.save)
+        write_file(folder / file, save)
     write_json(
         folder / files.FIT,
         {
@@ -358,23 +376,6 @@ def _baselines(samples: Samples, splits: Sequence[Split], config: TrainConfig) -
 
 
 def _flat(samples: Samples, names: Sequence[str], config: TrainConfig) -> np.ndarray:
-    """What the baselines see, one row a sequence: projections of all steps, flow at the apex, else a mean over time."""
-    from fastck.store.gather import Gather
-
-    apex = config.padding == "before"
-    feature = "projection" if "projection" in samples.features and not apex else config.feature
-    gather = Gather(
-        samples,
-        names,
-        feature=feature,
-        classes=config.class_names,
-        timesteps=config.timesteps,
-        too_long=config.too_long,
-        padding=config.padding,
-    )
-    each = (gather(np.array([index]))[0] for index in range(len(gather)))
-    if apex:
-        return np.stack([values[-1].ravel() for values in each])
-    if feature == "projection":
-        return np.stack([values.ravel() for values in each])
-    return np.stack([values.mean(axis=0).ravel() for values in each])
+    """What the baselines see, one row a sequence: projections where the store has them, but flow where flow is read."""
+    paper = "projection" in samples.features and config.padding != "before"
+    return sequence_vectors(samples, names, config, feature="projection" if paper else config.feature)

@@ -3,12 +3,29 @@
 from typing import Any
 
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "UAR (balanced accuracy)", "macro_f1": "UF1 (macro F1)"}
-NETWORKS = {"convlstm": "ConvLSTM2D", "temporal": "temporal convolution"}
+NETWORKS = {"convlstm": "ConvLSTM2D", "temporal": "temporal convolution", "linear": "linear model"}
 
 
 def network_name(report: dict[str, Any]) -> str:
-    """Return how tables call the run's network."""
+    """Return how tables call the model that the run trained."""
     return NETWORKS[report["arguments"]["model"]]
+
+
+def best_model(report: dict[str, Any]) -> dict[str, Any]:
+    """Return name and accuracy of the run's most accurate model; the trained one where a baseline is just as good."""
+    own = {"name": network_name(report), "accuracy": report["evaluation"]["accuracy"], "baseline": False}
+    others = [{"name": entry["name"], "accuracy": entry["accuracy"], "baseline": True} for entry in report["baselines"]]
+    return max([own, *others], key=lambda entry: float(entry["accuracy"]["value"]))
+
+
+def headline(report: dict[str, Any]) -> str:
+    """Return which model is the best of the run; where it is a baseline, that the trained model loses to it."""
+    best = report["best"]
+    line = f"best model: {best['name']}, accuracy {interval_text(best['accuracy'])}"
+    if not best["baseline"]:
+        return line
+    own = interval_text(report["evaluation"]["accuracy"])
+    return f"{line}: a baseline beats the trained {network_name(report)}, accuracy {own}"
 
 
 def leakage_line(report: dict[str, Any]) -> str:

@@ -38,16 +38,18 @@ def test_error_by_hand() -> None:
 
 @pytest.mark.parametrize("overconfident", [0.8, 1.0, 3.0])
 def test_temperature_undoes_what_was_done_to_the_logits(overconfident: float) -> None:
+    """But it makes no probabilities surer than they are."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(20_000, 5))
     drawn = softmax(logits).cumsum(axis=1)
     true = np.minimum((rng.random((20_000, 1)) > drawn).sum(axis=1), 4)
     probabilities = softmax(overconfident * logits)
     temperature = fit_temperature(probabilities, true)
-    assert temperature == pytest.approx(overconfident, rel=0.05)
+    assert temperature == pytest.approx(max(overconfident, COLDEST), rel=0.05)
     calibrated = with_temperature(probabilities, temperature)
     np.testing.assert_array_equal(calibrated.argmax(axis=1), probabilities.argmax(axis=1))
-    assert calibration_error(calibrated, true) < 0.02
+    if overconfident >= 1:
+        assert calibration_error(calibrated, true) < 0.02
 
 
 def test_temperature_is_the_best_of_a_fine_grid() -> None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fastck.cli import app
-from fastck.training.config import SETTINGS, TrainConfig
+from fastck.training.config import MODEL_DEFAULTS, SETTINGS, TrainConfig
 from fastck.training.settings import Setting
 
 
@@ -52,9 +52,21 @@ def test_settings_survive_a_file() -> None:
 
 @pytest.mark.parametrize("entry", SETTINGS.values(), ids=lambda entry: entry.name)
 def test_a_default_is_a_value_of_its_setting_and_has_a_help(entry: Setting) -> None:
-    entry.check(entry.default)
+    entry.check(getattr(TrainConfig(), entry.name))
     assert entry.help.endswith((".", ")."))
     assert f"{entry.name} : " in inspect.getdoc(TrainConfig)
+
+
+@pytest.mark.parametrize("model", MODEL_DEFAULTS)
+def test_a_model_brings_its_own_defaults_and_what_is_given_wins(model: str) -> None:
+    own = TrainConfig(model=model).as_dict()
+    assert MODEL_DEFAULTS[model].items() <= own.items()
+    given = TrainConfig(model=model, epochs=3, augment=False)
+    assert (given.epochs, given.augment) == (3, False)
+    assert TrainConfig.from_dict(given.as_dict()) == given
+    assert (
+        TrainConfig().as_dict() == TrainConfig(augment=False, learning_rate=0.001, epochs=100, batch_size=64).as_dict()
+    )
 
 
 def test_the_command_has_each_setting_as_an_option() -> None:

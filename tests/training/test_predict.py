@@ -189,10 +189,10 @@ def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path) -
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     (copy / "folds" / "repeat1-fold01").mkdir(parents=True)
     (copy / "model.keras").rename(copy / "folds" / "repeat1-fold01" / "model.keras")
-    with pytest.raises(ValueError, match=r"holds 1 networks, one per fold: name one, such as .*repeat1-fold01"):
+    with pytest.raises(ValueError, match=r"holds 1 models, one per fold: name one, such as .*repeat1-fold01"):
         predict(copy, tmp_path)
     shutil.rmtree(copy / "folds")
-    with pytest.raises(ValueError, match="holds no network: it was trained with keep_models off"):
+    with pytest.raises(ValueError, match="holds no model: it was trained with keep_models off"):
         predict(copy, tmp_path)
     settings = json.loads((copy / "run.json").read_text())
     for text, message in [

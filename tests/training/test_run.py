@@ -52,7 +52,7 @@ def test_a_run_opens_as_it_was_trained(run: fastck.Run) -> None:
     assert opened.classes == ("anger", "disgust", "happy", "surprise")
     assert len(opened.history) == len(opened.record["fits"]) == len(SUBJECTS)
     pd.testing.assert_frame_equal(opened.predictions, run.predictions)
-    with pytest.raises(ValueError, match=r"holds 4 networks, one per fold: name one, such as .*repeat1-fold01"):
+    with pytest.raises(ValueError, match=r"holds 4 models, one per fold: name one, such as .*repeat1-fold01"):
         _ = opened.model
     fold = fastck.open_run(run.path / "folds" / "repeat1-fold02")
     assert fold.path == run.path

@@ -85,7 +85,26 @@ def test_padding_before_ends_with_the_apex_and_augmenting_keeps_what_was_asked_f
         assert not own[: -len(rows)].any()
         ends = range(-(-7 * len(rows) // 10), len(rows) + 1)
         mirror = np.stack([rows[:, 0, ::-1], rows[:, 1]], axis=1)
-        assert any(np.array_equal(other[-end:, :, :, 0], kind[:end]) for end in ends for kind in (rows, mirror))
+        # Up to two steps less, or its last step held up to two steps longer.
+        moved = [np.minimum(np.arange(max(1, end + shift)), end - 1) for end in ends for shift in range(-2, 3)]
+        assert any(
+            np.array_equal(other[-len(kept) :, :, :, 0], kind[kept]) for kept in moved for kind in (rows, mirror)
+        )
+
+
+def test_augmenting_moves_a_sequence_within_its_padding(store: Store) -> None:
+    names = store.table["sequence"].to_list()[:6]
+    gather = tfdata.Gather(store, names, feature="pool34", classes=CLASSES, timesteps=14)
+    found = set()
+    for seed in range(20):
+        for name, own in zip(names, gather.augmented(np.arange(len(names)), seed), strict=True):
+            rows = store.sequence(name, "pool34")
+            length = int(own.any(axis=(1, 2, 3)).sum())
+            first = int(own.any(axis=(1, 2, 3)).argmax())
+            kept = own[first : first + length, :, :, 0]
+            assert any(np.array_equal(kept, kind[:length]) for kind in (rows, rows[:, :, ::-1]))
+            found.add(first - -(-(14 - length) // 2))
+    assert found == {-2, -1, 0, 1, 2}
 
 
 def test_a_mirrored_face_has_the_mirrored_flow() -> None:
