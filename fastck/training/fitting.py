@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from fastck.tfdata import Gather, SequenceStore, accumulation_pieces, gathered, pass_orders
+from fastck.store.gather import Gather, SequenceStore, accumulation_pieces, pass_orders
+from fastck.tfdata import gathered
 from fastck.training.calibration import fit_temperature
 from fastck.training.checkpoint import HISTORY, Checkpoint
 from fastck.training.config import PHASES, TrainConfig, probability_columns

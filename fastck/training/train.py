@@ -16,6 +16,7 @@ import pandas as pd
 from fastck import __version__
 from fastck.messages import one_line
 from fastck.store.frames import padding_before
+from fastck.store.gather import Gather
 from fastck.store.reader import Store, open_store
 from fastck.training import run as files
 from fastck.training.config import PHASES, TrainConfig
@@ -334,9 +335,6 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
 
 def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray:
     """What the baselines see, one row a sequence: projections of all steps, flow at the apex, else a mean over time."""
-    start_tensorflow()
-    from fastck.tfdata import Gather
-
     apex = config.padding == "before"
     feature = "projection" if "projection" in store.features and not apex else config.feature
     gather = Gather(

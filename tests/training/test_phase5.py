@@ -106,7 +106,7 @@ def test_the_saved_network_needs_nothing_but_the_stores_values(store: Path, run:
 
 
 def test_rare_emotions_weigh_as_much_as_common_ones(store: Path) -> None:
-    from fastck.tfdata import Gather
+    from fastck.store.gather import Gather
     from fastck.training.fitting import _training_dataset
     from fastck.training.memory import plan_memory
 
