@@ -3,7 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
+
+from fastck.training.backends import current_backend
 
 
 class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
@@ -13,7 +15,8 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
 
     - The four gates come out of one convolution instead of four.
     - As long as a sample has only seen zero frames its state does not depend on it. Sorted by their first non-zero
-      frame, the samples that have begun are computed, and one more that stands for all that have not.
+      frame, the samples that have begun are computed, and one more that stands for all that have not. JAX, which
+      compiles for fixed shapes, does it in halves of the batch.
     - With `remat` each step keeps its incoming state only and is recomputed in the backward pass (gradient
       checkpointing).
 
@@ -32,67 +35,38 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
         super().__init__(*args, **options)
         self.remat = remat
 
-    def call(
-        self,
-        sequences: tf.Tensor,
-        initial_state: Any = None,
-        mask: Any = None,
-        training: bool = False,
-    ) -> tf.Tensor:
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """Return the last output of every sample: (B, T, H, W, C) -> (B, H', W', filters)."""
         if initial_state is not None or mask is not None:
             raise ValueError("FusedConvLSTM2D starts from zero states and takes no mask")
         cell = self.cell
-        frames = tf.cast(sequences, cell.compute_dtype)
-        weights = [tf.cast(value, frames.dtype) for value in (cell.kernel, cell.recurrent_kernel, cell.bias)]
-        steps = tf.shape(frames)[1]
+        frames = ops.cast(sequences, cell.compute_dtype)
+        weights = [ops.cast(value, cell.compute_dtype) for value in (cell.kernel, cell.recurrent_kernel, cell.bias)]
         order, rows = _start_order(frames)
-        frames = tf.gather(frames, order)
         step = keras.remat(self._step) if self.remat else self._step
+        states = [ops.cast(state[:1], cell.compute_dtype) for state in cell.get_initial_state(batch_size=1)]
+        h = current_backend().last_state(step, ops.take(frames, order, axis=0), states, rows, weights)
+        return ops.take(h, ops.argsort(order), axis=0)
 
-        def body(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            starting = rows[t] - tf.shape(h)[0]
-            # The last row stood for all that had not begun, those that begin now among them.
-            h, c = (tf.concat([state, tf.repeat(state[-1:], starting, axis=0)], axis=0) for state in (h, c))
-            h, c = step(frames[: rows[t], t], h, c, *weights)
-            return t + 1, h, c
-
-        states = [state[:1] for state in cell.get_initial_state(batch_size=1)]
-        free = tf.TensorShape([None, *states[0].shape[1:]])
-        _, h, _ = tf.while_loop(
-            lambda t, *_: t < steps,
-            body,
-            (tf.constant(0), *states),
-            shape_invariants=(tf.TensorShape([]), free, free),
-            maximum_iterations=frames.shape[1],
-        )
-        return tf.gather(h, tf.math.invert_permutation(order))
-
-    def _step(
-        self,
-        frame: tf.Tensor,
-        h: tf.Tensor,
-        c: tf.Tensor,
-        kernel: tf.Tensor,
-        recurrent_kernel: tf.Tensor,
-        bias: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _step(self, frame: Any, h: Any, c: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> tuple[Any, Any]:
         """One step; Keras keeps the gates in the order input, forget, candidate, output."""
-        gates = tf.nn.conv2d(frame, kernel, 1, "VALID") + tf.nn.conv2d(h, recurrent_kernel, 1, "SAME")
-        i, f, g, o = tf.split(tf.nn.bias_add(gates, bias), 4, axis=-1)
+        gates = ops.conv(frame, kernel, 1, "valid", "channels_last")
+        gates = gates + ops.conv(h, recurrent_kernel, 1, "same", "channels_last") + bias
+        i, f, g, o = ops.split(gates, 4, axis=-1)
         gate, activation = self.cell.recurrent_activation, self.cell.activation
         c = gate(f) * c + gate(i) * activation(g)
         return gate(o) * activation(c), c
 
 
-def _start_order(frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _start_order(frames: Any) -> tuple[Any, Any]:
     """Order of samples by their first non-zero frame, and how many of them are computed at each step.
 
     At the last step all are, whether they hold anything or not.
     """
-    length = tf.shape(frames)[1]
-    moving = tf.cast(tf.reduce_any(frames != 0, axis=(2, 3, 4)), tf.int32)
-    first = tf.where(tf.reduce_any(moving > 0, axis=1), tf.argmax(moving, axis=1, output_type=tf.int32), length - 1)
-    order = tf.argsort(first, stable=True)
-    begun = tf.reduce_sum(tf.cast(first[:, None] <= tf.range(length)[None, :], tf.int32), axis=0)
-    return order, tf.minimum(begun + 1, tf.shape(frames)[0])
+    samples, length = ops.shape(frames)[0], frames.shape[1]
+    moving = ops.cast(ops.any(frames != 0, axis=(2, 3, 4)), "int32")
+    first = ops.where(ops.any(moving > 0, axis=1), ops.cast(ops.argmax(moving, axis=1), "int32"), length - 1)
+    # No two are alike, so that every backend's sort gives the same order.
+    order = ops.argsort(first * samples + ops.arange(samples, dtype="int32"))
+    begun = ops.sum(ops.cast(first[:, None] <= ops.arange(length, dtype="int32")[None, :], "int32"), axis=0)
+    return order, ops.minimum(begun + 1, samples)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fastck.store.files import sync, write_atomically
 from fastck.training.config import TrainConfig
-from fastck.training.startup import start_tensorflow
+from fastck.training.startup import start_keras
 
 if TYPE_CHECKING:
     import keras
@@ -103,7 +103,7 @@ class Run:
     @cached_property
     def model(self) -> "keras.Model":
         """The trained network, loaded without running any code that its file might hold."""
-        start_tensorflow()
+        start_keras()
         from fastck.training.network import load_network
 
         return load_network(self.model_path)

@@ -1,5 +1,6 @@
 """A training run from a store to a folder: splits, fits, baselines, files, report."""
 
+import gc
 import importlib.metadata
 import importlib.util
 import json
@@ -19,11 +20,12 @@ from fastck.store.frames import padding_before
 from fastck.store.gather import Gather
 from fastck.store.reader import Store, open_store
 from fastck.training import run as files
+from fastck.training.backends import current_backend
 from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
 from fastck.training.foldfile import file_digest, read_folds
 from fastck.training.folds import Split, leakage, make_splits
-from fastck.training.memory import MemoryPlan, plan_memory
+from fastck.training.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
 from fastck.training.report import write_report
 from fastck.training.run import (
     Run,
@@ -36,7 +38,7 @@ from fastck.training.run import (
     write_table,
     write_text,
 )
-from fastck.training.startup import start_tensorflow
+from fastck.training.startup import chosen_backend, start_keras
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +86,12 @@ def train(
     run_path = Path(run_path)
     store = open_store(store_path)
     _check(store, config)
+    backend = start_keras()
     folds = None if folds_file is None else read_folds(folds_file)
     splits = make_splits(store.table, config, listing=store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
-    plan = _started_plan(run_path) if resume else _plan(store, config, splits)
-    record = _describe(store, config, splits, plan)
+    plan = _started_plan(run_path) if resume else _plan(store, config, splits, backend)
+    record = _describe(store, config, splits, plan, backend)
     if folds_file is not None:
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     _claim(run_path, record, resume=resume)
@@ -101,7 +104,12 @@ def train(
             continue
         if len(splits) > 1:
             on_message(_sizes(split))
-        _fit(store, split, config, plan, folder, verbose)
+        fitted_plan = _fit_within_memory(store, split, config, plan, folder, verbose, on_message)
+        if fitted_plan != plan:
+            # A resumed run goes on with what fitted.
+            plan = fitted_plan
+            record["memory_plan"] = plan.as_dict()
+            write_json(run_path / files.RECORD, record)
     _pool(run_path, splits, store.table)
     if config.baselines:
         write_table(run_path / files.BASELINES, _baselines(store, splits, config))
@@ -123,6 +131,8 @@ def _check(store: Store, config: TrainConfig) -> None:
         )
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
+    if config.tensorboard and chosen_backend() != "tensorflow":
+        raise ValueError("tensorboard logs are written by TensorFlow only: train with KERAS_BACKEND=tensorflow")
 
 
 def _sizes(split: Split) -> str:
@@ -130,7 +140,7 @@ def _sizes(split: Split) -> str:
     return f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
 
 
-def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan:
+def _plan(store: Store, config: TrainConfig, splits: Sequence[Split], backend: str) -> MemoryPlan:
     """Plan the memory for the store's frame size and the training sequences' lengths."""
     active = None
     if config.fused and config.model == "convlstm":
@@ -142,15 +152,21 @@ def _plan(store: Store, config: TrainConfig, splits: Sequence[Split]) -> MemoryP
     return plan_memory(
         config.network_shape(store.feature(config.feature).shape[1:]),
         batch_size=config.batch_size,
-        budget=config.memory,
+        budget=int(SHARE * (current_backend().device_bytes() or device_memory()))
+        if config.memory is None
+        else config.memory,
         micro_batch=config.micro_batch,
         remat=config.remat if config.fused else False,
         active_steps=active,
         fits=len(splits),
+        backend=backend,
+        device=current_backend().device_name() or "CPU",
     )
 
 
-def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan) -> dict[str, Any]:
+def _describe(
+    store: Store, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan, backend: str
+) -> dict[str, Any]:
     """Everything run.json says before anything is fitted."""
     table = store.table
     subjects = dict(zip(table["sequence"], table["subject"], strict=True))
@@ -166,11 +182,9 @@ def _describe(store: Store, config: TrainConfig, splits: Sequence[Split], plan: 
         "arguments": config.as_dict(),
         "feature": config.feature,
         "classes": list(config.classes),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("numpy", "pandas", "scikit-learn", "tensorflow", "keras")
-        }
-        | {"fastck": __version__},
+        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn", "keras")}
+        | {backend: current_backend().version(), "fastck": __version__},
+        "backend": backend,
         "store": {
             "path": str(store.path.resolve()),
             "config": store.config.as_dict(),
@@ -222,6 +236,13 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
     for part in ("arguments", "splits"):
         if before.get(part) != now[part]:
             raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
+    # Dropout is drawn otherwise by each backend. Runs from before backends could be chosen are TensorFlow's.
+    started = before.get("backend", "tensorflow")
+    if started != now["backend"]:
+        raise ValueError(
+            f"{run_path} was started with Keras' backend {started}, this is {now['backend']}: "
+            f"resume with KERAS_BACKEND={started}"
+        )
     if any(before["store"].get(key) != now["store"][key] for key in ("config_hash", "input_hash")):
         raise ValueError(f"{run_path} was started on another store ({before['store']['path']})")
 
@@ -232,14 +253,47 @@ def _started_plan(run_path: Path) -> MemoryPlan:
         raise ValueError(f"{run_path} holds no run to resume: it has no {files.RECORD}")
     record = read_record(run_path)
     try:
-        return MemoryPlan(**{entry.name: record["memory_plan"][entry.name] for entry in fields(MemoryPlan)})
+        known = {entry.name for entry in fields(MemoryPlan)}
+        return MemoryPlan(**{name: value for name, value in record["memory_plan"].items() if name in known})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run_path / files.RECORD} is from another fastck version: it lacks {error}") from error
 
 
+def _fit_within_memory(
+    store: Store,
+    split: Split,
+    config: TrainConfig,
+    plan: MemoryPlan,
+    folder: Path,
+    verbose: int | str,
+    on_message: Callable[[str], None],
+) -> MemoryPlan:
+    """Fit one split; where the device has no memory left, anew with half the micro-batch, once. Return what fitted."""
+    try:
+        _fit(store, split, config, plan, folder, verbose)
+        return plan
+    except Exception as error:
+        if not current_backend().is_out_of_memory(error):
+            raise
+        if plan.halved or plan.micro_batch == 1:
+            raise ValueError(
+                f"the device has no memory left with micro-batches of {plan.micro_batch}: free some, "
+                "lower memory or micro_batch, or take fewer filters or dense units"
+            ) from error
+    # Behind the handler the error is gone, and with it the tensors that its frames held.
+    gc.collect()
+    smaller = plan.half()
+    on_message(
+        f"the device has no memory left ({plan.total / GIB:.1f} GiB were planned): "
+        f"{split.name} starts again with micro-batches of {smaller.micro_batch} in place of {plan.micro_batch}"
+    )
+    # Adam's state is kept otherwise where gradients are accumulated, and dropout is drawn otherwise.
+    shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
+    return _fit_within_memory(store, split, config, smaller, folder, verbose, on_message)
+
+
 def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str) -> None:
     """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
-    start_tensorflow()
     from fastck.training.fitting import fit_split
 
     folder.mkdir(parents=True, exist_ok=True)
