@@ -1,5 +1,6 @@
 """The stages around the kernels: decode, detect, preprocess, feed, train, import, compile, scale."""
 
+import importlib.util
 import json
 import os
 import resource
@@ -13,17 +14,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks import naive
+from benchmarks.feeding import BATCH, CLASSES, SEQUENCES, FilledStore, padded
 from benchmarks.scaling import LENGTH
 from fastck import images, ops
 from fastck.bench import FLOOR, METHODS, memory_copy, sample_frames
 from fastck.faces.detector import Detector
 from fastck.faces.tracking import TrackedDetector
 
-SEQUENCES, CLASSES = 96, (1, 3, 5, 7)
+FEED = f"feed: batches of {BATCH} sequences"
 
 
 def describe(benchmark: Any, stage: str, method: str, unit: str, units: int, note: str = "") -> None:
@@ -180,33 +181,6 @@ def test_threads(benchmark: Any, frames_of: Callable[[int], np.ndarray], threads
         np.testing.assert_array_equal(out, outs[0])
 
 
-class FilledStore:
-    """A store's projections without its folder: as many sequences as phase 4 has, 20 frames each."""
-
-    def __init__(self, folder: Path) -> None:
-        n = SEQUENCES * LENGTH
-        self.rows = np.lib.format.open_memmap(folder / "projection.npy", "w+", np.float32, (n, 2, 267))
-        self.rows[:] = np.random.default_rng(0).random((n, 2, 267), np.float32)
-        self.table = pd.DataFrame(
-            {
-                "sequence": [f"S{i:03d}_001" for i in range(SEQUENCES)],
-                "subject": [f"S{i:03d}" for i in range(SEQUENCES)],
-                "emotion": pd.array([CLASSES[i % 4] for i in range(SEQUENCES)], "Int64"),
-                "n_frames": LENGTH + 1,
-                "start": np.arange(SEQUENCES) * LENGTH,
-                "length": LENGTH,
-            }
-        )
-
-    def feature(self, name: str) -> np.ndarray:
-        """Return the rows of the one feature there is."""
-        return self.rows
-
-
-def padded(store: FilledStore, i: int) -> np.ndarray:
-    return ops.pad_sequence(np.asarray(store.rows[i * LENGTH : (i + 1) * LENGTH]))[..., None]
-
-
 @pytest.mark.parametrize("name", ["fastck", "from_generator", "from_tensor_slices"])
 def test_feed(benchmark: Any, tmp_path: Path, name: str) -> None:
     tf = pytest.importorskip("tensorflow")
@@ -215,21 +189,49 @@ def test_feed(benchmark: Any, tmp_path: Path, name: str) -> None:
     store = FilledStore(tmp_path)
     one_hot = np.eye(4, dtype=np.float32)[np.arange(SEQUENCES) % 4]
     if name == "fastck":
-        dataset = batches(store, list(store.table["sequence"]), feature="projection", classes=CLASSES, batch_size=32)
+        dataset = batches(store, list(store.table["sequence"]), feature="projection", classes=CLASSES, batch_size=BATCH)
     elif name == "from_generator":
         kinds = (tf.TensorSpec((39, 2, 267, 1), tf.float32), tf.TensorSpec((4,), tf.float32))
         dataset = tf.data.Dataset.from_generator(
             lambda: ((padded(store, i), one_hot[i]) for i in range(SEQUENCES)), output_signature=kinds
         )
-        dataset = dataset.batch(32).prefetch(1)
+        dataset = dataset.batch(BATCH).prefetch(1)
     else:
         every = np.stack([padded(store, i) for i in range(SEQUENCES)])
-        dataset = tf.data.Dataset.from_tensor_slices((every, one_hot)).batch(32).prefetch(1)
+        dataset = tf.data.Dataset.from_tensor_slices((every, one_hot)).batch(BATCH).prefetch(1)
     note = "whole set in memory and in the graph; at most 2 GB" if name == "from_tensor_slices" else ""
-    describe(benchmark, "feed: batches of 32 sequences", name, "batch", SEQUENCES // 32, note)
+    describe(benchmark, FEED, f"tf.data: {name}", "batch", SEQUENCES // BATCH, note)
     got = benchmark(lambda: [features for features, _ in dataset])
     np.testing.assert_array_equal(got[0][0].numpy(), padded(store, 0))
-    assert len(got) == SEQUENCES // 32
+    assert len(got) == SEQUENCES // BATCH
+
+
+@pytest.fixture(scope="module")
+def torch_feed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """All ways into PyTorch, measured in one process: in the environment of `make test-torch`, or in this one."""
+    project = Path(__file__).parents[1]
+    own = project / ".venv-torch" / "bin" / "python"
+    if not own.exists() and importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed (make test-torch)")
+    passes = "1" if request.config.getoption("benchmark_disable") else "12"
+    command = [str(own) if own.exists() else sys.executable, "-m", "benchmarks.torchfeed"]
+    command += [str(tmp_path_factory.mktemp("torchfeed")), passes]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project)
+    measured: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return measured
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+@pytest.mark.parametrize("name", ["fastck", "np.load per item"])
+def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, workers: int) -> None:
+    method = f"PyTorch: {name}" + (f", {workers} workers" if workers else "")
+    measured = torch_feed["ways"][method]
+    note = f"torch {torch_feed['torch']}"
+    if workers:
+        note += f"; the workers' own memory is {measured['first_mb']:.0f} MB, at the end {measured['last_mb']:.0f} MB"
+        assert measured["last_mb"] < 1.1 * measured["first_mb"] + 20
+    describe(benchmark, FEED, method, "batch", 1, note)
+    report_seconds(benchmark, measured["seconds"])
 
 
 @pytest.mark.parametrize("name", ["Keras' ConvLSTM2D (paper)", "fastck (fused)"])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from fastck.pipeline.dispatch import preprocess
     from fastck.pipeline.sequence import process_frames
+    from fastck.recognition.clip import predict
     from fastck.store.reader import Store, open_store
     from fastck.training.run import Run, open_run
 
@@ -56,6 +57,7 @@ _HOME = {
         "unpack_masks",
     ),
     "pipeline": ("preprocess", "process_frames"),
+    "recognition.clip": ("predict",),
     "store": ("Store", "open_store"),
     "training.run": ("Run", "open_run"),
 }
@@ -86,6 +88,7 @@ __all__ = [
     "open_store",
     "optical_flow",
     "pad_sequence",
+    "predict",
     "preprocess",
     "process_frames",
     "project",

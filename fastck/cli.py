@@ -14,6 +14,7 @@ from fastck import __version__
 from fastck.config import CropPolicy, ExportFormat, Layout, Mode, Preset, Search, Until
 from fastck.console import (
     INTERRUPTED,
+    USER_ERROR,
     PreprocessView,
     console,
     fail,
@@ -359,7 +360,9 @@ def render(
 @with_settings
 @one_line_errors
 def train(
-    store: StorePath,
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="A store that `fastck preprocess` made; or several.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder; new, unless --resume.")],
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
     folds_file: Annotated[
@@ -369,7 +372,7 @@ def train(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Train a network on STORE, test it, and write all about it to the run's folder.
+    """Train a network on one STORE or several together, test it, and write all about it to the run's folder.
 
     Writes RUN/: predictions.csv (of the test part), training_predictions.csv, history.csv, baselines.csv, report.html,
     .json and .txt, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png, model.keras,
@@ -384,7 +387,7 @@ def train(
     chosen = TrainConfig.from_dict((read_settings(config) if config else {}) | parsed(settings))
     verbose = 1 if sys.stdout.isatty() else 2
     made = train_run(
-        store, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
+        stores, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
     )
     typer.echo(report_text(made.report))
     typer.echo(f"written to {output}")
@@ -396,7 +399,7 @@ def folds(
     source: Annotated[Path, typer.Argument(metavar="STORE|ROOT", help="A store, or a data set's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")],
     protocol: Annotated[
-        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent) or random-folds.")
+        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent), random-folds, table.")
     ] = "subject-10fold",
     number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
     seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
@@ -422,35 +425,85 @@ def folds(
 @app.command()
 @one_line_errors
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run's folder, or one of its folds.")],
-    clip: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of frames, or a video.")],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, folders of such, CK+'s root."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A training run, or one of its folds.  [default: the bundled recogniser]"),
+    ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the probabilities of all emotions as JSON.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Also write a list with one object per clip; - for stdout alone."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Also draw them, a PNG.")] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Also write a table, one row per window; - for stdout alone."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Also draw the probabilities over time: a PNG, for several clips a folder."),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT", help="Also draw box, flow and bars over the clip: an MP4, for several clips a folder."
+        ),
+    ] = None,
     stride: Annotated[
-        int | None, typer.Option(help="Frames between windows of a clip longer than the network's.")
+        int | None, typer.Option(help="With --run: frames between windows of a clip longer than the network's.")
     ] = None,
+    about: Annotated[bool, typer.Option("--about", help="Print the bundled recogniser's model card.")] = False,
 ) -> None:
-    """Predict the emotion of INPUT with RUN's network, preprocessed as the store it was trained on.
+    """Say which emotion each INPUT shows.
 
-    Prints one line for each window of INPUT; --json writes all probabilities.
+    Prints one line per clip: emotion or unsure, its probability, the frames from onset to apex. Without --run the
+    bundled recogniser answers, which was trained on rendered people. A clip that cannot be used gets a line on stderr,
+    the others are answered all the same, and the exit code is 2.
     """
-    from fastck.training.predict import plot_prediction, write_prediction
-    from fastck.training.predict import predict as predict_clip
-    from fastck.views.prediction import prediction_lines
+    from fastck.recognition.inputs import answer, list_clips
+    from fastck.views.prediction import card_lines, prediction_line
+    from fastck.views.prediction_files import check_outputs, draw, write_json, write_table
 
-    prediction = predict_clip(run, clip, stride=stride)
-    for line in prediction_lines(prediction):
-        say(line)
-    for text in prediction.notes:
-        note(text)
-    if json_file is not None:
-        write_prediction(prediction, json_file)
-        say(f"wrote {json_file}")
-    if plot is not None:
-        plot_prediction(prediction, plot)
-        say(f"wrote {plot}")
+    if about:
+        from fastck.recognition.model import bundled
+
+        for line in card_lines(bundled()):
+            say(line)
+        return
+    if not inputs:
+        fail("nothing to look at: name a folder of frames, a video or a data set, or ask for --about")
+    check_outputs(json_file, csv_file, plot=plot, video=video, stride=stride, run=run)
+    opened = None
+    if run is not None:
+        from fastck.training.run import open_run
+
+        opened = open_run(run)
+    clips = list_clips(inputs or [])
+    to_stdout = Path("-") in (json_file, csv_file)
+    answers = []
+    for answered in answer(clips, run=opened, stride=stride):
+        answers.append(answered)
+        if answered.prediction is None:
+            note(f"error: {answered.source}: {answered.error}")
+            continue
+        if not to_stdout:
+            say(prediction_line(answered.prediction))
+        for text in answered.prediction.notes:
+            note(text)
+        for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1):
+            note(f"wrote {drawn}")
+    trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
+    if trained_on and not to_stdout:
+        say(trained_on)
+    for path, write in ((json_file, write_json), (csv_file, write_table)):
+        if path is not None:
+            write(answers, path)
+            if path != Path("-"):
+                note(f"wrote {path}")
+    if any(given.error for given in answers):
+        raise typer.Exit(USER_ERROR)
 
 
 @app.command()
@@ -615,11 +668,17 @@ def bench(
 @one_line_errors
 def export(
     store: StorePath,
-    to: Annotated[ExportFormat, typer.Option(help="zarr: one chunked, compressed group. tfrecord: sharded files.")],
+    to: Annotated[
+        ExportFormat,
+        typer.Option(
+            help="zarr: one chunked, compressed group. tfrecord: sharded files. parquet: files with a row per "
+            "sequence, for pandas and Hugging Face's datasets."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
-    shards: Annotated[int, typer.Option(help="Number of files for tfrecord.")] = 16,
+    shards: Annotated[int, typer.Option(help="Number of files for tfrecord and parquet.")] = 16,
 ) -> None:
-    """Write a store in a format for larger systems: Zarr or TFRecord."""
+    """Write a store in a format for other systems: Zarr, TFRecord or Parquet."""
     from fastck.store.export import export_store
     from fastck.store.reader import open_store
 

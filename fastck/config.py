@@ -15,7 +15,7 @@ Reference = Literal["onset", "previous"]
 FlowPreset = Literal["ultrafast", "fast", "medium"]
 Preset = Literal["paper", "stable"]
 Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
-ExportFormat = Literal["zarr", "tfrecord"]
+ExportFormat = Literal["zarr", "tfrecord", "parquet"]
 Until = Literal["apex", "offset", "end"]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from fastck.config import TIMESTEPS
-from fastck.store.gather import Gather, SequenceStore, cut_batches, pass_orders
+from fastck.store.gather import Gather, SequenceStore
+from fastck.store.orders import cut_batches, pass_orders
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
@@ -19,7 +20,7 @@ def batches(
     sequences: Sequence[str],
     *,
     feature: str,
-    classes: Sequence[int],
+    classes: Sequence[int] | Sequence[str],
     timesteps: int = TIMESTEPS,
     batch_size: int = 64,
     shuffle: bool = False,
@@ -38,8 +39,8 @@ def batches(
         Names, in the order of an unshuffled pass.
     feature : str
         "projection", "pool134", "pool67", "pool34", "mask" (unpacked here to 0 and 1), "flow" or "flow_projection".
-    classes : sequence of int
-        Emotion codes; the position is the class index.
+    classes : sequence of str or of int
+        Labels, or CK+'s codes of emotions; the position is the class index.
     timesteps : int
         Zeros before and after bring every sequence to this length: left ceil(rest / 2) (paper, fig. 11).
     batch_size : int

@@ -7,7 +7,7 @@ import pytest
 
 import fastck
 
-HEAVY = ("tensorflow", "keras", "dlib", "matplotlib")
+HEAVY = ("tensorflow", "keras", "torch", "dlib", "matplotlib")
 
 
 def loaded_after(code: str, names: tuple[str, ...]) -> list[str]:

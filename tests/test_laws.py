@@ -265,14 +265,14 @@ def test_a_torn_journal_keeps_its_whole_lines_and_takes_new_ones(tmp_path, lines
     path = tmp_path / "journal.jsonl"
     path.unlink(missing_ok=True)
     for line in lines:
-        journal.append(path, line)
+        journal.append(path, [line])
     content = path.read_bytes()
     keep = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:keep])
     whole = content[:keep].count(b"\n")
     assert journal.read(path)[:whole] == lines[:whole]
     assert len(journal.read(path)) <= whole + 1  # a line that lacks its line break only is whole
-    journal.append(path, {"new": 1})
+    journal.append(path, [{"new": 1}])
     assert journal.read(path)[-1] == {"new": 1}
     assert journal.read(path)[:whole] == lines[:whole]
 
@@ -283,7 +283,7 @@ def test_a_spoilt_byte_costs_the_lines_it_touches(tmp_path, lines, data):
     path = tmp_path / "journal.jsonl"
     path.unlink(missing_ok=True)
     for line in lines:
-        journal.append(path, line)
+        journal.append(path, [line])
     content = bytearray(path.read_bytes())
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
@@ -350,7 +350,7 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
                 for part in np.array_split(values, 2):
                     writer.write({name: part})
             entry = writer.entry(**ROW) if planned.sequence in good else {"reason": "bad"}
-            builder.record(planned.sequence, entry)
+            builder.record({planned.sequence: entry})
 
     try:
         with StoreBuilder(path, config, plan, versions=versions) as builder:

@@ -108,6 +108,8 @@ class CheckReport:
         """Ids of the sequences that preprocessing would quarantine, as far as is known without looking for faces."""
         kinds = ("single-frame", "unreadable-image", "mixed-sizes")
         ids = {finding.sequence for group in self.groups if group.kind in kinds for finding in group.findings}
+        # Videos of a table that do not decode stay in its list.
+        ids |= {record.sequence for record in self.records if record.n_frames == 0}
         return tuple(sorted(ids))
 
 

@@ -54,6 +54,8 @@ def order_frames(names: list[str]) -> FrameOrder:
     for name in numbered:
         by_number[int(runs[name][column])].append(name)
     numbers = sorted(by_number)
+    if len(numbers) == len(names):
+        return FrameOrder(names=tuple(by_number[number][0] for number in numbers), gaps=_gaps(numbers))
     pattern = {name: _DIGITS.sub("#", name) for name in numbered}
     patterns = Counter(pattern.values())
     kept, duplicates = [], []

@@ -67,6 +67,25 @@ def emotion_of_name(name: str) -> int | None:
     return codes.get(word, _OTHER_NAMES.get(word))
 
 
+def label_name(label: str | int) -> str:
+    """Return the name that stands for a label: "happy" for 5, "5" or "happiness", any other text as it is.
+
+    Raises
+    ------
+    ValueError
+        If a number is no code of `EMOTIONS`, or a text is empty.
+    """
+    if not isinstance(label, str):
+        if label not in EMOTIONS:
+            raise ValueError(f"a label's code must be one of {', '.join(map(str, EMOTIONS))}, got {label!r}")
+        return EMOTIONS[label]
+    code = emotion_of_name(label)
+    name = label.strip() if code is None else EMOTIONS[code]
+    if not name:
+        raise ValueError("a label must not be empty")
+    return name
+
+
 def read_labels(
     root: Path, sequences: dict[tuple[str, ...], str], findings: list[Finding]
 ) -> dict[tuple[str, ...], int]:

@@ -182,7 +182,6 @@ def _unique_ids(sources: list[Source], images_root: Path) -> dict[tuple[tuple[st
     plain = {
         (source.parts, source.path): safe_name(source.parts or (images_root.resolve().name,)) for source in sources
     }
-    hashes = {key: short_hash(key[1].relative_to(images_root).parts) for key in plain}
     ids = dict(plain)
     hashed: set[tuple[tuple[str, ...], Path]] = set()
     while True:
@@ -193,7 +192,7 @@ def _unique_ids(sources: list[Source], images_root: Path) -> dict[tuple[tuple[st
         if not colliding:
             break
         hashed |= colliding
-        ids |= {key: f"{plain[key]}-{hashes[key]}" for key in colliding}
+        ids |= {key: f"{plain[key]}-{short_hash(key[1].relative_to(images_root).parts)}" for key in colliding}
     return ids
 
 

@@ -63,6 +63,8 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
     findings: list[Finding] = []
     mistakes = _Mistakes()
     rows = [_read_row(line, cells, mistakes) for line, cells in _lines(path, findings, mistakes)]
+    if not rows and not mistakes:
+        raise ValueError(f"{one_line(path)} must list clips, one a line, below the column names: it lists none")
     _name_rows(rows, mistakes)
     records = _find_records([row for row in rows if row.path], path.parent, until, findings, mistakes)
     if mistakes:
@@ -98,7 +100,8 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
             place = record.video or record.frames[0].parent
             onset = record.onset or 1
             cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
-            cells |= {"onset": onset, last: onset + record.n_frames - 1}
+            # Of a video that cannot be read nobody knows the frames.
+            cells |= {"onset": onset, last: onset + record.n_frames - 1} if record.n_frames else {}
             writer.writerow({"path": Path(os.path.relpath(place, path.parent)).as_posix(), **cells})
 
 
@@ -111,6 +114,8 @@ class _Row:
     sequence: str
     fold: str
     numbers: dict[str, int] = field(default_factory=dict)
+    # Told already: the clip of a line above.
+    repeated: bool = False
 
 
 class _Mistakes:
@@ -174,6 +179,9 @@ def _lines(path: Path, findings: list[Finding], mistakes: _Mistakes) -> Iterator
 
 
 def _check_columns(path: Path, names: list[str], findings: list[Finding]) -> None:
+    # An Excel sheet is a ZIP archive; UTF-16, which Excel writes as "Unicode text", has zero bytes.
+    if any("\0" in name or name.startswith("pk\x03\x04") for name in names):
+        raise ValueError(f"{one_line(path)} is not a CSV file in UTF-8: save the sheet as one (CSV UTF-8 in Excel)")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         got = ", ".join(map(one_line, filter(None, names)))[:200] or "none"
@@ -228,19 +236,24 @@ def _name_rows(rows: list[_Row], mistakes: _Mistakes) -> None:
     clips: dict[tuple[str, tuple[tuple[str, int], ...]], _Row] = {}
     clips_of: Counter[str] = Counter(row.path for row in rows)
     for row in rows:
-        first = clips.setdefault((row.path, tuple(sorted(row.numbers.items()))), row)
+        first = clips.setdefault((os.path.normpath(row.path), tuple(sorted(row.numbers.items()))), row)
         if first is not row and row.path:
-            labels = "" if first.label == row.label else f" and with another label, {first.label!r} and {row.label!r}"
-            mistakes.add(row.line, "path", "every clip must be listed once", f"that of line {first.line} again{labels}")
+            _add_repeated(row, first, mistakes)
     owners: dict[str, _Row] = {}
     for row in rows:
         given = bool(row.sequence)
         if not given and row.path:
             row.sequence = _clip_name(row, several=clips_of[row.path] > 1)
         first = owners.setdefault(row.sequence.casefold(), row)
-        if first is not row and row.path and first.path:
+        if first is not row and row.path and first.path and not row.repeated:
             what = "ids must differ" if given else "paths must give ids that differ; name them in the column sequence"
             mistakes.add(row.line, "sequence", what, f"{row.sequence} as in line {first.line}")
+
+
+def _add_repeated(row: _Row, first: _Row, mistakes: _Mistakes) -> None:
+    row.repeated = True
+    labels = "" if first.label == row.label else f" and with another label, {first.label!r} and {row.label!r}"
+    mistakes.add(row.line, "path", "every clip must be listed once", f"that of line {first.line} again{labels}")
 
 
 def _clip_name(row: _Row, *, several: bool) -> str:
@@ -255,6 +268,7 @@ def _find_records(
 ) -> list[SequenceRecord]:
     """Find the folders and videos of the rows, each looked at once, and cut the clips out."""
     places: dict[str, SequenceRecord | str | None] = {}
+    used: dict[tuple[str, int, int], _Row] = {}
     records = []
     for row in rows:
         if row.path not in places:
@@ -262,7 +276,12 @@ def _find_records(
         whole = places[row.path]
         if isinstance(whole, str):
             mistakes.add(row.line, "path", whole, repr(row.path))
-        if not isinstance(whole, SequenceRecord):
+        if isinstance(whole, str):
+            continue
+        if whole is None:
+            # It stays in the list, so that whoever deals out folds counts it; preprocessing will put it in quarantine.
+            whole = SequenceRecord(sequence=row.sequence, subject=row.subject, video=root / row.path)
+            records.append(_labelled(whole, row))
             continue
         for name, number in row.numbers.items():
             if number > whole.n_frames:
@@ -270,12 +289,20 @@ def _find_records(
         first = row.numbers.get("onset", 1)
         ends = {"apex": ("apex", "offset"), "offset": ("offset",), "end": ()}[until]
         last = next((row.numbers[name] for name in ends if name in row.numbers), whole.n_frames)
+        # The same frames by another name, or with the numbers that another line leaves to be understood.
+        other = used.setdefault((os.path.realpath(root / row.path), first, last), row)
+        if other is not row and not row.repeated:
+            _add_repeated(row, other, mistakes)
         if first == last and whole.n_frames > 1:
             text = f"{one_line(root / row.path)} is used from frame {first} to {last}: no motion to see"
             findings.append(Finding(kind="single-frame", sequence=row.sequence, path=root / row.path, text=text))
-        named = replace(whole, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold)
-        records.append(part_of(replace(named, emotion=emotion_of_name(row.label)), first, last))
+        records.append(part_of(_labelled(whole, row), first, last))
     return records
+
+
+def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
+    emotion = emotion_of_name(row.label)
+    return replace(record, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold, emotion=emotion)
 
 
 def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:

@@ -24,6 +24,7 @@ _JUNK_FILES = {
 }  # in lower case; names with a leading dot are junk too
 _JUNK_FOLDERS = {"__macosx", "$recycle.bin", "system volume information"}
 _LONGEST_NAME = 120  # bytes of an id; file systems allow 255 bytes, and the store appends suffixes
+_HARMLESS = re.compile(rf"[A-Za-z0-9_]{{1,{_LONGEST_NAME}}}")  # stays as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,10 @@ def safe_name(parts: tuple[str, ...]) -> str:
     Letters and digits of any script, "_", "-" and inner dots stay, everything else (path separators, spaces, line
     breaks) becomes "_". The result is never empty, never starts with a dot or a dash, and is at most 120 bytes long.
     """
-    text = unicodedata.normalize("NFC", "_".join(parts))
+    text = "_".join(parts)
+    if _HARMLESS.fullmatch(text):
+        return text
+    text = unicodedata.normalize("NFC", text)
     name = re.sub(r"[^\w.-]", "_", text)
     name = re.sub(r"^[.-]+", "_", name).rstrip(".") or "_"
     if len(name.encode()) > _LONGEST_NAME:

@@ -1,6 +1,6 @@
 """The faces of a sequence, with detectors that are kept from one sequence to the next."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from fastck.config import FaceConfig
@@ -37,9 +37,9 @@ def _make_search(upsample: int, search: str) -> FaceSearch:
     return Detector(upsample=upsample)
 
 
-def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
-    """Return the largest face of each frame, None for none; only up to the first face where one box serves all."""
-    found: Found = []
+@contextmanager
+def searching(config: FaceConfig) -> Iterator[Callable[[Gray], FaceBox | None]]:
+    """Lend a search for the largest face of each frame of one sequence, None for none."""
     with ExitStack() as stack:
         engines: list[FaceSearch] = []
 
@@ -51,6 +51,13 @@ def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
                     return box
             return None
 
+        yield search
+
+
+def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
+    """Return the largest face of each frame, None for none; only up to the first face where one box serves all."""
+    found: Found = []
+    with searching(config) as search:
         for gray in frames:
             found.append(search(gray))
             if config.crop == "sequence" and found[-1] is not None:

@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +85,7 @@ class Cache:
         self._boxes = folder / "boxes.sqlite" if folder and keep_boxes and own is None else None
         self._crops = folder / "crops" if folder and keep_crops else None
         self._base: sqlite3.Connection | None = None
+        self._real_folders: dict[str, str] = {}
         self._turn = threading.Lock()  # joblib asks for tasks from threads of its own
 
     def __enter__(self) -> "Cache":
@@ -134,14 +135,21 @@ class Cache:
         edges = np.frombuffer(row[0], "<i4").reshape(-1, 4).tolist()
         return [None if tuple(box) == NO_FACE else FaceBox(*box) for box in edges]
 
-    def keep_boxes(self, planned: PlannedSequence, found: Sequence[FaceBox | None]) -> None:
-        """Keep a sequence's detections, in place of those that were there."""
+    def keep_boxes(self, found: Iterable[tuple[PlannedSequence, Found]]) -> None:
+        """Keep the detections of some sequences, in place of those that were there."""
         if self._base is None:
             return
-        data = np.array([NO_FACE if box is None else box for box in found], "<i4").tobytes()
+        rows = [
+            (self._box_key(planned), np.array([NO_FACE if box is None else box for box in boxes], "<i4").tobytes())
+            for planned, boxes in found
+        ]
+        if not rows:
+            return
         try:
-            with self._turn:
-                self._base.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", (self._box_key(planned), data))
+            # One transaction: each costs as much as a hundred rows.
+            with self._turn, self._base:
+                self._base.execute("BEGIN")
+                self._base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?)", rows)
         except sqlite3.Error as error:
             self._give_up(error)
 
@@ -176,6 +184,15 @@ class Cache:
 
     def _key(self, planned: PlannedSequence, *settings: object) -> str:
         """Return a key for what was made of a sequence's files with certain settings: 64 hexadecimal digits."""
-        place = (self._root / planned.folder).resolve()
+        place = self._real_path(f"{self._root}/{planned.folder}")
         text = "|".join(map(str, (planned.fingerprint, place, *self._versions, *settings)))
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+    def _real_path(self, path: str) -> str:
+        """Return a path free of links; what is above it is looked at once for all its neighbours."""
+        above, name = os.path.split(path)
+        if name == "." or os.path.islink(path):  # noqa: PTH114 - a tenth of a Path's cost
+            return os.path.realpath(path)
+        if above not in self._real_folders:
+            self._real_folders[above] = os.path.realpath(above)
+        return f"{self._real_folders[above].rstrip('/')}/{name}"

@@ -23,12 +23,16 @@ from fastck.ops import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
 from fastck.pipeline.warmup import compile_kernels
-from fastck.pipeline.worker import Outcome, Task, work
+from fastck.pipeline.worker import Outcome, Task, work_batch
 from fastck.store.builder import StoreBuilder
 from fastck.store.plan import PlannedSequence, make_plan
 from fastck.store.reader import Store, open_store
 
 log = logging.getLogger(__name__)
+
+FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
+BATCH_SEQUENCES = 32
+BATCH_FRAMES = 96  # a third of a second of work
 
 
 @dataclass(kw_only=True)
@@ -185,34 +189,31 @@ def preprocess(
             progress = PreprocessProgress.of(plan, builder.done)
             report = on_progress or (lambda _: None)
             report(progress)
-            todo = [planned for planned in plan if planned.sequence not in builder.done]
-            cache.check_room(todo)
-            tasks = iter_tasks(todo, found.records, root, builder, cache)
+            todo = [pair for pair in zip(plan, found.records, strict=True) if pair[0].sequence not in builder.done]
+            cache.check_room(planned for planned, _ in todo)
+            batches = iter_batches(iter_tasks(todo, root, builder, cache), most=batch_size(len(todo)))
             if todo:
                 compile_kernels(config)
-            with closing(run_tasks(tasks, n_jobs)) as outcomes:
-                for outcome in outcomes:
-                    builder.record(outcome.planned.sequence, outcome.entry)
-                    if outcome.found is not None:
-                        cache.keep_boxes(outcome.planned, outcome.found)
-                    progress.add(outcome.planned, outcome.entry, outcome.seconds)
-                    report(progress)
+            with closing(run_batches(batches, n_jobs)) as results:
+                for outcomes in results:
+                    builder.record({outcome.planned.sequence: outcome.entry for outcome in outcomes})
+                    cache.keep_boxes(
+                        (outcome.planned, outcome.found) for outcome in outcomes if outcome.found is not None
+                    )
+                    for outcome in outcomes:
+                        progress.add(outcome.planned, outcome.entry, outcome.seconds)
+                        report(progress)
             builder.finish()
     return open_store(store)
 
 
 def iter_tasks(
-    todo: Iterable[PlannedSequence],
-    records: Iterable[SequenceRecord],
-    root: Path,
-    builder: StoreBuilder,
-    cache: Cache,
+    todo: Iterable[tuple[PlannedSequence, SequenceRecord]], root: Path, builder: StoreBuilder, cache: Cache
 ) -> Iterator[Task]:
     """Yield the task of each sequence that is to do."""
-    by_name = {record.sequence: record for record in records}
-    for planned in todo:
+    for planned, record in todo:
         yield Task(
-            record=by_name[planned.sequence],
+            record=record,
             planned=planned,
             root=root,
             config=builder.config,
@@ -222,13 +223,34 @@ def iter_tasks(
         )
 
 
-def run_tasks(tasks: Iterable[Task], n_jobs: int) -> Generator[Outcome, None, None]:
-    """Yield the outcomes as they come; when the iterator is closed, no thread is at work any more."""
+def batch_size(n_sequences: int) -> int:
+    """Return how many sequences a worker is given at once, at the most: one, unless there are thousands of them.
+
+    A kill costs the sequences that are being worked on, and a batch is said to be done when all of it is.
+    """
+    return min(max(n_sequences // FEW_SEQUENCES, 1), BATCH_SEQUENCES)
+
+
+def iter_batches(tasks: Iterable[Task], *, most: int) -> Iterator[list[Task]]:
+    """Yield up to `most` tasks together, fewer where they have more than BATCH_FRAMES frames."""
+    batch: list[Task] = []
+    n_frames = 0
+    for task in tasks:
+        n_frames += task.planned.n_frames
+        if batch and (len(batch) == most or n_frames > BATCH_FRAMES):
+            yield batch
+            batch, n_frames = [], task.planned.n_frames
+        batch.append(task)
+    if batch:
+        yield batch
+
+
+def run_batches(batches: Iterable[list[Task]], n_jobs: int) -> Generator[list[Outcome], None, None]:
+    """Yield each batch's outcomes as they come; when the iterator is closed, no thread is at work any more."""
     with _single_threaded_cv2(), Cancellation() as cancellation:
         # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
-        # A batch is one sequence, so that a kill costs no more than the sequences that are being worked on.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
-        yield from workers(delayed(work)(task, cancellation) for task in tasks)
+        yield from workers(delayed(work_batch)(batch, cancellation) for batch in batches)
 
 
 @contextmanager

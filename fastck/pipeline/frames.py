@@ -1,7 +1,8 @@
 """A sequence's frames, decoded one after the other, and what it means where one cannot be read."""
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,9 @@ MACHINE_FAULTS = {
     errno.ENODEV,
     errno.ENXIO,
 }
+
+# Of decoded frames that a worker keeps from the search for the crops: 200 frames of 640x490 pixels.
+KEPT_BYTES = 64 * 2**20
 
 
 class BadSequence(ValueError):
@@ -97,3 +101,40 @@ def whole(frames: Iterable[Gray], n_frames: int) -> Iterator[Gray]:
         yield gray
     if count < n_frames:
         raise BadSequence(f"only {count} of its {n_frames} frames can be read")
+
+
+class ReadOnce:
+    """The frames of a sequence for two passes, decoded once where what the first pass saw fits into KEPT_BYTES.
+
+    Parameters
+    ----------
+    open_frames : callable
+        Returns the frames from the start, none of them an array that is used again.
+    """
+
+    def __init__(self, open_frames: Callable[[], Iterator[Gray]]) -> None:
+        self._open = open_frames
+        self._kept: deque[Gray] | None = None
+        self._rest: Iterator[Gray] = iter(())
+
+    def first(self) -> Iterator[Gray]:
+        """Yield the frames from the start; the receiver may stop where it has seen enough."""
+        self._kept = deque()
+        self._rest = self._open()
+        n_bytes = 0
+        for gray in self._rest:
+            n_bytes += gray.nbytes
+            if n_bytes > KEPT_BYTES:
+                self._kept = None
+            if self._kept is not None:
+                self._kept.append(gray)
+            yield gray
+
+    def again(self) -> Iterator[Gray]:
+        """Yield all frames from the start; call it once, after `first` or without it."""
+        if self._kept is None:
+            yield from self._open()
+            return
+        while self._kept:
+            yield self._kept.popleft()
+        yield from self._rest

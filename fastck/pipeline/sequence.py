@@ -1,7 +1,7 @@
 """One sequence from gray frames to motion features: find boxes, cut crops, compute features, write rows.
 
-Frames are decoded twice, once to find boxes and once to cut them out, so that a clip of any length takes the memory of
-a few frames. Where the boxes are known, or one box serves the whole sequence, the first pass stops at once.
+Boxes are found first and cut out after that. What was decoded for the search is kept for the crops while it fits
+(`fastck.pipeline.frames.ReadOnce`), so that a clip of any length takes limited memory and most are decoded once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from fastck.faces.finder import Found, find_faces
 from fastck.flow import FlowPass
 from fastck.ops import FEATURES, motion_features
 from fastck.pipeline.cropfile import CropFile
-from fastck.pipeline.frames import BadSequence, decode, record_frames, whole
+from fastck.pipeline.frames import BadSequence, ReadOnce, decode, record_frames, whole
 from fastck.pipeline.stopwatch import Stopwatch
 
 CHUNK = 32  # frames held at a time: 2.3 MB of crops, and long enough that the kernels' call costs nothing
@@ -86,7 +86,8 @@ def run_sequence(
     Parameters
     ----------
     open_frames : callable
-        Returns the frames from the start, (H, W) uint8 each; called once or twice.
+        Returns the frames from the start, (H, W) uint8 each; called a second time where the search has seen more
+        frames than are kept.
     n_frames : int
         How many frames there are.
     config : PreprocessConfig
@@ -108,12 +109,13 @@ def run_sequence(
         If the sequence has fewer than two frames, no face, frames of different sizes, or cannot be decoded.
     """
     if n_frames < 2:
-        raise BadSequence(f"a difference takes two frames, got {n_frames}")
+        raise BadSequence(f"a difference takes two frames, got {n_frames or 'none that can be read'}")
     watch = Stopwatch()
+    source = ReadOnce(lambda: decode(open_frames(), watch))
     found = known
     if found is None:
         with watch.stage("detect"):
-            found = find_faces(decode(open_frames(), watch), config.faces)
+            found = find_faces(source.first(), config.faces)
     boxes = crop_boxes(found + [None] * (n_frames - len(found)), config.faces.crop)
     if not boxes:
         raise BadSequence(f"no face found in any of its {n_frames} frames")
@@ -123,7 +125,7 @@ def run_sequence(
         height, width = int(records["height"][0]), int(records["width"][0])
         crops: Iterator[Gray] = iter(records["crop"])
     else:
-        frames = whole(decode(open_frames(), watch), n_frames)
+        frames = whole(source.again(), n_frames)
         first = next(frames)
         height, width = first.shape
         crops = cut_crops(chain([first], frames), boxes, config.faces.side)

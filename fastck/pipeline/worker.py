@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.faces.finder import Found
+from fastck.pipeline.allocation import keep_freed_memory
 from fastck.pipeline.cancellation import Cancellation, Cancelled
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, record_frames
@@ -62,6 +63,11 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+def work_batch(tasks: Sequence[Task], cancellation: Cancellation) -> list[Outcome]:
+    """Do several sequences, one after the other; as `work`."""
+    return [work(task, cancellation) for task in tasks]
+
+
 def work(task: Task, cancellation: Cancellation) -> Outcome:
     """Take one sequence through all stages and write its rows.
 
@@ -72,6 +78,7 @@ def work(task: Task, cancellation: Cancellation) -> Outcome:
     """
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)  # a worker in another process has not been told; one core per worker
+    keep_freed_memory()
     planned = task.planned
     try:
         with cancellation.working():

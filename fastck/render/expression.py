@@ -1,6 +1,6 @@
 """Expressions: from an emotion, or from a neutral act, to the pose of every frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fastck.render.motion import (
     light_course,
     speech,
     time_course,
+    unit_time,
 )
 from fastck.render.recipes import EXTRAS, PEAKS, mixed_recipe, prototype
 from fastck.render.variation import EASY, Variation
@@ -29,6 +30,9 @@ LARGEST_WEIGHT = 1.25  # of a unit; beyond it the shapes tear
 LARGEST_TILT = 0.9  # relative difference between the sides
 SPEECH_OVER_EXPRESSION = 0.7  # loudness of a mouth that speaks while it shows an emotion
 NEUTRAL_ACTS = ("still", "blink", "turn", "talk")
+# Rendered sets do not hold these; the bundled recogniser is trained on them as well.
+FURTHER_ACTS = ("look", "speak", "busy")
+LOOK = 0.35  # standard deviation of a wandering gaze, 1 is as far as the eyes turn
 ACT_TURN = 7.0  # degrees, standard deviation of a turning head's yaw
 ACT_TURN_LIMIT = 18.0  # degrees
 
@@ -207,7 +211,8 @@ def perform_neutral(
         As for `perform`.
     act : str
         One of `NEUTRAL_ACTS`: a still face; one or two blinks, the last perhaps cut off; a turning head; a talking
-        mouth, in the first frame as well.
+        mouth, in the first frame as well. Or one of `FURTHER_ACTS`: eyes that look elsewhere, and blink on the way; a
+        mouth that begins to speak after the first frame; all at once.
     rng : numpy.random.Generator
         Draws the act.
     variation : Variation
@@ -225,17 +230,20 @@ def perform_neutral(
     path = head_path(rng, n_frames, yaw=variation.yaw)
     if variation.head_motion > 0:
         path = moved(path, *head_turn(head, n_frames, degrees=variation.head_motion))
-    if act == "blink":
+    if act in ("look", "busy"):
+        course = ease(unit_time(n_frames) * rng.uniform(1.0, 4.0))
+        path = replace(path, look=np.clip(path.look + rng.normal(0, LOOK, 2)[:, None] * course, -1, 1))
+    if act in ("blink", "look", "busy"):
         shut = np.zeros(n_frames)
         for start in rng.uniform(0.5, max(n_frames - 2, 1), rng.integers(1, 3)):
             shut = np.maximum(shut, blink_at(start, n_frames))
         curves["unit/eyeBlinkLeft"] = curves["unit/eyeBlinkRight"] = shut
-    elif act == "turn":
+    if act in ("turn", "busy"):
         angles, shift = head_turn(rng, n_frames, degrees=ACT_TURN)
         limit = np.deg2rad(ACT_TURN_LIMIT)
         path = moved(path, np.clip(angles, -limit, limit), shift)
-    elif act == "talk":
-        add_speech(curves, model, manner, speech(mouth, n_frames, from_rest=False), 1.0)
+    if act in ("talk", "speak", "busy"):
+        add_speech(curves, model, manner, speech(mouth, n_frames, from_rest=act == "speak"), 1.0)
     return compose(curves, path, light_course(lamp, n_frames, stops=variation.light), n_frames)
 
 

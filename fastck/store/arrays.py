@@ -1,6 +1,7 @@
 """The arrays of a store in the making: which rows belong to whom, and whether they still hold what was written."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,9 +43,14 @@ class StoreArrays:
         """Return an array's dtype."""
         return self._layouts[name][1]
 
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        """Rows of each array while the store is in the making, with room for sequences that will fail."""
+        return {name: sum(rows_of(planned, name)[1] for planned in self.plan) for name in self.names}
+
     def planned_shape(self, name: str) -> tuple[int, ...]:
-        """Return an array's shape while the store is in the making, with room for sequences that will fail."""
-        return self.closed_shape(name, self.plan)
+        """Return an array's shape while the store is in the making."""
+        return (self.totals[name], *self._layouts[name][0])
 
     def closed_shape(self, name: str, good: Iterable[PlannedSequence]) -> tuple[int, ...]:
         """Return an array's shape in the finished store, which holds the good sequences only."""

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -234,13 +234,12 @@ class StoreBuilder:
     def writer(self, planned: PlannedSequence) -> SequenceWriter:
         """Return what writes a sequence's rows; it may be sent to another process."""
         places = {name: rows_of(planned, name) for name in self._arrays.names}
-        totals = {name: self._arrays.planned_shape(name)[0] for name in self._arrays.names}
-        return SequenceWriter(self.path, places, totals)
+        return SequenceWriter(self.path, places, self._arrays.totals)
 
-    def record(self, sequence: str, entry: dict[str, Any]) -> None:
-        """Say that a sequence is done: its rows are written, or it goes to the quarantine for a reason."""
-        self.done[sequence] = entry
-        journal.append(self.path / JOURNAL, {"sequence": sequence, **entry})
+    def record(self, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Say that sequences are done: their rows are written, or they go to the quarantine for a reason."""
+        journal.append(self.path / JOURNAL, ({"sequence": name, **entry} for name, entry in entries.items()))
+        self.done.update(entries)
 
     def _head(self) -> dict[str, Any]:
         return {"format": FORMAT, "config": self.config.as_dict(), "versions": self.versions}

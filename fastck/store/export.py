@@ -1,4 +1,4 @@
-"""A finished store in the formats of larger systems: one Zarr group, or sharded TFRecord files."""
+"""A finished store in the formats of larger systems: one Zarr group, or sharded TFRecord or Parquet files."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastck.config import ExportFormat, check_choice
 from fastck.messages import Progress
+from fastck.store.parquet import write_parquet
 from fastck.store.reader import SEQUENCES, Store
 
 CHUNK_BYTES = 2**20  # a reader that takes one sequence should not have to inflate much more
@@ -34,15 +35,17 @@ def export_store(
     store : Store
     out : path-like
         Folder to write; must not exist. It appears when it is complete.
-    to : {"zarr", "tfrecord"}
+    to : {"zarr", "tfrecord", "parquet"}
         "zarr" (extra `zarr`): a Zarr 3 group with one sharded, compressed array per feature and one of "boxes", rows as
         in the store; the manifest is in its attributes, ``sequences.csv`` beside. "tfrecord" (extra `train`): one
         ``tf.train.Example`` per sequence with the keys sequence, subject, emotion (-1 for none), length, and the raw
-        bytes of each feature, whose row shapes and dtypes stand in ``index.json``.
+        bytes of each feature, whose row shapes and dtypes stand in ``index.json``. "parquet" (extra `parquet`): one row
+        per sequence with the columns of the store's table, "boxes" and each feature as nested lists (step by step);
+        the manifest is in the schema's metadata under "fastck". Masks are packed in all formats, as in the store.
     shards : int
-        Number of TFRecord files; not used for Zarr.
+        Number of TFRecord or Parquet files (no more than sequences); not used for Zarr.
     on_progress : callable, optional
-        Called with a `Progress`: arrays of Zarr, sequences of TFRecord.
+        Called with a `Progress`: arrays of Zarr, sequences of the others.
 
     Returns
     -------
@@ -66,9 +69,13 @@ def export_store(
     try:
         if to == "zarr":
             _write_zarr(store, temporary, report)
-        else:
+        elif to == "tfrecord":
             _write_tfrecord(store, temporary, shards, report)
-        shutil.copyfile(store.path / SEQUENCES, temporary / SEQUENCES)
+        else:
+            write_parquet(store, temporary, shards, report)
+        if to != "parquet":
+            # Parquet has the table's columns in every file, and its readers take a folder of nothing else.
+            shutil.copyfile(store.path / SEQUENCES, temporary / SEQUENCES)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -1,11 +1,13 @@
-"""Padded batches of a store: orders of passes, cut in batches, each gathered from the memmap in one call."""
+"""Batches from a store: padded sequences of one feature, copied out of its memmap in one call."""
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fastck.config import TIMESTEPS
 from fastck.store.frames import EARLIEST_END, Padding, as_frames, frame_shape, mirrored, padding_before
@@ -17,20 +19,26 @@ class SequenceStore(Protocol):
     @property
     def table(self) -> pd.DataFrame: ...  # noqa: D102
 
-    def feature(self, name: str) -> np.ndarray: ...  # noqa: D102
+    def feature(self, name: str) -> Any: ...  # noqa: D102
 
 
 class Gather:
     """Reads padded batches of one feature: call it with positions in `sequences`.
+
+    A pickled one holds no values: where it is loaded, it opens the store's file anew.
 
     Attributes
     ----------
     shape : tuple of int
         (timesteps, rows, columns) of one padded sequence.
     channels : int
-        Values of each place: three for "flow", one for all others.
+        Values of each place: three for "flow", two for "flow_projection", one for all others.
+    lengths : ndarray of shape (n_sequences,), int64
+        Steps of each sequence, without its padding.
+    classes : ndarray of shape (n_sequences,), int64
+        Each sequence's class: its label's position in the classes.
     targets : ndarray of shape (n_sequences, n_classes), float32
-        One-hot emotions.
+        The same, one-hot.
     seconds : float
         Time spent gathering so far.
     cut : dict of str to int
@@ -43,7 +51,7 @@ class Gather:
         sequences: Sequence[str],
         *,
         feature: str,
-        classes: Sequence[int],
+        classes: Sequence[int] | Sequence[str],
         timesteps: int = TIMESTEPS,
         too_long: str = "error",
         padding: Padding = "both",
@@ -65,31 +73,53 @@ class Gather:
             )
         if too_long == "skip":
             rows = rows.drop(long)
-        strange = rows.index[~rows["emotion"].isin(list(classes)).to_numpy(dtype=bool)]
-        if len(strange):
-            odd = rows.loc[strange, "emotion"].iloc[0]
-            raise ValueError(f"sequence {strange[0]} has emotion {odd}, not one of {tuple(classes)}")
         self.sequences = tuple(str(name) for name in rows.index)
+        self.classes = class_positions(rows, classes)
+        self.targets = np.eye(len(classes), dtype=np.float32)[self.classes]
         self.seconds = 0.0
-        self._values = store.feature(feature)
-        self._feature, self._padding = feature, padding
+        self._store, self._feature, self._padding = store, feature, padding
         lengths = rows["length"].to_numpy(dtype=np.int64)
-        self._length = np.minimum(lengths, timesteps)
-        self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self._length if too_long == "last" else 0)
+        self.lengths = np.minimum(lengths, timesteps)
+        self._start = rows["start"].to_numpy(dtype=np.int64) + (lengths - self.lengths if too_long == "last" else 0)
         height, width, self.channels = frame_shape(feature, self._values.shape[1:])
         self.shape = (timesteps, height, width)
-        codes = rows["emotion"].to_numpy(dtype=np.int64)
-        self.targets = (codes[:, None] == np.asarray(classes)[None, :]).astype(np.float32)
+
+    @cached_property
+    def _values(self) -> Any:
+        values = self._store.feature(self._feature)
+        # A plain array on the same mapped file: slices of a memmap object take several times as long. Rows of several
+        # stores stay where they are.
+        return np.asarray(values) if isinstance(values, np.ndarray) else values
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_values"}
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Return the padded sequences at `indices`: (B, timesteps, rows, columns, channels) float32."""
-        began = time.perf_counter()
-        out = self._padded(self._start[indices], self._length[indices])
-        self.seconds += time.perf_counter() - began
+        out = np.empty((len(indices), *self.shape, self.channels), dtype=np.float32)
+        self.fill(indices, out)
         return out
+
+    def fill(self, indices: np.ndarray, out: NDArray[np.float32]) -> None:
+        """Write the padded sequences at `indices` to `out`.
+
+        Parameters
+        ----------
+        indices : ndarray of shape (B,), int64
+        out : ndarray of shape (B, timesteps, rows, columns, channels), float32
+            Overwritten; may be a view of an array that has its axes in another order.
+        """
+        began = time.perf_counter()
+        self._fill(self._start[indices], self.lengths[indices], out)
+        self.seconds += time.perf_counter() - began
+
+    def steps(self, index: int) -> NDArray[Any]:
+        """Return one sequence without padding: (length, rows, columns, channels), in the store's dtype."""
+        start = self._start[index]
+        return as_frames(self._values[start : start + self.lengths[index]], self._feature)
 
     def augmented(self, indices: np.ndarray, seed: int) -> np.ndarray:
         """Return the padded sequences at `indices`, each ending earlier or later and half of them mirrored.
@@ -107,65 +137,51 @@ class Gather:
         began = time.perf_counter()
         rng = np.random.default_rng(seed)
         shares = rng.uniform(EARLIEST_END, 1, size=len(indices))
-        length = np.maximum(np.ceil(shares * self._length[indices]).astype(np.int64), 1)
-        out = self._padded(self._start[indices], length)
+        length = np.maximum(np.ceil(shares * self.lengths[indices]).astype(np.int64), 1)
+        out = np.empty((len(indices), *self.shape, self.channels), dtype=np.float32)
+        self._fill(self._start[indices], length, out)
         for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
             out[sequence] = mirrored(out[sequence], self._feature)
         self.seconds += time.perf_counter() - began
         return out
 
-    def _padded(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return `length` rows of each sequence from `start` on, with zero steps around them."""
-        batch = np.repeat(np.arange(len(start)), length)
-        step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        left = padding_before(length, self.shape[0], self._padding)
-        values = as_frames(self._values[np.repeat(start, length) + step], self._feature)
-        out = np.zeros((len(start), *self.shape, self.channels), dtype=np.float32)
-        out[batch, np.repeat(left, length) + step] = values
-        return out
+    def _fill(self, start: np.ndarray, length: np.ndarray, out: np.ndarray) -> None:
+        """Write `length` rows of each sequence from `start` on, with zero steps around them."""
+        first = padding_before(length, self.shape[0], self._padding)
+        # Python's own numbers: NumPy's take several times as long in a slice.
+        places = np.stack([start, start + length, first, first + length], axis=1).tolist()
+        for own, (begin, end, left, right) in zip(out, places, strict=True):
+            own[:left] = 0
+            own[left:right] = as_frames(self._values[begin:end], self._feature)
+            own[right:] = 0
 
 
-def cut_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Cut an order of positions into batches; the last one may be smaller."""
-    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
-
-
-def pass_orders(n: int, *, shuffle: bool, seed: int, epoch: int = 0, epochs: int = 1) -> list[np.ndarray]:
-    """Orders of passes `epoch` to `epoch + epochs - 1` over n sequences, each drawn from (seed, its number)."""
-    if not shuffle:
-        return [np.arange(n)] * epochs
-    return [np.random.default_rng((seed, number)).permutation(n) for number in range(epoch, epoch + epochs)]
-
-
-def accumulation_pieces(
-    orders: Sequence[np.ndarray], *, batch_size: int, micro_batches: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Cut each batch into the same number of micro-batches, weighted so that their gradients' mean is the batch's.
-
-    Keras sums the gradients of `micro_batches` steps and divides by that number, whatever each held. A batch of 34 in
-    8 micro-batches makes pieces of 5 and 4; the weight 8 * 5 / 34 of a piece restores the mean over 34. Where a
-    batch has fewer sequences than micro-batches, pieces of one sequence with weight 0 fill up.
+def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str]) -> NDArray[np.int64]:
+    """Return the position in `classes` of each row's label.
 
     Parameters
     ----------
-    orders : sequence of ndarray
-        Positions, one array per pass.
-    batch_size : int
-        Sequences per optimizer step.
-    micro_batches : int
-        Pieces per optimizer step.
+    table : DataFrame
+        Of a store, with the sequences as its index.
+    classes : sequence of str or of int
+        Labels, or CK+'s codes of emotions.
 
-    Returns
-    -------
-    pieces, weights : list of ndarray
-        Positions (int64) and weights (float32) of each micro-batch.
+    Raises
+    ------
+    TypeError, ValueError
+        If the classes are not of one kind, are not different ones, or a sequence has none of them.
     """
-    pieces, weights = [], []
-    for order in orders:
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
-            for piece in np.array_split(batch, micro_batches):
-                share = micro_batches * len(piece) / len(batch)
-                pieces.append(piece if len(piece) else batch[:1])
-                weights.append(np.full(max(len(piece), 1), share, dtype=np.float32))
-    return pieces, weights
+    names = [kind for kind in classes if isinstance(kind, str)]
+    if names and len(names) < len(classes):
+        raise TypeError(f"classes must be labels or codes, not both, got {tuple(classes)}")
+    if isinstance(classes, str) or not len(classes) or len(set(classes)) < len(classes):
+        raise ValueError(f"classes must be a sequence of different labels or codes, got {classes!r}")
+    column = "label" if names else "emotion"
+    place_of = {kind: place for place, kind in enumerate(classes)}
+    positions = np.array([place_of.get(value, -1) for value in table[column]], dtype=np.int64)
+    strange = np.flatnonzero(positions < 0)
+    if len(strange):
+        odd = table[column].iloc[strange[0]]
+        shown = repr(odd) if names else odd
+        raise ValueError(f"sequence {table.index[strange[0]]} has {column} {shown}, not one of {tuple(classes)}")
+    return positions

@@ -16,13 +16,13 @@ def write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     write_atomically(path, b"".join(map(_line, lines)))
 
 
-def append(path: Path, values: dict[str, Any]) -> None:
-    """Add a line; a line before it that a kill has torn stays behind, alone."""
+def append(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Add lines with one write; a line before them that a kill has torn stays behind, alone."""
     with path.open("a+b") as file:
         size = file.tell()
         file.seek(max(size - 1, 0))
         torn = size and file.read(1) != b"\n"
-        file.write(b"\n" * bool(torn) + _line(values))
+        file.write(b"\n" * bool(torn) + b"".join(map(_line, lines)))
 
 
 def read(path: Path) -> list[dict[str, Any]]:

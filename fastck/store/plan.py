@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from fastck.dataset.records import SequenceRecord
+from fastck.store.reader import plain_text
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedSequence:
     """One sequence's share of the store: known before anything is decoded."""
 
@@ -40,7 +41,8 @@ def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
     """
     columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
     rows = [[getattr(entry, name) for name in columns] for entry in plan]
-    table = pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
+    with plain_text():
+        table = pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
     added = {
         "label": [entry.label if entry.emotion is None else "" for entry in plan],
         "fold": [entry.fold for entry in plan],
@@ -74,19 +76,23 @@ def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequ
 
 def record_folder(record: SequenceRecord, root: Path) -> str:
     """Return a sequence's folder, or its video file, relative to the root."""
-    place = record.video or record.frames[0].parent
+    place = os.fspath(record.video) if record.video is not None else os.path.dirname(record.files()[0])  # noqa: PTH120
+    above = f"{root}/"
+    if place.startswith(above) and ".." not in place:
+        return place[len(above) :]
     return Path(os.path.relpath(place, root)).as_posix()
 
 
 def fingerprint(record: SequenceRecord) -> str:
     """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
     digest = hashlib.sha256()
-    for path in (record.video,) if record.video is not None else record.frames:
+    for path in record.files():
+        name = os.path.basename(path)  # noqa: PTH119
         try:
-            status = path.stat()
-            seen = f"{path.name}|{status.st_size}|{status.st_mtime_ns}\n"
+            status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
+            seen = f"{name}|{status.st_size}|{status.st_mtime_ns}\n"
         except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
-            seen = f"{path.name}|{error.errno}\n"
+            seen = f"{name}|{error.errno}\n"
         digest.update(seen.encode(errors="surrogateescape"))
     if record.video is not None and record.onset is not None:
         digest.update(f"frames {record.onset} + {record.video_frames}\n".encode())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -45,7 +46,7 @@ TABLE_DTYPES = {
 # Columns that stores made before them lack.
 ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64"}
 _TEXT = ("sequence", "subject", "folder", "label", "fold", "reason", "array", "crc32", "fingerprint")
-_LISTED = ("sequence", "subject", "emotion", "n_frames", "length")
+_LISTED = ("sequence", "subject", "emotion", "label", "fold", "n_frames", "length")
 
 
 def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -55,26 +56,37 @@ def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return feature_shape(name, side), np.dtype(feature_dtype(name))
 
 
+def plain_text() -> AbstractContextManager[None]:
+    """Have pandas keep text as Python's: PyArrow, which it prefers, takes no folder's name that is not UTF-8."""
+    return pd.option_context("mode.string_storage", "python")
+
+
 def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
     """Read one of the store's CSV files; a sequence called "NA" stays text, columns in `added` may be missing."""
     every = dtypes | (added or {})
     numbers = {name: [""] for name in every if name not in _TEXT}
     try:
-        table = pd.read_csv(
-            path,
-            dtype=every,
-            keep_default_na=False,
-            na_values=numbers,
-            encoding_errors="surrogateescape",
-            # The default may be off in the last bit, and a table that is written again must keep its bytes.
-            float_precision="round_trip",
-        )
+        with plain_text():
+            table = pd.read_csv(
+                path,
+                dtype=every,
+                keep_default_na=False,
+                na_values=numbers,
+                encoding_errors="surrogateescape",
+                # The default may be off in the last bit, and a table that is written again must keep its bytes.
+                float_precision="round_trip",
+            )
     except ValueError as error:  # not a CSV file, or text where a number belongs
         raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
     missing = set(dtypes) - set(table.columns)
     if missing:
         raise ValueError(f"{path} lacks the columns {sorted(missing)}: made by another fastck version?")
     return table
+
+
+def emotion_names(codes: pd.Series) -> pd.Series:
+    """Return the names of emotion codes, "" for none."""
+    return codes.map(EMOTIONS, na_action="ignore").fillna("").astype("str")
 
 
 def folder_below(root: str | PathLike[str], folder: str) -> Path:
@@ -128,6 +140,10 @@ class Store:
     path: Path
     manifest: dict[str, Any]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was read from the folder is read anew where the store is unpickled, memmaps above all.
+        return {"path": self.path, "manifest": self.manifest}
+
     @cached_property
     def config(self) -> PreprocessConfig:
         """The configuration the store was made with."""
@@ -151,8 +167,11 @@ class Store:
         """
         table = read_table(self.path / SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
         # A store made before there were labels has emotions, no folds, and whole sequences only.
-        names = table["emotion"].map(EMOTIONS, na_action="ignore").fillna("").astype("str")
-        before: dict[str, Any] = {"label": names, "fold": "", "onset": pd.array([pd.NA] * len(table), "Int64")}
+        before: dict[str, Any] = {
+            "label": emotion_names(table["emotion"]),
+            "fold": "",
+            "onset": pd.array([pd.NA] * len(table), "Int64"),
+        }
         return table.assign(**{name: column for name, column in before.items() if name not in table})
 
     @cached_property
@@ -162,15 +181,22 @@ class Store:
 
     @cached_property
     def listing(self) -> pd.DataFrame:
-        """One row per sequence that was planned, good or not: sequence, subject, emotion, n_frames, length.
+        """One row per sequence that was planned, good or not.
 
-        What folds are dealt out from: a sequence that ends in the quarantine moves no other.
+        Columns: sequence, subject, emotion, label, fold, n_frames, length (steps). Folds are dealt out from it, so
+        that a sequence that ends in the quarantine moves no other.
         """
         path = self.path / "inputs.csv"
         if not path.exists():
             return self.table[list(_LISTED)]
-        planned = read_table(path, {name: TABLE_DTYPES[name] for name in _LISTED if name != "length"})
-        return planned.assign(length=(planned["n_frames"] - 1).clip(lower=0))[list(_LISTED)]
+        kinds = {name: TABLE_DTYPES[name] for name in ("sequence", "subject", "emotion", "n_frames")}
+        planned = read_table(path, kinds, {"label": "str", "fold": "str"})
+        names = emotion_names(planned["emotion"])
+        # It has these columns only where a table gave labels that are no emotion's name, and folds.
+        label = names.where(names != "", planned["label"]) if "label" in planned else names
+        fold = planned.get("fold", "")
+        length = (planned["n_frames"] - 1).clip(lower=0)
+        return planned.assign(label=label, fold=fold, length=length)[list(_LISTED)]
 
     @cached_property
     def checksums(self) -> pd.DataFrame:

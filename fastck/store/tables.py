@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fastck.store.plan import PlannedSequence
-from fastck.store.reader import ADDED_DTYPES, CHECKSUMS, QUARANTINE, SEQUENCES, TABLE_DTYPES, Store
+from fastck.store.reader import ADDED_DTYPES, CHECKSUMS, QUARANTINE, SEQUENCES, TABLE_DTYPES, Store, plain_text
 
 # Columns that the plan settles, those of a sequence's place apart.
 PLANNED = ("sequence", "subject", "emotion", "label", "fold", "n_frames", "onset", "folder")
@@ -41,11 +41,12 @@ def store_tables(
         rows.append({**known, **place, **entry["row"]})
         sums += [(planned.sequence, name, entry["crc32"][name]) for name in arrays]
         start, frame_start = start + planned.length, frame_start + planned.n_frames
-    return {
-        SEQUENCES: pd.DataFrame(rows, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES),
-        QUARANTINE: pd.DataFrame(left_out, columns=["sequence", "reason", "folder"]),
-        CHECKSUMS: pd.DataFrame(sums, columns=["sequence", "array", "crc32"]),
-    }
+    with plain_text():
+        return {
+            SEQUENCES: pd.DataFrame(rows, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES),
+            QUARANTINE: pd.DataFrame(left_out, columns=["sequence", "reason", "folder"]),
+            CHECKSUMS: pd.DataFrame(sums, columns=["sequence", "array", "crc32"]),
+        }
 
 
 def finished_entries(store: Store) -> list[dict[str, Any]]:

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastck.config import TIMESTEPS
-from fastck.dataset.labels import EMOTIONS
 from fastck.store.frames import Padding, frame_shape
+from fastck.training.classes import ALL, NEUTRAL, check_merged, class_of, parse_classes, parse_merge
 from fastck.training.settings import described, setting, settings_of
 from fastck.training.shape import Model, NetworkShape
 
-Protocol = Literal["random", "random-folds", "subject-10fold", "loso", "stratified-group"]
+Protocol = Literal[
+    "random", "random-folds", "subject-10fold", "loso", "stratified-group", "leave-one-dataset-out", "table"
+]
+Neutral = Literal["first"]
 TooLong = Literal["error", "skip", "first", "last"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # Protocols without subject leakage.
-SUBJECT_INDEPENDENT = ("subject-10fold", "loso", "stratified-group")
+SUBJECT_INDEPENDENT = ("subject-10fold", "loso", "stratified-group", "leave-one-dataset-out")
 
 
 # More epochs, steps or sequences than anyone has: a number beyond it is a slip of the finger.
@@ -59,8 +62,8 @@ class Phase:
         Store feature by `--size` in pixels; the first is the default.
     kernel_size : tuple of int
         Of the recurrent convolution; (1, 3) where a frame has only two rows (paper, fig. 7).
-    classes : tuple of int
-        Emotion codes; a class's index is its position here.
+    classes : tuple of str
+        Names of emotions; a class's index is its position here.
     per_emotion : int
         Sequences of each emotion after balancing.
     text : str
@@ -77,7 +80,7 @@ class Phase:
     number: int
     features: dict[int, str]
     kernel_size: tuple[int, int]
-    classes: tuple[int, ...]
+    classes: tuple[str, ...]
     per_emotion: int
     text: str
     padding: Padding = "both"
@@ -85,8 +88,8 @@ class Phase:
     weighted: bool = False
 
 
-SEVEN = (1, 2, 3, 4, 5, 6, 7)
-FOUR = (1, 3, 5, 7)  # the rare contempt, fear and sadness left out (paper, phase 4)
+SEVEN = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+FOUR = ("anger", "disgust", "happy", "surprise")  # the rare contempt, fear and sadness left out (paper, phase 4)
 
 PHASES: dict[int, Phase] = {
     1: Phase(
@@ -153,13 +156,34 @@ class TrainConfig:
         "convlstm",
         "Network: convlstm is the paper's; temporal is one convolution over time and the maximum over all steps.",
     )
+    classes: tuple[str, ...] | None = setting(
+        None,
+        "Labels to tell apart, such as happy,surprise; all takes every label of the store (default the phase's, or the "
+        "merged classes).",
+        parse=parse_classes,
+    )
+    merge: dict[str, tuple[str, ...]] | None = setting(
+        None,
+        "Labels that count as one class, such as negative=anger,disgust; given once for each such class.",
+        parse=parse_merge,
+        repeated=True,
+    )
+    neutral: Neutral | None = setting(
+        None, "first makes the onset of each sequence, its first frames, a sample of the class neutral."
+    )
+    neutral_steps: int = setting(
+        2, "Steps of such an onset (3 frames), and at most a third of the sequence's.", least=1, most=10_000
+    )
     augment: bool = setting(False, "Train on variants too: mirrored, and ended at 70 to 100 % of the sequence.")
     protocol: Protocol = setting(
-        "random", "How sequences are split into training and test; all but the random ones are subject-independent."
+        "random",
+        "How sequences are split into training and test; all but the random ones are subject-independent, and table "
+        "takes the folds that the data set's table gives.",
     )
     folds: int = setting(
         10,
-        "Folds of random-folds and stratified-group; subject-10fold has 10, loso one per subject.",
+        "Folds of random-folds and stratified-group; subject-10fold has 10, loso one per subject, "
+        "leave-one-dataset-out one per store.",
         least=2,
         most=1000,
     )
@@ -218,13 +242,19 @@ class TrainConfig:
     )
     fused: bool = setting(True, "Train with the fused recurrent layer; the saved network is Keras' own either way.")
     precision: Precision = setting("float32", "Keras' dtype policy.")
-    deterministic: bool = setting(True, "Ask TensorFlow for results that repeat bit for bit.")
+    deterministic: bool = setting(True, "Ask the backend for results that repeat bit for bit.")
     tensorboard: bool = setting(False, "Write TensorBoard logs into the run.")
     checkpoint_every: int = setting(1, "Epochs between checkpoints; 0 writes none.", least=0, most=MANY)
     keep_models: bool = setting(True, "Keep each fold's network.")
     baselines: bool = setting(True, "Fit scikit-learn's baselines too.")
 
     def __post_init__(self) -> None:
+        # Lists, as files hold them, and CK+'s codes become tuples of names.
+        if self.classes is not None:
+            object.__setattr__(self, "classes", parse_classes(self.classes))
+        if self.merge is not None:
+            object.__setattr__(self, "merge", parse_merge(self.merge))
+            check_merged(self.classes, self.merge or {})
         for name, entry in settings_of(type(self)).items():
             entry.check(getattr(self, name))
         sizes = PHASES[self.phase].features
@@ -246,9 +276,19 @@ class TrainConfig:
         return sizes[28] if 28 in sizes and self.model == "temporal" else next(iter(sizes.values()))
 
     @property
-    def classes(self) -> tuple[int, ...]:
-        """Emotion codes, in class order."""
-        return PHASES[self.phase].classes
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in their order.
+
+        Raises
+        ------
+        ValueError
+            If they are all that a store has: `train` puts their names into `classes`.
+        """
+        if self.classes == (ALL,):
+            raise ValueError("which classes there are depends on the store: give their names")
+        names = self.classes or tuple(self.merge or PHASES[self.phase].classes)
+        onset = class_of(NEUTRAL, self.merge)
+        return names if self.neutral is None or onset in names else (*names, onset)
 
     @property
     def kernel_size(self) -> tuple[int, int]:
@@ -268,7 +308,7 @@ class TrainConfig:
             model=self.model,
             rows=rows,
             columns=columns,
-            n_classes=len(self.classes),
+            n_classes=len(self.class_names),
             kernel_size=self.kernel_size,
             timesteps=self.timesteps,
             filters=self.filters,
@@ -322,7 +362,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def parsed(values: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with texts such as "12GiB" turned into numbers, where a setting knows how to.
+    """Return settings with texts such as "12GiB" turned into values, where a setting knows how to.
 
     Raises
     ------
@@ -331,11 +371,11 @@ def parsed(values: dict[str, Any]) -> dict[str, Any]:
     """
     done = dict(values)
     for name, entry in SETTINGS.items():
-        if entry.parse is not None and isinstance(done.get(name), str):
+        if entry.parse is not None and isinstance(done.get(name), (str, list) if entry.repeated else str):
             done[name] = entry.parse(done[name])
     return done
 
 
-def probability_columns(classes: Sequence[int]) -> list[str]:
+def probability_columns(classes: Sequence[str]) -> list[str]:
     """Column names of class probabilities: "p_anger", ..."""
-    return [f"p_{EMOTIONS[code]}" for code in classes]
+    return [f"p_{name}" for name in classes]

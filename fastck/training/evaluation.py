@@ -12,20 +12,20 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000  # bootstrap draws; the ends of a 95 % interval then wander by about a tenth of its width
 
 
-def confusion(true: Sequence[int], predicted: Sequence[int], classes: Sequence[int]) -> np.ndarray:
+def confusion(true: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Count test sequences by true (row) and predicted (column) class: (C, C) int64.
 
     Raises
     ------
     ValueError
-        If an emotion is not among `classes`.
+        If a label is not among `classes`.
     """
-    index = {code: position for position, code in enumerate(classes)}
+    index = {name: position for position, name in enumerate(classes)}
     try:
-        rows = [index[int(code)] for code in true]
-        columns = [index[int(code)] for code in predicted]
+        rows = [index[name] for name in true]
+        columns = [index[name] for name in predicted]
     except KeyError as error:
-        raise ValueError(f"emotion {error.args[0]} is not one of {tuple(classes)}") from None
+        raise ValueError(f"{error.args[0]} is not one of {', '.join(classes)}") from None
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (rows, columns), 1)
     return counts
@@ -141,15 +141,15 @@ def _quantiles(values: np.ndarray, drawn: np.ndarray, ends: Sequence[float]) -> 
     return np.stack(columns, axis=-1)
 
 
-def evaluate(predictions: pd.DataFrame, *, classes: Sequence[int], seed: int = 0) -> dict[str, Any]:
+def evaluate(predictions: pd.DataFrame, *, classes: Sequence[str], seed: int = 0) -> dict[str, Any]:
     """Summarise test predictions pooled over folds; several repeats count as one set of their mean size.
 
     Parameters
     ----------
     predictions : DataFrame
         Columns subject, true, predicted and, if there are several, repeat.
-    classes : sequence of int
-        Emotion codes in class order.
+    classes : sequence of str
+        Names in class order.
     seed : int
         Seed of the bootstrap.
 
@@ -157,7 +157,7 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[int], seed: int = 0
     -------
     summary : dict
         Plain JSON values: "n" and "subjects"; "accuracy" (Wilson interval), "balanced_accuracy" and "macro_f1"
-        (subject-clustered bootstrap), each {"value", "low", "high"}; "per_class" by code with the same and "support";
+        (subject-clustered bootstrap), each {"value", "low", "high"}; "per_class" by name with the same and "support";
         "confusion" summed over repeats; "repeats" with count, and mean and standard deviation of the three metrics.
 
     Raises
@@ -196,14 +196,14 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[int], seed: int = 0
     for name in ("balanced_accuracy", "macro_f1"):
         summary[name] = _entry(values[name], intervals[name])
     summary["per_class"] = {
-        str(code): {
+        name: {
             **{
-                name: _entry(values[name][position], intervals[name][:, position])
-                for name in ("precision", "recall", "f1")
+                metric: _entry(values[metric][position], intervals[metric][:, position])
+                for metric in ("precision", "recall", "f1")
             },
             "support": float(mean_counts[position].sum()),
         }
-        for position, code in enumerate(classes)
+        for position, name in enumerate(classes)
     }
     summary["confusion"] = by_subject.sum(axis=0).tolist()
     summary["repeats"] = {"count": n_repeats} | {
@@ -237,8 +237,8 @@ def baseline_predictions(
         One of BASELINES.
     train, test : ndarray of shape (N, D), float32
         Flattened padded features.
-    train_labels : ndarray of shape (N,), int
-        Emotion codes.
+    train_labels : ndarray of shape (N,), object
+        Names of classes.
     standardise : bool
         Whether logistic regression sees every column with mean 0 and standard deviation 1 (of the training part). Right
         for flow; a mask's column that hardly ever moves must not be blown up to the size of the others.
@@ -247,8 +247,8 @@ def baseline_predictions(
 
     Returns
     -------
-    predicted : ndarray of shape (N,), int
-        Emotion codes.
+    predicted : ndarray of shape (N,), object
+        Names of classes.
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.neighbors import NearestCentroid

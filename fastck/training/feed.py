@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fastck.store.gather import Gather, cut_batches
+from fastck.store.gather import Gather
+from fastck.store.orders import cut_batches
 from fastck.training.backends import current_backend
 
 # Batches gathered ahead while the network computes, as in fastck.tfdata.

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from fastck.store.gather import Gather, SequenceStore, accumulation_pieces, pass_orders
+from fastck.store.gather import Gather, SequenceStore
+from fastck.store.orders import accumulation_pieces, pass_orders
 from fastck.training.backends import current_backend
 from fastck.training.calibration import fit_temperature
 from fastck.training.checkpoint import HISTORY, Checkpoint
@@ -134,8 +135,8 @@ def fit_split(
     return Fitted(
         network=network,
         history=trained.history,
-        predictions=_predict(network, parts.test, plan.micro_batch, config.classes),
-        training_predictions=_predict(network, parts.train, plan.micro_batch, config.classes) if full else None,
+        predictions=_predict(network, parts.test, plan.micro_batch, config.class_names),
+        training_predictions=_predict(network, parts.train, plan.micro_batch, config.class_names) if full else None,
         temperature=temperature,
         seconds=trained.seconds,
         input_seconds=input_seconds,
@@ -153,7 +154,7 @@ def _gather(store: SequenceStore, sequences: Sequence[str], config: TrainConfig)
         store,
         sequences,
         feature=config.feature,
-        classes=config.classes,
+        classes=config.class_names,
         timesteps=config.timesteps,
         too_long=config.too_long,
         padding=config.padding,
@@ -286,15 +287,15 @@ def predict_batches(network: keras.Model, gather: Gather, batch_size: int) -> np
     return np.asarray(network.predict(in_order(gather, batch_size), verbose=0))
 
 
-def _predict(network: keras.Model, gather: Gather, batch_size: int, classes: Sequence[int]) -> pd.DataFrame:
+def _predict(network: keras.Model, gather: Gather, batch_size: int, classes: Sequence[str]) -> pd.DataFrame:
     """Predictions of all sequences of a gather, as a table."""
     probabilities = predict_batches(network, gather, batch_size)
-    codes = np.asarray(classes)
+    names = np.asarray(classes, dtype=object)
     table = pd.DataFrame(
         {
             "sequence": list(gather.sequences),
-            "true": codes[gather.targets.argmax(axis=1)],
-            "predicted": codes[probabilities.argmax(axis=1)],
+            "true": names[gather.targets.argmax(axis=1)],
+            "predicted": names[probabilities.argmax(axis=1)],
         }
     )
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)

@@ -9,6 +9,7 @@ from fastck.config import Layout
 from fastck.dataset.layouts import scan
 from fastck.store.builder import JOURNAL
 from fastck.store.reader import MANIFEST, open_store
+from fastck.training.classes import with_classes
 from fastck.training.config import TrainConfig
 from fastck.training.folds import fold_rows
 
@@ -28,7 +29,7 @@ def read_listing(source: str | Path, *, labels: str | Path | None = None, layout
     Returns
     -------
     listing : DataFrame
-        sequence, subject, emotion (nullable), n_frames, length (steps).
+        sequence, subject, emotion (nullable), label, fold, n_frames, length (steps).
 
     Raises
     ------
@@ -39,10 +40,19 @@ def read_listing(source: str | Path, *, labels: str | Path | None = None, layout
     if any((source / name).exists() for name in (MANIFEST, JOURNAL)):
         return open_store(source).listing
     rows = [
-        (record.sequence, record.subject, record.emotion, record.n_frames, max(record.n_frames - 1, 0))
+        (
+            record.sequence,
+            record.subject,
+            record.emotion,
+            record.label,
+            record.fold,
+            record.n_frames,
+            max(record.n_frames - 1, 0),
+        )
         for record in scan(source, labels=labels, layout=layout).records
     ]
-    table = pd.DataFrame(rows, columns=["sequence", "subject", "emotion", "n_frames", "length"])
+    columns = ["sequence", "subject", "emotion", "label", "fold", "n_frames", "length"]
+    table = pd.DataFrame(rows, columns=columns)
     return table.astype({"emotion": "Int64"})
 
 
@@ -68,7 +78,8 @@ def deal_folds(listing: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
     """
     if config.protocol == "random":
         raise ValueError("random is a single split and has no folds; choose another protocol")
-    labelled = listing[listing["emotion"].notna() & (listing["length"] > 0)]
+    listing = with_classes(listing)
+    labelled = listing[listing["label"] != ""]
     labelled = labelled.sort_values("sequence").reset_index(drop=True)
     if labelled.empty:
         raise ValueError("no sequence is labelled: there is nothing to deal out")

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from fastck.training.classes import NEUTRAL, check_labels, class_of, with_classes
 from fastck.training.config import PHASES, SUBJECT_INDEPENDENT, TrainConfig
+from fastck.training.neutral import and_onsets, drawn_onsets, onset_name, shown_classes, with_onsets
 from fastck.training.selection import balance, select
 
 SUBJECT_FOLDS = 10  # fold k holds the sorted subject ids[k::10], as most CK+ publications do
@@ -67,7 +69,8 @@ def make_splits(
         Every sequence of the data set, quarantined ones too: a store's `listing`. Splits are made of it, then those
         that are not in the table are taken out, so that a sequence that is lost moves no other. By default the table.
     folds : DataFrame, optional
-        Columns sequence and fold, from 1: which fold tests a sequence, in place of `config.protocol`.
+        Columns sequence and fold, from 1: which fold tests a sequence, in place of `config.protocol`. Sequences that
+        the data set no longer has are passed over.
 
     Returns
     -------
@@ -79,10 +82,14 @@ def make_splits(
     ValueError
         If there are too few sequences or subjects for the protocol, or `folds` does not fit the sequences.
     """
-    listing = table if listing is None else listing
-    select(table, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
-    selected = select(listing, classes=config.classes, timesteps=config.timesteps, too_long=config.too_long)
+    check_labels(table if listing is None else listing, config.merge, onsets=config.neutral is not None)
+    table = with_classes(table, config.merge)
+    listing = table if listing is None else with_classes(listing, config.merge)
+    classes = shown_classes(listing, config)
+    select(table, classes=classes, timesteps=config.timesteps, too_long=config.too_long)
+    selected = select(listing, classes=classes, timesteps=config.timesteps, too_long=config.too_long)
     lost = set(listing["sequence"]) - set(table["sequence"])
+    lost |= {onset_name(name) for name in lost}
     splits: list[Split] = []
     for repeat in range(config.repeats):
         if folds is not None:
@@ -91,10 +98,46 @@ def make_splits(
             made = _random(selected, config, repeat)
         else:
             made = _cross_validate(listing, selected, config, repeat)
+        if config.neutral is not None:
+            made = _add_onsets(made, selected, config, repeat, balanced_first=folds is None and _balanced_first(config))
         splits.extend(split.without(lost) for split in made)
     splits = [split for split in splits if split.test]
+    samples = selected if config.neutral is None else with_onsets(selected, config)
     for split in splits:
-        _check_split(selected, split, independent=folds is None and config.protocol in SUBJECT_INDEPENDENT)
+        _check_split(samples, split, independent=folds is None and config.protocol in SUBJECT_INDEPENDENT)
+    return splits
+
+
+def _balanced_first(config: TrainConfig) -> bool:
+    """Return whether sequences are balanced before they are split, as in the paper."""
+    return config.protocol in ("random", "random-folds")
+
+
+def _add_onsets(
+    made: list[Split], selected: pd.DataFrame, config: TrainConfig, repeat: int, *, balanced_first: bool
+) -> list[Split]:
+    """Put the onset of each sequence beside it; where classes are balanced, as many onsets as a class has."""
+    neutral = class_of(NEUTRAL, config.merge)
+    shown = set(selected.loc[selected["label"] != neutral, "sequence"])
+    balanced = (PHASES[config.phase].per_emotion if config.per_emotion is None else config.per_emotion) > 0
+
+    def drawn(names: Iterable[str], fold: int) -> set[str]:
+        rng = np.random.default_rng((config.seed + repeat, fold, len(made)))
+        return drawn_onsets(selected[selected["sequence"].isin(list(names))], config, rng)
+
+    if balanced and balanced_first:
+        shown = drawn({name for split in made for name in (*split.train, *split.test)}, 0)
+    splits = []
+    for split in made:
+        known = drawn(split.train, split.fold) if balanced and not balanced_first else shown
+        splits.append(
+            replace(
+                split,
+                train=and_onsets(split.train, known),
+                validation=and_onsets(split.validation, shown),
+                test=and_onsets(split.test, shown),
+            )
+        )
     return splits
 
 
@@ -123,13 +166,15 @@ def _cross_validate(
     """Test every selected sequence once; balance only what trains, and validate on held-back training data."""
     seed = config.seed + repeat
     if folds is not None:
-        parts, independent = _given_rows(selected, listing, folds)
+        parts, independent = _given_rows(selected, folds)
     else:
         independent = config.protocol in SUBJECT_INDEPENDENT
-        if not independent:
+        if _balanced_first(config):
             # The paper's protocol apart from the folds: balanced first, split by sequence.
             selected = _balance_as(selected, config, np.random.default_rng(seed))
         parts = list(fold_rows(listing, selected, config, seed))
+        if config.protocol == "table":
+            independent = _keeps_subjects(selected["subject"], parts)
     by = "subject" if independent else "sequence"
     splits = []
     for fold, rows in enumerate(parts):
@@ -145,7 +190,7 @@ def _cross_validate(
         rng = np.random.default_rng((seed, fold))
         validation = _hold_back(rest, by, config.validation_size, rng)
         train = rest.drop(validation.index)
-        if independent or folds is not None:
+        if folds is not None or not _balanced_first(config):
             train = _balance_as(train, config, rng)
         splits.append(
             Split(
@@ -159,19 +204,20 @@ def _cross_validate(
     return splits
 
 
-def _given_rows(selected: pd.DataFrame, listing: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.ndarray], bool]:
+def _given_rows(selected: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.ndarray], bool]:
     """Row positions of each given fold's test part, and whether no subject is in two of them."""
-    unknown = folds.loc[~folds["sequence"].isin(listing["sequence"]), "sequence"]
-    if len(unknown):
-        raise ValueError(
-            f"the folds name {len(unknown)} sequences that the data set does not have, for example {unknown.iloc[0]!r}"
-        )
     own = selected["sequence"].map(folds.set_index("sequence")["fold"])
     without = selected.loc[own.isna(), "sequence"]
     if len(without):
         raise ValueError(f"{len(without)} sequences have no fold, for example {without.iloc[0]!r}")
-    independent = bool((own.groupby(selected["subject"]).nunique() == 1).all())
-    return [np.flatnonzero(own == number) for number in range(1, int(folds["fold"].max()) + 1)], independent
+    parts = [np.flatnonzero(own == number) for number in range(1, int(folds["fold"].max()) + 1)]
+    return parts, _keeps_subjects(selected["subject"], parts)
+
+
+def _keeps_subjects(subjects: pd.Series, parts: Iterable[np.ndarray]) -> bool:
+    """Return whether no subject is in two of the parts."""
+    seen = [subject for rows in parts for subject in subjects.iloc[rows].unique()]
+    return len(seen) == len(set(seen))
 
 
 def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig, seed: int) -> Iterator[np.ndarray]:
@@ -180,13 +226,21 @@ def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig
 
     subjects = selected["subject"].to_numpy()
     if config.protocol == "subject-10fold":
-        # Subjects are dealt out over all that carry any label, so that folds do not change with the emotions chosen.
-        labelled = sorted(listing.loc[listing["emotion"].notna(), "subject"].unique())
+        # Subjects are dealt out over all that carry any label, so that folds do not change with the classes chosen.
+        labelled = sorted(listing.loc[listing["label"] != "", "subject"].unique())
         for k in range(SUBJECT_FOLDS):
             yield np.flatnonzero(np.isin(subjects, labelled[k::SUBJECT_FOLDS]))
     elif config.protocol == "loso":
         for subject in sorted(set(subjects)):
             yield np.flatnonzero(subjects == subject)
+    elif config.protocol == "leave-one-dataset-out":
+        names = sorted(selected["dataset"].unique()) if "dataset" in selected else []
+        if len(names) < 2:
+            raise ValueError("leave-one-dataset-out needs sequences of two stores or more: name them all")
+        for name in names:
+            yield np.flatnonzero(selected["dataset"] == name)
+    elif config.protocol == "table":
+        yield from _table_rows(selected)
     else:
         members = len(selected) if config.protocol == "random-folds" else len(set(subjects))
         if members < config.folds:
@@ -201,27 +255,42 @@ def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig
             yield from _stratified_group(StratifiedGroupKFold, selected, config.folds, seed)
 
 
+def _table_rows(selected: pd.DataFrame) -> Iterator[np.ndarray]:
+    """Test rows of each fold that the data set's table gives, numbers in their order, else texts in theirs."""
+    folds = selected["fold"] if "fold" in selected else pd.Series("", index=selected.index)
+    without = selected.loc[folds == "", "sequence"]
+    if len(without):
+        raise ValueError(
+            f"{len(without)} sequences have no fold, for example {without.iloc[0]!r}: the protocol table needs the "
+            "column fold in the data set's table; or choose another protocol"
+        )
+    names = folds.unique()
+    whole = all(name.isdecimal() for name in names)
+    for name in sorted(names, key=int) if whole else sorted(names):
+        yield np.flatnonzero(folds == name)
+
+
 def _stratified_group(kind: type, selected: pd.DataFrame, folds: int, seed: int) -> Iterator[np.ndarray]:
-    """Test rows by scikit-learn's StratifiedGroupKFold, its complaint about rare emotions said as ours."""
-    emotions = selected["emotion"].to_numpy(dtype=np.int64)
+    """Test rows by scikit-learn's StratifiedGroupKFold, its complaint about rare classes said as ours."""
+    labels = selected["label"].to_numpy(dtype=object)
     splitter = kind(folds, shuffle=True, random_state=seed)
     try:
-        for _, test in splitter.split(emotions, emotions, groups=selected["subject"].to_numpy()):
+        for _, test in splitter.split(labels, labels, groups=selected["subject"].to_numpy()):
             yield test
     except ValueError as error:
         raise ValueError(f"stratified-group with {folds} folds: {error}; lower folds") from error
 
 
 def _hold_back(rows: pd.DataFrame, by: str, share: float, rng: np.random.Generator) -> pd.DataFrame:
-    """Rows of about `share` of the subjects (or sequences); every emotion of `rows` keeps a training sequence."""
+    """Rows of about `share` of the subjects (or sequences); every class of `rows` keeps a training sequence."""
     units = sorted(rows[by].unique())
     wanted = max(1, round(share * len(units)))
     held: list[str] = []
-    remaining = rows["emotion"].value_counts()
+    remaining = rows["label"].value_counts()
     for unit in rng.permutation(np.asarray(units, dtype=object)):
         if len(held) == wanted or len(held) == len(units) - 1:
             break
-        counts = rows.loc[rows[by] == unit, "emotion"].value_counts()
+        counts = rows.loc[rows[by] == unit, "label"].value_counts()
         if (remaining.sub(counts, fill_value=0) >= 1).all():
             remaining = remaining.sub(counts, fill_value=0)
             held.append(unit)
@@ -229,10 +298,10 @@ def _hold_back(rows: pd.DataFrame, by: str, share: float, rng: np.random.Generat
 
 
 def _balance_as(rows: pd.DataFrame, config: TrainConfig, rng: np.random.Generator) -> pd.DataFrame:
-    """Balance `rows` as the config says; the paper's number is lowered to what the rarest emotion has."""
+    """Balance `rows` as the config says; the paper's number is lowered to what the rarest class has."""
     per_emotion = config.per_emotion
     if per_emotion is None:
-        rarest = int(rows["emotion"].value_counts().min())
+        rarest = int(rows["label"].value_counts().min())
         per_emotion = min(PHASES[config.phase].per_emotion, rarest)
     return balance(rows, per_emotion=per_emotion, mean_frames=config.mean_frames, rng=rng)
 

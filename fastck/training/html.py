@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fastck.pages import data_url, render_page
-from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name
+from fastck.training.wording import METRICS, calibration_line, interval_text, leakage_line, network_name, setting_text
 
 
 def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
@@ -38,16 +38,17 @@ def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
         repeats=_repeats(evaluation["repeats"]),
         calibration=calibration_line(report),
         emotions=_emotions(report),
+        datasets=_datasets(report["datasets"]),
         pictures=[
             {"title": path.stem.replace("_", " "), "url": data_url(path.read_bytes(), "png")} for path in pictures
         ],
         paper=_paper(report),
         notes=report["notes"],
         settings=[
-            *report["arguments"].items(),
+            *((name, setting_text(value)) for name, value in report["arguments"].items()),
             *report["versions"].items(),
-            ("store", report["store"]["path"]),
-            ("store config", report["store"]["config_hash"]),
+            *(("store", store["path"]) for store in report["stores"]),
+            *(("store config", store["config_hash"]) for store in report["stores"]),
         ],
     )
 
@@ -57,6 +58,18 @@ def _models(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "header": ["model", *METRICS.values()],
         "rows": [[entry["name"], *(interval_text(entry[key]) for key in METRICS)] for entry in entries],
+    }
+
+
+def _datasets(datasets: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Each data set's figures, where several were trained together."""
+    if not datasets:
+        return None
+    return {
+        "header": ["data set", "sequences", *METRICS.values()],
+        "rows": [
+            [entry["name"], f"{entry['n']:g}", *(interval_text(entry[key]) for key in METRICS)] for entry in datasets
+        ],
     }
 
 
@@ -73,13 +86,13 @@ def _repeats(repeats: dict[str, Any]) -> dict[str, Any] | None:
 def _emotions(report: dict[str, Any]) -> dict[str, Any]:
     rows = [
         [
-            report["classes"][code],
+            name,
             *(interval_text(row[key]) for key in ("precision", "recall", "f1")),
             f"{row['support']:g}",
         ]
-        for code, row in report["evaluation"]["per_class"].items()
+        for name, row in report["evaluation"]["per_class"].items()
     ]
-    return {"header": ["emotion", "precision", "recall", "F1", "support"], "rows": rows}
+    return {"header": ["class", "precision", "recall", "F1", "support"], "rows": rows}
 
 
 def _paper(report: dict[str, Any]) -> dict[str, Any] | None:
@@ -88,11 +101,11 @@ def _paper(report: dict[str, Any]) -> dict[str, Any] | None:
         return None
     paper, evaluation = report["paper"], report["evaluation"]
     rows = []
-    for code, (precision, recall, f1, support) in paper["per_class"].items():
-        ours = evaluation["per_class"][code]
+    for name, (precision, recall, f1, support) in paper["per_class"].items():
+        ours = evaluation["per_class"][name]
         pairs = ((precision, "precision"), (recall, "recall"), (f1, "f1"))
         cells = [f"{theirs:.2f} / {ours[key]['value']:.2f}" for theirs, key in pairs]
-        rows.append([report["classes"][code], *cells, f"{support} / {ours['support']:g}"])
+        rows.append([name, *cells, f"{support} / {ours['support']:g}"])
     accuracy = f"{paper['accuracy']:.2f} / {evaluation['accuracy']['value']:.2f}"
     rows.append(["accuracy", accuracy, "", "", f"{paper['n']} / {evaluation['n']:g}"])
     return {

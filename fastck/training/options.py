@@ -23,7 +23,8 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in SETTINGS}
         # An enumeration's members are the texts that it was made of.
         given = {name: str(value) if isinstance(value, StrEnum) else value for name, value in given.items()}
-        command(**values, settings={name: value for name, value in given.items() if value is not None})
+        # An option that may be repeated and was not given is an empty list.
+        command(**values, settings={name: value for name, value in given.items() if value not in (None, [])})
 
     own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "settings"]
     options = [_option(entry) for entry in SETTINGS.values()]
@@ -42,9 +43,9 @@ def _option(entry: Setting) -> inspect.Parameter:
 
 
 def _kind(entry: Setting) -> Any:
-    """Return the type that typer turns a text into; a setting that people write with a unit stays text."""
+    """Return the type that typer turns a text into; a setting with a parser stays text."""
     if entry.parse is not None:
-        return str
+        return list[str] if entry.repeated else str
     if entry.kind is str:
         return StrEnum(entry.name, {choice: choice for choice in entry.choices})
     return entry.kind

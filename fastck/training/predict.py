@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pandas as pd
 
 from fastck.config import PreprocessConfig
 from fastck.dataset.clip import clip_record
-from fastck.dataset.labels import EMOTIONS
+from fastck.dataset.records import SequenceRecord
 from fastck.pipeline.sequence import process_record
 from fastck.store.frames import Padding, as_frames, padding_before
 from fastck.training.config import PHASES, probability_columns
-from fastck.training.run import open_run, write_json
+from fastck.training.run import Run, open_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,44 +26,72 @@ class Prediction:
     ----------
     clip : str
         The clip's name.
+    source : str
+        What it was asked for by: a path, and below a data set's folder the sequence's name.
     table : DataFrame
-        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (emotion code),
-        emotion (its name), and a probability per class ("p_anger", ...).
+        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (the most likely
+        class's name), emotion (the same, None for unsure), and a probability per class ("p_anger", ...).
     n_frames, n_missed : int
         Frames of the clip, and searched frames without a face.
     model : Path
         The file that was used.
     notes : tuple of str
         What differs from the run's preprocessing; usually empty.
+    strongest : int or None
+        The window that answers for the clip; None for the mean over all of them.
+    unsure_below : float
+        A highest probability below it is no answer.
+    trained_on : str
+        What has to be said under every answer; empty for a run of one's own.
     """
 
     clip: str
+    source: str
     table: pd.DataFrame
     n_frames: int
     n_missed: int
     model: Path
     notes: tuple[str, ...] = ()
+    strongest: int | None = None
+    unsure_below: float = 0.0
+    trained_on: str = ""
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Mean probability of each emotion over the windows."""
+        """Probability of each class: of the window that answers for the clip, or the mean over the windows."""
         columns = [name for name in self.table.columns if name.startswith("p_")]
-        return {name.removeprefix("p_"): float(self.table[name].mean()) for name in columns}
+        rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
+        return {name.removeprefix("p_"): float(rows[name].mean()) for name in columns}
+
+    @property
+    def emotion(self) -> str | None:
+        """The most likely emotion, None for unsure."""
+        values = self.probabilities
+        best = max(values, key=values.__getitem__)
+        return best if values[best] >= self.unsure_below else None
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        """First and last frame of the window that answers for the clip, or of all windows; counted from 0."""
+        rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
+        return int(rows["first_frame"].min()), int(rows["last_frame"].max())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
+            "input": self.source,
+            "emotion": self.emotion,
             "clip": self.clip,
-            "model": str(self.model),
+            "model": "bundled" if self.trained_on else str(self.model),
             "n_frames": self.n_frames,
             "n_missed": self.n_missed,
-            "notes": list(self.notes),
+            "notes": [*self.notes, *([self.trained_on] if self.trained_on else [])],
             "probabilities": self.probabilities,
             "windows": json.loads(self.table.to_json(orient="records", double_precision=15)),
         }
 
 
-def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> Prediction:
+def predict(run: str | PathLike[str], clip: str | PathLike[str], *, stride: int | None = None) -> Prediction:
     """Predict the emotion of a clip with a run's network, after the same preprocessing as the run's store.
 
     Parameters
@@ -89,9 +118,12 @@ def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> 
     """
     if stride is not None and stride < 1:
         raise ValueError(f"stride must be at least 1 frame, got {stride}")
-    opened = open_run(run)
+    return predict_record(open_run(run), clip_record(clip), source=fspath(clip), stride=stride)
+
+
+def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", stride: int | None = None) -> Prediction:
+    """Predict the emotion of a sequence that is listed already, with a run that is open; otherwise as `predict`."""
     model, settings = opened.model_path, opened.record
-    record = clip_record(clip)
     config, notes = _preprocessing(settings)
     result = process_record(record, config)
     feature, timesteps = settings["feature"], settings["arguments"]["timesteps"]
@@ -103,6 +135,7 @@ def predict(run: str | Path, clip: str | Path, *, stride: int | None = None) -> 
     table = _table(probabilities, starts, np.minimum(len(rows), starts + timesteps), settings["classes"])
     return Prediction(
         clip=record.sequence,
+        source=source or record.sequence,
         table=table,
         n_frames=len(rows) + 1,
         n_missed=result.n_missed,
@@ -150,43 +183,15 @@ def _padded(rows: np.ndarray, feature: str, timesteps: int, padding: Padding) ->
     return out
 
 
-def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[int]) -> pd.DataFrame:
-    codes = np.asarray(classes)[probabilities.argmax(axis=1)]
+def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    names = [classes[index] for index in probabilities.argmax(axis=1)]
     table = pd.DataFrame(
         {
             "window": np.arange(len(starts)),
             "first_frame": starts,
             "last_frame": ends,  # row t is the difference of frames t and t + 1
-            "predicted": codes,
-            "emotion": [EMOTIONS[code] for code in codes],
+            "predicted": names,
+            "emotion": names,
         }
     )
     return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)
-
-
-def write_prediction(prediction: Prediction, path: str | Path) -> None:
-    """Write a prediction as a JSON file."""
-    write_json(Path(path), prediction.as_dict())
-
-
-def plot_prediction(prediction: Prediction, path: str | Path) -> None:
-    """Draw the probabilities as a PNG file: bars for one window, a line per emotion over several."""
-    from fastck.training.plots import new_figure, save_figure
-
-    figure, axes = new_figure(7, 4)
-    table = prediction.table
-    if len(table) == 1:
-        axes.barh(list(prediction.probabilities), list(prediction.probabilities.values()))
-        axes.set_xlim(0, 1)
-        axes.invert_yaxis()
-        axes.set_xlabel("probability")
-    else:
-        middle = (table["first_frame"] + table["last_frame"]) / 2
-        for name in prediction.probabilities:
-            axes.plot(middle, table[f"p_{name}"], marker="o", label=name)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("frame (middle of the window)")
-        axes.set_ylabel("probability")
-        axes.legend()
-    axes.set_title(f"{prediction.clip}: {max(prediction.probabilities, key=prediction.probabilities.__getitem__)}")
-    save_figure(figure, Path(path))

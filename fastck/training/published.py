@@ -5,8 +5,8 @@ from typing import Any
 from fastck.training.config import TrainConfig
 from fastck.training.evaluation import wilson_interval
 
-# (precision, recall, f1, support) by emotion code, as printed in the paper's classification reports. Phase 3 numbers
-# its classes 0 to 6 (fig. 15); they are read as the codes 1 to 7 in order. Phase 4: fig. 19.
+# (precision, recall, f1, support) by emotion, as printed in the paper's classification reports. Phase 3 numbers
+# its classes 0 to 6 (fig. 15); they are read as CK+'s codes 1 to 7 in order. Phase 4: fig. 19.
 PUBLISHED: dict[int, dict[str, Any]] = {
     3: {
         "figure": "fig. 15, 16",
@@ -14,13 +14,13 @@ PUBLISHED: dict[int, dict[str, Any]] = {
         "n": 52,
         "macro_f1": 0.70,
         "per_class": {
-            1: (0.56, 0.71, 0.63, 7),
-            2: (0.43, 0.50, 0.46, 6),
-            3: (0.75, 0.67, 0.71, 9),
-            4: (1.00, 1.00, 1.00, 3),
-            5: (0.80, 0.89, 0.84, 9),
-            6: (0.40, 0.29, 0.33, 7),
-            7: (1.00, 0.91, 0.95, 11),
+            "anger": (0.56, 0.71, 0.63, 7),
+            "contempt": (0.43, 0.50, 0.46, 6),
+            "disgust": (0.75, 0.67, 0.71, 9),
+            "fear": (1.00, 1.00, 1.00, 3),
+            "happy": (0.80, 0.89, 0.84, 9),
+            "sadness": (0.40, 0.29, 0.33, 7),
+            "surprise": (1.00, 0.91, 0.95, 11),
         },
     },
     4: {
@@ -29,10 +29,10 @@ PUBLISHED: dict[int, dict[str, Any]] = {
         "n": 42,
         "macro_f1": None,
         "per_class": {
-            1: (1.00, 0.83, 0.91, 12),
-            3: (0.77, 1.00, 0.87, 10),
-            5: (0.80, 0.89, 0.84, 9),
-            7: (1.00, 0.82, 0.90, 11),
+            "anger": (1.00, 0.83, 0.91, 12),
+            "disgust": (0.77, 1.00, 0.87, 10),
+            "happy": (0.80, 0.89, 0.84, 9),
+            "surprise": (1.00, 0.82, 0.90, 11),
         },
     },
 }

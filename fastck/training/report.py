@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastck.dataset.labels import EMOTIONS
 from fastck.messages import one_line
 from fastck.store.files import write_atomically
 from fastck.training import run as files
@@ -49,8 +48,7 @@ def write_report(run_path: str | Path) -> dict[str, Any]:
     write_text(run.path / files.REPORT_TEXT, report_text(report))
     _write_classification(run)
     pictures = [run.path / name for name in (files.CONFUSION_PICTURE, files.ACCURACY_PICTURE, files.LOSS_PICTURE)]
-    names = [EMOTIONS[code] for code in run.classes]
-    plot_confusion(np.array(report["evaluation"]["confusion"]), names, pictures[0])
+    plot_confusion(np.array(report["evaluation"]["confusion"]), run.classes, pictures[0])
     label = "validation (the test part)" if report["protocol"] == "random" else "validation"
     for quantity, picture in zip(("accuracy", "loss"), pictures[1:], strict=True):
         plot_curves(run.history, quantity, picture, validation=label)
@@ -83,18 +81,28 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
         for name, rows in baselines.groupby("baseline", sort=False):
             values = evaluate(rows, classes=classes, seed=arguments["seed"])
             compared.append({"name": name, **{key: values[key] for key in METRICS}})
+    datasets = []
+    if len(run["stores"]) > 1:
+        for name in (store["name"] for store in run["stores"]):
+            rows = predictions[predictions["sequence"].str.startswith(f"{name}/")]
+            if len(rows):
+                values = evaluate(rows, classes=classes, seed=arguments["seed"])
+                datasets.append({"name": name, "n": values["n"], **{key: values[key] for key in METRICS}})
     published = PUBLISHED.get(arguments["phase"])
+    if published is not None and (set(published["per_class"]) != set(classes) or arguments["merge"]):
+        published = None
     fits = run["fits"]
     report: dict[str, Any] = {
-        "title": f"Phase {arguments['phase']}: {PHASES[arguments['phase']].text}",
+        "title": _title(run),
         "protocol": _protocol(run),
         "protocol_text": _protocol_text(run),
         "phase": arguments["phase"],
         "feature": run["feature"],
-        "classes": {str(code): EMOTIONS[code] for code in classes},
+        "classes": list(classes),
         "evaluation": evaluation,
         "leakage": run["leakage"],
         "baselines": compared,
+        "datasets": datasets,
         "notes": run["notes"],
         "training": {
             "fits": len(fits),
@@ -102,22 +110,30 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
             "optimizer_steps": sum(fit["optimizer_steps"] for fit in fits),
         },
         "arguments": arguments,
-        "store": run["store"],
+        "stores": run["stores"],
         "versions": run["versions"],
     }
     if published is not None:
         report["paper"] = {
             **published,
-            "per_class": {str(code): list(row) for code, row in published["per_class"].items()},
+            "per_class": {name: list(row) for name, row in published["per_class"].items()},
             "warnings": warnings(run, evaluation["n"]),
         }
     return report
 
 
-def _calibration(predictions: pd.DataFrame, classes: list[int], fits: list[dict[str, Any]]) -> dict[str, Any]:
+def _title(run: dict[str, Any]) -> str:
+    """Return the phase in words, with the classes where they are not the phase's."""
+    phase = PHASES[run["arguments"]["phase"]]
+    if tuple(run["classes"]) == phase.classes:
+        return f"Phase {phase.number}: {phase.text}"
+    return f"Phase {phase.number} ({run['feature']}): {one_line(', '.join(run['classes']))}"
+
+
+def _calibration(predictions: pd.DataFrame, classes: list[str], fits: list[dict[str, Any]]) -> dict[str, Any]:
     """The expected calibration error with and without the temperatures, which are None where none was fitted."""
     probabilities = predictions[probability_columns(classes)].to_numpy()
-    true = np.searchsorted(classes, predictions["true"])
+    true = np.array([classes.index(name) for name in predictions["true"]])
     fitted = {(fit["repeat"], fit["fold"]): fit["temperature"] for fit in fits if fit["temperature"] is not None}
     own = [fitted.get(place, 1.0) for place in zip(predictions["repeat"], predictions["fold"], strict=True)]
     # softmax(logits / T) with the temperature 1 / T is softmax(logits) again.
@@ -147,6 +163,10 @@ def _protocol_text(run: dict[str, Any]) -> str:
             f"one random {100 - share:.0f}/{share:.0f} split of balanced sequences; the test part was the validation "
             "set as well (the paper's protocol)"
         )
+    if protocol == "table":
+        return f"{folds} folds of the table's column fold, predictions pooled"
+    if protocol == "leave-one-dataset-out":
+        return f"each of {folds} data sets tested on a network that never saw it, predictions pooled"
     if protocol in SUBJECT_INDEPENDENT:
         return (
             f"{folds} folds, subject-independent, predictions pooled; validation on training subjects, each test part "
@@ -165,15 +185,24 @@ def report_text(report: dict[str, Any]) -> str:
     if repeats["count"] > 1:
         lines.append(f"over {repeats['count']} repeats (mean, standard deviation):")
         lines += [f"  {text:<24} {repeats[key]['mean']:.3f}, {repeats[key]['sd']:.3f}" for key, text in METRICS.items()]
-    lines += ["", f"  {'emotion':<12}{'precision':<24}{'recall':<24}{'f1':<24}support"]
-    for code, row in evaluation["per_class"].items():
+    # Names of labels are as long as somebody made them.
+    width = max(12, *(len(name) + 2 for name in evaluation["per_class"]))
+    lines += ["", f"  {'class':<{width}}{'precision':<24}{'recall':<24}{'f1':<24}support"]
+    for name, row in evaluation["per_class"].items():
         cells = "".join(f"{interval_text(row[key]):<24}" for key in ("precision", "recall", "f1"))
-        lines.append(f"  {report['classes'][code]:<12}{cells}{row['support']:g}")
+        lines.append(f"  {one_line(name):<{width}}{cells}{row['support']:g}")
     lines += ["", calibration_line(report)]
     if report["baselines"]:
         lines += ["", f"  {'model':<22}" + "".join(f"{text:<24}" for text in METRICS.values())]
         for entry in [{"name": network_name(report), **evaluation}, *report["baselines"]]:
             lines.append(f"  {entry['name']:<22}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS))
+    if report["datasets"]:
+        width = max(22, *(len(entry["name"]) + 2 for entry in report["datasets"]))
+        lines += ["", f"  {'data set':<{width}}" + "".join(f"{text:<24}" for text in METRICS.values())]
+        for entry in report["datasets"]:
+            lines.append(
+                f"  {one_line(entry['name']):<{width}}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS)
+            )
     if "paper" in report:
         lines += ["", *_paper_lines(report)]
     lines += ["", *report["notes"]]
@@ -186,13 +215,13 @@ def _paper_lines(report: dict[str, Any]) -> list[str]:
     lines = [
         f"the paper ({paper['figure']}): accuracy {paper['accuracy']:.2f} on {paper['n']} test sequences; "
         f"this run {evaluation['accuracy']['value']:.2f} on {evaluation['n']:g}",
-        f"  {'emotion':<12}{'precision':<16}{'recall':<16}{'f1':<16}support (paper / this run)",
+        f"  {'class':<12}{'precision':<16}{'recall':<16}{'f1':<16}support (paper / this run)",
     ]
-    for code, (precision, recall, f1, support) in paper["per_class"].items():
-        row = evaluation["per_class"][code]
+    for name, (precision, recall, f1, support) in paper["per_class"].items():
+        row = evaluation["per_class"][name]
         pairs = ((precision, row["precision"]), (recall, row["recall"]), (f1, row["f1"]))
         cells = "".join(f"{theirs:.2f} / {ours['value']:.2f}".ljust(16) for theirs, ours in pairs)
-        lines.append(f"  {report['classes'][code]:<12}{cells}{support} / {row['support']:g}")
+        lines.append(f"  {name:<12}{cells}{support} / {row['support']:g}")
     return [*lines, "not comparable:", *[f"  - {warning}" for warning in paper["warnings"]]]
 
 
@@ -204,7 +233,6 @@ def _write_classification(run: Run) -> None:
         "y_true": run.predictions["true"],
         "y_pred": run.predictions["predicted"],
         "labels": list(run.classes),
-        "target_names": [f"{code} {EMOTIONS[code]}" for code in run.classes],
         "zero_division": 0,
     }
     write_text(run.path / files.CLASSIFICATION_TEXT, classification_report(**values))

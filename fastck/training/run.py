@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from fastck.training.startup import start_keras
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
+FORMAT = 2  # raised when an older fastck could no longer read what a newer one writes
 
 # Files of a run. Those of a fold lie in the run's own folder where there is one fold only, else below FOLDS.
 RECORD, BASELINES, FOLDS = "run.json", "baselines.csv", "folds"
@@ -30,8 +31,8 @@ HISTORY, PREDICTIONS, TRAINING_PREDICTIONS = "history.csv", "predictions.csv", "
 CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
 
 # Columns that are not numbers: whatever they hold is text, "NA", "None" and "001" too.
-_TEXT = ("sequence", "subject", "baseline")
-_WHOLE = ("repeat", "fold", "epoch", "true", "predicted")
+_TEXT = ("sequence", "subject", "baseline", "true", "predicted")
+_WHOLE = ("repeat", "fold", "epoch")
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Run:
         return TrainConfig.from_dict(self.record["arguments"])
 
     @property
-    def classes(self) -> tuple[int, ...]:
-        """Emotion codes in class order."""
+    def classes(self) -> tuple[str, ...]:
+        """Names in class order."""
         return tuple(self.record["classes"])
 
     @cached_property
@@ -109,7 +110,7 @@ class Run:
         return load_network(self.model_path)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | PathLike[str]) -> Run:
     """Open a finished training run.
 
     Parameters
@@ -142,7 +143,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If there is none, or it was not written by fastck.
+        If there is none, it was not written by fastck, or by another version whose format differs.
     """
     file = path / RECORD
     try:
@@ -151,6 +152,11 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a training run: it has no {RECORD}") from None
     if not {"arguments", "status", "classes", "store", "splits"} <= set(record):
         raise ValueError(f"{file} was not written by fastck")
+    version = record.get("format")
+    if version != FORMAT:
+        older = isinstance(version, int) and version < FORMAT
+        what = "train again into another folder: its classes were codes, not names" if older else "update fastck"
+        raise ValueError(f"{file} has format {version}, this fastck reads format {FORMAT}: {what}")
     return record
 
 

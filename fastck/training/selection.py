@@ -7,19 +7,21 @@ import numpy as np
 import pandas as pd
 
 from fastck.config import TIMESTEPS
+from fastck.dataset.labels import label_name
+from fastck.training.classes import count_text, with_classes
 
 
 def select(
-    table: pd.DataFrame, *, classes: Sequence[int], timesteps: int = TIMESTEPS, too_long: str = "error"
+    table: pd.DataFrame, *, classes: Sequence[str], timesteps: int = TIMESTEPS, too_long: str = "error"
 ) -> pd.DataFrame:
-    """Return the rows of a store's table that carry one of `classes`, in the table's order.
+    """Return the rows of a store's table that are of one of `classes`, in the table's order.
 
     Parameters
     ----------
     table : DataFrame
-        A store's table; columns sequence, subject, emotion, n_frames and length are used.
-    classes : sequence of int
-        Emotion codes.
+        A store's table; columns sequence, subject, label (else emotion), n_frames and length are used.
+    classes : sequence of str
+        Names of labels, or CK+'s codes.
     timesteps : int
         Longest sequence, in steps, that fits.
     too_long : {"error", "skip", "first", "last"}
@@ -28,14 +30,15 @@ def select(
     Returns
     -------
     selected : DataFrame
-        Same columns, fresh index.
+        Same columns and label, fresh index.
 
     Raises
     ------
     ValueError
-        If an emotion has no sequence, or a sequence is too long and `too_long` is "error".
+        If a class has no sequence, or a sequence is too long and `too_long` is "error".
     """
-    chosen = table[table["emotion"].isin(list(classes)) & (table["length"] > 0)]
+    table, names = with_classes(table), [label_name(name) for name in classes]
+    chosen = table[table["label"].isin(names) & (table["length"] > 0)]
     long = chosen[chosen["length"] > timesteps]
     if len(long) and too_long == "error":
         first = long.iloc[0]
@@ -45,34 +48,28 @@ def select(
         )
     if too_long == "skip":
         chosen = chosen.drop(long.index)
-    missing = [code for code in classes if not (chosen["emotion"] == code).any()]
+    missing = [name for name in names if not (chosen["label"] == name).any()]
     if missing:
         raise ValueError(
-            f"no sequence carries emotion {', '.join(map(str, missing))}; this phase needs "
-            f"{', '.join(map(str, classes))}, and the store has {count_text(table)}"
+            f"no sequence is labelled {', '.join(missing)}; the store has {count_text(table)}: choose classes among "
+            "these, or all of them with classes all"
         )
     return chosen.reset_index(drop=True)
-
-
-def count_text(table: pd.DataFrame) -> str:
-    """Return how many sequences each emotion has: "1: 45, 3: 59"."""
-    counts = table["emotion"].dropna().astype(int).value_counts().sort_index()
-    return ", ".join(f"{code}: {count}" for code, count in counts.items()) or "no labelled sequence"
 
 
 def balance(
     table: pd.DataFrame, *, per_emotion: int, mean_frames: float | None = None, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Keep the same number of sequences of each emotion, of a similar mean number of frames (paper, fig. 5).
+    """Keep the same number of sequences of each class, of a similar mean number of frames (paper, fig. 5).
 
     Parameters
     ----------
     table : DataFrame
-        Selected rows.
+        Selected rows; columns label (else emotion) and n_frames are used.
     per_emotion : int
-        Sequences to keep of each emotion; 0 keeps all.
+        Sequences to keep of each class; 0 keeps all.
     mean_frames : float, optional
-        Frames per sequence aimed at in each emotion; None aims at the mean of `table`, 0 draws blindly.
+        Frames per sequence aimed at in each class; None aims at the mean of `table`, 0 draws blindly.
     rng : numpy.random.Generator
         Draws the sequences.
 
@@ -84,7 +81,7 @@ def balance(
     Raises
     ------
     ValueError
-        If an emotion has fewer than `per_emotion` sequences, or `mean_frames` is not a number of frames.
+        If a class has fewer than `per_emotion` sequences, or `mean_frames` is not a number of frames.
     """
     if mean_frames is not None and not 0 <= mean_frames < math.inf:
         raise ValueError(f"mean_frames must be at least 0 and finite, got {mean_frames}")
@@ -92,10 +89,10 @@ def balance(
         return table.reset_index(drop=True)
     target = float(table["n_frames"].mean()) if mean_frames is None else float(mean_frames)
     chosen: list[int] = []
-    for emotion, rows in table.groupby("emotion", sort=True):
+    for label, rows in table.groupby(with_classes(table)["label"], sort=True):
         if len(rows) < per_emotion:
             raise ValueError(
-                f"emotion {emotion} has {len(rows)} sequences to choose from, fewer than per_emotion={per_emotion}; "
+                f"{label} has {len(rows)} sequences to choose from, fewer than per_emotion={per_emotion}; "
                 f"choose at most {len(rows)}, or 0 for no balancing"
             )
         picks = rng.permutation(len(rows))

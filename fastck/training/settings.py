@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Setting:
     help : str
         One or two sentences for people.
     kind : type
-        int, float, bool or str.
+        int, float, bool, str, or tuple and dict, which a `parse` makes of text.
     optional : bool
         Whether None is a value, too.
     choices : tuple
@@ -28,7 +28,9 @@ class Setting:
     least, most, above, below : float or None
         Bounds: the first two may be reached.
     parse : callable or None
-        Turns a text into a value, for settings that people write with a unit.
+        Turns a text into a value, or several texts where an option may be repeated.
+    repeated : bool
+        Whether the command takes the option several times.
     """
 
     name: str
@@ -41,7 +43,8 @@ class Setting:
     most: float | None = None
     above: float | None = None
     below: float | None = None
-    parse: Callable[[str], Any] | None = None
+    parse: Callable[[Any], Any] | None = None
+    repeated: bool = False
 
     def check(self, value: object) -> None:
         """Raise TypeError or ValueError unless this is a value of the setting."""
@@ -53,7 +56,7 @@ class Setting:
         if self.choices:
             if value not in self.choices:
                 raise ValueError(f"{self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}")
-        elif not isinstance(value, bool | str) and not self._within(value):
+        elif self.kind in (int, float) and not self._within(value):
             raise ValueError(f"{self.name} must be {self.range_text}, got {value}")
 
     def _within(self, value: Any) -> bool:
@@ -93,14 +96,15 @@ def settings_of(cls: type) -> Mapping[str, Setting]:
 
 
 def _described(name: str, default: Any, kind: Any, metadata: Mapping[str, Any]) -> Setting:
-    """Take a type hint apart: int, float | None, Literal["a", "b"]."""
+    """Take a type hint apart: int, float | None, Literal["a", "b"], tuple[str, ...] | None."""
     values = dict(metadata)
     optional = NoneType in get_args(kind)
     if optional:
         (kind,) = (part for part in get_args(kind) if part is not NoneType)
-    if not isinstance(kind, type):
+    if get_origin(kind) is Literal:
         values["choices"] = get_args(kind)
         kind = type(values["choices"][0])
+    kind = get_origin(kind) or kind
     return Setting(name=name, default=default, kind=kind, optional=optional, **values)
 
 

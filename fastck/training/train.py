@@ -17,8 +17,7 @@ import pandas as pd
 from fastck import __version__
 from fastck.messages import one_line
 from fastck.store.frames import padding_before
-from fastck.store.gather import Gather
-from fastck.store.reader import Store, open_store
+from fastck.store.reader import Store
 from fastck.training import run as files
 from fastck.training.backends import current_backend
 from fastck.training.config import PHASES, TrainConfig
@@ -38,13 +37,14 @@ from fastck.training.run import (
     write_table,
     write_text,
 )
+from fastck.training.samples import Samples, open_samples
 from fastck.training.startup import chosen_backend, start_keras
 
 logger = logging.getLogger(__name__)
 
 
 def train(
-    store_path: str | Path,
+    store_path: str | Path | Sequence[str | Path],
     run_path: str | Path,
     config: TrainConfig,
     *,
@@ -57,8 +57,8 @@ def train(
 
     Parameters
     ----------
-    store_path : path-like
-        A finished store that holds `config.feature`.
+    store_path : path-like or sequence of path-like
+        A finished store that holds `config.feature`, or several that are trained together.
     run_path : path-like
         Folder to write; must be new or empty unless `resume`.
     config : TrainConfig
@@ -84,15 +84,22 @@ def train(
         If a file cannot be read or written.
     """
     run_path = Path(run_path)
-    store = open_store(store_path)
-    _check(store, config)
+    _check(config)
+    samples = open_samples(store_path, config)
+    config = samples.config
     backend = start_keras()
     folds = None if folds_file is None else read_folds(folds_file)
-    splits = make_splits(store.table, config, listing=store.listing, folds=folds)
+    splits = make_splits(samples.store.table, config, listing=samples.store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
-    plan = _started_plan(run_path) if resume else _plan(store, config, splits, backend)
-    record = _describe(store, config, splits, plan, backend)
-    if folds_file is not None:
+    plan = _started_plan(run_path) if resume else _plan(samples, config, splits, backend)
+    record = _describe(samples, config, splits, plan, backend)
+    if folds is not None and folds_file is not None:
+        gone = folds.loc[~folds["sequence"].isin(samples.listing["sequence"]), "sequence"]
+        if len(gone):
+            record["notes"].append(
+                f"{len(gone)} sequences of {Path(folds_file).name} are not in the data set: {one_line(gone.iloc[0])}"
+                + (", ..." if len(gone) > 1 else "")
+            )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     _claim(run_path, record, resume=resume)
     on_message(plan.text())
@@ -104,15 +111,15 @@ def train(
             continue
         if len(splits) > 1:
             on_message(_sizes(split))
-        fitted_plan = _fit_within_memory(store, split, config, plan, folder, verbose, on_message)
+        fitted_plan = _fit_within_memory(samples, split, config, plan, folder, verbose, on_message)
         if fitted_plan != plan:
             # A resumed run goes on with what fitted.
             plan = fitted_plan
             record["memory_plan"] = plan.as_dict()
             write_json(run_path / files.RECORD, record)
-    _pool(run_path, splits, store.table)
+    _pool(run_path, splits, samples.table)
     if config.baselines:
-        write_table(run_path / files.BASELINES, _baselines(store, splits, config))
+        write_table(run_path / files.BASELINES, _baselines(samples, splits, config))
     record |= {
         "status": "finished",
         "fits": [read_json(_folder(run_path, splits, split) / files.FIT) for split in splits],
@@ -122,13 +129,8 @@ def train(
     return open_run(run_path)
 
 
-def _check(store: Store, config: TrainConfig) -> None:
+def _check(config: TrainConfig) -> None:
     """Refuse what would fail only after a while."""
-    if config.feature not in store.features:
-        raise ValueError(
-            f"phase {config.phase} reads the feature {config.feature!r}; {store.path} holds "
-            f"{', '.join(store.features)}: run fastck preprocess with --features {config.feature}"
-        )
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
     if config.tensorboard and chosen_backend() != "tensorflow":
@@ -140,21 +142,19 @@ def _sizes(split: Split) -> str:
     return f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
 
 
-def _plan(store: Store, config: TrainConfig, splits: Sequence[Split], backend: str) -> MemoryPlan:
+def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split], backend: str) -> MemoryPlan:
     """Plan the memory for the store's frame size and the training sequences' lengths."""
     active = None
     if config.fused and config.model == "convlstm":
-        lengths = store.table.set_index("sequence")["length"].clip(upper=config.timesteps)
+        lengths = samples.table.set_index("sequence")["length"].clip(upper=config.timesteps)
         used = sorted({name for split in splits for name in split.train})
         # The zero steps in front cost nothing.
         before = padding_before(lengths[used].to_numpy(dtype=np.int64), config.timesteps, config.padding)
         active = [int(steps) for steps in config.timesteps - before]
     return plan_memory(
-        config.network_shape(store.feature(config.feature).shape[1:]),
+        config.network_shape(samples.feature(config.feature).shape[1:]),
         batch_size=config.batch_size,
-        budget=int(SHARE * (current_backend().device_bytes() or device_memory()))
-        if config.memory is None
-        else config.memory,
+        budget=config.memory or int(SHARE * (current_backend().device_bytes() or device_memory())),
         micro_batch=config.micro_batch,
         remat=config.remat if config.fused else False,
         active_steps=active,
@@ -165,10 +165,11 @@ def _plan(store: Store, config: TrainConfig, splits: Sequence[Split], backend: s
 
 
 def _describe(
-    store: Store, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan, backend: str
+    samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan, backend: str
 ) -> dict[str, Any]:
     """Everything run.json says before anything is fitted."""
-    table = store.table
+    table = samples.table
+    stores = [_describe_store(name, store) for name, store in samples.stores.items()]
     subjects = dict(zip(table["sequence"], table["subject"], strict=True))
     sides = []
     for split in splits:
@@ -181,46 +182,60 @@ def _describe(
         "status": "running",
         "arguments": config.as_dict(),
         "feature": config.feature,
-        "classes": list(config.classes),
+        "classes": list(config.class_names),
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn", "keras")}
         | {backend: current_backend().version(), "fastck": __version__},
         "backend": backend,
-        "store": {
-            "path": str(store.path.resolve()),
-            "config": store.config.as_dict(),
-            "config_hash": store.config.hash(),
-            "input_hash": store.manifest["input_hash"],
-        },
+        # The first one says how clips are preprocessed that are predicted later.
+        "store": stores[0],
+        "stores": stores,
         "memory_plan": plan.as_dict(),
         "leakage": leakage(table, splits),
-        "notes": _notes(store, config, splits),
+        "notes": _notes(samples, config, splits),
         "splits": sides,
     }
 
 
-def _notes(store: Store, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
+def _describe_store(name: str, store: Store) -> dict[str, Any]:
+    """What run.json says of one store."""
+    return {
+        "name": name,
+        "path": str(store.path.resolve()),
+        "config": store.config.as_dict(),
+        "config_hash": store.config.hash(),
+        "input_hash": store.manifest["input_hash"],
+    }
+
+
+def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
     """What a reader should know about the data this run used."""
     notes = []
-    table, listing = store.table, store.listing
+    table, listing, classes = samples.table, samples.listing, list(config.class_names)
     used = {name for split in splits for part in (split.train, split.validation, split.test) for name in part}
     rows = table[table["sequence"].isin(used)]
-    counts = ", ".join(f"{code}: {int((rows['emotion'] == code).sum())}" for code in config.classes)
-    notes.append(
-        f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used (emotion: sequences {counts})"
-    )
-    lost = listing[listing["emotion"].isin(list(config.classes)) & ~listing["sequence"].isin(table["sequence"])]
+    counts = ", ".join(f"{one_line(name)} {int((rows['label'] == name).sum())}" for name in classes)
+    notes.append(f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used: {counts}")
+    if config.neutral is not None:
+        notes.append(
+            f"neutral is the onset of each sequence: its first {config.neutral_steps} steps, at most a third of them"
+        )
+    configs = {store.config.hash() for store in samples.stores.values()}
+    if len(configs) > 1:
+        notes.append("the stores were made with different settings: fastck info says which")
+    lost = listing[listing["label"].isin(classes) & ~listing["sequence"].isin(table["sequence"])]
     if len(lost):
-        notes.append(f"{len(lost)} sequences with these emotions are quarantined in the store and in no part")
-    chosen = table[table["emotion"].isin(list(config.classes)) & (table["length"] > config.timesteps)]
+        notes.append(f"{len(lost)} sequences of these classes are quarantined in the store and in no part")
+    chosen = table[table["label"].isin(classes) & (table["length"] > config.timesteps)]
     if len(chosen):
         done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
         what = done.get(config.too_long, "they are left out")
         some = one_line(", ".join(chosen["sequence"].head(5))) + (", ..." if len(chosen) > 5 else "")
         notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {some}")
     for split in splits:
-        absent = set(config.classes) - set(table.loc[table["sequence"].isin(split.train), "emotion"])
+        known = set(table.loc[table["sequence"].isin(split.train), "label"])
+        absent = [one_line(name) for name in classes if name not in known]
         if absent:
-            notes.append(f"{split.name} has no training sequence of emotion {', '.join(map(str, sorted(absent)))}")
+            notes.append(f"{split.name} has no training sequence of {', '.join(absent)}")
     return notes
 
 
@@ -237,14 +252,19 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
         if before.get(part) != now[part]:
             raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
     # Dropout is drawn otherwise by each backend. Runs from before backends could be chosen are TensorFlow's.
-    started = before.get("backend", "tensorflow")
-    if started != now["backend"]:
+    backend = before.get("backend", "tensorflow")
+    if backend != now["backend"]:
         raise ValueError(
-            f"{run_path} was started with Keras' backend {started}, this is {now['backend']}: "
-            f"resume with KERAS_BACKEND={started}"
+            f"{run_path} was started with Keras' backend {backend}, this is {now['backend']}: "
+            f"resume with KERAS_BACKEND={backend}"
         )
-    if any(before["store"].get(key) != now["store"][key] for key in ("config_hash", "input_hash")):
-        raise ValueError(f"{run_path} was started on another store ({before['store']['path']})")
+    started, given = (
+        [[store.get(key) for key in ("config_hash", "input_hash")] for store in entry["stores"]]
+        for entry in (before, now)
+    )
+    if started != given:
+        where = ", ".join(store["path"] for store in before["stores"])
+        raise ValueError(f"{run_path} was started on another store ({where})")
 
 
 def _started_plan(run_path: Path) -> MemoryPlan:
@@ -260,7 +280,7 @@ def _started_plan(run_path: Path) -> MemoryPlan:
 
 
 def _fit_within_memory(
-    store: Store,
+    samples: Samples,
     split: Split,
     config: TrainConfig,
     plan: MemoryPlan,
@@ -270,7 +290,7 @@ def _fit_within_memory(
 ) -> MemoryPlan:
     """Fit one split; where the device has no memory left, anew with half the micro-batch, once. Return what fitted."""
     try:
-        _fit(store, split, config, plan, folder, verbose)
+        _fit(samples, split, config, plan, folder, verbose)
         return plan
     except Exception as error:
         if not current_backend().is_out_of_memory(error):
@@ -289,16 +309,18 @@ def _fit_within_memory(
     )
     # Adam's state is kept otherwise where gradients are accumulated, and dropout is drawn otherwise.
     shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
-    return _fit_within_memory(store, split, config, smaller, folder, verbose, on_message)
+    return _fit_within_memory(samples, split, config, smaller, folder, verbose, on_message)
 
 
-def _fit(store: Store, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str) -> None:
+def _fit(
+    samples: Samples, split: Split, config: TrainConfig, plan: MemoryPlan, folder: Path, verbose: int | str
+) -> None:
     """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
     from fastck.training.fitting import fit_split
 
     folder.mkdir(parents=True, exist_ok=True)
     fitted = fit_split(
-        store,
+        samples,
         split,
         config,
         plan,
@@ -352,13 +374,13 @@ def _pool(run_path: Path, splits: Sequence[Split], table: pd.DataFrame) -> None:
         write_table(run_path / name, pd.concat(parts, ignore_index=True))
 
 
-def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd.DataFrame:
+def _baselines(samples: Samples, splits: Sequence[Split], config: TrainConfig) -> pd.DataFrame:
     """Predictions of every baseline on every split: baseline, repeat, fold, sequence, subject, true, predicted."""
-    table = store.table.set_index("sequence")
+    table = samples.table.set_index("sequence")
     names = sorted({name for split in splits for name in (*split.train, *split.test)})
     position = {name: index for index, name in enumerate(names)}
-    values = _flat(store, names, config)
-    emotions = table.loc[names, "emotion"].to_numpy(dtype=np.int64)
+    values = _flat(samples, names, config)
+    labels = table.loc[names, "label"].to_numpy(dtype=object)
     parts = []
     for split in splits:
         train, test = ([position[name] for name in part] for part in (split.train, split.test))
@@ -366,7 +388,7 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
             predicted = baseline_predictions(
                 baseline,
                 values[train],
-                emotions[train],
+                labels[train],
                 values[test],
                 standardise=PHASES[config.phase].standardised,
                 seed=config.seed + split.repeat,
@@ -379,7 +401,7 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
                         "fold": split.fold,
                         "sequence": split.test,
                         "subject": table.loc[list(split.test), "subject"].to_numpy(),
-                        "true": emotions[test],
+                        "true": labels[test],
                         "predicted": predicted,
                     }
                 )
@@ -387,15 +409,17 @@ def _baselines(store: Store, splits: Sequence[Split], config: TrainConfig) -> pd
     return pd.concat(parts, ignore_index=True)
 
 
-def _flat(store: Store, names: Sequence[str], config: TrainConfig) -> np.ndarray:
+def _flat(samples: Samples, names: Sequence[str], config: TrainConfig) -> np.ndarray:
     """What the baselines see, one row a sequence: projections of all steps, flow at the apex, else a mean over time."""
+    from fastck.store.gather import Gather
+
     apex = config.padding == "before"
-    feature = "projection" if "projection" in store.features and not apex else config.feature
+    feature = "projection" if "projection" in samples.features and not apex else config.feature
     gather = Gather(
-        store,
+        samples,
         names,
         feature=feature,
-        classes=config.classes,
+        classes=config.class_names,
         timesteps=config.timesteps,
         too_long=config.too_long,
         padding=config.padding,

@@ -32,3 +32,10 @@ def calibration_line(report: dict[str, Any]) -> str:
 def interval_text(entry: dict[str, float]) -> str:
     """Write a value and its interval as "0.880 [0.750, 0.950]"."""
     return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def setting_text(value: Any) -> str:
+    """Write a setting's value as people give it: "happy,surprise", "negative=anger,disgust positive=happy"."""
+    if isinstance(value, dict):
+        return " ".join(f"{name}={setting_text(labels)}" for name, labels in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

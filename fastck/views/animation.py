@@ -49,7 +49,7 @@ def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float = 
     if path.suffix.lower() == ".gif":
         _save_gif(preview, path, fps)
     elif path.suffix.lower() == ".mp4":
-        _save_mp4(preview, path, fps)
+        save_mp4(iter_pictures(preview), path, fps)
     else:
         raise ValueError(f"an animation is written as .gif or .mp4, got {path.name!r}")
     return path
@@ -112,8 +112,8 @@ def _save_gif(preview: Preview, path: Path, fps: float) -> None:
     first.save(path, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
 
 
-def _save_mp4(preview: Preview, path: Path, fps: float) -> None:
-    pictures = iter_pictures(preview)
+def save_mp4(pictures: Iterator[Picture], path: Path, fps: float) -> None:
+    """Write pictures of one even size, (H, W, 3) uint8 with blue first, at least one, as an MP4 file."""
     first = next(pictures)
     size = (first.shape[1], first.shape[0])
     path.open("wb").close()  # a folder that is missing or not writable is the system's error; OpenCV only warns

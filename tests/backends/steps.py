@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastck.store.gather import accumulation_pieces
+from fastck.store.orders import accumulation_pieces
 from fastck.training.config import PHASES, TrainConfig
 from fastck.training.startup import start_keras
 

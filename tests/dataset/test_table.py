@@ -196,10 +196,15 @@ def test_one_frame_is_told(clips: Path) -> None:
             "column path, line 3: every clip must be listed once, got that of line 2 again and with another label, "
             "'happy' and 'sadness'",
         ),
+        ("./frames//S005/,S1,sad,second", "column path, line 3: every clip must be listed once, got that of line 2"),
+        ("link,S9,sad,second", "column path, line 3: every clip must be listed once, got that of line 2"),
+        ("frames/S005,S1,sad,second,1,6", "column path, line 3: every clip must be listed once, got that of line 2"),
+        ("./frames/S005,S1", "column path, line 3: every clip must be listed once, got that of line 2"),
     ],
 )
 def test_every_mistake_is_named_by_column_and_line(clips: Path, line: str, said: str) -> None:
     header = "path,subject,label,sequence,onset,apex,offset,fold"
+    (clips / "link").symlink_to("frames/S005")
     text = mistakes(table(clips, f"{header}\nframes/S005,S1,happy,first\n{line}\n"))
     assert said in text
     assert text.startswith("1 mistake: ")
@@ -240,6 +245,9 @@ def test_lines_are_counted_as_editors_do(clips: Path) -> None:
         (b"", "line 1 must name the columns path and subject, .* lacks path and subject, got none"),
         (b"subject,label\nS1,happy\n", "line 1 must name the columns .*: it lacks path, got subject, label"),
         (b"path,subject,path\na,b,c\n", "line 1 names the column path twice"),
+        (b"path,subject,label\n\n", "must list clips, one a line, below the column names: it lists none"),
+        (b"PK\x03\x04\x14\0\x06\0\x08\0,;\n", "is not a CSV file in UTF-8: save the sheet as one"),
+        ("path,subject\na,S1\n".encode("utf-16"), "is not a CSV file in UTF-8: save the sheet as one"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "line 1 must name the columns|is not CSV"),
         (b'path,subject\n"' + b"x" * 200_000, "line 2 is not CSV: field larger than field limit"),
     ],
@@ -265,10 +273,13 @@ def test_options_that_do_not_fit(tmp_path: Path, sample: Path) -> None:
         scan(sample, until="end")
 
 
-def test_unreadable_videos_are_told_and_the_rest_goes_on(clips: Path) -> None:
+def test_unreadable_videos_are_told_and_stay_in_the_list(clips: Path) -> None:
     (clips / "b.avi").write_bytes(b"RIFF")
-    found = read_table(table(clips, "path,subject\na.avi,S1\nb.avi,S1\n"))
-    assert [record.sequence for record in found.records] == ["a"]
+    found = read_table(table(clips, "path,subject,label,onset,apex\na.avi,S1,happy,,\nb.avi,S2,joy,2,3\n"))
+    assert [(record.sequence, record.label, record.n_frames) for record in found.records][1] == ("b", "happy", 0)
+    write_table(found.records, clips / "again.csv")
+    again = read_table(clips / "again.csv").records[1]
+    assert (again.sequence, again.subject, again.n_frames) == ("b", "S2", 0)
     assert [finding.kind for finding in found.findings] == ["unreadable-video"]
 
 

@@ -92,14 +92,14 @@ def test_tfrecord_export_is_read_by_tensorflow(here, tmp_path):
 def test_exports_refuse_what_they_cannot_do(here, tmp_path):
     with pytest.raises(ValueError, match="exists already"):
         export_store(here, tmp_path, to="zarr")
-    with pytest.raises(ValueError, match="to must be one of zarr, tfrecord"):
+    with pytest.raises(ValueError, match="to must be one of zarr, tfrecord, parquet"):
         export_store(here, tmp_path / "x", to="hdf5")
     with pytest.raises(ValueError, match="shards must be at least 1"):
         export_store(here, tmp_path / "x", to="tfrecord", shards=0)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("to", "library"), [("zarr", "zarr"), ("tfrecord", "tensorflow")])
+@pytest.mark.parametrize(("to", "library"), [("zarr", "zarr"), ("tfrecord", "tensorflow"), ("parquet", "pyarrow")])
 def test_exports_name_the_library_that_is_missing_and_leave_nothing(here, tmp_path, monkeypatch, to, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ValueError, match=rf"(?i)export to {to} needs {library}: install it with pip"):
@@ -118,9 +118,9 @@ def test_an_interrupted_export_leaves_nothing(here, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("to", ["zarr", "tfrecord"])
+@pytest.mark.parametrize("to", ["zarr", "tfrecord", "parquet"])
 def test_an_export_leaves_other_folders_alone(here, tmp_path, to):
-    pytest.importorskip({"zarr": "zarr", "tfrecord": "tensorflow"}[to])
+    pytest.importorskip({"zarr": "zarr", "tfrecord": "tensorflow", "parquet": "pyarrow"}[to])
     own = tmp_path / "out.tmp" / "thesis.txt"
     own.parent.mkdir()
     own.write_text("years of work")

@@ -177,8 +177,8 @@ def test_an_unreadable_frame_is_quarantined_and_looked_at_again_in_an_unfinished
 # -- Workers elsewhere ------------------------------------------------------------------------------------------------
 def test_workers_get_absolute_paths(dataset, tmp_path, monkeypatch):
     """A worker on another machine, or of another process, has another working folder."""
-    seen, real = [], dispatch.work
-    monkeypatch.setattr(dispatch, "work", lambda task, run: (seen.append(task), real(task, run))[1])
+    seen, real = [], dispatch.work_batch
+    monkeypatch.setattr(dispatch, "work_batch", lambda tasks, run: (seen.extend(tasks), real(tasks, run))[1])
     monkeypatch.setenv("FASTCK_CACHE_DIR", "kept")
     monkeypatch.chdir(tmp_path)
     store = fastck.preprocess("set", "store", keep_crops=True, **OPTIONS)

@@ -4,11 +4,14 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from fastck.cli import app
+from fastck.dataset.check import check
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import open_store
 from fastck.training.config import TrainConfig
@@ -38,6 +41,29 @@ def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(render
         pd.testing.assert_frame_equal(deal(source, tmp_path / "after.csv", "--protocol", "loso"), before)
 
 
+def test_a_video_of_a_table_that_no_longer_opens_moves_nobody(tmp_path: Path) -> None:
+    lines = ["path,subject,label"]
+    for subject in ("S1", "S2", "S3", "S4"):
+        for label in ("tense", "calm"):
+            path = tmp_path / f"{subject}{label}.avi"
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 96))
+            for level in (0, 90):
+                writer.write(np.full((96, 96, 3), level, np.uint8))
+            writer.release()
+            lines.append(f"{path.name},{subject},{label}")
+    clips = tmp_path / "clips.csv"
+    clips.write_text("\n".join(lines) + "\n")
+    options = ["--protocol", "stratified-group", "--folds", "2"]
+    before = deal(clips, tmp_path / "before.csv", "--layout", "table", *options)
+    (tmp_path / "S2calm.avi").write_bytes(b"damaged")
+    pd.testing.assert_frame_equal(deal(clips, tmp_path / "after.csv", "--layout", "table", *options), before)
+    store = preprocess(clips, tmp_path / "store", layout="table", n_jobs=1, box_cache=False)
+    reasons = store.quarantine.set_index("sequence")["reason"]
+    assert reasons["S2calm"] == "a difference takes two frames, got none that can be read"
+    pd.testing.assert_frame_equal(deal(store.path, tmp_path / "store.csv", *options), before)
+    assert "S2calm" in check(clips, layout="table").left_out
+
+
 @pytest.mark.parametrize("protocol", ["subject-10fold", "loso", "stratified-group"])
 def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, protocol: str) -> None:
     table = make_table(subjects=23)
@@ -57,6 +83,8 @@ def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
     pytest.importorskip("keras")
     store = make_store(tmp_path / "store", make_table(subjects=6))
     deal(store.path, tmp_path / "folds.csv", "--protocol", "stratified-group", "--folds", "2")
+    with (tmp_path / "folds.csv").open("a") as file:
+        file.write("gone,S000,1\n")
     sizes = ["--timesteps", "9", "--filters", "2", "--dense", "4", "--epochs", "1", "--no-baselines", "--phase", "4"]
     command = ["train", str(store.path), "-o", str(tmp_path / "run"), "--folds-file", str(tmp_path / "folds.csv")]
     both = CliRunner().invoke(app, [*command, "--protocol", "loso"])
@@ -65,6 +93,7 @@ def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*command, *sizes])
     assert result.exit_code == 0, result.output
     digest = hashlib.sha256((tmp_path / "folds.csv").read_bytes()).hexdigest()
+    assert "1 sequences of folds.csv are not in the data set: gone" in result.stdout
     assert f"protocol file: 2 folds of folds.csv (SHA-256 {digest})" in result.stdout
     assert digest in (tmp_path / "run" / "report.html").read_text()
 
@@ -89,9 +118,9 @@ def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
     folds = deal_folds(table, TrainConfig(protocol="loso"))
     with pytest.raises(ValueError, match="1 sequences have no fold, for example 'S000_001'"):
         make_splits(table, TrainConfig(phase=4), folds=folds.iloc[1:])
-    strange = pd.concat([folds, pd.DataFrame({"sequence": ["X"], "fold": [1]})])
-    with pytest.raises(ValueError, match="1 sequences that the data set does not have, for example 'X'"):
-        make_splits(table, TrainConfig(phase=4), folds=strange)
+    # A video that can no longer be read is not even listed: the folds of all others stay.
+    more = pd.concat([folds, pd.DataFrame({"sequence": ["X"], "fold": [1]})])
+    assert make_splits(table, TrainConfig(phase=4), folds=more) == make_splits(table, TrainConfig(phase=4), folds=folds)
     with pytest.raises(ValueError, match="fold 1 leaves nothing to train on: there must be another fold"):
         make_splits(table, TrainConfig(phase=4), folds=folds.assign(fold=1))
     with pytest.raises(ValueError, match="random is a single split"):

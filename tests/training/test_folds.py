@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from fastck.store.reader import open_store
+from fastck.training.classes import with_classes
 from fastck.training.config import FOUR, TrainConfig
 from fastck.training.folds import Split, _hold_back, leakage, make_splits
 from fastck.training.selection import balance, select
@@ -44,7 +45,7 @@ def test_no_subject_is_on_both_sides_and_every_sequence_is_tested_once(
         assert not parts[1] & parts[2]
         assert all(parts)
     tested = sorted(name for split in splits for name in split.test)
-    assert tested == sorted(table.loc[table["emotion"].isin(FOUR), "sequence"])
+    assert tested == sorted(table.loc[table["emotion"].isin((1, 3, 5, 7)), "sequence"])
     assert leakage(table, splits) == 0
 
 
@@ -87,7 +88,9 @@ def test_folds_of_the_survivors_alone_would_move(tmp_path: Path) -> None:
     listing[["sequence", "subject", "emotion", "n_frames", "folder"]].to_csv(store.path / "inputs.csv", index=False)
     opened = open_store(store.path)
     assert len(opened.listing) == 60
-    pd.testing.assert_frame_equal(opened.listing, listing[list(opened.listing.columns)])
+    known = opened.listing.drop(columns=["label", "fold"])
+    pd.testing.assert_frame_equal(known, listing[list(known.columns)])
+    assert opened.listing["label"].tolist() == ["anger", "disgust", "happy", "surprise"] * 15
     config = TrainConfig(phase=4, protocol="subject-10fold")
     (first, *_) = make_splits(opened.table, config, listing=opened.listing)
     assert {name[:4] for name in first.test} == {"S010"}
@@ -150,18 +153,18 @@ def test_balancing_brings_the_mean_length_near_the_target(target: float, seed: i
 
 def test_balancing_refuses_more_than_there_is() -> None:
     table = make_table(subjects=5)
-    with pytest.raises(ValueError, match=r"emotion 1 has 5 sequences .* per_emotion=6"):
+    with pytest.raises(ValueError, match=r"anger has 5 sequences .* per_emotion=6"):
         balance(table, per_emotion=6, rng=np.random.default_rng(0))
 
 
 def test_select_says_what_is_missing_or_too_long() -> None:
     table = make_table(subjects=4, frames=(8, 8))
-    with pytest.raises(ValueError, match=r"no sequence carries emotion 2, 4.*1: 4, 3: 4"):
+    with pytest.raises(ValueError, match=r"no sequence is labelled contempt, fear.*anger: 4, disgust: 4"):
         select(table, classes=(1, 2, 3, 4))
     with pytest.raises(ValueError, match=r"16 sequences have more than timesteps=5 .* S000_001 with 7"):
         select(table, classes=FOUR, timesteps=5)
     assert len(select(table, classes=FOUR, timesteps=5, too_long="last")) == 16
-    with pytest.raises(ValueError, match="no sequence carries emotion"):
+    with pytest.raises(ValueError, match="no sequence is labelled anger"):
         select(table, classes=FOUR, timesteps=5, too_long="skip")
 
 
@@ -169,14 +172,16 @@ def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one() -> None
     table = make_table(subjects=4, emotions=(1,))
     table["emotion"] = pd.array([1, 1, 3, 3], dtype="Int64")
     one = table.assign(emotion=1)
-    assert len(_hold_back(one, "subject", 0.9, np.random.default_rng(0))) == 3  # of four: something has to train
-    held = _hold_back(table, "subject", 0.5, np.random.default_rng(0))
+    assert (
+        len(_hold_back(with_classes(one), "subject", 0.9, np.random.default_rng(0))) == 3
+    )  # of four: something has to train
+    held = _hold_back(with_classes(table), "subject", 0.5, np.random.default_rng(0))
     assert sorted(held["emotion"]) == [1, 3]
-    assert _hold_back(table, "subject", 0.75, np.random.default_rng(0))["subject"].nunique() == 2
+    assert _hold_back(with_classes(table), "subject", 0.75, np.random.default_rng(0))["subject"].nunique() == 2
 
 
 def test_at_least_one_subject_validates() -> None:
-    held = _hold_back(make_table(subjects=12), "subject", 0.001, np.random.default_rng(0))
+    held = _hold_back(with_classes(make_table(subjects=12)), "subject", 0.001, np.random.default_rng(0))
     assert held["subject"].nunique() == 1
 
 

@@ -80,16 +80,19 @@ def test_seed_decides_the_weights() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("rows", [2, 5])
+# In 20 rows and 16 columns a part of the frame stands for what has not begun.
+@pytest.mark.parametrize(("rows", "timesteps", "samples"), [(2, 6, 7), (5, 6, 7), (20, 4, 7), (20, 4, 1), (20, 4, 2)])
 @pytest.mark.parametrize("options", [{"fused": True}, {"fused": True, "remat": True}])
-def test_other_computations_of_the_network_agree_with_keras(rows: int, options: dict[str, bool]) -> None:
+def test_other_computations_of_the_network_agree_with_keras(
+    rows: int, timesteps: int, samples: int, options: dict[str, bool]
+) -> None:
     import tensorflow as tf
 
-    shape = replace(SMALL, rows=rows, kernel_size=(min(rows, 3) - 1, 3))
+    shape = replace(SMALL, rows=rows, timesteps=timesteps, kernel_size=(min(rows, 3) - 1, 3))
     reference, other = build_network(shape, dropout=0.0), build_network(shape, dropout=0.0, **options)
     other.set_weights([w + 0.1 for w in reference.get_weights()])
     reference.set_weights(other.get_weights())
-    values = padded_batch(rows=rows)
+    values = padded_batch(rows=rows, timesteps=timesteps, samples=samples)
 
     def run(network: keras.Model) -> tuple[np.ndarray, list[np.ndarray]]:
         @tf.function
@@ -111,7 +114,7 @@ def test_other_computations_of_the_network_agree_with_keras(rows: int, options: 
 def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
     import tensorflow as tf
 
-    from fastck.store.gather import accumulation_pieces
+    from fastck.store.orders import accumulation_pieces
 
     values, targets = padded_batch(samples=11), np.eye(3, dtype=np.float32)[np.arange(11) % 3]
     orders = [np.random.default_rng(epoch).permutation(11) for epoch in range(3)]
@@ -132,7 +135,7 @@ def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
 def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
     import tensorflow as tf
 
-    from fastck.store.gather import accumulation_pieces
+    from fastck.store.orders import accumulation_pieces
 
     values, targets = padded_batch(samples=16), np.eye(3, dtype=np.float32)[np.arange(16) % 3]
     results = []

@@ -113,7 +113,7 @@ def test_rare_emotions_weigh_as_much_as_common_ones(store: Path) -> None:
     opened = open_store(store)
     table = opened.table
     names = table.loc[(table["emotion"] != 2) | (table["subject"] == "S000"), "sequence"].tolist()
-    gather = Gather(opened, names, feature="flow", classes=SMALL.classes, timesteps=9, padding="before")
+    gather = Gather(opened, names, feature="flow", classes=SMALL.class_names, timesteps=9, padding="before")
     shape = SMALL.network_shape(opened.feature("flow").shape[1:])
     plan = plan_memory(shape, batch_size=16)
     dataset, _ = _training_dataset(gather, replace(SMALL, epochs=1), plan, seed=0, start=0)

@@ -18,9 +18,10 @@ data = pytest.importorskip("skimage.data")
 from fastck.cli import app  # noqa: E402
 from fastck.pipeline.dispatch import preprocess  # noqa: E402
 from fastck.training.config import TrainConfig  # noqa: E402
-from fastck.training.predict import plot_prediction, predict, window_starts, write_prediction  # noqa: E402
+from fastck.training.predict import predict, window_starts  # noqa: E402
 from fastck.training.report import write_report  # noqa: E402
 from fastck.training.train import train  # noqa: E402
+from fastck.views.prediction_plot import plot_prediction  # noqa: E402
 
 CONFIG = TrainConfig(
     phase=4, timesteps=5, filters=2, dense=4, epochs=1, too_long="last", baselines=False, learning_rate=0.05
@@ -80,10 +81,10 @@ def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path
     assert prediction.n_missed == 0
     assert prediction.table[["first_frame", "last_frame"]].to_numpy().tolist() == [[0, 5], [1, 6], [2, 7]]
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
-    write_prediction(prediction, tmp_path / "prediction.json")
-    values = pd.read_json(tmp_path / "prediction.json", typ="series")
+    values = prediction.as_dict()
     assert values["clip"] == "S000_004"
     assert len(values["windows"]) == 3
+    json.dumps(values)
     plot_prediction(prediction, tmp_path / "prediction.png")
     plot_prediction(replace(prediction, table=prediction.table.iloc[:1]), tmp_path / "bars.png")
     for name in ("prediction.png", "bars.png"):
@@ -128,26 +129,26 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
     clip = root / "cohn-kanade-images" / "S000" / "004"
     prediction = predict(run, clip)
     files = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "p.png")]
-    result = CliRunner().invoke(app, ["predict", str(run), str(clip), *files], env={"COLUMNS": "80"})
+    result = CliRunner().invoke(app, ["predict", str(clip), "--run", str(run), *files], env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    windows = prediction.table.to_dict("records")
-    assert len(windows) == 2
-    for line, row in zip(lines, windows, strict=False):
-        assert len(line) <= 80
-        share = row[f"p_{row['emotion']}"]
-        assert line.split() == [
-            "frames",
-            str(row["first_frame"]),
-            "to",
-            str(row["last_frame"]),
-            row["emotion"],
-            "█" * round(30 * share) + "░" * (30 - round(30 * share)),
-            f"{100 * share:.0f}",
-            "%",
-        ]
-    assert len(lines) == len(windows) + 2
-    assert pd.read_json(tmp_path / "p.json", typ="series")["clip"] == "S000_004"
+    share = prediction.probabilities[prediction.emotion]
+    line = result.stdout.splitlines()[0]
+    assert line.split() == [
+        "S000_004",
+        prediction.emotion,
+        "█" * round(18 * share) + "░" * (18 - round(18 * share)),
+        f"{100 * share:.0f}",
+        "%",
+        "frames",
+        "0",
+        "to",
+        "7",
+    ]
+    assert "rendered people" not in result.stdout
+    written = json.loads((tmp_path / "p.json").read_text())
+    assert [len(row["windows"]) for row in written] == [2]
+    assert written[0]["clip"] == "S000_004"
+    assert written[0]["input"] == str(clip)
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
     before = (run / "report.json").read_bytes()
@@ -161,7 +162,7 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
 
 def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path) -> None:
     clip = root / "cohn-kanade-images" / "S000" / "001"
-    command = [sys.executable, "-m", "fastck.cli", "predict", str(run), str(clip)]
+    command = [sys.executable, "-m", "fastck.cli", "predict", str(clip), "--run", str(run)]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, "")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastck
-from fastck.training.config import TrainConfig
+from fastck.training.config import FOUR, TrainConfig
 from fastck.training.run import open_run, read_table, write_file, write_table
 from tests.helpers.tinystore import make_store, make_table
 
@@ -48,8 +48,8 @@ def test_nobody_vanishes_whatever_the_name(run: fastck.Run) -> None:
 
 def test_a_run_opens_as_it_was_trained(run: fastck.Run) -> None:
     opened = fastck.open_run(run.path)
-    assert opened.settings == CONFIG
-    assert opened.classes == (1, 3, 5, 7)
+    assert opened.settings == replace(CONFIG, classes=FOUR)
+    assert opened.classes == ("anger", "disgust", "happy", "surprise")
     assert len(opened.history) == len(opened.record["fits"]) == len(SUBJECTS)
     pd.testing.assert_frame_equal(opened.predictions, run.predictions)
     with pytest.raises(ValueError, match=r"holds 4 networks, one per fold: name one, such as .*repeat1-fold01"):
@@ -77,7 +77,8 @@ def test_damaged_tables_are_told(run: fastck.Run, tmp_path: Path, file: str) -> 
 def test_tables_are_read_as_they_were_written(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("table") / "t.csv"
     values = np.random.default_rng(len(names)).random(len(names)).astype(np.float32).astype(np.float64)
-    table = pd.DataFrame({"sequence": pd.array(names, "str"), "true": 1, "p_happy": values})
+    texts = pd.array(names, "str")
+    table = pd.DataFrame({"sequence": texts, "true": texts, "p_happy": values})
     write_table(path, table)
     pd.testing.assert_frame_equal(read_table(path), table, check_dtype=False)
 
@@ -100,6 +101,13 @@ def test_an_unfinished_run_is_refused(run: fastck.Run, tmp_path: Path) -> None:
     record = {**run.record, "status": "running"}
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="was not finished"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize(("version", "message"), [(1, "train again into another folder"), (3, "update fastck")])
+def test_a_run_of_another_format_is_refused(run: fastck.Run, tmp_path: Path, version: int, message: str) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({**run.record, "format": version}))
+    with pytest.raises(ValueError, match=f"has format {version}, this fastck reads format 2: {message}"):
         open_run(tmp_path)
 
 

@@ -1,3 +1,5 @@
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -5,7 +7,8 @@ import pytest
 import fastck
 from fastck.ops import feature_shape, pad_sequence
 from fastck.store.frames import as_frames, mirrored
-from fastck.store.gather import Gather, accumulation_pieces
+from fastck.store.gather import Gather
+from fastck.store.orders import accumulation_pieces
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
 
@@ -145,6 +148,31 @@ def test_bad_input_is_refused(store: Store) -> None:
         tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, too_long="cut")
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, batch_size=0)
+
+
+def test_classes_are_labels_or_codes(store: Store) -> None:
+    names = store.table["sequence"].to_list()
+    by_code = tfdata.Gather(store, names, feature="projection", classes=CLASSES)
+    by_label = tfdata.Gather(store, names, feature="projection", classes=[fastck.EMOTIONS[code] for code in CLASSES])
+    np.testing.assert_array_equal(by_label.targets, by_code.targets)
+    np.testing.assert_array_equal(np.asarray(CLASSES)[by_code.classes], store.table["emotion"].to_numpy(int))
+    with pytest.raises(ValueError, match=r"S000_001 has label 'anger', not one of \('fear', 'happy'\)"):
+        tfdata.Gather(store, names, feature="projection", classes=["fear", "happy"])
+    with pytest.raises(TypeError, match="labels or codes, not both"):
+        tfdata.Gather(store, names, feature="projection", classes=["fear", 3])
+    for wrong in ("happy", (), (1, 1)):
+        with pytest.raises(ValueError, match="must be a sequence of different labels or codes"):
+            tfdata.Gather(store, names, feature="projection", classes=wrong)
+
+
+def test_a_pickled_gather_holds_no_values_and_reads_the_same(store: Store) -> None:
+    names = store.table["sequence"].to_list()
+    gather = tfdata.Gather(store, names, feature="mask", classes=CLASSES, timesteps=12)
+    everything = np.arange(len(names))
+    expected = gather(everything)
+    packed = pickle.dumps(gather)
+    assert len(packed) < 20_000
+    np.testing.assert_array_equal(pickle.loads(packed)(everything), expected)
 
 
 @pytest.mark.parametrize(("n", "batch_size", "micro_batches"), [(98, 64, 8), (20, 8, 4), (9, 8, 8), (73, 64, 64)])

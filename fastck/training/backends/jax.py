@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fastck.training.backends.waiting import Waiting
+
 COMPILED = True
 FEED = "thread"
 
@@ -20,9 +22,11 @@ def version() -> str:
     return jax.__version__
 
 
-def last_state(step: Callable[..., Any], frames: Any, states: Sequence[Any], rows: Any, weights: Sequence[Any]) -> Any:
+def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Sequence[Any], waiting: Waiting) -> Any:
     """Run `step` over time and return the last h: as in backends.tensorflow, but in a few numbers of samples."""
     samples = frames.shape[0]
+    # One of those that have not begun is among those that are computed, in place of the small one.
+    rows = jnp.minimum(begun + 1, samples)
     sizes = sorted({-(-samples * size // SIZES) for size in range(1, SIZES + 1)})
 
     def sized(size: int) -> Callable[..., Any]:
@@ -42,7 +46,8 @@ def last_state(step: Callable[..., Any], frames: Any, states: Sequence[Any], row
         frame, n = values
         return jax.lax.switch(jnp.searchsorted(jnp.asarray(sizes), n), branches, frame, *carry), None
 
-    start = tuple(jnp.broadcast_to(state, (samples, *state.shape[1:])) for state in states)
+    zeros = waiting.place(waiting.state)
+    start = (jnp.broadcast_to(zeros, (samples, *zeros.shape[1:])),) * 2
     (h, _), _ = jax.lax.scan(body, start, (jnp.moveaxis(frames, 1, 0), rows))
     return h
 

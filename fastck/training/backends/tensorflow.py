@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from fastck.training.backends.waiting import Waiting
+
 # On CPU, XLA made epochs several times slower.
 COMPILED = False
 FEED = "tf.data"
@@ -16,8 +18,8 @@ def version() -> str:
     return tf.__version__
 
 
-def last_state(step: Callable[..., Any], frames: Any, states: Sequence[Any], rows: Any, weights: Sequence[Any]) -> Any:
-    """Run `step` over time and return the last h; at step t it computes the first `rows[t]` samples only.
+def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Sequence[Any], waiting: Waiting) -> Any:
+    """Run `step` over time and return the last h; at step t it computes the first `begun[t]` samples and `waiting`.
 
     Parameters
     ----------
@@ -25,12 +27,12 @@ def last_state(step: Callable[..., Any], frames: Any, states: Sequence[Any], row
         (frame, h, c, *weights) -> (h, c).
     frames : tensor of shape (B, T, H, W, C)
         Sorted by first non-zero frame.
-    states : sequence of tensor
-        h and c of one sample, (1, H', W', filters).
-    rows : tensor of shape (T,), int32
-        Increasing; the last one is B. The last of these samples stands for all that have not begun.
+    begun : tensor of shape (T,), int32
+        How many samples have seen a non-zero frame; the last one is B.
     weights : sequence of tensor
         Handed to `step`.
+    waiting : Waiting
+        Stands for the others.
 
     Returns
     -------
@@ -38,19 +40,24 @@ def last_state(step: Callable[..., Any], frames: Any, states: Sequence[Any], row
     """
     steps = tf.shape(frames)[1]
 
-    def body(t: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
-        starting = rows[t] - tf.shape(h)[0]
-        # The last row stood for all that had not begun, those that begin now among them.
-        h, c = (tf.concat([state, tf.repeat(state[-1:], starting, axis=0)], axis=0) for state in (h, c))
-        h, c = step(frames[: rows[t], t], h, c, *weights)
-        return t + 1, h, c
+    def body(t: Any, h: Any, c: Any, waiting_h: Any, waiting_c: Any) -> tuple[Any, ...]:
+        starting = begun[t] - tf.shape(h)[0]
+        h = tf.concat([h, tf.repeat(waiting.place(waiting_h), starting, axis=0)], axis=0)
+        c = tf.concat([c, tf.repeat(waiting.place(waiting_c), starting, axis=0)], axis=0)
+        h, c = step(frames[: begun[t], t], h, c, *weights)
+        # No row at all once everybody has begun.
+        needed = tf.cast(begun[t] < tf.shape(frames)[0], tf.int32)
+        waited = step(waiting.frame[:needed], waiting_h[:needed], waiting_c[:needed], *weights)
+        return t + 1, h, c, *waited
 
-    free = tf.TensorShape([None, *states[0].shape[1:]])
-    _, h, _ = tf.while_loop(
+    none = waiting.place(waiting.state)[:0]
+    free = tf.TensorShape([None, *none.shape[1:]])
+    few = tf.TensorShape([None, *waiting.state.shape[1:]])
+    _, h, *_ = tf.while_loop(
         lambda t, *_: t < steps,
         body,
-        (tf.constant(0), *states),
-        shape_invariants=(tf.TensorShape([]), free, free),
+        (tf.constant(0), none, none, waiting.state, waiting.state),
+        shape_invariants=(tf.TensorShape([]), free, free, few, few),
         maximum_iterations=frames.shape[1],
     )
     return h

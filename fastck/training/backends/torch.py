@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from fastck.training.backends.waiting import Waiting
+
 # Keras runs PyTorch without a compiler.
 COMPILED = False
 FEED = "thread"
@@ -16,15 +18,20 @@ def version() -> str:
     return str(torch.__version__)
 
 
-def last_state(step: Callable[..., Any], frames: Any, states: Sequence[Any], rows: Any, weights: Sequence[Any]) -> Any:
+def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Sequence[Any], waiting: Waiting) -> Any:
     """Run `step` over time and return the last h: as in backends.tensorflow."""
-    h, c = states
-    for t, n in enumerate(rows.tolist()):
+    waited = (waiting.state, waiting.state)
+    h = c = waiting.place(waiting.state)[:0]
+    for t, n in enumerate(begun.tolist()):
         starting = n - len(h)
         if starting:
-            # The last row stood for all that had not begun, those that begin now among them.
-            h, c = (torch.cat([state, state[-1:].expand(starting, *state.shape[1:])]) for state in (h, c))
-        h, c = step(frames[:n, t], h, c, *weights)
+            placed = (waiting.place(state) for state in waited)
+            new_h, new_c = (state.expand(starting, *state.shape[1:]) for state in placed)
+            h, c = torch.cat([h, new_h]), torch.cat([c, new_c])
+        if n:
+            h, c = step(frames[:n, t], h, c, *weights)
+        if n < len(frames):
+            waited = step(waiting.frame, *waited, *weights)
     return h
 
 

@@ -1,0 +1,175 @@
+"""What a clip shows: the windows of its motion and what the recogniser says about each."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+
+import numpy as np
+import pandas as pd
+
+from fastck.config import FaceConfig
+from fastck.dataset.clip import clip_record
+from fastck.dataset.records import SequenceRecord
+from fastck.faces.box import FaceBox, Gray
+from fastck.faces.finder import searching
+from fastck.pipeline.frames import BadSequence, decode, record_frames
+from fastck.pipeline.stopwatch import Stopwatch
+from fastck.recognition.follow import Follower, Reading
+from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
+from fastck.training.predict import Prediction, predict_record
+from fastck.training.run import open_run
+
+NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
+SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipPrediction(Prediction):
+    """What the bundled recogniser says about a clip.
+
+    Attributes
+    ----------
+    readings : tuple of Reading
+        One for each frame from the first face on.
+    """
+
+    readings: tuple[Reading, ...]
+
+
+def predict(clip: str | PathLike[str], run: str | PathLike[str] | None = None) -> Prediction:
+    """Say which emotion a clip shows.
+
+    Parameters
+    ----------
+    clip : path-like
+        A folder of frames or a video file.
+    run : path-like, optional
+        A training run, whose network is used after its own preprocessing. By default the bundled recogniser answers: it
+        was trained on rendered people, needs NumPy only, and finds onset and apex itself.
+
+    Returns
+    -------
+    prediction : Prediction
+        `emotion` is None where the answer would be unsure; `probabilities` has each emotion's, `table` a row for each
+        window.
+
+    Raises
+    ------
+    ValueError
+        If the clip holds no face or fewer than two frames, or the run has no network.
+    OSError
+        If a file cannot be read.
+
+    Examples
+    --------
+    >>> import fastck
+    >>> fastck.predict(fastck.sample() / "cohn-kanade-images/S001/001").emotion
+    'happy'
+    """
+    record = clip_record(clip)
+    if run is not None:
+        return predict_record(open_run(run), record, source=fspath(clip))
+    return recognise(record, source=fspath(clip))
+
+
+def recognise(record: SequenceRecord, *, source: str = "", recogniser: Recogniser | None = None) -> ClipPrediction:
+    """Say what a sequence shows with the bundled recogniser.
+
+    Parameters
+    ----------
+    record : SequenceRecord
+    source : str
+        What the user named the clip by; the sequence's name by default.
+    recogniser : Recogniser, optional
+        In place of the bundled one.
+
+    Raises
+    ------
+    BadSequence
+        If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
+    """
+    recogniser = recogniser or bundled()
+    readings, n_frames, n_missed = read_frames(decode(record_frames(record), Stopwatch()), recogniser)
+    if n_frames < 2:
+        raise BadSequence(f"motion takes two frames, got {n_frames}")
+    if not readings:
+        raise BadSequence(f"no face found in any of its {n_frames} frames")
+    if len(readings) < 2:
+        raise BadSequence(f"motion takes two frames from the first face on, which is in the last of {n_frames}")
+    table, strongest = window_table(readings, recogniser)
+    return ClipPrediction(
+        clip=record.sequence,
+        source=source or record.sequence,
+        table=table,
+        n_frames=n_frames,
+        n_missed=n_missed,
+        model=BUNDLED,
+        strongest=strongest,
+        unsure_below=recogniser.unsure_below,
+        trained_on=TRAINED_ON,
+        readings=readings,
+    )
+
+
+def read_frames(frames: Iterable[Gray], recogniser: Recogniser) -> tuple[tuple[Reading, ...], int, int]:
+    """Return the readings of a clip, how many frames it has, and how many had no face."""
+    follower = Follower(recogniser)
+    readings: list[Reading] = []
+    n_frames = n_missed = 0
+    with searching(FaceConfig()) as search:
+        for gray in frames:
+            found: FaceBox | None = search(gray)
+            n_frames += 1
+            n_missed += found is None
+            reading = follower.push(gray, found)
+            if reading is not None:
+                readings.append(reading)
+    return tuple(readings), n_frames, n_missed
+
+
+def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[pd.DataFrame, int]:
+    """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion."""
+    rows: list[dict[str, object]] = []
+    sizes = []
+    for part in motion_windows(readings):
+        size = np.array([reading.moment.displacement for reading in part])
+        near = [reading.probabilities for reading in part[1:] if reading.moment.displacement >= NEAR_APEX * size.max()]
+        mean = np.mean(near, axis=0)
+        best = int(np.argmax(mean))
+        rows.append(
+            {
+                "window": len(rows),
+                "first_frame": part[0].moment.frame,
+                "last_frame": part[int(size.argmax())].moment.frame,
+                "predicted": recogniser.classes[best],
+                "emotion": recogniser.decide(mean),
+                **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},
+            }
+        )
+        sizes.append(size.max())
+    return pd.DataFrame(rows), int(np.argmax(sizes))
+
+
+def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
+    """Cut readings into windows: from the last frame at rest until the face is back at rest, or has a new onset.
+
+    A clip that rests all the time is one window.
+    """
+    windows: list[Sequence[Reading]] = []
+    begin, rested, moved = 0, 0, False
+    for place, reading in enumerate(readings):
+        new_onset = place > 0 and reading.moment.onset != readings[place - 1].moment.onset
+        if moved and (new_onset or rested >= SHORTEST_REST):
+            windows.append(readings[begin:place])
+            moved = False
+        if new_onset:
+            begin, rested = place, 0
+        if reading.moment.resting:
+            rested += 1
+            if not moved:
+                begin = place
+        else:
+            rested, moved = 0, True
+    if moved:
+        windows.append(readings[begin:])
+    return [window for window in windows if len(window) > 1] or [readings]

@@ -1,0 +1,83 @@
+"""Frame after frame from gray image to emotion: what clips and a live picture share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.config import FaceConfig
+from fastck.faces.box import FaceBox, Gray, crop
+from fastck.recognition.model import Recogniser, bundled
+from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
+
+SIDE = FaceConfig().side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the recogniser says about a frame.
+
+    Attributes
+    ----------
+    moment : Moment
+        The frame's number, its onset and the flow between them.
+    box : FaceBox
+        What the crop was cut with.
+    found : bool
+        Whether the search found a face in this very frame; otherwise the box is the one before it.
+    probabilities : ndarray of shape (8,), float32
+        In the order of `Recogniser.classes`.
+    emotion : str or None
+        The most likely class; None for unsure.
+    """
+
+    moment: Moment
+    box: FaceBox
+    found: bool
+    probabilities: NDArray[np.float32]
+    emotion: str | None
+
+
+class Follower:
+    """Follows one face: keeps its box, its onset, and says for each frame what it shows.
+
+    Parameters
+    ----------
+    recogniser : Recogniser, optional
+        The bundled one by default.
+    """
+
+    def __init__(self, recogniser: Recogniser | None = None) -> None:
+        self.recogniser = recogniser or bundled()
+        self._boxes, self._tracker = BoxKeeper(), OnsetTracker()
+        self._frame = -1
+
+    def push(self, gray: Gray, found: FaceBox | None) -> Reading | None:
+        """Take in the next frame.
+
+        Parameters
+        ----------
+        gray : ndarray of shape (H, W), uint8
+        found : FaceBox or None
+            The face to follow, as a search found it in this frame; None where it found none.
+
+        Returns
+        -------
+        reading : Reading or None
+            None as long as no face has been found.
+        """
+        self._frame += 1
+        if self._boxes.update(found):
+            self._tracker.reset()
+        box = self._boxes.box
+        if box is None:
+            return None
+        moment = self._tracker.push(self._frame, crop(gray, box, side=SIDE))
+        probabilities = self.recogniser.probabilities(moment.flow[None])[0]
+        return Reading(
+            moment=moment,
+            box=box,
+            found=found is not None,
+            probabilities=probabilities,
+            emotion=self.recogniser.decide(probabilities),
+        )

@@ -1,0 +1,125 @@
+"""The bundled recogniser: a small network on optical flow, run with NumPy alone."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.flow import FLOW_SHAPES
+
+BUNDLED = Path(__file__).with_name("bundled.npz")
+FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
+TRAINED_ON = "trained on rendered people"
+
+
+class Recogniser:
+    """Probabilities of the seven emotions and neutral for windows of optical flow.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A model file; the bundled one by default.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Names in the order of the probabilities: "neutral", then the emotions by CK+'s codes.
+    codes : tuple of int
+        The same as CK+'s codes.
+    unsure_below : float
+        A highest probability below it is no answer.
+    about : dict
+        How the model was made: seed, people, sizes, figures.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model that this version can read.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> from fastck.recognition import Recogniser
+    >>> Recogniser().probabilities(fastck.optical_flow(crops)[-1:])
+    """
+
+    def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self.about: dict[str, Any] = json.loads(str(file["about"]))
+                if self.about["format"] > FORMAT:
+                    raise ValueError(f"format {self.about['format']} is of a newer fastck")
+                values = {name: file[name].astype(np.float32) for name in file.files if name != "about"}
+        except (KeyError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is no model of fastck's recogniser: {error}") from error
+        self.classes: tuple[str, ...] = tuple(self.about["classes"])
+        self.codes: tuple[int, ...] = tuple(self.about["codes"])
+        self.unsure_below: float = self.about["unsure_below"]
+        self._weights = values
+
+    def probabilities(self, flow: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the probability of each class for each window.
+
+        Parameters
+        ----------
+        flow : ndarray of shape (N, 3, 28, 28), float32
+            From the onset of each window to its apex: rows of ``fastck.optical_flow(crops, reference="onset")``.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (N, 8), float32
+            Each row sums to 1.
+
+        Raises
+        ------
+        ValueError
+            If the flow has another shape.
+        """
+        flow = np.asarray(flow, dtype=np.float32)
+        if flow.ndim != 4 or flow.shape[1:] != FLOW_SHAPES["flow"]:
+            raise ValueError(f"flow must have shape (N, 3, 28, 28), got {flow.shape}")
+        return softmax(logits(flow, self._weights) / np.float32(self.about["temperature"]))
+
+    def decide(self, probabilities: NDArray[np.float32]) -> str | None:
+        """Return the name of the most likely class of one row (8,), None where that is unsure."""
+        best = int(np.argmax(probabilities))
+        return self.classes[best] if probabilities[best] >= self.unsure_below else None
+
+
+def pooled(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return means over 2x2 cells, one row per window: (N, 3, 28, 28) float32 -> (N, 588) float32."""
+    n, planes, side, _ = flow.shape
+    cells = flow.reshape(n, planes, side // 2, 2, side // 2, 2).mean(axis=(3, 5), dtype=np.float32)
+    return np.ascontiguousarray(cells.reshape(n, -1))
+
+
+def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Run the network: (N, 3, 28, 28) float32 -> (N, C) float32.
+
+    Means over 2x2 cells times a scale, then dense layers with rectified units between them.
+    """
+    values = pooled(flow) * weights["scale"]
+    layers = sum(name.startswith("kernel") for name in weights)
+    for layer in range(layers):
+        values = values @ weights[f"kernel{layer}"] + weights[f"bias{layer}"]
+        if layer < layers - 1:
+            values = np.maximum(values, 0)
+    return np.asarray(values, dtype=np.float32)
+
+
+def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax of each row, (N, C) float32."""
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@cache
+def bundled() -> Recogniser:
+    """Return the recogniser that comes with the package, read once."""
+    return Recogniser()

@@ -1,0 +1,77 @@
+"""Tiny sequences go to the workers together; stores, journals and what a kill costs stay what they were."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import fastck
+from fastck.dataset.records import FramePaths
+from fastck.pipeline import dispatch
+from fastck.store import journal
+from fastck.store.builder import JOURNAL
+from tests.helpers.stores import assert_same_store
+
+OPTIONS = {"preset": "stable", "features": ("projection",), "box_cache": False}
+
+
+class Stopped(BaseException):
+    """Stands for a kill at an exact place."""
+
+
+@pytest.fixture(scope="module")
+def one_by_one(rendered, tmp_path_factory):
+    return fastck.preprocess(rendered, tmp_path_factory.mktemp("one") / "store", **OPTIONS)
+
+
+@pytest.fixture
+def batches_of_three(monkeypatch):
+    monkeypatch.setattr(dispatch, "batch_size", lambda n_sequences: 3)
+    monkeypatch.setattr(dispatch, "BATCH_FRAMES", 10_000)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_batches_give_the_same_bytes_and_tell_every_sequence(rendered, one_by_one, tmp_path, batches_of_three, n_jobs):
+    seen = []
+    store = fastck.preprocess(
+        rendered, tmp_path / "store", n_jobs=n_jobs, on_progress=lambda run: seen.append(run.done), **OPTIONS
+    )
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+    assert_same_store(store.path, one_by_one.path)
+
+
+def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_path, batches_of_three):
+    def kill(run):
+        entries = journal.read(tmp_path / "store" / JOURNAL)[1:]
+        assert len(entries) >= run.done
+        if run.done == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fastck.preprocess(rendered, tmp_path / "store", n_jobs=1, on_progress=kill, **OPTIONS)
+    seen = []
+    store = fastck.preprocess(rendered, tmp_path / "store", on_progress=lambda run: seen.append(run.resumed), **OPTIONS)
+    assert seen[0] == 3
+    assert_same_store(store.path, one_by_one.path)
+
+
+@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 32)])
+def test_few_sequences_go_one_by_one(n, most):
+    assert dispatch.batch_size(n) == most
+
+
+def test_batches_end_before_they_have_too_many_frames():
+    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (50, 46, 1, 500, 3, 3, 3, 3)]
+    batches = [[task.planned.n_frames for task in batch] for batch in dispatch.iter_batches(tasks, most=3)]
+    assert batches == [[50, 46], [1], [500], [3, 3, 3], [3]]
+
+
+def test_the_paths_of_frames_are_a_tuple_in_all_but_memory(tmp_path):
+    paths = FramePaths(tmp_path, ("1.png", "2.png", "3.png"))
+    expected = tuple(tmp_path / name for name in ("1.png", "2.png", "3.png"))
+    assert paths == expected
+    assert hash(paths) == hash(expected)
+    assert paths[1:] == expected[1:]
+    assert paths[-1] == expected[-1]
+    assert paths.files() == list(map(str, expected))
+    assert paths != expected[:2]
+    assert repr(paths) == repr(expected)

@@ -1,0 +1,76 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.neural_network import MLPClassifier
+
+from fastck.dataset.labels import EMOTIONS
+from fastck.recognition.model import BUNDLED, Recogniser, bundled
+
+
+def windows(n: int = 40) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.02, (n, 3, 28, 28)).astype(np.float32)
+
+
+def test_the_bundled_network_equals_scikit_learns() -> None:
+    model = bundled()
+    flow = windows()
+    with np.load(BUNDLED, allow_pickle=False) as file:
+        weights = {name: file[name].astype(np.float32) for name in file.files if name != "about"}
+    # The cells' means, taken with a plain loop.
+    cells = np.empty((len(flow), 3, 14, 14), np.float64)
+    for row in range(14):
+        for column in range(14):
+            cells[:, :, row, column] = flow[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean(axis=(2, 3))
+    inputs = cells.reshape(len(flow), -1) * weights["scale"]
+    layers = sum(name.startswith("kernel") for name in weights)
+    hidden = tuple(weights[f"kernel{layer}"].shape[1] for layer in range(layers - 1))
+    oracle = MLPClassifier(hidden_layer_sizes=hidden, max_iter=1)
+    with pytest.warns(match="Maximum iterations"):
+        oracle.fit(inputs[:8], np.arange(8))
+    oracle.coefs_ = [weights[f"kernel{layer}"].astype(np.float64) for layer in range(layers)]
+    oracle.intercepts_ = [weights[f"bias{layer}"].astype(np.float64) for layer in range(layers)]
+    # The temperature divides what goes into the softmax: the last layer.
+    oracle.coefs_[-1] = oracle.coefs_[-1] / model.about["temperature"]
+    oracle.intercepts_[-1] = oracle.intercepts_[-1] / model.about["temperature"]
+    # 588 products are summed in float32 there, in float64 here.
+    np.testing.assert_allclose(model.probabilities(flow), oracle.predict_proba(inputs), atol=2e-5)
+
+
+def test_classes_are_ckplus_codes_and_the_file_is_small() -> None:
+    model = bundled()
+    assert dict(zip(model.codes, model.classes, strict=True)) == EMOTIONS
+    assert BUNDLED.stat().st_size <= 1_000_000
+    np.testing.assert_allclose(model.probabilities(windows(3)).sum(axis=1), 1, atol=1e-6)
+    assert model.probabilities(windows(3)).dtype == np.float32
+
+
+def test_unsure_is_no_emotion() -> None:
+    model = bundled()
+    row = np.full(8, 0.01, np.float32)
+    row[5] = model.unsure_below + 0.01
+    assert model.decide(row) == "happy"
+    row[5] = model.unsure_below - 0.01
+    assert model.decide(row) is None
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (1, 3, 14, 14), (2, 2, 28, 28)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"flow must have shape \(N, 3, 28, 28\), got"):
+        bundled().probabilities(np.zeros(shape, np.float32))
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    for content in (b"", b"nothing", _npz(other=np.zeros(2)), _npz(about=np.array(json.dumps({"format": 99})))):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is no model of fastck's recogniser"):
+            Recogniser(path)
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
