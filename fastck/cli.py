@@ -508,6 +508,32 @@ def predict(
 
 @app.command()
 @one_line_errors
+def live(
+    source: Annotated[
+        str, typer.Argument(metavar="[SOURCE]", help="A camera's number, or a video or a folder of frames.")
+    ] = "0",
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Print lines of text in place of the page; needs no extra.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the page is, on 127.0.0.1; 0 for any free port.")
+    ] = 8765,
+    loop: Annotated[bool, typer.Option("--loop", help="Play a video or folder again and again, until Ctrl-C.")] = False,
+) -> None:
+    """Say what a face shows while it shows it: a camera, or a video played in real time.
+
+    Prints the address of a page that any browser on this machine shows, and no other machine: the picture with face box
+    and flow, probabilities, milliseconds per stage, delay, dropped frames. Needs the extra `live`. The newest frame is
+    looked at; frames that came meanwhile are dropped and counted. Ctrl-C stops it. The bundled recogniser answers: it
+    was trained on rendered people.
+    """
+    from fastck.live.run import run_live
+
+    run_live(source, headless=headless, port=port, loop=loop, on_line=say, on_note=note)
+
+
+@app.command()
+@one_line_errors
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training run's folder.")]) -> None:
     """Write RUN's report again: report.html (one file), .txt, .json, the tables and the pictures; print the text."""
     from fastck.training.report import report_text, write_report

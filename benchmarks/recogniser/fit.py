@@ -44,17 +44,17 @@ class FitConfig:
     """
 
     hidden: tuple[int, ...] = (96,)
-    epochs: int = 30
+    epochs: int = 16
     batch: int = 256
-    rate: float = 1e-3
+    rate: float = 3e-3
     decay: float = 1e-2
-    drop_input: float = 0.2
-    drop: float = 0.4
+    drop_input: float = 0.1
+    drop: float = 0.25
     noise: float = 0.1
     gain: float = 0.2
-    shift: int = 2
+    shift: int = 1
     smooth: float = 0.02
-    none: float = 0.5
+    none: float = 0.3
     neutral: float = 2.0
 
 

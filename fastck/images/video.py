@@ -14,6 +14,8 @@ from fastck.images.quiet import quiet_opencv
 from fastck.messages import one_line
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"})
+USUAL_FPS = 25.0
+MOST_FPS = 1000.0  # a container that gives more gives its time base
 
 
 def is_video(path: str | PathLike[str]) -> bool:
@@ -54,6 +56,24 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     finally:
         capture.release()
+
+
+def video_rate(path: str | PathLike[str]) -> float:
+    """Return how many frames a second a video is made for; 25 where its container does not say.
+
+    Raises
+    ------
+    ImageError
+        If the file is no video that OpenCV can decode.
+    OSError
+        If the file cannot be read.
+    """
+    capture = _open_video(path)
+    try:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+    finally:
+        capture.release()
+    return rate if 0 < rate <= MOST_FPS else USUAL_FPS
 
 
 def count_video_frames(path: str | PathLike[str]) -> int:

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file, no script and no network, from templates that escape what they are given."""
+"""HTML pages that need no other file and no network, from templates that escape what they are given."""
 
 import base64
 from functools import cache

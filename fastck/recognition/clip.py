@@ -130,24 +130,37 @@ def read_frames(frames: Iterable[Gray], recogniser: Recogniser) -> tuple[tuple[R
 def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[pd.DataFrame, int]:
     """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion."""
     rows: list[dict[str, object]] = []
-    sizes = []
-    for part in motion_windows(readings):
-        size = np.array([reading.moment.displacement for reading in part])
-        near = [reading.probabilities for reading in part[1:] if reading.moment.displacement >= NEAR_APEX * size.max()]
-        mean = np.mean(near, axis=0)
+    windows = motion_windows(readings)
+    for window in windows:
+        mean = np.mean([reading.probabilities for reading in near_apex(window)], axis=0)
         best = int(np.argmax(mean))
         rows.append(
             {
                 "window": len(rows),
-                "first_frame": part[0].moment.frame,
-                "last_frame": part[int(size.argmax())].moment.frame,
+                "first_frame": window[0].moment.frame,
+                "last_frame": max(window, key=_size).moment.frame,
                 "predicted": recogniser.classes[best],
                 "emotion": recogniser.decide(mean),
                 **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},
             }
         )
-        sizes.append(size.max())
+    sizes = [max(map(_size, window)) for window in windows]
     return pd.DataFrame(rows), int(np.argmax(sizes))
+
+
+def strongest_window(readings: Sequence[Reading]) -> Sequence[Reading]:
+    """Return the window with the largest displacement: the one that answers for the clip."""
+    return max(motion_windows(readings), key=lambda window: max(map(_size, window)))
+
+
+def near_apex(window: Sequence[Reading]) -> list[Reading]:
+    """Return the readings of a window whose displacement is nearly the largest, its first one never among them."""
+    largest = max(map(_size, window))
+    return [reading for reading in window[1:] if _size(reading) >= NEAR_APEX * largest]
+
+
+def _size(reading: Reading) -> float:
+    return reading.moment.displacement
 
 
 def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:

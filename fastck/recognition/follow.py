@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, crop
+from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.model import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
 
@@ -52,7 +53,7 @@ class Follower:
         self._boxes, self._tracker = BoxKeeper(), OnsetTracker()
         self._frame = -1
 
-    def push(self, gray: Gray, found: FaceBox | None) -> Reading | None:
+    def push(self, gray: Gray, found: FaceBox | None, stopwatch: Stopwatch | None = None) -> Reading | None:
         """Take in the next frame.
 
         Parameters
@@ -60,6 +61,8 @@ class Follower:
         gray : ndarray of shape (H, W), uint8
         found : FaceBox or None
             The face to follow, as a search found it in this frame; None where it found none.
+        stopwatch : Stopwatch, optional
+            Counts the stages "flow" and "model".
 
         Returns
         -------
@@ -72,8 +75,11 @@ class Follower:
         box = self._boxes.box
         if box is None:
             return None
-        moment = self._tracker.push(self._frame, crop(gray, box, side=SIDE))
-        probabilities = self.recogniser.probabilities(moment.flow[None])[0]
+        stopwatch = stopwatch or Stopwatch()
+        with stopwatch.stage("flow"):
+            moment = self._tracker.push(self._frame, crop(gray, box, side=SIDE))
+        with stopwatch.stage("model"):
+            probabilities = self.recogniser.probabilities(moment.flow[None])[0]
         return Reading(
             moment=moment,
             box=box,
