@@ -3,18 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
+BACKENDS := .venv-backends
+EXCHANGE := $(CURDIR)/$(BACKENDS)/exchange
 TORCH := .venv-torch
 # The build without CUDA, where the package index has it: a few hundred megabytes instead of several thousand.
 TORCH_CPU ?= torch==2.13.0+cpu
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo test lint check coverage campaigns bench bench-compare docs test-lowest test-torch clean
+.PHONY: help demo test lint check coverage campaigns bench bench-compare docs test-lowest test-torch test-backends clean
 
 help:
 	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
 	@echo "make test         lint, types, import contracts and all tests"
 	@echo "make coverage     the quick tests, and which lines of fastck they leave out; fails below 95 %"
 	@echo "make campaigns    fault injection and fuzzing at length: an hour or more"
+	@echo "make test-backends  training on TensorFlow, JAX and PyTorch, and their results beside each other"
 	@echo "make test-lowest  a smaller round of tests on the lowest supported versions"
 	@echo "make test-torch   the way into PyTorch, in an environment of its own"
 	@echo "make bench        run the benchmarks and write BENCHMARKS.md"
@@ -83,5 +86,19 @@ test-torch: $(TORCH)/.installed
 	$(TORCH)/bin/python -m pytest tests/test_torchdata.py tests/test_import.py "tests/test_docs.py::test_code_blocks_run[docs/how-to/pytorch.md]" \
 		-k "not costs_little"
 
+$(BACKENDS)/.installed: pyproject.toml
+	test -x $(BACKENDS)/bin/python || $(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --upgrade pip
+	$(BACKENDS)/bin/python -m pip install --quiet "$(TORCH_CPU)" || echo "no $(TORCH_CPU) in the index: taking torch"
+	$(BACKENDS)/bin/python -m pip install --quiet --editable ".[train-jax,train-torch]" "pytest>=8.0"
+	touch $@
+
+# TensorFlow's results come from the other environment: here nothing may need it.
+test-backends: $(VENV)/.installed $(BACKENDS)/.installed
+	rm -rf $(EXCHANGE)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m tests.backends.steps $(EXCHANGE)/tensorflow
+	KERAS_BACKEND=jax FASTCK_EXCHANGE=$(EXCHANGE) $(BACKENDS)/bin/python -m pytest -o addopts=-ra tests/backends
+	KERAS_BACKEND=torch FASTCK_EXCHANGE=$(EXCHANGE) $(BACKENDS)/bin/python -m pytest -o addopts=-ra tests/backends
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(TORCH) $(DEMO_OUT) site bench.json
+	rm -rf $(VENV) $(LOWEST) $(BACKENDS) $(TORCH) $(DEMO_OUT) site bench.json

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines import FLOW_FLOOR
+from benchmarks.gpu import section as gpu_section
 from fastck.bench import FLOOR, LOOPS, OPENCV, OWN
 
 SHOWN = ("numpy", "numba", "opencv-python-headless", "scikit-image", "tensorflow", "dlib-bin", "joblib")
 FLOORS = (FLOOR, FLOW_FLOOR)
 COLOURS = {OWN: "#d1495b", FLOOR: "#b0b0b0"}
+GPU = Path(__file__).with_name("gpu.json")
 TRAINING = Path(__file__).with_name("training.json")  # hours of training, kept: see benchmarks.training
 BOUNDS = Path(__file__).with_name("bounds.md")  # what limits the kernels, instruction by instruction
 
@@ -413,6 +415,7 @@ def report(document: dict[str, Any], picture: str, training: dict[str, Any] | No
         lines += [f"### {stage}", "", *stage_table([row for row in stages if row.operation == stage]), ""]
     if training:
         lines += training_tables(training)
+    lines += gpu_section(GPU)
     return "\n".join([*lines, BOUNDS.read_text()])
 
 

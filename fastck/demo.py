@@ -15,6 +15,7 @@ from fastck.messages import Progress
 from fastck.pipeline.dispatch import preprocess
 from fastck.render import render_dataset
 from fastck.training.config import PHASES, TrainConfig
+from fastck.training.startup import chosen_backend
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,9 @@ class DemoResult:
 
 def check_demo(out: Path) -> None:
     """Raise ValueError where the demo cannot run, before it has taken minutes."""
-    missing = [name for name in ("tensorflow", "matplotlib") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(f"the demo trains a network and needs {' and '.join(missing)}: pip install 'fastck[train]'")
+    chosen_backend()
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("the demo draws what it trains and needs matplotlib: pip install 'fastck[train]'")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} must be a new or empty folder: choose another, or delete it first")
 
@@ -137,7 +138,7 @@ def run_demo(
     Raises
     ------
     ValueError
-        If an option is out of range, `out` is not empty, or TensorFlow or matplotlib are missing.
+        If an option is out of range, `out` is not empty, or Keras' backend or matplotlib is missing.
     OSError
         If a file cannot be written.
     """

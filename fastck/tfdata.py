@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fastck.config import TIMESTEPS
 from fastck.store.gather import Gather, SequenceStore
+from fastck.store.orders import cut_batches, pass_orders
 
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
@@ -74,7 +75,7 @@ def batches(
     def draw() -> Iterator[np.ndarray]:
         """Positions of one iteration's batches."""
         for order in pass_orders(len(gather), shuffle=shuffle, seed=seed, epoch=next(first_passes), epochs=epochs):
-            yield from _cut(order, batch_size)
+            yield from cut_batches(order, batch_size)
 
     positions = tf.data.Dataset.from_generator(draw, output_signature=tf.TensorSpec((None,), tf.int64))
     targets = tf.constant(gather.targets)
@@ -84,10 +85,6 @@ def batches(
 
     dataset = positions.map(load, num_parallel_calls=1, deterministic=True)
     return _prefetched(dataset, epochs * -(-len(gather) // batch_size))
-
-
-def _cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
 
 def _values(gather: Gather, positions: Any, seed: Any = None) -> Any:
@@ -102,47 +99,6 @@ def _values(gather: Gather, positions: Any, seed: Any = None) -> Any:
 
 def _prefetched(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
     return dataset.apply(tf.data.experimental.assert_cardinality(length)).prefetch(PREFETCH)
-
-
-def pass_orders(n: int, *, shuffle: bool, seed: int, epoch: int = 0, epochs: int = 1) -> list[np.ndarray]:
-    """Orders of passes `epoch` to `epoch + epochs - 1` over n sequences, each drawn from (seed, its number)."""
-    if not shuffle:
-        return [np.arange(n)] * epochs
-    return [np.random.default_rng((seed, number)).permutation(n) for number in range(epoch, epoch + epochs)]
-
-
-def accumulation_pieces(
-    orders: Sequence[np.ndarray], *, batch_size: int, micro_batches: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Cut each batch into the same number of micro-batches, weighted so that their gradients' mean is the batch's.
-
-    Keras sums the gradients of `micro_batches` steps and divides by that number, whatever each held. A batch of 34 in
-    8 micro-batches makes pieces of 5 and 4; the weight 8 * 5 / 34 of a piece restores the mean over 34. Where a
-    batch has fewer sequences than micro-batches, pieces of one sequence with weight 0 fill up.
-
-    Parameters
-    ----------
-    orders : sequence of ndarray
-        Positions, one array per pass.
-    batch_size : int
-        Sequences per optimizer step.
-    micro_batches : int
-        Pieces per optimizer step.
-
-    Returns
-    -------
-    pieces, weights : list of ndarray
-        Positions (int64) and weights (float32) of each micro-batch.
-    """
-    pieces, weights = [], []
-    for order in orders:
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
-            for piece in np.array_split(batch, micro_batches):
-                share = micro_batches * len(piece) / len(batch)
-                pieces.append(piece if len(piece) else batch[:1])
-                weights.append(np.full(max(len(piece), 1), share, dtype=np.float32))
-    return pieces, weights
 
 
 def gathered(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +20,10 @@ def test_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="must be a new or empty folder"):
         run_demo(tmp_path)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else object())
-    with pytest.raises(ValueError, match=r"needs tensorflow: pip install 'fastck\[train\]'"):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs one of tensorflow, jax, torch: pip install 'fastck\[train\]' or"):
         run_demo(tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -270,7 +270,7 @@ class TrainConfig:
     )
     fused: bool = setting(True, "Train with the fused recurrent layer; the saved network is Keras' own either way.")
     precision: Precision = setting("float32", "Keras' dtype policy.")
-    deterministic: bool = setting(True, "Ask TensorFlow for results that repeat bit for bit.")
+    deterministic: bool = setting(True, "Ask the backend for results that repeat bit for bit.")
     tensorboard: bool = setting(False, "Write TensorBoard logs into the run.")
     checkpoint_every: int = setting(1, "Epochs between checkpoints; 0 writes none.", least=0, most=MANY)
     keep_models: bool = setting(True, "Keep each fold's network.")

@@ -10,13 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from fastck.store.gather import Gather, SequenceStore
-from fastck.tfdata import accumulation_pieces, gathered, pass_orders
+from fastck.store.orders import accumulation_pieces, pass_orders
+from fastck.training.backends import current_backend
 from fastck.training.calibration import fit_temperature
 from fastck.training.checkpoint import HISTORY, Checkpoint
 from fastck.training.config import PHASES, TrainConfig, probability_columns
+from fastck.training.feed import Feed, in_order, training_feed
 from fastck.training.folds import Split
 from fastck.training.memory import MemoryPlan
 from fastck.training.network import build_network, calibrate_network, compile_network
@@ -148,19 +149,6 @@ def fold_seed(seed: int, split: Split) -> int:
     return int(np.random.SeedSequence((seed, split.repeat, split.fold)).generate_state(1)[0] % 2**31)
 
 
-def set_up_keras(config: TrainConfig) -> tf.distribute.Strategy:
-    """Apply the process-wide settings (dtype policy, determinism) and return how to spread work over GPUs.
-
-    Mixed precision and several GPUs use Keras' own means and are untested: there was no GPU.
-    """
-    keras.mixed_precision.set_global_policy(config.precision)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
 def _gather(store: SequenceStore, sequences: Sequence[str], config: TrainConfig) -> Gather:
     return Gather(
         store,
@@ -199,18 +187,24 @@ def _train(
 ) -> Trained:
     """Train a new network, or go on with the one in the last checkpoint."""
     network = _new_network(shape, scale, config, plan, seed)
-    callbacks = _callbacks(config, seed, checkpoints, tensorboard)
+    callbacks = _callbacks(config, plan.micro_batches, seed, checkpoints, tensorboard)
     keeper = next(callback for callback in callbacks if isinstance(callback, Checkpoint))
     start = keeper.restore(network, config.epochs)
     began = time.perf_counter()
     if start < config.epochs and not keeper.stopped:
         dataset, steps = _training_dataset(parts.train, config, plan, seed=seed, start=start)
+        if isinstance(dataset, Feed):
+            feed = dataset
+            callbacks.append(
+                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.start_pass(epoch - start))
+            )
         network.fit(
             dataset,
             epochs=config.epochs,
             initial_epoch=start,
-            steps_per_epoch=steps,
-            validation_data=_in_order(parts.validation, plan.micro_batch) if len(parts.validation) else None,
+            # A feed has its own steps.
+            steps_per_epoch=None if isinstance(dataset, Feed) else steps,
+            validation_data=in_order(parts.validation, plan.micro_batch) if len(parts.validation) else None,
             callbacks=callbacks,
             # The dataset brings its own order.
             shuffle=False,
@@ -228,7 +222,9 @@ def _new_network(
     shape: NetworkShape, scale: list[float] | None, config: TrainConfig, plan: MemoryPlan, seed: int
 ) -> keras.Model:
     """Return a compiled network with an optimizer that a checkpoint can be loaded into."""
-    with set_up_keras(config).scope():
+    # The settings that hold for a process. Mixed precision is untested on a GPU: there was none.
+    keras.mixed_precision.set_global_policy(config.precision)
+    with current_backend().set_up(deterministic=config.deterministic):
         network = build_network(
             shape, dropout=config.dropout, scale=scale, seed=seed, fused=config.fused, remat=plan.remat
         )
@@ -238,7 +234,7 @@ def _new_network(
 
 
 def _callbacks(
-    config: TrainConfig, seed: int, checkpoints: Path, tensorboard: Path | None
+    config: TrainConfig, micro_batches: int, seed: int, checkpoints: Path, tensorboard: Path | None
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks in the order in which they must be called: the checkpoint sees what the others did."""
     callbacks: list[keras.callbacks.Callback] = [_DropoutSeeds(seed)]
@@ -247,7 +243,7 @@ def _callbacks(
         stopper = keras.callbacks.EarlyStopping(patience=config.early_stopping, restore_best_weights=True)
         callbacks.append(stopper)
     if config.max_steps is not None:
-        callbacks.append(_StepLimit(config.max_steps))
+        callbacks.append(_StepLimit(config.max_steps, micro_batches))
     if tensorboard is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
     return [*callbacks, Checkpoint(checkpoints, every=config.checkpoint_every, stopper=stopper)]
@@ -255,8 +251,8 @@ def _callbacks(
 
 def _training_dataset(
     gather: Gather, config: TrainConfig, plan: MemoryPlan, *, seed: int, start: int
-) -> tuple[tf.data.Dataset, int]:
-    """All passes from epoch `start` on as one dataset, and the Keras steps of one pass."""
+) -> tuple[Any, int]:
+    """All passes from epoch `start` on, and the Keras steps of one pass."""
     orders = pass_orders(len(gather), shuffle=True, seed=seed, epoch=start, epochs=config.epochs - start)
     pieces, weights = accumulation_pieces(orders, batch_size=config.batch_size, micro_batches=plan.micro_batches)
     weighted = PHASES[config.phase].weighted
@@ -271,13 +267,8 @@ def _training_dataset(
         seeds = [
             int(np.random.SeedSequence((seed, first + number)).generate_state(1)[0]) for number in range(len(pieces))
         ]
-    dataset = gathered(gather, pieces, weights if weighted or plan.micro_batches > 1 else None, seeds)
-    return dataset, len(pieces) // len(orders)
-
-
-def _in_order(gather: Gather, batch_size: int) -> tf.data.Dataset:
-    positions = np.arange(len(gather))
-    return gathered(gather, [positions[i : i + batch_size] for i in range(0, len(positions), batch_size)])
+    steps = len(pieces) // len(orders)
+    return training_feed(gather, pieces, weights if weighted or plan.micro_batches > 1 else None, seeds, steps), steps
 
 
 def _calibrate(network: keras.Model, validation: Gather, batch_size: int) -> float:
@@ -293,7 +284,7 @@ def predict_batches(network: keras.Model, gather: Gather, batch_size: int) -> np
     """Probabilities of all sequences of a gather, in its order: (N, C) float32."""
     if not len(gather):
         return np.zeros((0, network.output_shape[-1]), dtype=np.float32)
-    return np.asarray(network.predict(_in_order(gather, batch_size), verbose=0))
+    return np.asarray(network.predict(in_order(gather, batch_size), verbose=0))
 
 
 def _predict(network: keras.Model, gather: Gather, batch_size: int, classes: Sequence[str]) -> pd.DataFrame:
@@ -327,10 +318,16 @@ class _DropoutSeeds(keras.callbacks.Callback):
 class _StepLimit(keras.callbacks.Callback):
     """End training after a number of optimizer steps."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, micro_batches: int) -> None:
         super().__init__()
-        self.steps = steps
+        self.left = self.limit = steps * micro_batches
+        self.micro_batches = micro_batches
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        # JAX keeps the optimizer's own count up to date between epochs only.
+        self.left = self.limit - int(self.model.optimizer.iterations) * self.micro_batches
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if int(self.model.optimizer.iterations) >= self.steps:
+        self.left -= 1
+        if self.left <= 0:
             self.model.stop_training = True

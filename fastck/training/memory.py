@@ -1,25 +1,58 @@
 """How much memory training takes, and how to make it fit: micro-batches, accumulated gradients, rematerialisation.
 
-Arithmetic only; the factors that TensorFlow decides were measured and are named below.
+Arithmetic only; the factors that a backend decides were measured and are named below.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fastck.training.shape import NetworkShape
 
+# Keras' backends as people write them.
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 FLOAT = 4  # bytes of a float32
 GIB = 2**30
 
-# Measured on x86-64 with TensorFlow 2.21 and Keras 3.15 (peak resident memory of a process that trains).
-FRAMEWORK = 900 * 2**20  # bytes of Python, TensorFlow and its compiled graph before any data
-PER_FIT = 25 * 2**20  # bytes of graphs that TensorFlow keeps of each network that a process has trained before
-KEPT_PER_STEP = 9.0  # state-sized tensors the recurrent layer keeps of each step for the backward pass
-KEPT_PER_STEP_REMAT = 2.0  # the same when a step keeps its states only and recomputes the rest
-WORKING = 14.0  # state-sized tensors alive within one step
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """What a backend takes.
+
+    Attributes
+    ----------
+    framework : int
+        Bytes of Python, the backend and its compiled step before any data.
+    per_fit : int
+        Bytes that stay of each network that a process has trained before.
+    kept, kept_remat : float
+        State-sized tensors the recurrent layer keeps of each step for the backward pass, and with gradient
+        checkpointing.
+    working : float
+        State-sized tensors alive within one step.
+    skips : bool
+        Whether steps in front of a sequence take nothing.
+    """
+
+    framework: int
+    per_fit: int
+    kept: float
+    kept_remat: float
+    working: float
+    skips: bool
+
+
+# Measured on x86-64 CPUs with Keras 3.15 (peak resident memory of a process that trains).
+FACTORS = {
+    # TensorFlow 2.21
+    "tensorflow": Factors(
+        framework=900 * 2**20, per_fit=25 * 2**20, kept=9.0, kept_remat=2.0, working=14.0, skips=True
+    ),
+    "jax": Factors(framework=900 * 2**20, per_fit=25 * 2**20, kept=9.0, kept_remat=2.0, working=14.0, skips=False),
+    "torch": Factors(framework=900 * 2**20, per_fit=25 * 2**20, kept=9.0, kept_remat=2.0, working=14.0, skips=True),
+}
 UPDATE_COPIES = 5.0  # parameter-sized temporaries in Adam's update
 INPUT_COPIES = 4.0  # input batches alive: two prefetched, one being gathered, one being computed
 SHARE = 0.85  # of the device's memory that a plan may use by default; the rest is the system's
@@ -39,13 +72,19 @@ class MemoryPlan:
     activations, inputs : int
         Of one micro-batch.
     framework : int
-        What the process needs before any of that, and what TensorFlow keeps of networks that were trained before.
+        What the process needs before any of that, and what the backend keeps of networks that were trained before.
     budget : int
         What was allowed.
     batch_size, micro_batch, micro_batches : int
         Sequences per optimizer step, sequences in memory at once, and micro-batches per optimizer step.
     remat : bool
         Whether the recurrent layer recomputes its activations in the backward pass (gradient checkpointing).
+    backend : str
+        Keras' backend that it is for.
+    device : str
+        Whose memory `budget` is.
+    halved : bool
+        Whether the device had no memory left and the micro-batch was halved.
     """
 
     parameters: int
@@ -62,6 +101,9 @@ class MemoryPlan:
     micro_batch: int
     micro_batches: int
     remat: bool
+    backend: str = "tensorflow"
+    device: str = "CPU"
+    halved: bool = False
 
     @property
     def total(self) -> int:
@@ -77,6 +119,19 @@ class MemoryPlan:
         """Return plain JSON values, the total among them."""
         return {**asdict(self), "total": self.total}
 
+    def half(self) -> "MemoryPlan":
+        """Return the plan with micro-batches half as large."""
+        size = -(-self.micro_batch // 2)
+        return replace(
+            self,
+            micro_batch=size,
+            micro_batches=-(-self.batch_size // size),
+            accumulators=self.gradients,
+            activations=self.activations * size // self.micro_batch,
+            inputs=self.inputs * size // self.micro_batch,
+            halved=True,
+        )
+
     def text(self) -> str:
         """Return the plan as lines for people."""
         entries = [
@@ -87,9 +142,9 @@ class MemoryPlan:
             ("Adam's update", self.update),
             (f"activations of {self.micro_batch}", self.activations),
             ("input", self.inputs),
-            ("TensorFlow", self.framework),
+            (NAMES[self.backend], self.framework),
             ("estimated peak", self.total),
-            ("allowed", self.budget),
+            ("allowed" if self.device == "CPU" else f"allowed ({self.device})", self.budget),
         ]
         lines = [f"  {name:<32} {size / GIB:8.2f} GiB" for name, size in entries if size]
         cut = f"batches of {self.batch_size}"
@@ -109,6 +164,8 @@ def plan_memory(
     remat: bool | None = None,
     active_steps: Sequence[int] | None = None,
     fits: int = 1,
+    backend: str = "tensorflow",
+    device: str = "CPU",
 ) -> MemoryPlan:
     """Choose the largest micro-batch that fits, rematerialising only where nothing else does.
 
@@ -129,6 +186,10 @@ def plan_memory(
         layer leaves the zero frames in front out.
     fits : int
         Networks that one process trains, one after the other.
+    backend : {"tensorflow", "jax", "torch"}
+        Keras' backend.
+    device : str
+        Whose memory `budget` is, for the plan's text.
 
     Returns
     -------
@@ -144,9 +205,17 @@ def plan_memory(
     plan = None
     for keep in [False, True] if remat is None else [remat]:
         for size in sizes:
-            steps = _worst_steps(active_steps, size, shape.timesteps)
+            steps = _worst_steps(active_steps if FACTORS[backend].skips else None, size, shape.timesteps)
             plan = _estimate(
-                shape, batch_size=batch_size, micro_batch=size, remat=keep, budget=budget, steps=steps, fits=fits
+                shape,
+                batch_size=batch_size,
+                micro_batch=size,
+                remat=keep,
+                budget=budget,
+                steps=steps,
+                fits=fits,
+                backend=backend,
+                device=device,
             )
             if plan.total <= budget:
                 return plan
@@ -177,12 +246,22 @@ def _worst_steps(active_steps: Sequence[int] | None, size: int, timesteps: int) 
 
 
 def _estimate(
-    shape: NetworkShape, *, batch_size: int, micro_batch: int, remat: bool, budget: int, steps: float, fits: int
+    shape: NetworkShape,
+    *,
+    batch_size: int,
+    micro_batch: int,
+    remat: bool,
+    budget: int,
+    steps: float,
+    fits: int,
+    backend: str,
+    device: str,
 ) -> MemoryPlan:
+    factors = FACTORS[backend]
     parameters = shape.parameters
     micro_batches = -(-batch_size // micro_batch)
     state = FLOAT * shape.state_size * micro_batch
-    kept = KEPT_PER_STEP_REMAT if remat else KEPT_PER_STEP
+    kept = factors.kept_remat if remat else factors.kept
     return MemoryPlan(
         parameters=parameters,
         weights=FLOAT * parameters,
@@ -190,14 +269,16 @@ def _estimate(
         gradients=FLOAT * parameters,
         accumulators=FLOAT * parameters if micro_batches > 1 else 0,
         update=int(UPDATE_COPIES * FLOAT * parameters),
-        activations=int((kept * steps + WORKING) * state),
+        activations=int((kept * steps + factors.working) * state),
         inputs=int(INPUT_COPIES * FLOAT * shape.input_size * micro_batch),
-        framework=FRAMEWORK + PER_FIT * (fits - 1),
+        framework=factors.framework + factors.per_fit * (fits - 1),
         budget=budget,
         batch_size=batch_size,
         micro_batch=micro_batch,
         micro_batches=micro_batches,
         remat=remat,
+        backend=backend,
+        device=device,
     )
 
 

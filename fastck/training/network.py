@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from fastck.training.backends import current_backend
 from fastck.training.convlstm import FusedConvLSTM2D
 from fastck.training.shape import TEMPORAL_KERNEL, NetworkShape
 
@@ -129,7 +130,7 @@ def compile_network(network: keras.Model, *, learning_rate: float = 0.001, micro
         loss="categorical_crossentropy",
         # A metric called "loss" stands in the logs in place of Keras' own.
         weighted_metrics=[SequenceAccuracy(name="accuracy"), SequenceLoss(name="loss")],
-        jit_compile=False,  # on CPU, XLA made epochs several times slower
+        jit_compile=current_backend().COMPILED,
     )
     return network
 

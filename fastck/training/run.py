@@ -14,7 +14,7 @@ import pandas as pd
 from fastck.store.files import sync, write_atomically
 from fastck.training.config import TrainConfig
 from fastck.training.linear import LinearModel, load_linear
-from fastck.training.startup import start_tensorflow
+from fastck.training.startup import start_keras
 
 if TYPE_CHECKING:
     import keras
@@ -109,7 +109,7 @@ class Run:
         path = self.model_path
         if path.name == LINEAR_MODEL:
             return load_linear(path)
-        start_tensorflow()
+        start_keras()
         from fastck.training.network import load_network
 
         return load_network(path)

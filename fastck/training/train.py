@@ -1,5 +1,6 @@
 """A training run from a store to a folder: splits, fits, baselines, files, report."""
 
+import gc
 import importlib.metadata
 import importlib.util
 import json
@@ -18,12 +19,13 @@ from fastck.messages import one_line
 from fastck.store.frames import padding_before
 from fastck.store.reader import Store
 from fastck.training import run as files
+from fastck.training.backends import current_backend
 from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
 from fastck.training.foldfile import file_digest, read_folds
 from fastck.training.folds import Split, leakage, make_splits
 from fastck.training.linear import sequence_vectors
-from fastck.training.memory import MemoryPlan, plan_memory
+from fastck.training.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
 from fastck.training.report import write_report
 from fastck.training.run import (
     Run,
@@ -37,7 +39,7 @@ from fastck.training.run import (
     write_text,
 )
 from fastck.training.samples import Samples, open_samples
-from fastck.training.startup import start_tensorflow
+from fastck.training.startup import chosen_backend, start_keras
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +88,12 @@ def train(
     _check(config)
     samples = open_samples(store_path, config)
     config = samples.config
+    backend = None if config.model == "linear" else start_keras()
     folds = None if folds_file is None else read_folds(folds_file)
     splits = make_splits(samples.store.table, config, listing=samples.store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
-    plan = _started_plan(run_path) if resume else _plan(samples, config, splits)
-    record = _describe(samples, config, splits, plan)
+    plan = _started_plan(run_path) if resume else _plan(samples, config, splits, backend)
+    record = _describe(samples, config, splits, plan, backend)
     if folds is not None and folds_file is not None:
         gone = folds.loc[~folds["sequence"].isin(samples.listing["sequence"]), "sequence"]
         if len(gone):
@@ -110,7 +113,12 @@ def train(
             continue
         if len(splits) > 1:
             on_message(_sizes(split))
-        _fit(samples, split, config, plan, folder, verbose)
+        fitted_plan = _fit_within_memory(samples, split, config, plan, folder, verbose, on_message)
+        if fitted_plan is not None and fitted_plan != plan:
+            # A resumed run goes on with what fitted.
+            plan = fitted_plan
+            record["memory_plan"] = plan.as_dict()
+            write_json(run_path / files.RECORD, record)
     _pool(run_path, splits, samples.table)
     if config.baselines:
         write_table(run_path / files.BASELINES, _baselines(samples, splits, config))
@@ -127,6 +135,8 @@ def _check(config: TrainConfig) -> None:
     """Refuse what would fail only after a while."""
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard logs need the package tensorboard: pip install tensorboard")
+    if config.tensorboard and chosen_backend() != "tensorflow":
+        raise ValueError("tensorboard logs are written by TensorFlow only: train with KERAS_BACKEND=tensorflow")
 
 
 def _sizes(split: Split) -> str:
@@ -134,9 +144,9 @@ def _sizes(split: Split) -> str:
     return f"{split.name}: {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
 
 
-def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> MemoryPlan | None:
+def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split], backend: str | None) -> MemoryPlan | None:
     """Plan the memory for the store's frame size and the training sequences' lengths; a linear model needs no plan."""
-    if config.model == "linear":
+    if backend is None:
         return None
     active = None
     if config.fused and config.model == "convlstm":
@@ -148,16 +158,18 @@ def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> Mem
     return plan_memory(
         config.network_shape(samples.feature(config.feature).shape[1:]),
         batch_size=config.batch_size,
-        budget=config.memory,
+        budget=config.memory or int(SHARE * (current_backend().device_bytes() or device_memory())),
         micro_batch=config.micro_batch,
         remat=config.remat if config.fused else False,
         active_steps=active,
         fits=len(splits),
+        backend=backend,
+        device=current_backend().device_name() or "CPU",
     )
 
 
 def _describe(
-    samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan | None
+    samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan | None, backend: str | None
 ) -> dict[str, Any]:
     """Everything run.json says before anything is fitted."""
     table = samples.table
@@ -175,7 +187,8 @@ def _describe(
         "arguments": config.as_dict(),
         "feature": config.feature,
         "classes": list(config.class_names),
-        "versions": {name: importlib.metadata.version(name) for name in _libraries(config)} | {"fastck": __version__},
+        "versions": _versions(backend),
+        "backend": backend,
         # The first one says how clips are preprocessed that are predicted later.
         "store": stores[0],
         "stores": stores,
@@ -186,10 +199,12 @@ def _describe(
     }
 
 
-def _libraries(config: TrainConfig) -> tuple[str, ...]:
-    """Return what a run's numbers depend on."""
-    networks = () if config.model == "linear" else ("tensorflow", "keras")
-    return ("numpy", "pandas", "scikit-learn", *networks)
+def _versions(backend: str | None) -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on; a linear model has no backend."""
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn")}
+    if backend is not None:
+        versions |= {"keras": importlib.metadata.version("keras"), backend: current_backend().version()}
+    return versions | {"fastck": __version__}
 
 
 def _describe_store(name: str, store: Store) -> dict[str, Any]:
@@ -247,6 +262,13 @@ def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:
     for part in ("arguments", "splits"):
         if before.get(part) != now[part]:
             raise ValueError(f"{run_path} was started with other {part}: resume with the same settings")
+    # Dropout is drawn otherwise by each backend. Runs from before backends could be chosen are TensorFlow's.
+    backend = before.get("backend", "tensorflow")
+    if backend != now["backend"]:
+        raise ValueError(
+            f"{run_path} was started with Keras' backend {backend}, this is {now['backend']}: "
+            f"resume with KERAS_BACKEND={backend}"
+        )
     started, given = (
         [[store.get(key) for key in ("config_hash", "input_hash")] for store in entry["stores"]]
         for entry in (before, now)
@@ -264,9 +286,43 @@ def _started_plan(run_path: Path) -> MemoryPlan | None:
     if record.get("memory_plan", {}) is None:
         return None
     try:
-        return MemoryPlan(**{entry.name: record["memory_plan"][entry.name] for entry in fields(MemoryPlan)})
+        known = {entry.name for entry in fields(MemoryPlan)}
+        return MemoryPlan(**{name: value for name, value in record["memory_plan"].items() if name in known})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run_path / files.RECORD} is from another fastck version: it lacks {error}") from error
+
+
+def _fit_within_memory(
+    samples: Samples,
+    split: Split,
+    config: TrainConfig,
+    plan: MemoryPlan | None,
+    folder: Path,
+    verbose: int | str,
+    on_message: Callable[[str], None],
+) -> MemoryPlan | None:
+    """Fit one split; where the device has no memory left, anew with half the micro-batch, once. Return what fitted."""
+    try:
+        _fit(samples, split, config, plan, folder, verbose)
+        return plan
+    except Exception as error:
+        if plan is None or not current_backend().is_out_of_memory(error):
+            raise
+        if plan.halved or plan.micro_batch == 1:
+            raise ValueError(
+                f"the device has no memory left with micro-batches of {plan.micro_batch}: free some, "
+                "lower memory or micro_batch, or take fewer filters or dense units"
+            ) from error
+    # Behind the handler the error is gone, and with it the tensors that its frames held.
+    gc.collect()
+    smaller = plan.half()
+    on_message(
+        f"the device has no memory left ({plan.total / GIB:.1f} GiB were planned): "
+        f"{split.name} starts again with micro-batches of {smaller.micro_batch} in place of {plan.micro_batch}"
+    )
+    # Adam's state is kept otherwise where gradients are accumulated, and dropout is drawn otherwise.
+    shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
+    return _fit_within_memory(samples, split, config, smaller, folder, verbose, on_message)
 
 
 def _fit(
@@ -281,7 +337,6 @@ def _fit(
         fitted = fit_linear_split(samples, split, config)
         file, save, summary = files.LINEAR_MODEL, fitted.model.save, fitted.model.summary()
     else:
-        start_tensorflow()
         from fastck.training.fitting import fit_split
 
         fitted = fit_split(

@@ -171,7 +171,7 @@ def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path) ->
 
 def test_a_start_that_fails_shows_all_that_was_printed(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text("import os\nos.write(2, b'no such library')\nraise ImportError('broken')\n")
-    program = "from fastck.training.startup import start_tensorflow; start_tensorflow()"
+    program = "from fastck.training.startup import start_keras; start_keras()"
     places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -7,6 +7,8 @@ import pytest
 import fastck
 from fastck.ops import feature_shape, pad_sequence
 from fastck.store.frames import as_frames, mirrored
+from fastck.store.gather import Gather
+from fastck.store.orders import accumulation_pieces
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
 
@@ -74,7 +76,7 @@ def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels:
 def test_padding_before_ends_with_the_apex_and_augmenting_keeps_what_was_asked_for(store: Store) -> None:
     names = store.table["sequence"].to_list()[:6]
     options = {"feature": "projection", "classes": CLASSES, "timesteps": 20, "padding": "before"}
-    gather = tfdata.Gather(store, names, **options)
+    gather = Gather(store, names, **options)
     positions = np.arange(len(names))
     plain, varied, again = gather(positions), gather.augmented(positions, 3), gather.augmented(positions, 3)
     np.testing.assert_array_equal(varied, again)
@@ -153,7 +155,7 @@ def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str,
         tfdata.batches(store, names, **common)
     (values, _), *_ = tfdata.batches(store, names, too_long=too_long, **common).as_numpy_iterator()
     np.testing.assert_array_equal(values[0, ..., 0], store.sequence(names[0], "projection")[expected])
-    assert len(tfdata.Gather(store, names, too_long="skip", **common)) == 0
+    assert len(Gather(store, names, too_long="skip", **common)) == 0
 
 
 def test_bad_input_is_refused(store: Store) -> None:
@@ -195,7 +197,7 @@ def test_a_pickled_gather_holds_no_values_and_reads_the_same(store: Store) -> No
 @pytest.mark.parametrize(("n", "batch_size", "micro_batches"), [(98, 64, 8), (20, 8, 4), (9, 8, 8), (73, 64, 64)])
 def test_micro_batches_weigh_every_sequence_of_a_batch_alike(n: int, batch_size: int, micro_batches: int) -> None:
     order = np.random.default_rng(0).permutation(n)
-    pieces, weights = tfdata.accumulation_pieces([order], batch_size=batch_size, micro_batches=micro_batches)
+    pieces, weights = accumulation_pieces([order], batch_size=batch_size, micro_batches=micro_batches)
     assert len(pieces) == micro_batches * -(-n // batch_size)
     value = np.random.default_rng(1).normal(size=n)  # stands for a sequence's gradient
     for batch in range(0, n, batch_size):

@@ -1,0 +1,104 @@
+"""TensorFlow as Keras' backend."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+
+from fastck.training.backends.waiting import Waiting
+
+# On CPU, XLA made epochs several times slower.
+COMPILED = False
+FEED = "tf.data"
+
+
+def version() -> str:
+    """Return the library's version."""
+    return tf.__version__
+
+
+def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Sequence[Any], waiting: Waiting) -> Any:
+    """Run `step` over time and return the last h; at step t it computes the first `begun[t]` samples and `waiting`.
+
+    Parameters
+    ----------
+    step : callable
+        (frame, h, c, *weights) -> (h, c).
+    frames : tensor of shape (B, T, H, W, C)
+        Sorted by first non-zero frame.
+    begun : tensor of shape (T,), int32
+        How many samples have seen a non-zero frame; the last one is B.
+    weights : sequence of tensor
+        Handed to `step`.
+    waiting : Waiting
+        Stands for the others.
+
+    Returns
+    -------
+    h : tensor of shape (B, H', W', filters)
+    """
+    steps = tf.shape(frames)[1]
+
+    def body(t: Any, h: Any, c: Any, waiting_h: Any, waiting_c: Any) -> tuple[Any, ...]:
+        starting = begun[t] - tf.shape(h)[0]
+        h = tf.concat([h, tf.repeat(waiting.place(waiting_h), starting, axis=0)], axis=0)
+        c = tf.concat([c, tf.repeat(waiting.place(waiting_c), starting, axis=0)], axis=0)
+        h, c = step(frames[: begun[t], t], h, c, *weights)
+        # No row at all once everybody has begun.
+        needed = tf.cast(begun[t] < tf.shape(frames)[0], tf.int32)
+        waited = step(waiting.frame[:needed], waiting_h[:needed], waiting_c[:needed], *weights)
+        return t + 1, h, c, *waited
+
+    none = waiting.place(waiting.state)[:0]
+    free = tf.TensorShape([None, *none.shape[1:]])
+    few = tf.TensorShape([None, *waiting.state.shape[1:]])
+    _, h, *_ = tf.while_loop(
+        lambda t, *_: t < steps,
+        body,
+        (tf.constant(0), none, none, waiting.state, waiting.state),
+        shape_invariants=(tf.TensorShape([]), free, free, few, few),
+        maximum_iterations=frames.shape[1],
+    )
+    return h
+
+
+def set_up(*, deterministic: bool) -> AbstractContextManager:
+    """Ask for repeatable results where wanted, and return the scope in which a network is made.
+
+    Several GPUs share each batch; untested, there was no GPU.
+    """
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    many = len(tf.config.list_physical_devices("GPU")) > 1
+    return (tf.distribute.MirroredStrategy() if many else tf.distribute.get_strategy()).scope()
+
+
+def device_name() -> str | None:
+    """Return the first GPU's name, None where there is none."""
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return None
+    return str(tf.config.experimental.get_device_details(devices[0]).get("device_name", devices[0].name))
+
+
+def device_bytes() -> int | None:
+    """Return the bytes that the first GPU gives to TensorFlow, None where there is none."""
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    from tensorflow.python.client import device_lib
+
+    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    return int(limits[0]) if limits else None
+
+
+def peak_bytes() -> int | None:
+    """Return the most bytes that were held on the first GPU so far, None where there is none."""
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the error says that a device has no memory left."""
+    return isinstance(error, tf.errors.ResourceExhaustedError)
