@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ def measure(phase: int, *, small: bool, precision: str, compiled: bool) -> dict[
     from fastck.training.network import build_network, compile_network
 
     backend = current_backend()
-    config = TrainConfig(phase=phase, **(SMALL if small else {}))
+    config = TrainConfig(phase=phase)
+    if small:
+        config = replace(config, **SMALL)
     samples = 4 if small else SAMPLES.get(phase, 64)
     keras.mixed_precision.set_global_policy(precision)
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +149,7 @@ def preprocessing(until: float) -> list[dict[str, float]]:
         jobs = 1
         while jobs <= (os.cpu_count() or 1) and time.monotonic() < until:
             began = time.perf_counter()
-            preprocess(f"{folder}/faces", f"{folder}/store-{jobs}", n_jobs=jobs, cache=False)
+            preprocess(f"{folder}/faces", f"{folder}/store-{jobs}", n_jobs=jobs, box_cache=False)
             entries.append({"jobs": jobs, "frames_per_second": frames / (time.perf_counter() - began)})
             jobs *= 2
     return entries
