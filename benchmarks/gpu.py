@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ BUDGET, LONGEST = 360, 90  # seconds: until the last measurement begins, and of 
 STEPS = 8
 PHASES = (1, 2, 3, 4, 5)
 SAMPLES = {1: 4, 2: 32}  # sequences of a step; 64 elsewhere
-SMALL = {"filters": 2, "dense": 8, "timesteps": 8}
+SMALL: dict[str, Any] = {"filters": 2, "dense": 8, "timesteps": 8}
 
 
 class RandomStore:
@@ -72,9 +71,7 @@ def measure(phase: int, *, small: bool, precision: str, compiled: bool) -> dict[
     from fastck.training.network import build_network, compile_network
 
     backend = current_backend()
-    config = TrainConfig(phase=phase)
-    if small:
-        config = replace(config, **SMALL)
+    config = TrainConfig(phase=phase, **(SMALL if small else {}))
     samples = 4 if small else SAMPLES.get(phase, 64)
     keras.mixed_precision.set_global_policy(precision)
     with tempfile.TemporaryDirectory() as folder:
