@@ -60,8 +60,10 @@ class RandomStore:
         return self._values
 
 
-def measure(phase: int, *, small: bool, precision: str, compiled: bool) -> dict[str, Any]:
-    """Train some steps in this process."""
+def measure(
+    phase: int, *, small: bool, precision: str, compiled: bool | None, samples: int | None = None
+) -> dict[str, Any]:
+    """Train some steps in this process; compiled as the backend usually is if that is None."""
     start_keras()
     import keras
 
@@ -72,7 +74,8 @@ def measure(phase: int, *, small: bool, precision: str, compiled: bool) -> dict[
 
     backend = current_backend()
     config = TrainConfig(phase=phase, **(SMALL if small else {}))
-    samples = 4 if small else SAMPLES.get(phase, 64)
+    samples = samples or (4 if small else SAMPLES.get(phase, 64))
+    compiled = backend.COMPILED if compiled is None else compiled
     keras.mixed_precision.set_global_policy(precision)
     with tempfile.TemporaryDirectory() as folder:
         store = RandomStore(
@@ -178,7 +181,7 @@ def run(*, budget: float) -> dict[str, Any]:
             left_out.append(name)
             continue
         options = [str(phase), "--precision", precision]
-        options += ["--compiled"] * compiled + ["--small"] * (device == "CPU")
+        options += ["--compiled" if compiled else "--no-compiled"] + ["--small"] * (device == "CPU")
         entries.append({**name, **in_process(options, device=where)})
         print(json.dumps({key: entries[-1].get(key) for key in (*name, "step", "failed")}), flush=True)
     return {
@@ -241,11 +244,20 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds until the last measurement begins")
     parser.add_argument("--measure", type=int, choices=PHASES, help="measure one phase in this process")
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument(
+        "--compiled", action=argparse.BooleanOptionalAction, help="by default as the backend usually is"
+    )
+    parser.add_argument("--samples", type=int, help="sequences of a step, with --measure")
     parser.add_argument("--small", action="store_true", help="small shapes, for a CPU")
     options = parser.parse_args()
     if options.measure:
-        values = measure(options.measure, small=options.small, precision=options.precision, compiled=options.compiled)
+        values = measure(
+            options.measure,
+            small=options.small,
+            precision=options.precision,
+            compiled=options.compiled,
+            samples=options.samples,
+        )
         print(json.dumps(values))
         return 0
     try:

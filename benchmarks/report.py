@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.backends import section as backends_section
 from benchmarks.baselines import FLOW_FLOOR
 from benchmarks.gpu import section as gpu_section
 from fastck.bench import FLOOR, LOOPS, OPENCV, OWN
@@ -415,6 +416,7 @@ def report(document: dict[str, Any], picture: str, training: dict[str, Any] | No
         lines += [f"### {stage}", "", *stage_table([row for row in stages if row.operation == stage]), ""]
     if training:
         lines += training_tables(training)
+    lines += backends_section()
     lines += gpu_section(GPU)
     return "\n".join([*lines, BOUNDS.read_text()])
 
