@@ -1,6 +1,7 @@
-"""Time a training step of phases 3 and 5 on each Keras backend, on the CPU, and keep it in benchmarks/backends.json.
+r"""Time a training step of phases 3 and 5 on each Keras backend, on the CPU, and keep it in benchmarks/backends.json.
 
-    python -m benchmarks.backends tensorflow=.venv/bin/python jax=.venv-backends/bin/python torch=.venv-backends/bin/python
+    python -m benchmarks.backends tensorflow=.venv/bin/python \
+        jax=.venv-backends/bin/python torch=.venv-backends/bin/python
 
 Each measurement is a process of its own, and the backends take turns. `benchmarks.report` shows the table.
 """
