@@ -8,7 +8,10 @@ The weights are set by hand.
 
 import numpy as np
 
-EMOTION_CODES = {"anger": 1, "contempt": 2, "disgust": 3, "fear": 4, "happy": 5, "sadness": 6, "surprise": 7}
+from fastck.dataset.labels import EMOTIONS
+
+# All but neutral.
+EMOTION_CODES = {name: code for code, name in EMOTIONS.items() if code}
 Recipe = dict[str, float]
 
 # Unit -> weight at the peak. A unit without a side is applied to both; contempt's "One" is the subject's own side.
