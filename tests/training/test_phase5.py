@@ -60,7 +60,7 @@ def test_the_temporal_network_reads_flow_and_learns(run: Path) -> None:
 
 
 def test_the_papers_network_reads_flow_projections_and_learns(store: Path, tmp_path: Path) -> None:
-    config = replace(SMALL, model="convlstm", filters=4, baselines=False)
+    config = replace(SMALL, model="convlstm", filters=4, epochs=24, baselines=False)
     assert config.feature == "flow_projection"
     made = train(store, tmp_path / "run", config, verbose=0)
     assert made.report["evaluation"]["accuracy"]["value"] > 0.6
