@@ -319,6 +319,7 @@ Go on:
     fastck check {faces}
     fastck info {first.store}
     fastck preview {first.store} S001_001 --root {faces} -o preview.png
-    fastck predict {presets[-1].runs[5] / "folds" / "repeat1-fold01"} {faces / "cohn-kanade-images" / "S001" / "001"}
+    fastck predict {faces / "cohn-kanade-images" / "S001" / "001"} \\
+        --run {presets[-1].runs[5] / "folds" / "repeat1-fold01"}
     fastck train {presets[-1].store} --phase 5 --model temporal --protocol subject-10fold -o run
 """
