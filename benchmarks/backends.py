@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu import STEPS
+from benchmarks.machine import this_machine
 
 RESULTS = Path(__file__).with_name("backends.json")
 PHASES = (3, 5)
@@ -67,8 +68,6 @@ def section() -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Measure all backends named, in turns."""
-    from benchmarks.report import this_machine
-
     pythons = dict(argument.partition("=")[::2] for argument in arguments)
     if "tensorflow" not in pythons or not all(pythons.values()):
         print("usage: python -m benchmarks.backends tensorflow=PYTHON [jax=PYTHON] [torch=PYTHON]", file=sys.stderr)

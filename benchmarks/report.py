@@ -4,21 +4,18 @@ python -m benchmarks.report bench.json [BENCHMARKS.md]
 """
 
 import json
-import platform
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.backends import section as backends_section
 from benchmarks.baselines import FLOW_FLOOR
 from benchmarks.gpu import section as gpu_section
+from benchmarks.machine import machine_line, versions
 from fastck.bench import FLOOR, LOOPS, OPENCV, OWN
 
-SHOWN = ("numpy", "numba", "opencv-python-headless", "scikit-image", "tensorflow", "dlib-bin", "joblib")
 FLOORS = (FLOOR, FLOW_FLOOR)
 COLOURS = {OWN: "#d1495b", FLOOR: "#b0b0b0"}
 GPU = Path(__file__).with_name("gpu.json")
@@ -216,35 +213,6 @@ def chart(rows: list[Row], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
-
-
-def versions() -> str:
-    """Versions of the libraries that took part."""
-    found = []
-    for name in SHOWN:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
-def machine_line(document: dict[str, Any]) -> str:
-    """Processor, cores, system, Python, date."""
-    info = document["machine_info"]
-    cpu = info.get("cpu", {})
-    return (
-        f"{cpu.get('brand_raw', platform.processor() or info['machine'])}, {cpu.get('count', '?')} core(s); "
-        f"{info['system']} {info['release']}, Python {info['python_version']}; {document['datetime'][:10]}"
-    )
-
-
-def this_machine() -> str:
-    """Machine, versions and date of this process, in one line."""
-    from pytest_benchmark.plugin import pytest_benchmark_generate_machine_info
-
-    document = {"machine_info": pytest_benchmark_generate_machine_info(), "datetime": date.today().isoformat()}
-    return f"{machine_line(document)}; {versions()}"
 
 
 def training_tables(document: dict[str, Any]) -> list[str]:

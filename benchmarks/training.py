@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import fastck
-from benchmarks.report import this_machine
+from benchmarks.machine import this_machine
 from fastck import preprocess
 from fastck.config import FlowConfig, Preset
 from fastck.flow import FlowPass

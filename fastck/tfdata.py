@@ -9,10 +9,7 @@ import tensorflow as tf
 
 from fastck.config import TIMESTEPS
 from fastck.store.gather import Gather, SequenceStore
-from fastck.store.orders import cut_batches, pass_orders
-
-# Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
-PREFETCH = 2
+from fastck.store.orders import PREFETCH, cut_batches, pass_orders
 
 
 def batches(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -44,8 +45,7 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
     OSError
         If the file cannot be read.
     """
-    capture = _open_video(path)
-    try:
+    with _opened(path) as capture:
         # Seeking by number lands elsewhere in many files; every frame is decoded, and only those wanted are converted.
         if not all(capture.grab() for _ in range(skip)):
             return
@@ -54,8 +54,6 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
             if not good:
                 return
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-    finally:
-        capture.release()
 
 
 def video_rate(path: str | PathLike[str]) -> float:
@@ -68,11 +66,8 @@ def video_rate(path: str | PathLike[str]) -> float:
     OSError
         If the file cannot be read.
     """
-    capture = _open_video(path)
-    try:
+    with _opened(path) as capture:
         rate = float(capture.get(cv2.CAP_PROP_FPS))
-    finally:
-        capture.release()
     return rate if 0 < rate <= MOST_FPS else USUAL_FPS
 
 
@@ -86,17 +81,15 @@ def count_video_frames(path: str | PathLike[str]) -> int:
     OSError
         If the file cannot be read.
     """
-    capture = _open_video(path)
-    try:
-        count = 0
+    count = 0
+    with _opened(path) as capture:
         while capture.grab():
             count += 1
-        return count
-    finally:
-        capture.release()
+    return count
 
 
-def _open_video(path: str | PathLike[str]) -> cv2.VideoCapture:
+@contextmanager
+def _opened(path: str | PathLike[str]) -> Iterator[cv2.VideoCapture]:
     with Path(path).open("rb"):  # a missing or forbidden file is the system's error, not the decoder's
         pass
     # Read by OpenCV when it opens its first video: FFmpeg says nothing for itself (-8 is its AV_LOG_QUIET).
@@ -105,4 +98,7 @@ def _open_video(path: str | PathLike[str]) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise ImageError(f"{one_line(os.fspath(path))}: not a video that can be decoded")
-    return capture
+    try:
+        yield capture
+    finally:
+        capture.release()

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
+PREFETCH = 2
+
 
 def cut_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Cut an order of positions into batches; the last one may be smaller."""
@@ -42,8 +45,7 @@ def accumulation_pieces(
     """
     pieces, weights = [], []
     for order in orders:
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
+        for batch in cut_batches(order, batch_size):
             for piece in np.array_split(batch, micro_batches):
                 share = micro_batches * len(piece) / len(batch)
                 pieces.append(piece if len(piece) else batch[:1])

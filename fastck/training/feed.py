@@ -9,11 +9,8 @@ import keras
 import numpy as np
 
 from fastck.store.gather import Gather
-from fastck.store.orders import cut_batches
+from fastck.store.orders import PREFETCH, cut_batches
 from fastck.training.backends import current_backend
-
-# Batches gathered ahead while the network computes, as in fastck.tfdata.
-PREFETCH = 2
 
 
 class Feed(keras.utils.PyDataset):
