@@ -183,7 +183,7 @@ def test_a_browser_shows_it_moving_in_two_tabs(page: str, tmp_path: Path):
     try:
         browser.get(page)
         wait_until_moving(browser)
-        assert browser.execute_script("return document.getElementById('picture').naturalWidth") > 0
+        wait_for_picture(browser)
         emotion = browser.find_element("id", "emotion").text
         assert emotion in {*bundled().classes, "unsure"}
         assert "trained on rendered people" in browser.find_element("tag name", "body").text
@@ -199,6 +199,14 @@ def test_a_browser_shows_it_moving_in_two_tabs(page: str, tmp_path: Path):
         assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
     finally:
         browser.quit()
+
+
+def wait_for_picture(browser) -> None:
+    """Wait until a picture is decoded: each new source has no width until then."""
+    end = time.monotonic() + 60
+    while browser.execute_script("return document.getElementById('picture').naturalWidth") == 0:
+        assert time.monotonic() < end, "no picture is shown"
+        time.sleep(0.01)
 
 
 def wait_until_moving(browser) -> None:
