@@ -6,12 +6,13 @@ from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from fastck.dataset.findings import Finding
-from fastck.dataset.frames import order_frames
+from fastck.dataset.frames import FrameOrder, order_frames
 from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.dataset.walk import safe_name
 from fastck.images.header import ImageError
@@ -23,13 +24,23 @@ _CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
 _CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a sequence comes from; `parts` is its path below the images' root, without a video's suffix."""
+    """Where a sequence comes from.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Its path below the images' root, without a video's suffix.
+    place : str
+        The path of its folder, or of the video.
+    names : tuple of str
+        Its image files; empty for a video.
+    """
 
     parts: tuple[str, ...]
-    path: Path
-    names: tuple[str, ...]  # image files; empty for a video
+    place: str
+    names: tuple[str, ...]
 
 
 def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord | None:
@@ -41,8 +52,8 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     subject = subject_of(parts or (sequence,))
     if not source.names:
         return _video_record(source, sequence, subject, findings)
-    order = order_frames(list(source.names))
-    add = _Reporter(source.path, sequence, findings)
+    order = _order(source.names)
+    add = _Reporter(source.place, sequence, findings)
     if not order.numbered:
         add("unnumbered-frames", "has no numbers in its file names: frames are in the order of their names")
     for name in order.unnumbered:
@@ -63,16 +74,17 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
             )
     if len(order.names) == 1:
         add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names))
+    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.place, order.names))
 
 
 def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord | None:
-    add = _Reporter(source.path, sequence, findings)
+    path = Path(source.place)
+    add = _Reporter(source.place, sequence, findings)
     try:
-        n_frames = count_video_frames(source.path)
+        n_frames = count_video_frames(path)
     except ImageError as error:
         text = f"{error}: left out"
-        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=source.path, text=text))
+        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=path, text=text))
         return None
     except OSError as error:
         add("unreadable-video", f"cannot be read ({reason(error)}): left out")
@@ -82,13 +94,25 @@ def _video_record(source: Source, sequence: str, subject: str, findings: list[Fi
         return None
     if n_frames == 1:
         add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, video=source.path, video_frames=n_frames)
+    return SequenceRecord(sequence=sequence, subject=subject, video=path, video_frames=n_frames)
 
 
 def subject_of(parts: tuple[str, ...]) -> str:
     """Return the subject of a path below the root (below the label): ("S005", "001") and ("S005_001",) give S005."""
-    named = _CK_SEQUENCE.fullmatch(parts[0])
-    return safe_name((named[1],)) if named else safe_name(parts[:1])
+    return _subject_of(parts[0])
+
+
+# One string for all sequences of a person.
+@lru_cache(maxsize=1024)
+def _subject_of(name: str) -> str:
+    named = _CK_SEQUENCE.fullmatch(name)
+    return safe_name((named[1] if named else name,))
+
+
+# Where a million sequences call their frames alike, they share the names.
+@lru_cache(maxsize=64)
+def _order(names: tuple[str, ...]) -> FrameOrder:
+    return order_frames(list(names))
 
 
 def shared_files(records: Sequence[SequenceRecord]) -> list[Finding]:
@@ -130,10 +154,10 @@ def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class _Reporter:
-    path: Path
+    place: str
     sequence: str
     findings: list[Finding]
 
     def __call__(self, kind: str, text: str) -> None:
-        text = f"{one_line(self.path)} {text}"
-        self.findings.append(Finding(kind=kind, sequence=self.sequence, path=self.path, text=text))
+        text = f"{one_line(self.place)} {text}"
+        self.findings.append(Finding(kind=kind, sequence=self.sequence, path=Path(self.place), text=text))

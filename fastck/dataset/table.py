@@ -319,10 +319,10 @@ def _find_place(place: Path, sequence: str, findings: list[Finding]) -> Sequence
         # A name that the system does not take.
         is_folder = is_file = False
     if is_file and is_video(place):
-        return make_record(Source(parts=(sequence,), path=place, names=()), sequence, "table", findings)
+        return make_record(Source(parts=(sequence,), place=str(place), names=()), sequence, "table", findings)
     if not is_folder:
         return "must be a folder of frames or a video" if is_file else "no such folder or video"
     names = next((tuple(listing.images) for listing in walk(place, findings)), ())
     if not names:
         return "the folder must hold frames itself"
-    return make_record(Source(parts=(sequence,), path=place, names=names), sequence, "table", findings)
+    return make_record(Source(parts=(sequence,), place=str(place), names=names), sequence, "table", findings)

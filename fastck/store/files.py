@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
+BLOCK = 4 * 2**20  # bytes that are read at once
 NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing, and have it on disk when this returns."""
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a whole file, given at once or in parts, or nothing, and have it on disk when this returns."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
-        file.write(data)
+        file.writelines((data,) if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -71,3 +73,46 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
             if error.errno not in NOT_SUPPORTED:
                 raise
             log.warning("%s: this file system reserves no space beforehand (%s)", path.name, error.strerror)
+
+
+def _row_layout(path: Path) -> tuple[int, int]:
+    """Return where a .npy file's rows begin, and how many bytes each has."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return file.tell(), dtype.itemsize * int(np.prod(shape[1:]))
+
+
+def read_pieces(path: Path, starts: Iterable[int], counts: Iterable[int]) -> Iterator[Iterator[memoryview]]:
+    """Yield for each stretch of rows the pieces of its bytes; the file is read in blocks, best in the rows' order."""
+    offset, size = _row_layout(path)
+    block, low, high = memoryview(b""), 0, 0
+
+    def pieces(position: int, end: int) -> Iterator[memoryview]:
+        nonlocal block, low, high
+        while position < end:
+            if not low <= position < high:
+                file.seek(position)
+                block = memoryview(file.read(BLOCK))
+                low, high = position, position + len(block)
+                if low == high:
+                    raise OSError(errno.EIO, "the file ends before its last row", str(path))
+            piece = block[position - low : min(end, high) - low]
+            position += len(piece)
+            yield piece
+
+    with path.open("rb") as file:
+        for start, count in zip(starts, counts, strict=True):
+            position = offset + int(start) * size
+            yield pieces(position, position + int(count) * size)
+
+
+def copy_rows(source: Path, target: Path, moves: Iterable[tuple[int, int, int]]) -> None:
+    """Copy stretches of rows, each given by its first row there, its first row here and its length, to another file."""
+    offset, size = _row_layout(target)
+    listed = list(moves)
+    with target.open("r+b") as file:
+        stretches = read_pieces(source, (move[0] for move in listed), (move[2] for move in listed))
+        for (_, start, _), pieces in zip(listed, stretches, strict=True):
+            file.seek(offset + start * size)
+            file.writelines(pieces)

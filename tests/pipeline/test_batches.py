@@ -41,7 +41,7 @@ def test_batches_give_the_same_bytes_and_tell_every_sequence(rendered, one_by_on
 
 def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_path, batches_of_three):
     def kill(run):
-        entries = journal.read(tmp_path / "store" / JOURNAL)[1:]
+        entries = list(journal.read(tmp_path / "store" / JOURNAL))[1:]
         assert len(entries) >= run.done
         if run.done == 2:
             raise Stopped
