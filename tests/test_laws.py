@@ -20,6 +20,7 @@ from rich.console import Console
 
 import fastck
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+from fastck.dataset.files import look_at_files
 from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.dataset.walk import safe_name
 from fastck.faces.box import FaceBox, clip_box, crop_boxes, fill_missing, largest
@@ -328,7 +329,7 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
             "mask": generator.integers(0, 256, (n_frames - 1, 8, 1), np.uint8),
             BOXES: generator.integers(0, 9, (n_frames, 4)).astype(np.int32),
         }
-    plan = Plan(records, path)
+    plan = Plan(records, path, look_at_files(records)[0])
     order = random.sample(range(len(plan)), len(plan))
 
     versions = {"fastck": fastck.__version__}

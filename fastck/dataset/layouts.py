@@ -6,10 +6,11 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.config import Layout, Until, check_choice
+from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name, read_labels
 from fastck.dataset.records import Scan, SequenceRecord
-from fastck.dataset.sequences import Source, make_record, shared_files
+from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
 from fastck.messages import one_line, reason
@@ -98,8 +99,8 @@ def scan(
     if layout == "labelled-folders":
         records = _label_by_folder(records, parts, images_root, findings)
     records.sort(key=lambda record: record.sequence)
-    findings += shared_files(records)
-    return Scan(records=records, findings=findings, root=root)
+    fingerprints, odd = look_at_files(records)
+    return Scan(records=records, findings=findings + odd, root=root, fingerprints=fingerprints)
 
 
 def _existing_folder(path: Path, what: str) -> Path:

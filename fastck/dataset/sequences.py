@@ -1,15 +1,9 @@
 """One folder of frames or one video -> its `SequenceRecord`, and what is odd about it."""
 
-import os
 import re
-from array import array
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from fastck.dataset.findings import Finding
 from fastck.dataset.frames import FrameOrder, order_frames
@@ -113,38 +107,6 @@ def _subject_of(name: str) -> str:
 @lru_cache(maxsize=64)
 def _order(names: tuple[str, ...]) -> FrameOrder:
     return order_frames(list(names))
-
-
-def shared_files(records: Sequence[SequenceRecord]) -> list[Finding]:
-    """Return a finding for every sequence that has a file in common with another subject's, through links or by name.
-
-    The walk meets no folder twice, but files of their own may be links to, or other names of, one and the same file.
-    """
-    numbers, places = array("Q"), array("Q")
-    for place, record in enumerate(records):
-        for path in record.files():
-            # A file that cannot be looked at is nobody else's; its decoding will say so.
-            with suppress(OSError):
-                status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
-                numbers.append(hash((status.st_dev, status.st_ino)) & 2**64 - 1)
-                places.append(place)
-    # Millions of files fit into these arrays; only those whose number is met again are looked at once more.
-    _, which, counts = np.unique(np.frombuffer(numbers, np.uint64), return_inverse=True, return_counts=True)
-    again = np.unique(np.frombuffer(places, np.uint64)[counts[which] > 1])
-    findings = []
-    owners: dict[tuple[int, int], SequenceRecord] = {}
-    for record in (records[int(place)] for place in again):
-        others = {}
-        for path in record.files():
-            with suppress(OSError):
-                status = os.stat(path)  # noqa: PTH116
-                owner = owners.setdefault((status.st_dev, status.st_ino), record)
-                if owner.subject != record.subject:
-                    others[owner.sequence] = path
-        for sequence, path in others.items():
-            text = f"{one_line(path)} is also a file of {sequence}, another subject: kept, as two people"
-            findings.append(Finding(kind="shared-file", sequence=record.sequence, path=Path(path), text=text))
-    return findings
 
 
 def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:

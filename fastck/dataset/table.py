@@ -14,10 +14,11 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.config import Until, check_choice
+from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
 from fastck.dataset.records import Scan, SequenceRecord, part_of
-from fastck.dataset.sequences import Source, make_record, shared_files
+from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.walk import safe_name, walk
 from fastck.images.video import is_video
 from fastck.messages import one_line
@@ -70,8 +71,9 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
     if mistakes:
         raise ValueError(mistakes.text(path))
     in_order = sorted(records, key=lambda record: record.sequence)
-    findings += shared_files(in_order)
-    return Scan(records=in_order, findings=findings, root=_common_folder(path.parent, in_order))
+    fingerprints, odd = look_at_files(in_order)
+    root = _common_folder(path.parent, in_order)
+    return Scan(records=in_order, findings=findings + odd, root=root, fingerprints=fingerprints)
 
 
 def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *, until: Until = "apex") -> None:

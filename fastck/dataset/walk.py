@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from fastck.dataset.findings import Finding
-from fastck.images.image import is_image
-from fastck.images.video import is_video
+from fastck.images.image import IMAGE_SUFFIXES
+from fastck.images.video import VIDEO_SUFFIXES
 from fastck.messages import one_line, reason
 
 _JUNK_FILES = {
@@ -162,8 +162,7 @@ def _sort_entries(
             is_file = not is_folder and entry.is_file()
         except OSError:  # a link that leads to itself
             is_folder = is_file = False
-        is_junk_file = name.startswith(".") or name.lower() in _JUNK_FILES
-        if _is_junk_folder(name) if is_folder else is_junk_file:
+        if _is_junk_folder(name) if is_folder else name[0] == "." or name.lower() in _JUNK_FILES:
             kind = "junk-folder" if is_folder else "junk-file"
             findings.append(_left_out(kind, Path(place, name), "is junk"))
         elif is_folder:
@@ -173,9 +172,9 @@ def _sort_entries(
         elif not is_file:
             kind, what = ("broken-link", "leads nowhere") if entry.is_symlink() else ("not-a-file", "is no plain file")
             findings.append(_left_out(kind, Path(place, name), what))
-        elif is_image(name):
+        elif (suffix := name[name.rfind(".") :].lower()) in IMAGE_SUFFIXES:
             listing.images.append(name)
-        elif is_video(name):
+        elif suffix in VIDEO_SUFFIXES:
             listing.videos.append(name)
         else:
             listing.others.append(name)

@@ -30,8 +30,9 @@ from fastck.store.reader import Store, open_store
 log = logging.getLogger(__name__)
 
 FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
-BATCH_SEQUENCES = 32
-BATCH_FRAMES = 96  # a third of a second of work
+# A batch costs Dask's client four milliseconds, whatever is in it.
+BATCH_SEQUENCES = 128
+BATCH_FRAMES = 384  # a second of work
 
 
 @dataclass(kw_only=True)
@@ -187,7 +188,7 @@ def preprocess(
     root = found.root
     faces = replace(faces, boxes=own.digest if own else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
-    plan = Plan(found.records, root)
+    plan = Plan(found.records, root, found.fingerprints)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
     cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from fastck.config import PreprocessConfig
+from fastck.dataset.files import fingerprint
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.faces.finder import Found
@@ -21,7 +22,7 @@ from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, record_frames
 from fastck.pipeline.sequence import run_sequence
 from fastck.store.finished import Entries
-from fastck.store.plan import PlannedSequence, fingerprint
+from fastck.store.plan import PlannedSequence
 from fastck.store.reader import BOXES
 from fastck.store.writer import RowTarget
 

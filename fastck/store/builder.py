@@ -90,6 +90,7 @@ class StoreBuilder:
         self.finished = False
         self._arrays = StoreArrays(self.path, config, plan)
         self.done = self._nothing()
+        self._input_hash: int | None = None
         self._lock = FileLock(self.path / LOCK, timeout=0)
 
     def __enter__(self) -> "StoreBuilder":
@@ -150,7 +151,7 @@ class StoreBuilder:
         if self.retry:
             self._arrays.reopen(self.done.good)
             self.done.drop_quarantined()
-            write_atomically(self.path / INPUTS, inputs_parts(self.plan))
+            write_atomically(self.path / INPUTS, self._input_parts())
         log.info("%s: %d of %d sequences are done already", self.path, len(self.done), len(self.plan))
 
     def _begin_retry(self) -> bool:
@@ -226,10 +227,18 @@ class StoreBuilder:
 
     def _create(self) -> None:
         check_room(self.path, self._arrays.n_bytes() + SPARE_BYTES)
-        write_atomically(self.path / INPUTS, inputs_parts(self.plan))
+        write_atomically(self.path / INPUTS, self._input_parts())
         # Before the arrays: where making them fails, the next run knows whose they are.
         journal.write(self.path / JOURNAL, [self._head()])
         self._arrays.allocate()
+
+    def _input_parts(self) -> Iterator[bytes]:
+        """Yield what the store's input is known by, and take its checksum on the way."""
+        checksum = 0
+        for part in inputs_parts(self.plan):
+            checksum = deflate.crc32(part, checksum)
+            yield part
+        self._input_hash = checksum
 
     # -- Journal ------------------------------------------------------------------------------------------------------
     @property
@@ -283,15 +292,15 @@ class StoreBuilder:
         write_atomically(self.path / stores.SEQUENCES, sequences_parts(self.plan, self.done))
         write_atomically(self.path / stores.QUARANTINE, quarantine_parts(self.plan, self.done))
         write_atomically(self.path / stores.CHECKSUMS, checksums_parts(self.plan, self.done))
-        input_hash = 0
-        for part in inputs_parts(self.plan):
-            input_hash = deflate.crc32(part, input_hash)
+        if self._input_hash is None:
+            for _ in self._input_parts():
+                pass
         manifest = {
             "format": FORMAT,
             "fastck": self.versions["fastck"],
             "config": self.config.as_dict(),
             "config_hash": self.config.hash(),
-            "input_hash": f"{input_hash:08x}",
+            "input_hash": f"{self._input_hash:08x}",
             "versions": self.versions,
             "counts": {
                 "sequences": int(good.sum()),

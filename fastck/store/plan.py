@@ -1,6 +1,5 @@
 """Which rows of a store belong to which sequence, and what its input is known by: settled before any decoding."""
 
-import hashlib
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
 from fastck.store.reader import BOXES, plain_text
-
-FINGERPRINT_DIGITS = 16
 
 
 class PlannedSequence(NamedTuple):
@@ -53,6 +50,8 @@ class Plan(Sequence[PlannedSequence]):
         Sorted by sequence.
     root : Path
         The data set's.
+    fingerprints : ndarray of shape (sequences,), bytes
+        As `fastck.dataset.files.look_at_files` gives them.
 
     Attributes
     ----------
@@ -61,16 +60,14 @@ class Plan(Sequence[PlannedSequence]):
         Frames, and rows in the feature arrays.
     """
 
-    def __init__(self, records: Sequence[SequenceRecord], root: Path) -> None:
+    def __init__(self, records: Sequence[SequenceRecord], root: Path, fingerprints: NDArray[np.bytes_]) -> None:
         self.records = records
         self._root = root
         self.n_frames = np.fromiter((record.n_frames for record in records), np.int64, len(records))
         self.length = np.maximum(self.n_frames - 1, 0)
         self._starts = first_rows(self.length)
         self._frame_starts = first_rows(self.n_frames)
-        self._fingerprints = np.fromiter(
-            (fingerprint(record).encode() for record in records), f"S{FINGERPRINT_DIGITS}", len(records)
-        )
+        self._fingerprints = fingerprints
 
     def __len__(self) -> int:
         return len(self.records)
@@ -138,24 +135,7 @@ def first_rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def record_folder(record: SequenceRecord, root: Path) -> str:
     """Return a sequence's folder, or its video file, relative to the root."""
-    place = os.fspath(record.video) if record.video is not None else os.path.dirname(record.files()[0])  # noqa: PTH120
-    above = f"{root}/"
+    place, above = record.place, f"{root}/"
     if place.startswith(above) and ".." not in place:
         return place[len(above) :]
     return Path(os.path.relpath(place, root)).as_posix()
-
-
-def fingerprint(record: SequenceRecord) -> str:
-    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
-    digest = hashlib.sha256()
-    for path in record.files():
-        name = os.path.basename(path)  # noqa: PTH119
-        try:
-            status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
-            seen = f"{name}|{status.st_size}|{status.st_mtime_ns}\n"
-        except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
-            seen = f"{name}|{error.errno}\n"
-        digest.update(seen.encode(errors="surrogateescape"))
-    if record.video is not None and record.onset is not None:
-        digest.update(f"frames {record.onset} + {record.video_frames}\n".encode())
-    return digest.hexdigest()[:FINGERPRINT_DIGITS]

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -40,21 +40,25 @@ def table_parts(tables: Iterable[pd.DataFrame], *, quoted: bool = False) -> Iter
 
 def has_returns(texts: Iterable[str]) -> bool:
     """Return whether a text holds a carriage return, which the csv module does not quote and which ends a line."""
-    return any("\r" in text for text in texts)
+    rest = iter(texts)
+    while some := list(islice(rest, PART)):
+        if "\r" in "".join(some):
+            return True
+    return False
 
 
 def inputs_parts(plan: Plan) -> Iterator[bytes]:
     """Yield the table of what a store's input is known by, as CSV."""
-    every = plan.inputs()
-    texts = chain.from_iterable(every[name] for name in every.columns if name not in ("emotion", "n_frames"))
-    yield from table_parts(_divided(every), quoted=has_returns(texts))
+    texts = [plan.folders(range(len(plan)))]
+    texts += [[getattr(record, name) for record in plan.records] for name in ("subject", "label", "fold")]
+    yield from table_parts(_divided(plan.inputs()), quoted=has_returns(chain.from_iterable(texts)))
 
 
 def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     """Yield a finished store's table of good sequences, as CSV."""
     good = np.flatnonzero(done.good)
     records = [plan.records[place] for place in good.tolist()]
-    columns = {
+    columns: dict[str, Any] = {
         "sequence": [record.sequence for record in records],
         "subject": [record.subject for record in records],
         "emotion": pd.array([record.emotion for record in records], "Int64"),
@@ -70,7 +74,7 @@ def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     }
     with plain_text():
         table = pd.DataFrame(columns, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES)
-    texts = chain.from_iterable(table[name] for name in ("sequence", "subject", "folder", "label", "fold"))
+    texts = chain.from_iterable(columns[name] for name in ("subject", "folder", "label", "fold"))
     yield from table_parts(_divided(table), quoted=has_returns(texts))
 
 

@@ -118,7 +118,7 @@ def test_what_may_change_a_box_or_a_crop_is_kept_apart(tmp_path, change, differs
 
 def test_crops_of_own_boxes_belong_to_the_sequence_s_id(tmp_path):
     """The same files under another id, as another layout or root gives it, have other boxes in the same CSV."""
-    own = BoxFile({"one": {1: FaceBox(0, 0, 9, 9)}, "two": {1: FaceBox(1, 1, 9, 9)}}, "digest")
+    own = BoxFile.of({"one": {1: FaceBox(0, 0, 9, 9)}, "two": {1: FaceBox(1, 1, 9, 9)}}, "digest")
     faces = FaceConfig(boxes="digest")
     with Cache(tmp_path, tmp_path, faces, VERSIONS, own=own, keep_crops=True) as cache:
         assert cache.boxes(plan("one")) == [FaceBox(0, 0, 9, 9)]
