@@ -221,8 +221,10 @@ def torch_feed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
     return measured
 
 
-@pytest.mark.parametrize("workers", [0, 4])
-@pytest.mark.parametrize("name", ["fastck", "np.load per item"])
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [("fastck", 0), ("np.load per item", 0), ("fastck", 4), ("np.load per item", 4), ("ready tensors", 4)],
+)
 def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, workers: int) -> None:
     method = f"PyTorch: {name}" + (f", {workers} workers" if workers else "")
     measured = torch_feed["ways"][method]
