@@ -26,7 +26,7 @@ from fastck.console import (
     show_logs,
     stderr,
 )
-from fastck.training.options import with_settings
+from fastck.training.options import SettingsCommand, with_settings
 
 app = typer.Typer(
     name="fastck",
@@ -356,7 +356,7 @@ def render(
     say(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings
 @one_line_errors
 def train(
