@@ -420,6 +420,9 @@ def folds(
     write_table(output, dealt)
     people, parts = dealt["subject"].nunique(), dealt["fold"].nunique()
     say(f"wrote {output}: {len(dealt)} sequences of {people} subjects in {parts} folds")
+    split = int((dealt.groupby("subject")["fold"].nunique() > 1).sum())
+    if split:
+        note(f"{split} of the subjects are in several folds: subject leakage")
 
 
 @app.command()

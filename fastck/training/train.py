@@ -102,6 +102,8 @@ def train(
                 + (", ..." if len(gone) > 1 else "")
             )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
+    if folds is not None or config.protocol == "table":
+        record["notes"] += _leakage_notes(record["splits"])
     _claim(run_path, record, resume=resume)
     if plan is not None:
         on_message(plan.text())
@@ -216,6 +218,15 @@ def _describe_store(name: str, store: Store) -> dict[str, Any]:
         "config_hash": store.config.hash(),
         "input_hash": store.manifest["input_hash"],
     }
+
+
+def _leakage_notes(splits: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the subjects that folds of the user's own put into training and test."""
+    both = {name for split in splits for name in set(split["train_subjects"]) & set(split["test_subjects"])}
+    if not both:
+        return []
+    some = one_line(", ".join(sorted(both)[:5])) + (", ..." if len(both) > 5 else "")
+    return [f"subject leakage: the folds put {len(both)} subjects into training and test: {some}"]
 
 
 def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
