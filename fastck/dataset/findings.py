@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "junk-file": ("left out", "hidden and system files"),
     "unread-format": ("left out", "pictures and videos in formats that are not read: convert them to PNG or AVI"),
     "shared-file": ("kept", "sequences of different subjects with a file in common: subject leakage"),
-    "subject-in-folds": ("kept", "subjects in several folds of a table: subject leakage where it is trained by them"),
+    "subject-in-folds": ("kept", "subjects in several folds of a table: training on these folds has subject leakage"),
     "other-column": ("kept", "columns of a table that say nothing here"),
     "other-file": ("left out", "files of other sorts"),
     "no-labels": ("not labelled", "data sets without a label folder"),
