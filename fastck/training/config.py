@@ -277,7 +277,9 @@ class TrainConfig:
         None,
         "Gradient checkpointing: recompute activations in the backward pass (default as the memory plan says).",
     )
-    fused: bool = setting(True, "Train with the fused recurrent layer; the saved network is Keras' own either way.")
+    fused: bool = setting(
+        True, "Train with a fused layer in place of Keras' own; the saved network has Keras' own either way."
+    )
     precision: Precision = setting("float32", "Keras' dtype policy.")
     deterministic: bool = setting(True, "Ask the backend for results that repeat bit for bit.")
     tensorboard: bool = setting(False, "Write TensorBoard logs into the run.")
