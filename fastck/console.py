@@ -30,6 +30,7 @@ console = Console()
 stderr = Console(stderr=True)
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is the shells' own for Ctrl-C
+REFRESH = 0.1  # seconds
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -106,11 +107,17 @@ class PreprocessView:
     def __init__(self, update: Callable[[Progress], None]) -> None:
         self._update = update
         self._started = time.perf_counter()
+        self._next = 0.0
         self.last: Run | None = None
 
     def __call__(self, run: "Run") -> None:
         """Take in how far the run is."""
         self.last = run
+        now = time.perf_counter()
+        # There may be a thousand sequences a second, and a bar costs more than handing one out.
+        if now < self._next and run.done < run.total:
+            return
+        self._next = now + REFRESH
         text = f"{self._rate(run):,.0f} frames/s"
         if run.quarantined:
             text += f", {run.quarantined} quarantined"

@@ -13,14 +13,14 @@ def test_boxes_by_sequence_and_frame(tmp_path):
     path.write_text("note," + HEADER + "x,NA,2,1,2,30,40\nx,0012,1,0,0,5,5\n")
     file = read_boxes(path)
     assert file.found("NA", 2) == [None, FaceBox(1, 2, 30, 40)]
-    assert set(file.boxes) == {"NA", "0012"}
+    assert file.sequences == ["0012", "NA"]
 
 
 def test_of_several_faces_in_a_frame_the_largest_counts(tmp_path):
     path = tmp_path / "boxes.csv"
     rows = ("s,1,0,0,5,5,2.5", "s,1,1,2,9,10,0.3", "s,1,3,2,11,10,0.1", "s,2,0,0,4,4,1.0")
     path.write_text(HEADER.replace("\n", ",score\n") + "\n".join(rows) + "\n")
-    assert read_boxes(path).boxes == {"s": {1: FaceBox(1, 2, 9, 10), 2: FaceBox(0, 0, 4, 4)}}
+    assert read_boxes(path).found("s", 3) == [FaceBox(1, 2, 9, 10), FaceBox(0, 0, 4, 4), None]
 
 
 @pytest.mark.parametrize(
