@@ -83,6 +83,34 @@ copy_five_of_six = _copy16(6)  # the pixels that a resize to 5/6 reads, until it
 
 
 @intrinsic
+def mix16(typingctx, above, below, at, high, low, shift, tie, out, to):
+    """16 pixels high * above + low * below, in units of 2**-16 after `shift` is added: their whole parts to `out`.
+
+    Returns a bit for each pixel whose fraction is less than `tie`.
+    """
+
+    def codegen(context, builder, signature, args):
+        tops, bottoms, pixels = (_Array(context, builder, signature, args, number) for number in (0, 1, 7))
+        floats, words = _floats(16), _integers(32, 16)
+
+        def spread(value, kind):
+            one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            return _shuffle(builder, one, one, [0] * 16)
+
+        high, low, shift = (spread(value, floats) for value in args[3:6])
+        first = builder.fadd(builder.fmul(tops.load(args[2], floats), high, flags=_FUSE), shift, flags=_FUSE)
+        total = builder.fadd(builder.fmul(bottoms.load(args[2], floats), low, flags=_FUSE), first, flags=_FUSE)
+        fixed = builder.fptosi(total, words)
+        whole = builder.lshr(fixed, _all(words, 16))
+        pixels.store(builder.trunc(whole, _integers(8, 16)), args[8])
+        fractions = builder.trunc(fixed, _integers(16, 16))
+        close = builder.icmp_unsigned("<", fractions, spread(args[6], _integers(16, 16)))
+        return builder.zext(builder.bitcast(close, ir.IntType(16)), _I64)
+
+    return types.uint64(above, below, at, high, low, shift, tie, out, to), codegen
+
+
+@intrinsic
 def gradients8(typingctx, image, at, stride, index, length, to):
     """Gradients of 8 pixels of an image: 512 dy + dx counted from -255 to `index`, int32; their lengths to `length`."""
 

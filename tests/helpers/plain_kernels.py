@@ -98,6 +98,12 @@ def _copy(skip: int) -> Instruction:
     return copy16
 
 
+def _mix16(above, below, at, high, low, shift, tie, out, to):
+    total = (_part(above, at, 16) * high + shift + _part(below, at, 16) * low).astype(np.int64)
+    _part(out, to, 16)[:] = total >> 16
+    return _word((total & 0xFFFF) < tie)
+
+
 def _above(difference: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Instruction:
     def above(frames, first, second, third, up, down):
         level = 127 - int(up) + int(down)
@@ -144,7 +150,7 @@ def _pool(times: int) -> Instruction:
     return pool
 
 
-_RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6)}
+_RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6), "mix16": _mix16}
 _HOG: dict[str, Instruction] = {
     "gradients8": _gradients8,
     "vote4": _vote4,
