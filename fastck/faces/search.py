@@ -57,14 +57,14 @@ def vote_weights() -> NDArray[np.float32]:
 
 def hog_buffers(columns: int) -> tuple[NDArray[np.generic], ...]:
     """Return the scratch arrays that `hog.extract` wants for up to `columns` columns of cells."""
-    blocks = columns + 8
+    blocks = columns + 16
     return (
         np.zeros(8 * hog.GRADIENTS, np.int32),
         np.zeros(8 * hog.GRADIENTS, np.float32),
         np.zeros((2, hog.BLOCK * blocks), np.float32),
         np.zeros((2, hog.ORIENTATIONS * blocks), np.float32),
         np.zeros((2, blocks), np.float32),
-        np.zeros((2, 2, blocks), np.float32),
+        np.zeros((2, 2 * blocks), np.float32),
     )
 
 

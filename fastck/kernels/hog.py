@@ -18,12 +18,13 @@ from fastck.kernels.vectors import (
     SCORES,
     SIDE,
     VALID,
+    features31,
     filter_frequency,
     gradients8,
     transform_cells,
     transform_columns,
     transform_rows,
-    vote4,
+    vote8,
 )
 
 PLANES = 31  # 18 contrast-sensitive orientations, 9 insensitive, 4 textures
@@ -46,17 +47,17 @@ def _gradients(image, at, stride, n, index, length, to):
 
 @kernel
 def _vote(index, length, orientations, weights, blocks, first, n_blocks):
-    """Add 8 rows of pixels to their blocks' histograms, (n_blocks, 18, 4) flat; n_blocks a multiple of 4.
+    """Add 8 rows of pixels to their blocks' histograms, (n_blocks, 18, 4) flat; n_blocks a multiple of 8.
 
     The 64 pixels between four cell centres vote for the same four cells, so one pixel is one addition of four
     weighted lengths.
     """
-    for k in range(0, n_blocks, 4):
+    for k in range(0, n_blocks, 8):
         block = np.uint64((first + k) * BLOCK)
         for p in range(8):
-            for q in range(0, 8, 4):
+            for q in range(0, 8, 2):
                 pixel = np.uint64(p * GRADIENTS + 8 * k + q)
-                vote4(blocks, block, orientations, index, length, pixel, weights, np.uint64((8 * p + q) * 4))
+                vote8(blocks, block, orientations, index, length, pixel, weights, np.uint64((8 * p + q) * 4))
 
 
 @kernel(fastmath=True)
@@ -76,31 +77,13 @@ def _add_blocks(below, above, n, cells, energy):
         energy[k] = total
 
 
-@kernel(fastmath=True)
+@kernel
 def _features(cells, above, below, out, base, n):
-    """One row of n cells: orientations, clips (2, n+1) of corners above and below -> CELL values each from `base`."""
+    """One row of n cells: orientations, clips (n+1, 2) of corners above and below -> CELL values each from `base`."""
     texture = np.float32(2 * 0.2357)
     for k in range(n):
-        l1, l2, l3, l4 = below[0, k + 1], above[0, k + 1], below[0, k], above[0, k]
-        s1, s2, s3, s4 = below[1, k + 1], above[1, k + 1], below[1, k], above[1, k]
-        cell = cells[np.uint64((k + 1) * ORIENTATIONS) :]
-        to = out[np.uint64(base + k * CELL) :]
-        t1, t2, t3, t4 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        for o in range(ORIENTATIONS):
-            v = cell[o]
-            a = min(v, l1) * s1
-            b = min(v, l2) * s2
-            c = min(v, l3) * s3
-            d = min(v, l4) * s4
-            to[o] = (a + b) + (c + d)
-            t1 += a
-            t2 += b
-            t3 += c
-            t4 += d
-        for o in range(9):
-            v = cell[o] + cell[o + 9]
-            to[o + 18] = (min(v, l1) * s1 + min(v, l2) * s2) + (min(v, l3) * s3 + min(v, l4) * s4)
-        to[27], to[28], to[29], to[30] = t1 * texture, t2 * texture, t3 * texture, t4 * texture
+        at = np.uint64((k + 1) * ORIENTATIONS)
+        features31(cells, at, below, above, np.uint64(2 * k), texture, out, np.uint64(base + k * CELL))
 
 
 @kernel(fastmath=True)
@@ -122,7 +105,7 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
     if y1 <= y0 or x1 <= x0:
         return 0, 0
     nx = x1 - x0 + 2  # cells: one more than features on each side
-    n_blocks = (nx + 4) // 4 * 4  # one more than cells, made a multiple of 4
+    n_blocks = (nx + 8) // 8 * 8  # one more than cells, made a multiple of 8
     first_x = 8 * (x0 - 1) + 4
     begin = max(1, first_x)
     end = min(min(cells_c * 8, width) - 1, first_x + 8 * n_blocks)
@@ -157,8 +140,8 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
         for k in range(nx - 1):
             s = sums[k] + sums[k + 1] + others[k] + others[k + 1] + np.float32(0.0001)
             most = np.float32(0.2) * np.sqrt(s)
-            corner[0, k] = most
-            corner[1, k] = np.float32(0.1) / most
+            corner[2 * k] = most
+            corner[2 * k + 1] = np.float32(0.1) / most
         if j < 3:
             continue
         base = ((y0 + j - 3 - (top - 4)) * stride + x0 - (left - 4)) * CELL

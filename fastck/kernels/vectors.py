@@ -137,8 +137,8 @@ def gradients8(typingctx, image, at, stride, index, length, to):
 
 
 @intrinsic
-def vote4(typingctx, blocks, first, orientations, index, length, at, weights, start):
-    """Add the lengths of 4 pixels of each of 4 blocks, times 4 weights each, to the blocks' histograms.
+def vote8(typingctx, blocks, first, orientations, index, length, at, weights, start):
+    """Add the lengths of 2 pixels of each of 8 blocks, times 4 weights each, to the blocks' histograms.
 
     Votes for one bin wait for each other, so the blocks take turns.
     """
@@ -148,17 +148,14 @@ def vote4(typingctx, blocks, first, orientations, index, length, at, weights, st
             _Array(context, builder, signature, args, number) for number in (0, 2, 3, 4, 6)
         )
         votes, places = [], []
-        for block in range(4):
-            votes.append(lengths.load(args[5], _floats(4), 8 * block))
+        for block in range(8):
+            votes.append(lengths.load(args[5], _floats(2), 8 * block))
             # Two indices per load: loads are what these loops wait for.
-            places.append([])
-            for half in range(2):
-                pair = indices.load(args[5], _I64, 8 * block + 2 * half)
-                places[block].append(builder.and_(pair, ir.Constant(_I64, 2**32 - 1)))
-                places[block].append(builder.lshr(pair, ir.Constant(_I64, 32)))
-        for pixel in range(4):
+            pair = indices.load(args[5], _I64, 8 * block)
+            places.append((builder.and_(pair, ir.Constant(_I64, 2**32 - 1)), builder.lshr(pair, ir.Constant(_I64, 32))))
+        for pixel in range(2):
             weight = factors.load(args[7], _floats(4), 4 * pixel)
-            for block in range(4):
+            for block in range(8):
                 orientation = builder.zext(bins.load(places[block][pixel], ir.IntType(8)), _I64)
                 place = builder.add(args[1], orientation)
                 vote = _shuffle(builder, votes[block], votes[block], [pixel] * 4)
@@ -168,6 +165,64 @@ def vote4(typingctx, blocks, first, orientations, index, length, at, weights, st
         return context.get_dummy_value()
 
     return types.void(blocks, first, orientations, index, length, at, weights, start), codegen
+
+
+def _lane_sums(builder, a, b, c, d):
+    """Return the sums over the lanes of four vectors, as one vector."""
+    ab, cd = (
+        builder.fadd(_shuffle(builder, x, y, [0, 1, 4, 5]), _shuffle(builder, x, y, [2, 3, 6, 7]), flags=_FUSE)
+        for x, y in ((a, b), (c, d))
+    )
+    evens, odds = (_shuffle(builder, ab, cd, lanes) for lanes in ([0, 2, 4, 6], [1, 3, 5, 7]))
+    return builder.fadd(evens, odds, flags=_FUSE)
+
+
+def _broadcast(builder, value):
+    four = _floats(4)
+    one = builder.insert_element(ir.Constant(four, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return _shuffle(builder, one, one, [0] * 4)
+
+
+@intrinsic
+def features31(typingctx, cells, at, below, above, corner, texture, out, to):
+    """Fill 31 features of a cell from its 20 orientations, the last two of which are 0.
+
+    `below` and `above` hold, for the corners below and above a row of cells, what is clipped at and what is multiplied
+    with then; `corner` is the one to the left of the cell.
+    """
+
+    def codegen(context, builder, signature, args):
+        orientations, low, high, result = (_Array(context, builder, signature, args, number) for number in (0, 2, 3, 6))
+        order = ((low, 2), (high, 2), (low, 0), (high, 0))
+        clips = [_broadcast(builder, array.load(args[4], _FLOAT, more)) for array, more in order]
+        scales = [_broadcast(builder, array.load(args[4], _FLOAT, more + 1)) for array, more in order]
+
+        def clipped(value):
+            return [builder.select(builder.fcmp_ordered("<", value, clip), value, clip) for clip in clips]
+
+        def combined(values):
+            total = builder.fmul(values[0], scales[0], flags=_FUSE)
+            for value, scale in zip(values[1:], scales[1:], strict=True):
+                total = builder.fadd(builder.fmul(value, scale, flags=_FUSE), total, flags=_FUSE)
+            return total
+
+        sums = None
+        for o in range(0, 20, 4):
+            values = clipped(orientations.load(args[1], _floats(4), o))
+            result.store(combined(values), args[7], o)
+            sums = values if sums is None else [builder.fadd(*pair) for pair in zip(sums, values, strict=True)]
+        for o in range(0, 12, 4):
+            one, other = (orientations.load(args[1], _floats(4), o + more) for more in (0, 9))
+            values = combined(clipped(builder.fadd(one, other)))
+            if o == 8:
+                result.store(builder.extract_element(values, ir.Constant(ir.IntType(32), 0)), args[7], 26)
+            else:
+                result.store(values, args[7], 18 + o)
+        totals = _lane_sums(builder, *(builder.fmul(*pair) for pair in zip(sums, scales, strict=True)))
+        result.store(builder.fmul(totals, _broadcast(builder, args[5])), args[7], 27)
+        return context.get_dummy_value()
+
+    return types.void(cells, at, below, above, corner, texture, out, to), codegen
 
 
 def _transform(builder, values):
@@ -258,14 +313,6 @@ def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
         def plus(a, b):
             return builder.fadd(a, b, flags=_FUSE)
 
-        def sums(a, b, c, d):
-            """The sums over the lanes of four vectors, as one vector."""
-            ab, cd = (
-                plus(_shuffle(builder, x, y, [0, 1, 4, 5]), _shuffle(builder, x, y, [2, 3, 6, 7]))
-                for x, y in ((a, b), (c, d))
-            )
-            return plus(_shuffle(builder, ab, cd, [0, 2, 4, 6]), _shuffle(builder, ab, cd, [1, 3, 5, 7]))
-
         real = [cells.load(args[1], four, lane) for lane in range(0, PAIRS, 4)]
         imaginary = [cells.load(args[1], four, PAIRS + lane) for lane in range(0, PAIRS, 4)]
         totals = ([], [])
@@ -279,9 +326,9 @@ def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
                 total_imaginary = plus(plus(total_imaginary, product(x, v)), product(y, u))
             totals[0].append(total_real)
             totals[1].append(total_imaginary)
-        last = sums(totals[0][4], totals[1][4], totals[0][4], totals[1][4])
-        out.store(sums(*totals[0][:4]), args[5])
-        out.store(builder.fneg(sums(*totals[1][:4])), args[5], SCORES)
+        last = _lane_sums(builder, totals[0][4], totals[1][4], totals[0][4], totals[1][4])
+        out.store(_lane_sums(builder, *totals[0][:4]), args[5])
+        out.store(builder.fneg(_lane_sums(builder, *totals[1][:4])), args[5], SCORES)
         out.store(_shuffle(builder, last, last, [0]), args[5], 4)
         out.store(builder.fneg(_shuffle(builder, last, last, [1])), args[5], SCORES + 4)
         return context.get_dummy_value()

@@ -62,12 +62,22 @@ def _gradients8(image, at, stride, index, length, to):
     _part(length, to, 8)[:] = np.hypot(dx, dy)
 
 
-def _vote4(blocks, first, orientations, index, length, at, weights, start):
-    for block in range(4):
-        for pixel in range(4):
+def _vote8(blocks, first, orientations, index, length, at, weights, start):
+    for block in range(8):
+        for pixel in range(2):
             place = int(at) + 8 * block + pixel
             bin_ = int(first) + hog.BLOCK * block + int(orientations[index[place]])
             _part(blocks, bin_, 4)[:] += length[place] * _part(weights, int(start) + 4 * pixel, 4)
+
+
+def _features31(cells, at, below, above, corner, texture, out, to):
+    orientations = _part(cells, at, 20)
+    assert not orientations[18:].any()
+    low, high = _part(below, corner, 4), _part(above, corner, 4)
+    clips, scales = np.stack([low[2:], high[2:], low[:2], high[:2]]).T
+    scaled = np.minimum(orientations[:18, None], clips) * scales
+    both = np.minimum((orientations[:9] + orientations[9:18])[:, None], clips) * scales
+    _part(out, to, 31)[:] = np.concatenate([scaled.sum(axis=1), both.sum(axis=1), texture * scaled.sum(axis=0)])
 
 
 def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instruction:
@@ -153,7 +163,8 @@ def _pool(times: int) -> Instruction:
 _RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6), "mix16": _mix16}
 _HOG: dict[str, Instruction] = {
     "gradients8": _gradients8,
-    "vote4": _vote4,
+    "vote8": _vote8,
+    "features31": _features31,
     "transform_cells": _transform(16, 32),
     "transform_columns": _transform(8, 23),
     "transform_rows": _transform(8, 23, real_only=True),
