@@ -16,7 +16,7 @@ BLOCK = 72  # values of a block: 18 orientations times the 4 cells around it
 SIDE = 32  # cells per side of a tile
 VALID = 23  # rows and columns of windows of 10x10 cells in a tile
 DETECTORS = 5
-PAIRS = 16  # pairs of planes, each one complex value
+PAIRS = 8  # pairs of reduced planes, each one complex value
 SCORES = 8  # complex values per frequency of a tile's scores, of which DETECTORS are used
 
 _FLOAT = ir.FloatType()
@@ -38,6 +38,12 @@ def _all(vector, value):
 
 def _shuffle(builder, a, b, lanes):
     return builder.shuffle_vector(a, b, ir.Constant(_integers(32, len(lanes)), lanes))
+
+
+def _broadcast(builder, value, count=4):
+    kind = ir.VectorType(value.type, count)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return _shuffle(builder, one, one, [0] * count)
 
 
 class _Array:
@@ -93,18 +99,14 @@ def mix16(typingctx, above, below, at, high, low, shift, tie, out, to):
         tops, bottoms, pixels = (_Array(context, builder, signature, args, number) for number in (0, 1, 7))
         floats, words = _floats(16), _integers(32, 16)
 
-        def spread(value, kind):
-            one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-            return _shuffle(builder, one, one, [0] * 16)
-
-        high, low, shift = (spread(value, floats) for value in args[3:6])
+        high, low, shift = (_broadcast(builder, value, 16) for value in args[3:6])
         first = builder.fadd(builder.fmul(tops.load(args[2], floats), high, flags=_FUSE), shift, flags=_FUSE)
         total = builder.fadd(builder.fmul(bottoms.load(args[2], floats), low, flags=_FUSE), first, flags=_FUSE)
         fixed = builder.fptosi(total, words)
         whole = builder.lshr(fixed, _all(words, 16))
         pixels.store(builder.trunc(whole, _integers(8, 16)), args[8])
         fractions = builder.trunc(fixed, _integers(16, 16))
-        close = builder.icmp_unsigned("<", fractions, spread(args[6], _integers(16, 16)))
+        close = builder.icmp_unsigned("<", fractions, _broadcast(builder, args[6], 16))
         return builder.zext(builder.bitcast(close, ir.IntType(16)), _I64)
 
     return types.uint64(above, below, at, high, low, shift, tie, out, to), codegen
@@ -177,12 +179,6 @@ def _lane_sums(builder, a, b, c, d):
     return builder.fadd(evens, odds, flags=_FUSE)
 
 
-def _broadcast(builder, value):
-    four = _floats(4)
-    one = builder.insert_element(ir.Constant(four, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    return _shuffle(builder, one, one, [0] * 4)
-
-
 @intrinsic
 def features31(typingctx, cells, at, below, above, corner, texture, out, to):
     """Fill 31 features of a cell from its 20 orientations, the last two of which are 0.
@@ -223,6 +219,60 @@ def features31(typingctx, cells, at, below, above, corner, texture, out, to):
         return context.get_dummy_value()
 
     return types.void(cells, at, below, above, corner, texture, out, to), codegen
+
+
+@intrinsic
+def reduce4(typingctx, cells, at, basis, guard, planes, to):
+    """Reduce 4 cells of 32 values to 15 sums by the columns of `basis` (32, 16), and the length of what is left.
+
+    The last row of `basis` is no direction: its first 8 values weigh the last 8 squares in a cell's length. `guard` is
+    added to the square of what is left, for the rounding of the rest.
+    """
+
+    def codegen(context, builder, signature, args):
+        values, factors, out = (_Array(context, builder, signature, args, number) for number in (0, 2, 4))
+        eight = _floats(8)
+
+        def square(value, more, flip=False):
+            product = builder.fmul(value, value, flags=_FUSE)
+            return (builder.fsub if flip else builder.fadd)(more, product, flags=_FUSE)
+
+        sums = [[_all(eight, 0.0)] * 2 for _ in range(4)]
+        for plane in range(31):
+            rows = [factors.load(ir.Constant(_I64, 16 * plane), eight, 8 * half) for half in range(2)]
+            for cell in range(4):
+                one = _broadcast(builder, values.load(args[1], _FLOAT, 32 * cell + plane), 8)
+                for half in range(2):
+                    product = builder.fmul(one, rows[half], flags=_FUSE)
+                    sums[cell][half] = builder.fadd(sums[cell][half], product, flags=_FUSE)
+        weigh = factors.load(ir.Constant(_I64, 16 * 31), eight)
+        squares = []
+        for cell in range(4):
+            last = values.load(args[1], eight, 32 * cell + 24)
+            left = builder.fmul(builder.fmul(last, weigh, flags=_FUSE), last, flags=_FUSE)
+            for lane in range(0, 24, 8):
+                left = square(values.load(args[1], eight, 32 * cell + lane), left)
+            for half in range(2):
+                left = square(sums[cell][half], left, flip=True)
+            parts = [_shuffle(builder, left, left, list(range(first, first + 4))) for first in (0, 4)]
+            squares.append(builder.fadd(*parts, flags=_FUSE))
+        total = _lane_sums(builder, *squares)
+        zero = _all(_floats(4), 0.0)
+        total = builder.select(builder.fcmp_ordered(">", total, zero), total, zero)
+        total = builder.fadd(total, _broadcast(builder, args[3]))
+        root = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_floats(4), [_floats(4)]), "llvm.sqrt.v4f32"
+        )
+        lengths = builder.call(root, [total])
+        for cell in range(4):
+            length = builder.extract_element(lengths, ir.Constant(ir.IntType(32), cell))
+            out.store(sums[cell][0], args[5], 16 * cell)
+            out.store(
+                builder.insert_element(sums[cell][1], length, ir.Constant(ir.IntType(32), 7)), args[5], 16 * cell + 8
+            )
+        return context.get_dummy_value()
+
+    return types.void(cells, at, basis, guard, planes, to), codegen
 
 
 def _transform(builder, values):
@@ -334,3 +384,36 @@ def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
         return context.get_dummy_value()
 
     return types.void(tile, at, spectra, start, scores, to), codegen
+
+
+@intrinsic
+def dot320(typingctx, cells, at, weights, start):
+    """The sum of 320 products."""
+
+    def codegen(context, builder, signature, args):
+        values, factors = (_Array(context, builder, signature, args, number) for number in (0, 2))
+        eight = _floats(8)
+        sums = [_all(eight, 0.0)] * 4
+        for k in range(0, 320, 8):
+            product = builder.fmul(values.load(args[1], eight, k), factors.load(args[3], eight, k), flags=_FUSE)
+            sums[k // 8 % 4] = builder.fadd(sums[k // 8 % 4], product, flags=_FUSE)
+        total = builder.fadd(builder.fadd(*sums[:2]), builder.fadd(*sums[2:]))
+        for half in (4, 2, 1):
+            parts = (_shuffle(builder, total, total, list(range(first, first + half))) for first in (0, half))
+            total = builder.fadd(*parts)
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(cells, at, weights, start), codegen
+
+
+@intrinsic
+def reaching5(typingctx, scores, at, lowest):
+    """A bit for each of 5 scores that is at least as high as its value of `lowest`, of which there are 8."""
+
+    def codegen(context, builder, signature, args):
+        values, limits = (_Array(context, builder, signature, args, number) for number in (0, 2))
+        pair = values.load(args[1], _floats(8)), limits.load(ir.Constant(_I64, 0), _floats(8))
+        bits = builder.bitcast(builder.fcmp_ordered(">=", *pair), ir.IntType(8))
+        return builder.and_(builder.zext(bits, _I64), ir.Constant(_I64, 2**DETECTORS - 1))
+
+    return types.uint64(scores, at, lowest), codegen

@@ -80,6 +80,14 @@ def _features31(cells, at, below, above, corner, texture, out, to):
     _part(out, to, 31)[:] = np.concatenate([scaled.sum(axis=1), both.sum(axis=1), texture * scaled.sum(axis=0)])
 
 
+def _reduce4(cells, at, basis, guard, planes, to):
+    for cell in range(4):
+        values = _part(cells, int(at) + 32 * cell, 32)
+        sums = values[:31] @ basis[:31]
+        left = (values[:24] ** 2).sum() + values[24:] ** 2 @ basis[31, :8] - (sums**2).sum()
+        _part(planes, int(to) + 16 * cell, 16)[:] = np.append(sums[:15], np.sqrt(max(left, 0) + guard))
+
+
 def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instruction:
     def transform(source, at, step, target, to, step_to):
         values = [
@@ -95,9 +103,17 @@ def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instructio
 
 
 def _filter_frequency(tile, at, spectra, start, scores, to):
-    cell, filters = _part(tile, at, 32).reshape(2, 16), _part(spectra, start, 160).reshape(5, 2, 16)
+    cell, filters = _part(tile, at, 16).reshape(2, 8), _part(spectra, start, 80).reshape(5, 2, 8)
     total = (filters[:, 0] + 1j * filters[:, 1]) @ (cell[0] + 1j * cell[1])
     _part(scores, to, 16).reshape(2, 8)[:, :5] = total.real, -total.imag
+
+
+def _dot320(cells, at, weights, start):
+    return np.float32(_part(cells, at, 320) @ _part(weights, start, 320))
+
+
+def _reaching5(scores, at, lowest):
+    return _word((_part(scores, at, 8) >= _part(lowest, 0, 8))[:5])
 
 
 def _copy(skip: int) -> Instruction:
@@ -165,7 +181,10 @@ _HOG: dict[str, Instruction] = {
     "gradients8": _gradients8,
     "vote8": _vote8,
     "features31": _features31,
-    "transform_cells": _transform(16, 32),
+    "reduce4": _reduce4,
+    "dot320": _dot320,
+    "reaching5": _reaching5,
+    "transform_cells": _transform(8, 32),
     "transform_columns": _transform(8, 23),
     "transform_rows": _transform(8, 23, real_only=True),
     "filter_frequency": _filter_frequency,
