@@ -208,8 +208,14 @@ class FrameSearch:
         (top, bottom), (left, right) = window
         return top, left, bottom, right
 
-    def search(self, windows: dict[int, Window]) -> None:
+    def search(self, windows: dict[int, Window], *, least: float = 0.0) -> None:
         """Score windows by level and keep what is above threshold, in place of those levels' earlier detections.
+
+        Parameters
+        ----------
+        windows : dict of int to tuple of int
+        least : float
+            Score that a detection has to have at least, but for TIE.
 
         Raises
         ------
@@ -227,7 +233,7 @@ class FrameSearch:
             np.array(jobs, np.int64).reshape(-1, 5),
             self._all_edges,
             self._bank,
-            TIE,
+            TIE - least,
             self._tables,
             self._work,
             self._cells,
