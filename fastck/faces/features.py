@@ -51,7 +51,7 @@ def hog_buffers(columns: int) -> tuple[NDArray[np.generic], ...]:
         np.zeros((2, hog.BLOCK * blocks), np.float32),
         np.zeros((2, hog.ORIENTATIONS * blocks), np.float32),
         np.zeros((2, blocks), np.float32),
-        np.zeros((2, 2 * blocks), np.float32),
+        np.zeros((2, 2, blocks), np.float32),
     )
 
 

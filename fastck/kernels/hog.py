@@ -87,11 +87,12 @@ def _add_blocks(below, above, n, cells, energy):
 
 @kernel
 def _features(cells, above, below, out, base, n):
-    """One row of n cells: orientations, clips (n+1, 2) of corners above and below -> CELL values each from `base`."""
+    """One row of n cells: orientations, clips (2, n+1) of corners above and below -> CELL values each from `base`."""
     texture = np.float32(2 * 0.2357)
+    step = np.uint64(below.shape[1])
     for k in range(n):
         at = np.uint64((k + 1) * ORIENTATIONS)
-        features31(cells, at, below, above, np.uint64(2 * k), texture, out, np.uint64(base + k * CELL))
+        features31(cells, at, below, above, np.uint64(k), step, texture, out, np.uint64(base + k * CELL))
 
 
 @kernel
@@ -165,8 +166,8 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
         for k in range(nx - 1):
             s = sums[k] + sums[k + 1] + others[k] + others[k + 1] + np.float32(0.0001)
             most = np.float32(0.2) * np.sqrt(s)
-            corner[2 * k] = most
-            corner[2 * k + 1] = np.float32(0.1) / most
+            corner[0, k] = most
+            corner[1, k] = np.float32(0.1) / most
         if j < 3:
             continue
         first_cell = (y0 + j - 3 - (top - 4)) * stride
@@ -180,8 +181,8 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
 
 
 @kernel
-def correlate_tile(planes, at, stride, begin, end, spectra, buffers):
-    """Bounds on a tile's scores: SIDE x SIDE reduced cells from `at` on -> (VALID, SIDE, 2*SCORES), last buffer.
+def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
+    """Bounds on a tile's scores: SIDE x SIDE reduced cells from `at` on -> n rows of (VALID, SIDE, 2*SCORES), buffer 3.
 
     Only rows from `begin` to `end` hold features; the others count as zero. The transform of a pair of planes is one of
     complex values; the real part of their products with the filters' spectra is what both planes' filters add up to.
@@ -189,7 +190,8 @@ def correlate_tile(planes, at, stride, begin, end, spectra, buffers):
     tile, products, lines, scores, _ = buffers
     for r in range(SIDE):
         row = r * ROW
-        if r < begin or r >= end:
+        # The first n rows of windows do not reach further.
+        if r < begin or r >= end or r >= n + WINDOW - 1:
             tile[row : row + SIDE * REDUCED] = 0
             continue
         start = np.uint64((at + r * stride) * REDUCED)
@@ -213,7 +215,7 @@ def correlate_tile(planes, at, stride, begin, end, spectra, buffers):
     for c in range(SIDE):
         start = np.uint64(c * 2 * SCORES)
         transform_columns(products, start, step, lines, start, step)
-    for r in range(VALID):
+    for r in range(n):
         start = np.uint64(r * SIDE * 2 * SCORES)
         transform_rows(lines, start, np.uint64(2 * SCORES), scores, start, np.uint64(2 * SCORES))
 
@@ -277,9 +279,10 @@ def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, plane
         for tile_r in range(tiles_r):
             for tile_c in range(tiles_c):
                 y, x = tile_r * VALID, tile_c * VALID
+                n = min(VALID, n_rows - y)
                 if not plain:
-                    correlate_tile(planes, y * stride + x, stride, begin - y, end - y, spectra, buffers)
-                for r in range(min(VALID, n_rows - y)):
+                    correlate_tile(planes, y * stride + x, stride, begin - y, end - y, n, spectra, buffers)
+                for r in range(n):
                     for c in range(min(VALID, n_columns - x)):
                         reaching = np.uint64(2**DETECTORS - 1)
                         if not plain:

@@ -180,18 +180,20 @@ def _lane_sums(builder, a, b, c, d):
 
 
 @intrinsic
-def features31(typingctx, cells, at, below, above, corner, texture, out, to):
+def features31(typingctx, cells, at, below, above, corner, step, texture, out, to):
     """Fill 31 features of a cell from its 20 orientations, the last two of which are 0.
 
-    `below` and `above` hold, for the corners below and above a row of cells, what is clipped at and what is multiplied
-    with then; `corner` is the one to the left of the cell.
+    `below` and `above` hold, for the corners below and above a row of cells, what is clipped at and, `step` further on,
+    what is multiplied with then; `corner` is the one to the left of the cell.
     """
 
     def codegen(context, builder, signature, args):
-        orientations, low, high, result = (_Array(context, builder, signature, args, number) for number in (0, 2, 3, 6))
-        order = ((low, 2), (high, 2), (low, 0), (high, 0))
-        clips = [_broadcast(builder, array.load(args[4], _FLOAT, more)) for array, more in order]
-        scales = [_broadcast(builder, array.load(args[4], _FLOAT, more + 1)) for array, more in order]
+        orientations, low, high, result = (_Array(context, builder, signature, args, number) for number in (0, 2, 3, 7))
+        order = ((low, 1), (high, 1), (low, 0), (high, 0))
+        clips, scales = (
+            [_broadcast(builder, array.load(first, _FLOAT, more)) for array, more in order]
+            for first in (args[4], builder.add(args[4], args[5]))
+        )
 
         def clipped(value):
             return [builder.select(builder.fcmp_ordered("<", value, clip), value, clip) for clip in clips]
@@ -205,20 +207,20 @@ def features31(typingctx, cells, at, below, above, corner, texture, out, to):
         sums = None
         for o in range(0, 20, 4):
             values = clipped(orientations.load(args[1], _floats(4), o))
-            result.store(combined(values), args[7], o)
+            result.store(combined(values), args[8], o)
             sums = values if sums is None else [builder.fadd(*pair) for pair in zip(sums, values, strict=True)]
         for o in range(0, 12, 4):
             one, other = (orientations.load(args[1], _floats(4), o + more) for more in (0, 9))
             values = combined(clipped(builder.fadd(one, other)))
             if o == 8:
-                result.store(builder.extract_element(values, ir.Constant(ir.IntType(32), 0)), args[7], 26)
+                result.store(builder.extract_element(values, ir.Constant(ir.IntType(32), 0)), args[8], 26)
             else:
-                result.store(values, args[7], 18 + o)
+                result.store(values, args[8], 18 + o)
         totals = _lane_sums(builder, *(builder.fmul(*pair) for pair in zip(sums, scales, strict=True)))
-        result.store(builder.fmul(totals, _broadcast(builder, args[5])), args[7], 27)
+        result.store(builder.fmul(totals, _broadcast(builder, args[6])), args[8], 27)
         return context.get_dummy_value()
 
-    return types.void(cells, at, below, above, corner, texture, out, to), codegen
+    return types.void(cells, at, below, above, corner, step, texture, out, to), codegen
 
 
 @intrinsic

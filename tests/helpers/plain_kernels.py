@@ -70,11 +70,11 @@ def _vote8(blocks, first, orientations, index, length, at, weights, start):
             _part(blocks, bin_, 4)[:] += length[place] * _part(weights, int(start) + 4 * pixel, 4)
 
 
-def _features31(cells, at, below, above, corner, texture, out, to):
+def _features31(cells, at, below, above, corner, step, texture, out, to):
     orientations = _part(cells, at, 20)
     assert not orientations[18:].any()
-    low, high = _part(below, corner, 4), _part(above, corner, 4)
-    clips, scales = np.stack([low[2:], high[2:], low[:2], high[:2]]).T
+    low, high = (np.stack([_part(side, corner + more, 2) for more in (0, step)]) for side in (below, above))
+    clips, scales = np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]]).T
     scaled = np.minimum(orientations[:18, None], clips) * scales
     both = np.minimum((orientations[:9] + orientations[9:18])[:, None], clips) * scales
     _part(out, to, 31)[:] = np.concatenate([scaled.sum(axis=1), both.sum(axis=1), texture * scaled.sum(axis=0)])
