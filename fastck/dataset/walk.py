@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 
 from fastck.dataset.findings import Finding
@@ -148,7 +149,7 @@ def _is_junk_folder(name: str) -> bool:
 
 def _entries(place: str) -> list[os.DirEntry[str]]:
     with os.scandir(place) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+        return sorted(entries, key=attrgetter("name"))
 
 
 def _sort_entries(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import fastck
+from fastck.console import PreprocessView
 from fastck.dataset.records import FramePaths
 from fastck.pipeline import dispatch
 from fastck.store import journal
@@ -75,3 +76,16 @@ def test_the_paths_of_frames_are_a_tuple_in_all_but_memory(tmp_path):
     assert paths.files() == list(map(str, expected))
     assert paths != expected[:2]
     assert repr(paths) == repr(expected)
+
+
+def test_the_bar_is_not_drawn_for_every_one_of_a_thousand_sequences_a_second(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("fastck.console.time.perf_counter", lambda: 0.0)
+    view = PreprocessView(drawn.append)
+    run = dispatch.PreprocessProgress(total=1000, frames=3000)
+    for _ in range(1000):
+        run.done += 1
+        run.frames_done += 3
+        view(run)
+    assert [state.done for state in drawn] == [3, 3000]
+    assert view.last.done == 1000
