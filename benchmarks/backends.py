@@ -17,10 +17,11 @@ import numpy as np
 
 from benchmarks.gpu import STEPS
 from benchmarks.machine import this_machine
+from fastck.training.memory import GIB
 
 RESULTS = Path(__file__).with_name("backends.json")
 PHASES = (3, 5)
-SAMPLES = 16
+SAMPLES = 8
 ROUNDS = 2
 
 
@@ -37,8 +38,8 @@ def measured(backend: str, python: str, phase: int) -> dict[str, Any]:
 def table(document: dict[str, Any]) -> list[str]:
     """Return the results as a Markdown table's lines, the fastest backend of each phase first."""
     lines = [
-        "| phase | backend | first step, s | step, s | waiting for input | losses apart |",
-        "|---|---|---:|---:|---:|---:|",
+        "| phase | backend | first step, s | step, s | waiting for input | peak, GiB | planned, GiB | losses apart |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for phase in PHASES:
         entries = [entry for entry in document["entries"] if entry["phase"] == phase]
@@ -47,7 +48,7 @@ def table(document: dict[str, Any]) -> list[str]:
             apart = np.abs(np.subtract(entry["losses"], reference)).max()
             lines.append(
                 f"| {phase} | {entry['backend']} {entry['version']} | {entry['first_step']:.1f} | {entry['step']:.2f} "
-                f"| {entry['waiting']:.1%} | {apart:.0e} |"
+                f"| {entry['waiting']:.1%} | {entry['peak'] / GIB:.2f} | {entry['plan'] / GIB:.2f} | {apart:.0e} |"
             )
     return lines
 
@@ -60,7 +61,7 @@ def section() -> list[str]:
     about = (
         f"Steps of {SAMPLES} random sequences with the paper's 64 filters and the same initial weights; median of "
         f"{STEPS - 1} steps, the better of {ROUNDS} processes in turns. Losses of {STEPS} steps are compared with "
-        "TensorFlow's. "
+        "TensorFlow's; the peak is the whole process's. "
         "Written by `python -m benchmarks.backends`."
     )
     return ["## A step on each Keras backend, CPU", "", about, "", document["machine"], "", *table(document), ""]

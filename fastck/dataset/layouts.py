@@ -63,7 +63,9 @@ def scan(
 
     Notes
     -----
-    Videos are decoded once to count their frames; the only part that takes time.
+    Videos are decoded once to count their frames; the only part that takes time. One that cannot be read stays in the
+    list without frames, as an image that cannot be read stays: folds are dealt out from the list, and what is damaged
+    must move no other.
     """
     check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
@@ -80,11 +82,10 @@ def scan(
     labels_root = _labels_root(root, labels, layout, findings)
     sources = _find_sources(images_root, layout, findings)
     ids = _unique_ids(sources, images_root)
-    records = {}
-    for source in sources:
-        record = make_record(source, ids[source.parts, source.path], layout, findings)
-        if record is not None:
-            records[source.parts, source.path] = record
+    records = {
+        (source.parts, source.path): make_record(source, ids[source.parts, source.path], layout, findings)
+        for source in sources
+    }
     if labels_root is not None:
         known = {parts: record.sequence for (parts, _), record in records.items()}
         emotions = read_labels(labels_root, known, findings)

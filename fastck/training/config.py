@@ -139,10 +139,18 @@ PHASES: dict[int, Phase] = {
 
 
 # What a setting is where nobody gives it: the paper's, or what suits another model (measured: see BENCHMARKS.md).
-PAPER_DEFAULTS: dict[str, Any] = {"augment": False, "learning_rate": 0.001, "epochs": 100, "batch_size": 64}
+PAPER_DEFAULTS: dict[str, Any] = {
+    "augment": False,
+    "learning_rate": 0.001,
+    "epochs": 100,
+    "batch_size": 64,
+    "checkpoint_every": 1,
+}
 MODEL_DEFAULTS: dict[Model, dict[str, Any]] = {
     "convlstm": PAPER_DEFAULTS,
-    "temporal": {"augment": True, "learning_rate": 0.002, "epochs": 20, "batch_size": 32},
+    # Its epochs take less than a second for a few hundred sequences; a checkpoint after each made some folds half as
+    # long again.
+    "temporal": {"augment": True, "learning_rate": 0.002, "epochs": 20, "batch_size": 32, "checkpoint_every": 5},
     "linear": PAPER_DEFAULTS | {"augment": True},
 }
 
@@ -179,7 +187,8 @@ class TrainConfig:
     )
     merge: dict[str, tuple[str, ...]] | None = setting(
         None,
-        "Labels that count as one class, such as negative=anger,disgust; given once for each such class.",
+        "Labels that count as one class, such as positive=happy negative=anger,disgust: one or more pairs. May be "
+        "repeated.",
         parse=parse_merge,
         repeated=True,
     )
@@ -268,11 +277,18 @@ class TrainConfig:
         None,
         "Gradient checkpointing: recompute activations in the backward pass (default as the memory plan says).",
     )
-    fused: bool = setting(True, "Train with the fused recurrent layer; the saved network is Keras' own either way.")
+    fused: bool = setting(
+        True, "Train with a fused layer in place of Keras' own; the saved network has Keras' own either way."
+    )
     precision: Precision = setting("float32", "Keras' dtype policy.")
     deterministic: bool = setting(True, "Ask the backend for results that repeat bit for bit.")
     tensorboard: bool = setting(False, "Write TensorBoard logs into the run.")
-    checkpoint_every: int = setting(1, "Epochs between checkpoints; 0 writes none.", least=0, most=MANY)
+    checkpoint_every: int = setting(
+        None,
+        f"Epochs between checkpoints; 0 writes none (default 1; {_temporal('checkpoint_every')}).",
+        least=0,
+        most=MANY,
+    )
     keep_models: bool = setting(True, "Keep each fold's network.")
     baselines: bool = setting(True, "Fit scikit-learn's baselines too.")
 

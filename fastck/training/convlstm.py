@@ -71,8 +71,8 @@ class FusedConvLSTM2D(keras.layers.ConvLSTM2D):
 
     def _step(self, frame: Any, h: Any, c: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> tuple[Any, Any]:
         """One step; Keras keeps the gates in the order input, forget, candidate, output."""
-        gates = ops.conv(frame, kernel, 1, "valid", "channels_last")
-        gates = gates + ops.conv(h, recurrent_kernel, 1, "same", "channels_last") + bias
+        convolve = current_backend().convolve
+        gates = convolve(frame, kernel, "valid") + convolve(h, recurrent_kernel, "same") + bias
         i, f, g, o = ops.split(gates, 4, axis=-1)
         gate, activation = self.cell.recurrent_activation, self.cell.activation
         c = gate(f) * c + gate(i) * activation(g)

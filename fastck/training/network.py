@@ -9,6 +9,7 @@ import keras
 from fastck.training.backends import current_backend
 from fastck.training.convlstm import FusedConvLSTM2D
 from fastck.training.shape import TEMPORAL_KERNEL, NetworkShape
+from fastck.training.temporal import FusedConv1D
 
 
 def build_network(
@@ -33,7 +34,7 @@ def build_network(
     seed : int
         Seed of initial weights and dropout.
     fused : bool
-        Use FusedConvLSTM2D: same weights in the same order, same results, faster; not for saving.
+        Use FusedConvLSTM2D or FusedConv1D: same weights in the same order, same results, faster; not for saving.
     remat : bool
         Gradient checkpointing: recompute the recurrent layer's activations in the backward pass; needs `fused`.
 
@@ -79,13 +80,13 @@ def _temporal(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, re
     """One convolution over time on whole frames, and its maximum over all steps: when a thing happens does not matter.
 
     A value of the input is dropped in all steps of a sequence at once: each step alone would tell nearly the same as
-    its neighbours, and drawing so many random numbers took a third of the time. `fused` and `remat` are the recurrent
-    layer's.
+    its neighbours, and drawing so many random numbers took a third of the time. `remat` is the recurrent layer's.
     """
+    convolution = FusedConv1D if fused else keras.layers.Conv1D
     return [
         keras.layers.Reshape((shape.timesteps, shape.frame_size)),
         keras.layers.SpatialDropout1D(dropout, seed=seed),
-        keras.layers.Conv1D(shape.filters, TEMPORAL_KERNEL, padding="same", activation="relu"),
+        convolution(shape.filters, TEMPORAL_KERNEL, padding="same", activation="relu"),
         keras.layers.GlobalMaxPooling1D(),
         keras.layers.Dropout(dropout, seed=seed + 1),
     ]

@@ -7,25 +7,24 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastck import __version__
 from fastck.messages import one_line
 from fastck.store.frames import padding_before
-from fastck.store.reader import Store
 from fastck.training import run as files
 from fastck.training.backends import current_backend
 from fastck.training.config import PHASES, TrainConfig
 from fastck.training.evaluation import BASELINES, baseline_predictions
 from fastck.training.foldfile import file_digest, read_folds
-from fastck.training.folds import Split, leakage, make_splits
+from fastck.training.folds import Split, make_splits
 from fastck.training.linear import sequence_vectors
 from fastck.training.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
+from fastck.training.record import describe_run, leakage_notes
 from fastck.training.report import write_report
 from fastck.training.run import (
     Run,
@@ -93,7 +92,7 @@ def train(
     splits = make_splits(samples.store.table, config, listing=samples.store.listing, folds=folds)
     # Micro-batches draw dropout differently: a run keeps its cut, wherever it is resumed.
     plan = _started_plan(run_path) if resume else _plan(samples, config, splits, backend)
-    record = _describe(samples, config, splits, plan, backend)
+    record = describe_run(samples, config, splits, plan, backend)
     if folds is not None and folds_file is not None:
         gone = folds.loc[~folds["sequence"].isin(samples.listing["sequence"]), "sequence"]
         if len(gone):
@@ -102,6 +101,8 @@ def train(
                 + (", ..." if len(gone) > 1 else "")
             )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
+    if folds is not None or config.protocol == "table":
+        record["notes"] += leakage_notes(record["splits"])
     _claim(run_path, record, resume=resume)
     if plan is not None:
         on_message(plan.text())
@@ -166,88 +167,6 @@ def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split], backen
         backend=backend,
         device=current_backend().device_name() or "CPU",
     )
-
-
-def _describe(
-    samples: Samples, config: TrainConfig, splits: Sequence[Split], plan: MemoryPlan | None, backend: str | None
-) -> dict[str, Any]:
-    """Everything run.json says before anything is fitted."""
-    table = samples.table
-    stores = [_describe_store(name, store) for name, store in samples.stores.items()]
-    subjects = dict(zip(table["sequence"], table["subject"], strict=True))
-    sides = []
-    for split in splits:
-        entry: dict[str, Any] = asdict(split)
-        for part in ("train", "validation", "test"):
-            entry[f"{part}_subjects"] = sorted({subjects[name] for name in getattr(split, part)})
-        sides.append(entry)
-    return {
-        "format": files.FORMAT,
-        "status": "running",
-        "arguments": config.as_dict(),
-        "feature": config.feature,
-        "classes": list(config.class_names),
-        "versions": _versions(backend),
-        "backend": backend,
-        # The first one says how clips are preprocessed that are predicted later.
-        "store": stores[0],
-        "stores": stores,
-        "memory_plan": None if plan is None else plan.as_dict(),
-        "leakage": leakage(table, splits),
-        "notes": _notes(samples, config, splits),
-        "splits": sides,
-    }
-
-
-def _versions(backend: str | None) -> dict[str, str]:
-    """Return the versions of what a run's numbers depend on; a linear model has no backend."""
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn")}
-    if backend is not None:
-        versions |= {"keras": importlib.metadata.version("keras"), backend: current_backend().version()}
-    return versions | {"fastck": __version__}
-
-
-def _describe_store(name: str, store: Store) -> dict[str, Any]:
-    """What run.json says of one store."""
-    return {
-        "name": name,
-        "path": str(store.path.resolve()),
-        "config": store.config.as_dict(),
-        "config_hash": store.config.hash(),
-        "input_hash": store.manifest["input_hash"],
-    }
-
-
-def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> list[str]:
-    """What a reader should know about the data this run used."""
-    notes = []
-    table, listing, classes = samples.table, samples.listing, list(config.class_names)
-    used = {name for split in splits for part in (split.train, split.validation, split.test) for name in part}
-    rows = table[table["sequence"].isin(used)]
-    counts = ", ".join(f"{one_line(name)} {int((rows['label'] == name).sum())}" for name in classes)
-    notes.append(f"{len(rows)} sequences of {rows['subject'].nunique()} subjects are used: {counts}")
-    if config.neutral is not None:
-        notes.append(
-            f"neutral is the onset of each sequence: its first {config.neutral_steps} steps, at most a third of them"
-        )
-    configs = {store.config.hash() for store in samples.stores.values()}
-    if len(configs) > 1:
-        notes.append("the stores were made with different settings: fastck info says which")
-    lost = listing[listing["label"].isin(classes) & ~listing["sequence"].isin(table["sequence"])]
-    if len(lost):
-        notes.append(f"{len(lost)} sequences of these classes are quarantined in the store and in no part")
-    chosen = table[table["label"].isin(classes) & (table["length"] > config.timesteps)]
-    if len(chosen):
-        done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
-        what = done.get(config.too_long, "they are left out")
-        some = one_line(", ".join(chosen["sequence"].head(5))) + (", ..." if len(chosen) > 5 else "")
-        notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {some}")
-    for split in splits:
-        known = set(table.loc[table["sequence"].isin(split.train), "label"])
-        absent = [one_line(name) for name in classes if name not in known]
-        if absent:
-            notes.append(f"{split.name} has no training sequence of {', '.join(absent)}")
-    return notes
 
 
 def _claim(run_path: Path, record: dict[str, Any], *, resume: bool) -> None:

@@ -12,11 +12,18 @@ import numpy as np
 
 from fastck.store.orders import accumulation_pieces
 from fastck.training.config import PHASES, TrainConfig
+from fastck.training.shape import Model
 from fastck.training.startup import start_keras
 
 STEPS, SAMPLES, BATCH, MICRO_BATCHES = 10, 24, 8, 2
-ROWS = {"projection": (2, 24), "flow_projection": (4, 12)}
-TRIED = (3, 4, 5)
+ROWS = {"projection": (2, 24), "flow_projection": (4, 12), "flow": (3, 4, 4)}
+# Phase and model.
+TRIED: dict[str, tuple[int, Model]] = {
+    "phase-3": (3, "convlstm"),
+    "phase-4": (4, "convlstm"),
+    "phase-5": (5, "convlstm"),
+    "temporal": (5, "temporal"),
+}
 
 
 def sequences(phase: int, channels: int, rows: int, columns: int, timesteps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,11 +38,12 @@ def sequences(phase: int, channels: int, rows: int, columns: int, timesteps: int
     return values, np.eye(classes, dtype=np.float32)[np.arange(SAMPLES) % classes]
 
 
-def run_phase(phase: int, folder: Path, *, remat: bool) -> tuple[np.ndarray, np.ndarray]:
+def run(name: str, folder: Path, *, remat: bool) -> tuple[np.ndarray, np.ndarray]:
     """Losses of STEPS steps, and probabilities of all sequences afterwards; saves the network."""
     from fastck.training.network import build_network, compile_network
 
-    config = TrainConfig(phase=phase, filters=3, dense=6, timesteps=7, dropout=0.0)
+    phase, model = TRIED[name]
+    config = TrainConfig(phase=phase, model=model, filters=3, dense=6, timesteps=7, dropout=0.0)
     shape = config.network_shape(ROWS[config.feature])
     scale = [0.5] * shape.channels if PHASES[phase].standardised else None
     values, targets = sequences(phase, shape.channels, shape.rows, shape.columns, shape.timesteps)
@@ -54,18 +62,18 @@ def run_phase(phase: int, folder: Path, *, remat: bool) -> tuple[np.ndarray, np.
         losses.append(float(logs["loss"]))
     plain = build_network(shape, dropout=0.0, scale=scale)
     plain.set_weights(network.get_weights())
-    plain.save(folder / f"phase-{phase}.keras")
+    plain.save(folder / f"{name}.keras")
     return np.array(losses), np.asarray(plain.predict(values, verbose=0))
 
 
 def main(folder: Path) -> None:
-    """Run every phase, phase 5 with gradient checkpointing."""
+    """Run every network, phase 5 with gradient checkpointing."""
     start_keras()
     folder.mkdir(parents=True, exist_ok=True)
     results = {}
-    for phase in TRIED:
-        losses, probabilities = run_phase(phase, folder, remat=phase == 5)
-        results |= {f"losses-{phase}": losses, f"predictions-{phase}": probabilities}
+    for name in TRIED:
+        losses, probabilities = run(name, folder, remat=name == "phase-5")
+        results |= {f"losses-{name}": losses, f"predictions-{name}": probabilities}
     np.savez(folder / "results.npz", **results)
 
 

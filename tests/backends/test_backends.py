@@ -62,24 +62,24 @@ def test_ten_steps_agree_with_other_backends(exchange: Path, others: list[Path])
                     np.testing.assert_allclose(own[name], other[name], atol=TOLERANCE, err_msg=f"{folder.name} {name}")
 
 
-@pytest.mark.parametrize("phase", steps.TRIED)
-def test_a_network_of_another_backend_predicts_alike(others: list[Path], phase: int) -> None:
+@pytest.mark.parametrize("name", steps.TRIED)
+def test_a_network_of_another_backend_predicts_alike(others: list[Path], name: str) -> None:
     from fastck.training.network import load_network
 
     for folder in others:
-        network = load_network(folder / f"phase-{phase}.keras")
+        network = load_network(folder / f"{name}.keras")
         _, timesteps, rows, columns, channels = network.input_shape
-        values, _ = steps.sequences(phase, channels, rows, columns, timesteps)
+        values, _ = steps.sequences(steps.TRIED[name][0], channels, rows, columns, timesteps)
         with np.load(folder / "results.npz") as results:
             np.testing.assert_allclose(
-                network.predict(values, verbose=0), results[f"predictions-{phase}"], atol=TOLERANCE
+                network.predict(values, verbose=0), results[f"predictions-{name}"], atol=TOLERANCE
             )
 
 
 def test_the_losses_fall_or_move(exchange: Path) -> None:
     with np.load(exchange / start_keras() / "results.npz") as own:
-        for phase in steps.TRIED:
-            losses = own[f"losses-{phase}"]
+        for name in steps.TRIED:
+            losses = own[f"losses-{name}"]
             assert np.isfinite(losses).all()
             assert len(set(losses)) == steps.STEPS * steps.MICRO_BATCHES
 

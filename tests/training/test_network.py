@@ -8,7 +8,7 @@ keras = pytest.importorskip("keras")
 
 from fastck.training.memory import plan_memory  # noqa: E402
 from fastck.training.network import build_network, calibrate_network, compile_network, load_network  # noqa: E402
-from fastck.training.shape import NetworkShape  # noqa: E402
+from fastck.training.shape import Model, NetworkShape  # noqa: E402
 
 SMALL = NetworkShape(rows=2, columns=16, n_classes=3, timesteps=6, filters=4, dense=5, kernel_size=(1, 3))
 
@@ -82,13 +82,16 @@ def test_seed_decides_the_weights() -> None:
 
 # In 20 rows and 16 columns a part of the frame stands for what has not begun.
 @pytest.mark.parametrize(("rows", "timesteps", "samples"), [(2, 6, 7), (5, 6, 7), (20, 4, 7), (20, 4, 1), (20, 4, 2)])
-@pytest.mark.parametrize("options", [{"fused": True}, {"fused": True, "remat": True}])
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [("convlstm", {"fused": True}), ("convlstm", {"fused": True, "remat": True}), ("temporal", {"fused": True})],
+)
 def test_other_computations_of_the_network_agree_with_keras(
-    rows: int, timesteps: int, samples: int, options: dict[str, bool]
+    model: Model, rows: int, timesteps: int, samples: int, options: dict[str, bool]
 ) -> None:
     import tensorflow as tf
 
-    shape = replace(SMALL, rows=rows, timesteps=timesteps, kernel_size=(min(rows, 3) - 1, 3))
+    shape = replace(SMALL, model=model, rows=rows, timesteps=timesteps, kernel_size=(min(rows, 3) - 1, 3))
     reference, other = build_network(shape, dropout=0.0), build_network(shape, dropout=0.0, **options)
     other.set_weights([w + 0.1 for w in reference.get_weights()])
     reference.set_weights(other.get_weights())

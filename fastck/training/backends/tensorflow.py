@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
+from keras import ops
 
 from fastck.training.backends.waiting import Waiting
 
@@ -61,6 +62,18 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
         maximum_iterations=frames.shape[1],
     )
     return h
+
+
+def convolve(values: Any, kernel: Any, padding: str) -> Any:
+    """Convolve (B, H, W, C) with (rows, columns, C, filters); padding is "valid" or "same"."""
+    return ops.conv(values, kernel, 1, padding, "channels_last")
+
+
+def row_products(rows: Any, kernel: Any) -> Any:
+    """Multiply (N, C) with (C, filters); rows of zeros are left out."""
+    moving = tf.where(tf.reduce_any(rows != 0, axis=1))
+    shape = tf.stack([tf.shape(rows, tf.int64)[0], tf.shape(kernel, tf.int64)[1]])
+    return tf.scatter_nd(moving, tf.matmul(tf.gather_nd(rows, moving), kernel), shape)
 
 
 def set_up(*, deterministic: bool) -> AbstractContextManager:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from keras import ops
 
 from fastck.training.backends.waiting import Waiting
 
@@ -33,6 +34,17 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
         if n < len(frames):
             waited = step(waiting.frame, *waited, *weights)
     return h
+
+
+def convolve(values: Any, kernel: Any, padding: str) -> Any:
+    """Convolve (B, H, W, C) with (rows, columns, C, filters); padding is "valid" or "same"."""
+    return ops.conv(values, kernel, 1, padding, "channels_last")
+
+
+def row_products(rows: Any, kernel: Any) -> Any:
+    """Multiply (N, C) with (C, filters); rows of zeros are left out."""
+    moving = (rows != 0).any(dim=1).nonzero()[:, 0]
+    return rows.new_zeros(len(rows), kernel.shape[1]).index_copy(0, moving, rows[moving] @ kernel)
 
 
 def set_up(*, deterministic: bool) -> AbstractContextManager:
