@@ -3,9 +3,10 @@
 import typer
 
 from fastck.cli import train
+from fastck.training.options import SettingsCommand
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.command()(train)
+app.command(cls=SettingsCommand)(train)
 
 if __name__ == "__main__":
     app()

@@ -29,7 +29,8 @@ R = TypeVar("R")
 console = Console()
 stderr = Console(stderr=True)
 
-USER_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is the shells' own for Ctrl-C
+# Exit codes; 130 is the shells' own for Ctrl-C, 1 is rich's where the reader of the output is gone.
+USER_ERROR, INTERRUPTED, CLOSED_PIPE = 2, 130, 1
 REFRESH = 0.1  # seconds
 
 
@@ -42,7 +43,13 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            # Whoever read the output, such as `head`, has enough. What is left of it goes nowhere, at exit too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(CLOSED_PIPE) from None
         except (ValueError, OSError) as error:
             if os.environ.get("FASTCK_DEBUG"):
                 raise

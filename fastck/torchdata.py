@@ -1,20 +1,96 @@
 """From a store to PyTorch: a map-style data set that copies each batch out of the store's memmap in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
+from numpy.typing import DTypeLike, NDArray
+from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
 
+from fastck import handover
 from fastck.config import TIMESTEPS
 from fastck.store.gather import Gather, SequenceStore
 from fastck.store.reader import open_store
 
 Item = tuple[torch.Tensor, torch.Tensor]
+
+# Bytes; a tensor of fewer is sent with its values.
+_SMALL = 2**14
+
+
+class _Item(tuple[torch.Tensor, torch.Tensor]):
+    """(x, y), known by its type: PyTorch's `default_collate` hands batches of it to `_collate`."""
+
+    __slots__ = ()
+
+
+class _Batch(Sequence[Item]):
+    """Items that were gathered together: views of one array, made when they are asked for."""
+
+    def __init__(self, values: torch.Tensor, targets: torch.Tensor) -> None:
+        self.values, self.targets = values, targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        if isinstance(index, slice):
+            return _Batch(self.values[index], self.targets[index])
+        return _Item((self.values[index], self.targets[index]))
+
+
+def _collate(items: Sequence[Item], *, collate_fn_map: object = None) -> list[torch.Tensor]:
+    """Put items in one batch; those that were gathered together are one already."""
+    if isinstance(items, _Batch):
+        return [_sendable(items.values), _sendable(items.targets)]
+    return [torch.stack(part) for part in zip(*items, strict=True)]
+
+
+# The way that `default_collate` names for types of one's own.
+default_collate_fn_map[_Item] = _collate
+
+
+class _Sendable(torch.Tensor):
+    """A worker's tensor that is pickled in few bytes: as a parcel where it is large, else with its values."""
+
+    # What is computed with it is an ordinary tensor.
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        plain = self.as_subclass(torch.Tensor)
+        sent = handover.parcel(plain.numpy())
+        if sent is not None:
+            return _received, (sent,)
+        return (_received, (plain.numpy(),)) if plain.nbytes < _SMALL else (_as_it_is, (plain,))
+
+
+def _sendable(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_subclass(_Sendable) if _hands_over() else tensor
+
+
+def _received(sent: handover.Parcel | NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(handover.opened(sent) if isinstance(sent, handover.Parcel) else sent)
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _hands_over() -> bool:
+    """Return whether this is a DataLoader's worker process, on a system where memory can be handed over."""
+    return handover.SUPPORTED and get_worker_info() is not None
+
+
+def _empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    return handover.empty(shape, dtype) if _hands_over() else np.empty(shape, dtype)
 
 
 class SequenceDataset(Dataset):
@@ -92,17 +168,21 @@ class SequenceDataset(Dataset):
     def __getitem__(self, index: int) -> Item:
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} sequences, got index {index}")
-        return self.__getitems__([index])[0]
+        if not self._padded:
+            return self._own_values(index), self.targets[index]
+        return self._padded_values(np.array([index]), np.empty)[0], self.targets[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Item]:
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[Item]:
         """Return the items at `indices`; padded ones are views of one array."""
         positions = np.asarray(indices, dtype=np.int64)
-        values = self._padded_values(positions) if self._padded else map(self._own_values, positions)
-        return list(zip(values, self.targets[positions], strict=True))
+        targets = self.targets[torch.from_numpy(positions)]
+        if self._padded:
+            return _Batch(self._padded_values(positions, _empty), targets)
+        return list(zip(map(self._own_values, positions), targets, strict=True))
 
-    def _padded_values(self, positions: NDArray[np.int64]) -> torch.Tensor:
+    def _padded_values(self, positions: NDArray[np.int64], empty: Callable[..., NDArray[Any]]) -> torch.Tensor:
         steps, rows, columns = self._gather.shape
-        out = np.empty((len(positions), steps, self._gather.channels, rows, columns), dtype=np.float32)
+        out = empty((len(positions), steps, self._gather.channels, rows, columns), np.float32)
         self._gather.fill(positions, np.moveaxis(out, 2, -1))
         return torch.from_numpy(out)
 
@@ -163,4 +243,8 @@ def pad_batch(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.
     """
     values, targets = zip(*items, strict=True)
     lengths = torch.tensor([len(own) for own in values])
-    return pad_sequence(list(values), batch_first=True), lengths, torch.stack(targets)
+    padded = torch.from_numpy(_empty((len(values), int(lengths.max()), *values[0].shape[1:]), np.float32))
+    for own, item in zip(padded, values, strict=True):
+        own[: len(item)] = item
+        own[len(item) :] = 0
+    return _sendable(padded), _sendable(lengths), _sendable(torch.stack(targets))

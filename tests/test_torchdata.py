@@ -90,6 +90,47 @@ def test_workers_give_the_same_batches(store: Store, names: list[str], start: st
         assert torch.equal(y, classes)
 
 
+@pytest.mark.parametrize("timesteps", [11, None])
+def test_batches_that_are_kept_stay_as_they_are(store: Store, names: list[str], timesteps: int | None) -> None:
+    """A worker uses its memory again: not that of a batch, or of a part of one, that somebody has."""
+    dataset = torchdata.SequenceDataset(store, names, feature="mask", classes=CLASSES, timesteps=timesteps)
+    collate = None if timesteps else torchdata.pad_batch
+    expected = list(utils.DataLoader(dataset, batch_size=2, collate_fn=collate))
+    loader = utils.DataLoader(dataset, batch_size=2, collate_fn=collate, num_workers=2, persistent_workers=True)
+    for _ in range(2):
+        batches = [batch if number % 3 else (batch[0][:1], *batch[1:]) for number, batch in enumerate(loader)]
+        assert len(batches) == len(expected) == 24
+        for got, batch in zip(batches, expected, strict=True):
+            assert len(got) == len(batch)
+            for one, other in zip(got, batch, strict=True):
+                assert type(one) is torch.Tensor
+                assert torch.equal(one, other[: len(one)])
+
+
+def collate_like_users(items: list) -> dict:
+    """Items are (x, y) pairs, which any function may take apart."""
+    assert len(items) == len(list(items)) == len(items[:]) == 5
+    x, y = zip(*items, strict=True)
+    again, _ = utils.default_collate([(own, target) for own, target in items])
+    whole, _ = utils.default_collate(items)
+    return {"x": torch.stack(x), "y": y, "again": again, "twice": 2 * whole, "part": whole[1:], "names": ["a", "b"]}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_other_collate_functions_take_items(store: Store, names: list[str], workers: int) -> None:
+    dataset = torchdata.SequenceDataset(store, names[:10], feature="pool34", classes=CLASSES, timesteps=11)
+    loader = utils.DataLoader(dataset, batch_size=5, collate_fn=collate_like_users, num_workers=workers)
+    for number, batch in enumerate(list(loader)):
+        x = torch.stack([dataset[index][0] for index in range(5 * number, 5 * number + 5)])
+        for got, expected in (("x", x), ("again", x), ("twice", 2 * x), ("part", x[1:])):
+            assert torch.equal(batch[got], expected)
+        assert list(batch["y"]) == dataset.targets[5 * number : 5 * number + 5].tolist()
+    single = utils.DataLoader(dataset, batch_size=None, num_workers=workers)
+    for index, (x, y) in enumerate(list(single)):
+        assert torch.equal(x, dataset[index][0])
+        assert y == dataset.targets[index]
+
+
 def test_a_pickled_data_set_holds_no_values(store: Store, names: list[str]) -> None:
     dataset = torchdata.SequenceDataset(store, names, feature="mask", classes=CLASSES)
     x, _ = dataset[3]

@@ -7,8 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.recogniser.clips import Clips
-from benchmarks.recogniser.fit import fit, predict
-from benchmarks.recogniser.make import Plan, calibrating_windows, check, checking_clips, smaller, training_windows
+from benchmarks.recogniser.fit import fit
+from benchmarks.recogniser.make import (
+    Plan,
+    calibrating_windows,
+    check,
+    checking_clips,
+    smaller,
+    temperature_of,
+    training_windows,
+)
 from benchmarks.recogniser.modelfile import rounded
 from benchmarks.recogniser.people import mixed_variation
 from fastck.dataset.layouts import scan
@@ -16,7 +24,6 @@ from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import near_apex, read_frames, strongest_window
 from fastck.recognition.model import bundled
 from fastck.render.variation import ASPECTS, EASY, Variation, with_aspect
-from fastck.training.calibration import fit_temperature
 
 NOTHING, EVERYTHING = "none of them", "all"
 
@@ -43,8 +50,8 @@ def ablation_text(plan: Plan, *, people: int, real: Path | None, say: Callable[[
     for left_out in (EVERYTHING, *ASPECTS, NOTHING):
         say(f"train with {variation_name(left_out)}")
         windows = training_windows(small, partial(without, left_out), name=file_name(left_out))
-        weights = rounded(fit(windows, plan.config, seed=plan.seed))
-        temperature = fit_temperature(predict(calibrating, weights), calibrating.code)
+        weights = rounded(fit(windows, small.config, seed=plan.seed, n_jobs=plan.n_jobs))
+        temperature = temperature_of(weights, calibrating)
         figures = check(checked.probabilities(weights, temperature), checked)
         cells = [variation_name(left_out), f"{100 * figures['accuracy']:.1f} %"]
         if seen is not None:

@@ -1,14 +1,16 @@
-"""Fit the recogniser's network to windows of flow: a few dense layers, with NumPy, the same bytes for the same seed."""
+"""Fit the recogniser's network to windows of flow: one hidden layer, with NumPy, the same bytes for the same seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from benchmarks.recogniser.people import NO_CLASS, Windows
 from fastck.dataset.labels import EMOTIONS
-from fastck.recognition.model import logits, pooled, softmax
+from fastck.recognition.model import logits, mirrored, pooled, softmax
 
 CLASSES = len(EMOTIONS)
 Weights = dict[str, NDArray[np.float32]]
@@ -20,8 +22,10 @@ class FitConfig:
 
     Attributes
     ----------
-    hidden : tuple of int
-        Units of each layer before the last one.
+    members : int
+        Networks whose logits are averaged; each begins and draws elsewhere.
+    hidden : int
+        Units of a member's hidden layer.
     epochs, batch : int
     rate : float
         Adam's learning rate at the start; it falls to 0 along a half cosine.
@@ -33,8 +37,8 @@ class FitConfig:
         Standard deviation of the noise on the standardised inputs.
     gain : float
         Standard deviation of the log of the factor on a window's flow: stronger and weaker expressions.
-    shift : int
-        Cells by which a batch is moved at most, on each axis.
+    shift, stretch : float
+        Standard deviations of a window's place in the crop, cells, and of the log of its size, on each axis.
     smooth : float
         Label smoothing (Szegedy et al., 2016).
     none : float
@@ -43,7 +47,8 @@ class FitConfig:
         Weight of neutral, an emotion's is 1: it stands for more than one act.
     """
 
-    hidden: tuple[int, ...] = (96,)
+    members: int = 4
+    hidden: int = 96
     epochs: int = 16
     batch: int = 256
     rate: float = 3e-3
@@ -52,30 +57,25 @@ class FitConfig:
     drop: float = 0.25
     noise: float = 0.1
     gain: float = 0.2
-    shift: int = 1
+    shift: float = 0.8
+    stretch: float = 0.05
     smooth: float = 0.02
-    none: float = 0.3
-    neutral: float = 2.0
+    none: float = 0.6
+    neutral: float = 1.5
 
 
-def mirrored(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return windows as of a mirrored face, (N, 3, 28, 28)."""
-    turned = flow[..., ::-1].copy()
-    turned[:, 0] *= -1
-    return turned
+def placements(
+    n: int, rng: np.random.Generator, *, cells: int = 28, shift: float, stretch: float
+) -> NDArray[np.float32]:
+    """Return matrices (n, cells / 2, cells) that move and stretch one axis and then take means of two cells.
 
-
-def moved(flow: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
-    """Return windows moved by whole cells, what comes in is at rest."""
-    out = np.zeros_like(flow)
-    height, width = flow.shape[2:]
-    rows, columns = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
-    from_rows, from_columns = (
-        slice(max(-down, 0), height + min(-down, 0)),
-        slice(max(-right, 0), width + min(-right, 0)),
-    )
-    out[:, :, rows, columns] = flow[:, :, from_rows, from_columns]
-    return out
+    What comes in from outside the crop is at rest.
+    """
+    centre, place = (cells - 1) / 2, np.arange(cells)
+    size = np.exp(rng.normal(0, stretch, (n, 1)))
+    source = centre + (place - centre) * size + rng.normal(0, shift, (n, 1))
+    shares = np.maximum(1 - np.abs(source[:, :, None] - place), 0)
+    return shares.reshape(n, cells // 2, 2, cells).mean(axis=2).astype(np.float32)
 
 
 def targets(code: NDArray[np.int16], smooth: float) -> NDArray[np.float32]:
@@ -97,7 +97,7 @@ def sample_weights(code: NDArray[np.int16], *, none: float, neutral: float) -> N
     return weights / weights.mean()
 
 
-def fit(windows: Windows, config: FitConfig, *, seed: int) -> Weights:
+def fit(windows: Windows, config: FitConfig, *, seed: int, n_jobs: int = 1) -> Weights:
     """Return the weights that `fastck.recognition.model.logits` takes.
 
     Parameters
@@ -106,42 +106,65 @@ def fit(windows: Windows, config: FitConfig, *, seed: int) -> Weights:
         At least one of each class.
     config : FitConfig
     seed : int
+    n_jobs : int
+        Processes, as joblib counts them; they never change the weights.
     """
-    rng = np.random.default_rng([seed, 3])
-    flow, code = windows.flow, windows.code
-    wanted, weight = targets(code, config.smooth), sample_weights(code, none=config.none, neutral=config.neutral)
-    inputs = pooled(flow.astype(np.float32))
     # One scale for each plane: cells that hardly move must not be blown up to the size of the mouth's.
-    planes = inputs.reshape(len(inputs), 3, -1)
+    planes = pooled(windows.flow.astype(np.float32)).reshape(len(windows), 3, -1)
     scale = np.repeat(1 / planes.std(axis=(0, 2)), planes.shape[2]).astype(np.float32)
-    sizes = [inputs.shape[1], *config.hidden, CLASSES]
-    weights: Weights = {"scale": scale}
-    for layer, (rows, columns) in enumerate(pairwise(sizes)):
-        weights[f"kernel{layer}"] = rng.normal(0, np.sqrt(2 / rows), (rows, columns)).astype(np.float32)
-        weights[f"bias{layer}"] = np.zeros(columns, np.float32)
-    adam = Adam({name: values for name, values in weights.items() if name != "scale"}, decay=config.decay)
-    steps = config.epochs * (len(code) // config.batch)
-    step = 0
-    for _ in range(config.epochs):
-        order = rng.permutation(len(code))
-        for start in range(0, len(order) - config.batch + 1, config.batch):
-            rows = np.sort(order[start : start + config.batch])
-            batch = varied(flow[rows].astype(np.float32), config, rng)
-            values = pooled(batch) * scale
-            values += rng.normal(0, config.noise, values.shape).astype(np.float32)
-            gradients = backward(values, wanted[rows], weight[rows], weights, config, rng)
-            adam.step(gradients, config.rate * 0.5 * (1 + np.cos(np.pi * step / steps)))
-            step += 1
-    return weights
+    one = delayed(fit_member)
+    members = range(config.members)
+    return joined(Parallel(n_jobs=n_jobs)(one(windows, scale, config, seed=(seed, 3, member)) for member in members))
+
+
+def joined(members: Sequence[Weights]) -> Weights:
+    """Return one network whose logits are the mean of the members', which have the same scale."""
+    n = len(members)
+    return {
+        "scale": members[0]["scale"],
+        "kernel0": np.concatenate([member["kernel0"] for member in members], axis=1),
+        "bias0": np.concatenate([member["bias0"] for member in members]),
+        "kernel1": np.concatenate([member["kernel1"] for member in members]) / np.float32(n),
+        "bias1": np.mean([member["bias1"] for member in members], axis=0, dtype=np.float32),
+    }
+
+
+def fit_member(windows: Windows, scale: NDArray[np.float32], config: FitConfig, *, seed: tuple[int, ...]) -> Weights:
+    """Return one network's weights."""
+    # The order in which a library's threads add up changes the last digits.
+    with threadpool_limits(1):
+        rng = np.random.default_rng(seed)
+        flow, code = windows.flow, windows.code
+        wanted, weight = targets(code, config.smooth), sample_weights(code, none=config.none, neutral=config.neutral)
+        weights: Weights = {"scale": scale}
+        for layer, (rows, columns) in enumerate([(len(scale), config.hidden), (config.hidden, CLASSES)]):
+            weights[f"kernel{layer}"] = rng.normal(0, np.sqrt(2 / rows), (rows, columns)).astype(np.float32)
+            weights[f"bias{layer}"] = np.zeros(columns, np.float32)
+        adam = Adam({name: values for name, values in weights.items() if name != "scale"}, decay=config.decay)
+        steps = config.epochs * (len(code) // config.batch)
+        step = 0
+        for _ in range(config.epochs):
+            order = rng.permutation(len(code))
+            for start in range(0, len(order) - config.batch + 1, config.batch):
+                chosen = np.sort(order[start : start + config.batch])
+                values = varied(flow[chosen].astype(np.float32), config, rng) * scale
+                values += np.float32(config.noise) * rng.standard_normal(values.shape, dtype=np.float32)
+                gradients = backward(values, wanted[chosen], weight[chosen], weights, config, rng)
+                adam.step(gradients, config.rate * 0.5 * (1 + np.cos(np.pi * step / steps)))
+                step += 1
+        return weights
 
 
 def varied(flow: NDArray[np.float32], config: FitConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a batch as of other faces: stronger or weaker, mirrored, and placed elsewhere in the crop."""
-    flow = flow * np.exp(rng.normal(0, config.gain, (len(flow), 1, 1, 1))).astype(np.float32)
-    if rng.random() < 0.5:
-        flow = mirrored(flow)
-    down, right = rng.integers(-config.shift, config.shift + 1, 2)
-    return moved(flow, int(down), int(right))
+    """Return a batch's inputs (N, 588) as of other faces: stronger or weaker, mirrored, and placed elsewhere."""
+    n = len(flow)
+    down = placements(n, rng, shift=config.shift, stretch=config.stretch)
+    right = placements(n, rng, shift=config.shift, stretch=config.stretch)
+    gain = np.exp(rng.normal(0, config.gain, (n, 1, 1, 1))).astype(np.float32)
+    moved = down[:, None] @ (flow * gain) @ right.transpose(0, 2, 1)[:, None]
+    turned = rng.random(n) < 0.5
+    moved[turned] = mirrored(moved[turned])
+    return np.ascontiguousarray(moved.reshape(n, -1))
 
 
 def backward(
@@ -153,25 +176,24 @@ def backward(
     rng: np.random.Generator,
 ) -> Weights:
     """Return the gradient of the weighted cross-entropy for one batch, with dropout."""
-    layers = sum(name.startswith("kernel") for name in weights)
-    kept, inputs = [], []
-    for layer in range(layers):
-        share = 1 - (config.drop if layer else config.drop_input)
-        mask = (rng.random(values.shape, dtype=np.float32) < share).astype(np.float32) / np.float32(share)
-        values = values * mask
-        kept.append(mask)
-        inputs.append(values)
-        values = values @ weights[f"kernel{layer}"] + weights[f"bias{layer}"]
-        if layer < layers - 1:
-            values = np.maximum(values, 0)
-    error = np.asarray((softmax(values) - wanted) * (weight / len(weight))[:, None], np.float32)
-    gradients: Weights = {}
-    for layer in reversed(range(layers)):
-        gradients[f"kernel{layer}"] = inputs[layer].T @ error
-        gradients[f"bias{layer}"] = error.sum(axis=0)
-        if layer:
-            error = np.asarray((error @ weights[f"kernel{layer}"].T) * kept[layer] * (inputs[layer] > 0), np.float32)
-    return gradients
+    values = values * dropout(values.shape, config.drop_input, rng)
+    kept = dropout((len(values), config.hidden), config.drop, rng)
+    units = np.maximum(values @ weights["kernel0"] + weights["bias0"], 0) * kept
+    chances = softmax(units @ weights["kernel1"] + weights["bias1"])
+    error = np.asarray((chances - wanted) * (weight / len(weight))[:, None], np.float32)
+    back = np.asarray((error @ weights["kernel1"].T) * kept * (units > 0), np.float32)
+    return {
+        "kernel0": values.T @ back,
+        "bias0": back.sum(axis=0),
+        "kernel1": units.T @ error,
+        "bias1": error.sum(axis=0),
+    }
+
+
+def dropout(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return factors that leave out a share of the values and make up for it."""
+    kept = np.float32(1 - share)
+    return (rng.random(shape, dtype=np.float32) < kept).astype(np.float32) / kept
 
 
 class Adam:

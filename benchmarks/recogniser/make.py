@@ -8,21 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.recogniser.clips import Clips, load_clips, render_clips
+from benchmarks.recogniser.choosing import SEEDS, balanced, choosing_windows
+from benchmarks.recogniser.clips import Clips, load_clips, person_begun_clips, render_clips
 from benchmarks.recogniser.fit import FitConfig, Weights, fit, predict
 from benchmarks.recogniser.modelfile import rounded
-from benchmarks.recogniser.people import NO_CLASS, Windows, load_windows, mixed_variation, render_people
+from benchmarks.recogniser.people import NO_CLASS, Windows, join, load_windows, mixed_variation, render_people
 from fastck.dataset.labels import EMOTIONS
 from fastck.recognition.model import FORMAT
 from fastck.render.variation import HARD, Variation
 from fastck.training.calibration import calibration_error, fit_temperature
 
 SEED = 101
-PEOPLE = 120
-CALIBRATING_PEOPLE, CHECKING_PEOPLE = 40, 24
-CALIBRATING, CHECKING = 606, 500  # added to the seed: other people
+PEOPLE, LOOSE_PEOPLE = 120, 180
+CALIBRATING_PEOPLE, CHECKING_PEOPLE, BEGUN_PEOPLE = 40, 24, 12
+# Added to the seed: other people.
+LOOSE, CALIBRATING, CHECKING = 700, 606, 500
 UNSURE_BELOW = 0.5  # less than even: what is said is more likely wrong than right
 SURE = 0.9
+MORE_EPOCHS = 4
+COLDEST = 0.25  # of the calibrating temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,10 @@ class Plan:
     folder : Path
         Receives the windows of each part; files that are there are used again.
     seed : int
-    people, calibrating_people, checking_people : int
-        People to train on, and others of the hard set to calibrate and to check on.
+    people, loose_people : int
+        People to train on, by the renderer's recipes and by loose ones.
+    calibrating_people, checking_people : int
+        Others of the hard set to calibrate and to check on.
     rounds, versions : int
         As for `benchmarks.recogniser.people.person_windows`.
     config : FitConfig
@@ -45,6 +51,7 @@ class Plan:
     folder: Path
     seed: int = SEED
     people: int = PEOPLE
+    loose_people: int = LOOSE_PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
     rounds: int = 2
@@ -64,11 +71,22 @@ class Made:
 def training_windows(
     plan: Plan, variation: Callable[[int], Variation] = mixed_variation, name: str = "mixed"
 ) -> Windows:
-    """Return the windows to train on, rendered or from the folder."""
+    """Return the windows to train on that follow the renderer's recipes, rendered or from the folder."""
     path = plan.folder / f"windows-{name}-{plan.seed}-{plan.people}-{plan.rounds}-{plan.versions}.npz"
     if not path.exists():
         render_people(
             plan.seed, plan.people, variation, rounds=plan.rounds, versions=plan.versions, n_jobs=plan.n_jobs
+        ).save(path)
+    return load_windows(path)
+
+
+def loose_windows(plan: Plan) -> Windows:
+    """Return the windows to train on that follow loose recipes, rendered or from the folder."""
+    seed, people = plan.seed + LOOSE, plan.loose_people
+    path = plan.folder / f"windows-loose-{seed}-{people}-{plan.rounds}-{plan.versions}.npz"
+    if not path.exists():
+        render_people(
+            seed, people, mixed_variation, rounds=plan.rounds, versions=plan.versions, loose=True, n_jobs=plan.n_jobs
         ).save(path)
     return load_windows(path)
 
@@ -92,6 +110,20 @@ def checking_clips(plan: Plan) -> Clips:
     return load_clips(path)
 
 
+def begun_clips(plan: Plan) -> Clips:
+    """Return clips of the hard set that begin with an expression, rendered or from the folder."""
+    seed, people = plan.seed + CHECKING, min(plan.checking_people, BEGUN_PEOPLE)
+    path = plan.folder / f"clips-begun-{seed}-{people}.npz"
+    if not path.exists():
+        render_clips(seed, people, HARD, one=person_begun_clips, n_jobs=plan.n_jobs).save(path)
+    return load_clips(path)
+
+
+def temperature_of(weights: Weights, calibrating: Windows) -> float:
+    """Return the temperature that calibrates a network; label smoothing makes it too unsure, so below 1 as well."""
+    return round(fit_temperature(predict(calibrating, weights), calibrating.code, coldest=COLDEST), 4)
+
+
 def check(probabilities: NDArray[np.float64], clips: Clips) -> dict[str, Any]:
     """Return what is published about clips: accuracy, calibration, and the share right of each class and act."""
     surest, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
@@ -109,6 +141,22 @@ def check(probabilities: NDArray[np.float64], clips: Clips) -> dict[str, Any]:
     }
 
 
+def answers(probabilities: NDArray[np.float64], clips: Clips) -> dict[str, Any]:
+    """Return for each kind of clip how it is answered, as shares."""
+    told, said = probabilities.max(axis=1) >= UNSURE_BELOW, probabilities.argmax(axis=1)
+    emotion = told & (said > 0)
+    columns = {
+        "unsure": ~told,
+        "neutral": told & (said == 0),
+        "the expression named": emotion & (said == clips.code),
+        "another emotion": emotion & (said != clips.code),
+    }
+    return {
+        kind: {name: round(float(rows[clips.act == kind].mean()), 4) for name, rows in columns.items()}
+        for kind in dict.fromkeys(clips.act.tolist())
+    }
+
+
 def make(plan: Plan, *, say: Callable[[str], None]) -> Made:
     """Render, train, calibrate and check.
 
@@ -119,31 +167,40 @@ def make(plan: Plan, *, say: Callable[[str], None]) -> Made:
         Is told what is being done.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    say(f"render {plan.people} people to train on")
-    windows = training_windows(plan)
-    say(f"fit a network to {len(windows)} windows")
-    weights = rounded(fit(windows, plan.config, seed=plan.seed))
+    say(f"render {plan.people + plan.loose_people} people to train on")
+    windows = join([training_windows(plan), loose_windows(plan)])
+    say(f"fit {plan.config.members} networks to {len(windows)} windows")
+    weights = rounded(fit(windows, plan.config, seed=plan.seed, n_jobs=plan.n_jobs))
     say(f"render {plan.calibrating_people} people to calibrate on")
     calibrating = calibrating_windows(plan)
-    temperature = round(fit_temperature(predict(calibrating, weights), calibrating.code), 4)
+    temperature = temperature_of(weights, calibrating)
     say(f"render clips of {plan.checking_people} people to check on")
     checked = checking_clips(plan)
     figures = check(checked.probabilities(weights, temperature), checked)
+    begun = begun_clips(plan)
+    say("render people whom settings were chosen by")
+    chosen = {}
+    for kind in SEEDS:
+        shown = choosing_windows(plan.folder, kind, seed=plan.seed, people=plan.checking_people, n_jobs=plan.n_jobs)
+        chosen[kind] = balanced(predict(shown, weights, temperature), shown.code)
     about = {
         "format": FORMAT,
         "classes": list(EMOTIONS.values()),
-        "codes": list(EMOTIONS),
         "temperature": temperature,
         "unsure_below": UNSURE_BELOW,
         "seed": plan.seed,
-        "people": plan.people,
+        "people": plan.people + plan.loose_people,
         "windows": len(windows),
         "check_seed": plan.seed + CHECKING,
         **figures,
+        "chosen": chosen,
+        "begun_clips": len(begun.code),
+        "begun": answers(begun.probabilities(weights, temperature), begun),
     }
     return Made(weights=weights, about=about)
 
 
 def smaller(plan: Plan, people: int) -> Plan:
-    """Return a plan with fewer people, for an ablation."""
-    return replace(plan, people=people, rounds=1, versions=2)
+    """Return a plan for an ablation: one network, and fewer people, seen more often."""
+    config = replace(plan.config, members=1, epochs=MORE_EPOCHS * plan.config.epochs)
+    return replace(plan, people=people, rounds=1, versions=2, config=config)

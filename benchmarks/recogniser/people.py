@@ -9,13 +9,15 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from benchmarks.recogniser.recipes import loose_recipe
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.finder import find_faces
 from fastck.flow import FLOW_SHAPES, optical_flow
 from fastck.render.dataset import Person, Take, act
-from fastck.render.expression import FURTHER_ACTS, NEUTRAL_ACTS
-from fastck.render.motion import draw_length
+from fastck.render.expression import FURTHER_ACTS, NEUTRAL_ACTS, Manner, perform
+from fastck.render.model import load_model
+from fastck.render.motion import Pose, draw_length
 from fastck.render.recipes import EMOTION_CODES
 from fastck.render.variation import HARD, Variation
 
@@ -110,7 +112,17 @@ def softened(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     )
 
 
-def person_windows(seed: int, number: int, variation: Variation, *, rounds: int, versions: int) -> Windows:
+def loose_act(take: Take, manner: Manner, rng: np.random.Generator, variation: Variation) -> list[Pose]:
+    """Return the poses of a sequence as `fastck.render.dataset.act`, an emotion by a loose recipe."""
+    if not take.code:
+        return act(take, manner, rng, variation)
+    units = loose_recipe(take.shows, rng.spawn(1)[0])
+    return perform(load_model(), manner, take.shows, rng, n_frames=take.n_frames, variation=variation, units=units)
+
+
+def person_windows(
+    seed: int, number: int, variation: Variation, *, rounds: int, versions: int, loose: bool = False
+) -> Windows:
     """Render one person and return their windows.
 
     Parameters
@@ -122,6 +134,8 @@ def person_windows(seed: int, number: int, variation: Variation, *, rounds: int,
         How often each emotion is shown.
     versions : int
         Boxes per window: the one found, and jittered ones.
+    loose : bool
+        Whether the emotions follow `benchmarks.recogniser.recipes.loose_recipe`.
     """
     cv2.setNumThreads(1)
     person = Person(seed, number, variation)
@@ -138,7 +152,7 @@ def person_windows(seed: int, number: int, variation: Variation, *, rounds: int,
     for take in takes_of(seed, number, rounds):
         rng = np.random.default_rng([seed, take.subject, take.position, 2])
         acting, film, boxes = rng.spawn(3)
-        poses = act(take, manner, acting, variation)
+        poses = (loose_act if loose else act)(take, manner, acting, variation)
         places = [0, *(round(ending * (len(poses) - 1)) for ending in ENDINGS)]
         frames = [
             gray_of(scene.render(poses[place], key=int(film.integers(2**63)), buffers=buffers)) for place in places
@@ -194,6 +208,7 @@ def render_people(
     *,
     rounds: int = 2,
     versions: int = 3,
+    loose: bool = False,
     n_jobs: int = -1,
 ) -> Windows:
     """Render people and return all their windows, the same for any number of jobs.
@@ -206,14 +221,14 @@ def render_people(
         How many.
     variation : callable
         Returns a person's variation by their number.
-    rounds, versions
+    rounds, versions, loose
         As for `person_windows`.
     n_jobs : int
         Processes, as joblib counts them.
     """
     one = delayed(person_windows)
     numbers = range(1, people + 1)
-    jobs = (one(seed, number, variation(number), rounds=rounds, versions=versions) for number in numbers)
+    jobs = (one(seed, number, variation(number), rounds=rounds, versions=versions, loose=loose) for number in numbers)
     return join(Parallel(n_jobs=n_jobs)(jobs))
 
 

@@ -71,7 +71,7 @@ class CheckReport:
     subjects : dict of subject to number of sequences
     n_frames, n_videos : int
     lengths : Lengths or None
-        None where there is no sequence.
+        None where there is no sequence with frames.
     groups : tuple of FindingGroup
         What is left out first, then what is not labelled, then what is merely odd.
     comparison : tuple of (what, CK+ has, here)
@@ -108,8 +108,11 @@ class CheckReport:
         """Ids of the sequences that preprocessing would quarantine, as far as is known without looking for faces."""
         kinds = ("single-frame", "unreadable-image", "mixed-sizes")
         ids = {finding.sequence for group in self.groups if group.kind in kinds for finding in group.findings}
-        # Videos of a table that do not decode stay in its list.
-        ids |= {record.sequence for record in self.records if record.n_frames == 0}
+        # A table may choose several clips of one video.
+        unreadable = {
+            finding.path for group in self.groups if group.kind == "unreadable-video" for finding in group.findings
+        }
+        ids |= {record.sequence for record in self.records if record.video in unreadable}
         return tuple(sorted(ids))
 
 
@@ -210,9 +213,10 @@ def _look_inside(
 
 
 def _measure_lengths(records: list[SequenceRecord], timesteps: int) -> Lengths | None:
-    if not records:
+    # Of a video that cannot be read nobody knows the frames.
+    frames = [record.n_frames for record in records if record.n_frames]
+    if not frames:
         return None
-    frames = [record.n_frames for record in records]
     return Lengths(
         shortest=min(frames),
         median=median(frames),

@@ -44,6 +44,9 @@ def clip_record(path: str | PathLike[str]) -> SequenceRecord:
     if not own:
         found = f"{len(records)} sequences below it: name one of them" if records else "no image and no video"
         raise ValueError(f"{one_line(path)} must hold one sequence's frames, found {found}")
+    if own[0].video is not None and not own[0].n_frames:
+        # Its decoder says why.
+        count_video_frames(own[0].video)
     return replace(own[0], sequence=name, subject=name)
 
 

@@ -12,7 +12,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "unreadable-folder": ("left out", "folders that cannot be read"),
     "vanished-folder": ("left out", "folders that vanished while they were read"),
     "unreadable-image": ("left out", "images that do not decode; their sequences go to the quarantine"),
-    "unreadable-video": ("left out", "videos that do not decode"),
+    "unreadable-video": ("left out", "videos that do not decode; they go to the quarantine"),
     "empty-sequence": ("left out", "sequence folders without an image"),
     "single-frame": ("left out", "sequences of one frame, in which nothing moves; they go to the quarantine"),
     "mixed-sizes": ("left out", "sequences whose image size changes; they go to the quarantine"),
@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "junk-file": ("left out", "hidden and system files"),
     "unread-format": ("left out", "pictures and videos in formats that are not read: convert them to PNG or AVI"),
     "shared-file": ("kept", "sequences of different subjects with a file in common: subject leakage"),
+    "subject-in-folds": ("kept", "subjects in several folds of a table: training on these folds has subject leakage"),
     "other-column": ("kept", "columns of a table that say nothing here"),
     "other-file": ("left out", "files of other sorts"),
     "no-labels": ("not labelled", "data sets without a label folder"),
@@ -68,7 +69,8 @@ class Finding:
     text: str
 
 
-_KNOWN_TO_PREPROCESSING = {"single-frame", "unreadable-image", "mixed-sizes"}  # their sequences' quarantine says it
+# The quarantine says it.
+_KNOWN_TO_PREPROCESSING = {"single-frame", "unreadable-image", "unreadable-video", "mixed-sizes"}
 _EXPECTED = {"junk-folder", "junk-file", "empty-label-folder"}  # every copy of CK+ has them
 
 

@@ -64,7 +64,9 @@ def scan(
 
     Notes
     -----
-    Videos are decoded once to count their frames; the only part that takes time.
+    Videos are decoded once to count their frames; the only part that takes time. One that cannot be read stays in the
+    list without frames, as an image that cannot be read stays: folds are dealt out from the list, and what is damaged
+    must move no other.
     """
     check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
@@ -88,10 +90,8 @@ def scan(
     for sequence in ids:
         # Sources go as records come: there may be a million.
         source = sources.pop()
-        record = make_record(source, sequence, layout, findings)
-        if record is not None:
-            records.append(record)
-            parts.append(source.parts)
+        records.append(make_record(source, sequence, layout, findings))
+        parts.append(source.parts)
     if labels_root is not None:
         known = dict(zip(parts, (record.sequence for record in records), strict=True))
         emotions = read_labels(labels_root, known, findings)

@@ -73,7 +73,8 @@ class SequenceRecord:
     emotion : int or None
         Code of `EMOTIONS`; None is "not labelled", which is not neutral.
     video_frames : int
-        Frames of the video that belong to the sequence, counted when it was found; 0 for image files.
+        Frames of the video that belong to the sequence, counted when it was found; 0 for image files. Of a video that
+        cannot be read as many as a table chooses, else 0.
     label : str
         Name of the emotion or any other text; "" is "not labelled". An emotion of `EMOTIONS` has that name.
     onset : int or None
@@ -123,7 +124,8 @@ def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:
     if (first, last) == (1, record.n_frames):
         return record
     if record.video is not None:
-        return replace(record, onset=first, video_frames=last - first + 1)
+        # No last frame is known where the video cannot be read.
+        return replace(record, onset=first, video_frames=max(last - first + 1, 0))
     return replace(record, onset=first, frames=record.frames[first - 1 : last])
 
 

@@ -37,10 +37,11 @@ class Source:
     names: tuple[str, ...]
 
 
-def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord | None:
-    """Return the sequence of a source, its frames in order; None for a video that does not decode.
+def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord:
+    """Return the sequence of a source, its frames in order.
 
-    What is odd about the frames is appended to `findings`.
+    A video that cannot be read stays in the list, with no frames: whoever deals out folds counts it, and preprocessing
+    puts it in quarantine. What is odd about the frames is appended to `findings`.
     """
     parts = source.parts[1:] if layout == "labelled-folders" else source.parts
     subject = subject_of(parts or (sequence,))
@@ -71,23 +72,21 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.place, order.names))
 
 
-def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord | None:
+def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord:
     path = Path(source.place)
     add = _Reporter(source.place, sequence, findings)
+    n_frames = 0
     try:
         n_frames = count_video_frames(path)
     except ImageError as error:
-        text = f"{error}: left out"
-        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=path, text=text))
-        return None
+        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=path, text=str(error)))
     except OSError as error:
-        add("unreadable-video", f"cannot be read ({reason(error)}): left out")
-        return None
-    if n_frames == 0:
-        add("unreadable-video", "holds no frame that decodes: left out")
-        return None
-    if n_frames == 1:
-        add("single-frame", "has one frame only: no motion to see")
+        add("unreadable-video", f"cannot be read ({reason(error)})")
+    else:
+        if n_frames == 0:
+            add("unreadable-video", "holds no frame that decodes")
+        if n_frames == 1:
+            add("single-frame", "has one frame only: no motion to see")
     return SequenceRecord(sequence=sequence, subject=subject, video=path, video_frames=n_frames)
 
 

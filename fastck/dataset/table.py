@@ -72,8 +72,9 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
         raise ValueError(mistakes.text(path))
     in_order = sorted(records, key=lambda record: record.sequence)
     fingerprints, odd = look_at_files(in_order)
+    findings += odd + _subjects_in_folds(path, rows)
     root = _common_folder(path.parent, in_order)
-    return Scan(records=in_order, findings=findings + odd, root=root, fingerprints=fingerprints)
+    return Scan(records=in_order, findings=findings, root=root, fingerprints=fingerprints)
 
 
 def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *, until: Until = "apex") -> None:
@@ -100,10 +101,10 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
         writer.writeheader()
         for record in records:
             place = record.video or record.frames[0].parent
-            onset = record.onset or 1
             cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
-            # Of a video that cannot be read nobody knows the frames.
-            cells |= {"onset": onset, last: onset + record.n_frames - 1} if record.n_frames else {}
+            cells |= {"onset": record.onset or 1} if record.onset or record.n_frames else {}
+            # Of a video that cannot be read nobody knows the last frame, where the table does not name it.
+            cells |= {last: (record.onset or 1) + record.n_frames - 1} if record.n_frames else {}
             writer.writerow({"path": Path(os.path.relpath(place, path.parent)).as_posix(), **cells})
 
 
@@ -269,7 +270,7 @@ def _find_records(
     rows: list[_Row], root: Path, until: Until, findings: list[Finding], mistakes: _Mistakes
 ) -> list[SequenceRecord]:
     """Find the folders and videos of the rows, each looked at once, and cut the clips out."""
-    places: dict[str, SequenceRecord | str | None] = {}
+    places: dict[str, SequenceRecord | str] = {}
     used: dict[tuple[str, int, int], _Row] = {}
     records = []
     for row in rows:
@@ -278,15 +279,10 @@ def _find_records(
         whole = places[row.path]
         if isinstance(whole, str):
             mistakes.add(row.line, "path", whole, repr(row.path))
-        if isinstance(whole, str):
-            continue
-        if whole is None:
-            # It stays in the list, so that whoever deals out folds counts it; preprocessing will put it in quarantine.
-            whole = SequenceRecord(sequence=row.sequence, subject=row.subject, video=root / row.path)
-            records.append(_labelled(whole, row))
             continue
         for name, number in row.numbers.items():
-            if number > whole.n_frames:
+            # Of a video that cannot be read nobody knows how many frames it has.
+            if number > whole.n_frames > 0:
                 mistakes.add(row.line, name, "must be one of the clip's frames", f"{number} of {whole.n_frames} frames")
         first = row.numbers.get("onset", 1)
         ends = {"apex": ("apex", "offset"), "offset": ("offset",), "end": ()}[until]
@@ -302,6 +298,22 @@ def _find_records(
     return records
 
 
+def _subjects_in_folds(path: Path, rows: list[_Row]) -> list[Finding]:
+    """Return a finding for every subject that stands in several folds."""
+    lines: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.fold:
+            lines[row.subject][row.fold].append(row.line)
+    findings = []
+    for subject, folds in lines.items():
+        if len(folds) > 1:
+            shown = [f"fold {one_line(fold)} ({_some_lines(own)})" for fold, own in folds.items()]
+            more = f" and {len(shown) - _SHOWN_LINES:,} more folds" if len(shown) > _SHOWN_LINES else ""
+            text = f"subject {one_line(subject)} is in {', '.join(shown[:_SHOWN_LINES])}{more}"
+            findings.append(Finding(kind="subject-in-folds", sequence="", path=path, text=text))
+    return findings
+
+
 def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
     emotion = emotion_of_name(row.label)
     return replace(record, sequence=row.sequence, subject=row.subject, label=row.label, fold=row.fold, emotion=emotion)
@@ -313,8 +325,8 @@ def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
     return folder if common == folder.absolute() else common
 
 
-def _find_place(place: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str | None:
-    """Return the whole sequence of a folder or video, what is wrong with the path, or None for an unreadable video."""
+def _find_place(place: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str:
+    """Return the whole sequence of a folder or video, or what is wrong with the path."""
     try:
         is_folder, is_file = place.is_dir(), place.is_file()
     except (OSError, ValueError):

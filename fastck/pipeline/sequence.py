@@ -108,14 +108,19 @@ def run_sequence(
     BadSequence
         If the sequence has fewer than two frames, no face, frames of different sizes, or cannot be decoded.
     """
+    if n_frames == 0:
+        # A video that could not be read when it was listed: its decoder says why.
+        next(iter(open_frames()), None)
     if n_frames < 2:
-        raise BadSequence(f"a difference takes two frames, got {n_frames or 'none that can be read'}")
+        raise BadSequence(f"a difference takes two frames, got {n_frames or 'none that could be read'}")
     watch = Stopwatch()
     source = ReadOnce(lambda: decode(open_frames(), watch))
     found = known
     if found is None:
         with watch.stage("detect"):
             found = find_faces(source.first(), config.faces)
+    if not found:
+        raise BadSequence(f"none of its {n_frames} frames can be read")
     boxes = crop_boxes(found + [None] * (n_frames - len(found)), config.faces.crop)
     if not boxes:
         raise BadSequence(f"no face found in any of its {n_frames} frames")

@@ -29,8 +29,6 @@ class Recogniser:
     ----------
     classes : tuple of str
         Names in the order of the probabilities: "neutral", then the emotions by CK+'s codes.
-    codes : tuple of int
-        The same as CK+'s codes.
     unsure_below : float
         A highest probability below it is no answer.
     about : dict
@@ -59,7 +57,6 @@ class Recogniser:
         except (KeyError, ValueError, EOFError) as error:
             raise ValueError(f"{path} is no model of fastck's recogniser: {error}") from error
         self.classes: tuple[str, ...] = tuple(self.about["classes"])
-        self.codes: tuple[int, ...] = tuple(self.about["codes"])
         self.unsure_below: float = self.about["unsure_below"]
         self._weights = values
 
@@ -93,24 +90,30 @@ class Recogniser:
 
 
 def pooled(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return means over 2x2 cells, one row per window: (N, 3, 28, 28) float32 -> (N, 588) float32."""
+    """Return means over 2x2 cells: (N, 3, 28, 28) float32 -> (N, 3, 14, 14) float32."""
     n, planes, side, _ = flow.shape
-    cells = flow.reshape(n, planes, side // 2, 2, side // 2, 2).mean(axis=(3, 5), dtype=np.float32)
-    return np.ascontiguousarray(cells.reshape(n, -1))
+    return np.asarray(flow.reshape(n, planes, side // 2, 2, side // 2, 2).mean(axis=(3, 5), dtype=np.float32))
+
+
+def mirrored(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return flow (N, 3, rows, columns) as of a mirrored face."""
+    turned = cells[..., ::-1].copy()
+    turned[:, 0] *= -1
+    return turned
 
 
 def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """Run the network: (N, 3, 28, 28) float32 -> (N, C) float32.
 
-    Means over 2x2 cells times a scale, then dense layers with rectified units between them.
+    Means over 2x2 cells times a scale, a dense layer with rectified units, and a second layer. The mean of the face's
+    and its mirror image's: both get the same answer.
     """
-    values = pooled(flow) * weights["scale"]
-    layers = sum(name.startswith("kernel") for name in weights)
-    for layer in range(layers):
-        values = values @ weights[f"kernel{layer}"] + weights[f"bias{layer}"]
-        if layer < layers - 1:
-            values = np.maximum(values, 0)
-    return np.asarray(values, dtype=np.float32)
+    cells = pooled(flow)
+    total = np.zeros((len(flow), len(weights["bias1"])), np.float32)
+    for values in (cells, mirrored(cells)):
+        inputs = values.reshape(len(flow), -1) * weights["scale"]
+        total += np.maximum(inputs @ weights["kernel0"] + weights["bias0"], 0) @ weights["kernel1"] + weights["bias1"]
+    return total / np.float32(2)
 
 
 def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from fastck.render.motion import (
     time_course,
     unit_time,
 )
-from fastck.render.recipes import EXTRAS, PEAKS, mixed_recipe, prototype
+from fastck.render.recipes import EXTRAS, PEAKS, Recipe, mixed_recipe, prototype
 from fastck.render.variation import EASY, Variation
 
 EXTRA_SHARE = 0.35  # how likely a person adds each of the extra units
@@ -137,6 +137,7 @@ def perform(
     *,
     n_frames: int,
     variation: Variation = EASY,
+    units: Recipe | None = None,
 ) -> list[Pose]:
     """Act an emotion: the poses from the neutral face (first frame) to the peak (last).
 
@@ -154,6 +155,8 @@ def perform(
         At least 1.
     variation : Variation
         How far the sequence may depart from a frontal, prototypical expression.
+    units : dict of str to float, optional
+        Units and their weights at the peak. By default they are drawn from the emotion's recipes.
 
     Returns
     -------
@@ -162,7 +165,7 @@ def perform(
     # Children leave the parent's own draws as they are: the easy set is the same with and without them.
     recipe, power, lopsided, timing, mouth, head, lamp = rng.spawn(7)
     time = time_course(timing, n_frames, share=variation.speed)
-    peak = mixed_recipe(
+    peak = units or mixed_recipe(
         emotion, prototype(emotion, manner.extras), recipe, mixed=variation.mixed, blend=variation.blend
     )
     strength = manner.gain * rng.uniform(0.85, 1.15) * power.uniform(variation.weakest, 1.0)

@@ -58,7 +58,7 @@ def with_temperature(probabilities: np.ndarray, temperature: float | np.ndarray)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(probabilities: np.ndarray, true: np.ndarray) -> float:
+def fit_temperature(probabilities: np.ndarray, true: np.ndarray, *, coldest: float = COLDEST) -> float:
     """Return the temperature under which the true classes are the most likely (Guo et al., 2017).
 
     Parameters
@@ -67,11 +67,13 @@ def fit_temperature(probabilities: np.ndarray, true: np.ndarray) -> float:
         Uncalibrated probabilities of sequences that were not trained on; N >= 1.
     true : ndarray of shape (N,), int
         True class indices.
+    coldest : float
+        Lowest temperature, above 0. Below 1 is for many sequences, some of them wrong.
 
     Returns
     -------
     temperature : float
-        COLDEST to HOTTEST.
+        `coldest` to HOTTEST.
     """
     from scipy.optimize import minimize_scalar
 
@@ -81,5 +83,5 @@ def fit_temperature(probabilities: np.ndarray, true: np.ndarray) -> float:
         calibrated = with_temperature(probabilities, float(np.exp(log_temperature)))
         return float(-np.log(np.maximum(calibrated[rows, true], TINY)).mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
+    found = minimize_scalar(loss, bounds=(np.log(coldest), np.log(HOTTEST)), method="bounded")
     return float(np.exp(found.x))

@@ -1,5 +1,6 @@
 """Which labels a network tells apart: classes chosen by name, labels merged into one class, the onset as neutral."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -10,6 +11,8 @@ from fastck.store.reader import emotion_names
 # In place of names: every label that the store has.
 ALL = "all"
 NEUTRAL = "neutral"
+# Between two pairs of one text: a semicolon or a space, where another class and "=" follow.
+_NEXT_PAIR = re.compile(r"(?:\s*;\s*|\s+)(?=[^\s;=]+\s*=)")
 
 
 def parse_classes(value: object) -> tuple[str, ...]:
@@ -39,7 +42,9 @@ def parse_classes(value: object) -> tuple[str, ...]:
 
 
 def parse_merge(value: object) -> dict[str, tuple[str, ...]]:
-    """Return the labels of each merged class from "negative=anger,disgust", several such texts, or a mapping.
+    """Return the labels of each merged class from pairs such as "positive=happy negative=anger,disgust", or a mapping.
+
+    A space or semicolon separates the pairs of a text. There may be several texts.
 
     Raises
     ------
@@ -51,7 +56,7 @@ def parse_merge(value: object) -> dict[str, tuple[str, ...]]:
     if isinstance(value, Mapping):
         pairs = [(str(name), labels) for name, labels in value.items()]
     elif isinstance(value, str | Sequence):
-        pairs = [_merge_pair(text) for text in ([value] if isinstance(value, str) else value)]
+        pairs = [pair for text in ([value] if isinstance(value, str) else value) for pair in _merge_pairs(text)]
     else:
         raise TypeError(f"merge must be such as negative=anger,disgust, got {value!r}")
     merge: dict[str, tuple[str, ...]] = {}
@@ -72,14 +77,14 @@ def parse_merge(value: object) -> dict[str, tuple[str, ...]]:
     return merge
 
 
-def _merge_pair(text: object) -> tuple[str, str]:
-    name, equals, labels = text.partition("=") if isinstance(text, str) else ("", "", "")
-    if not equals or not name.strip() or not labels.strip() or "=" in labels:
+def _merge_pairs(text: object) -> list[tuple[str, str]]:
+    pairs = [part.partition("=") for part in _NEXT_PAIR.split(text.strip())] if isinstance(text, str) else []
+    if not pairs or any("=" in labels or not (name.strip() and labels.strip()) for name, _, labels in pairs):
         raise ValueError(
-            f"merge must be CLASS=LABEL,LABEL,... and be given once for each class, such as negative=anger,disgust, "
+            f"merge must be CLASS=LABEL,LABEL,... for each class, such as positive=happy negative=anger,disgust, "
             f"got {text!r}"
         )
-    return name.strip(), labels
+    return [(name.strip(), labels) for name, _, labels in pairs]
 
 
 def check_merged(classes: Sequence[str] | None, merge: Mapping[str, Sequence[str]]) -> None:

@@ -187,7 +187,8 @@ class TrainConfig:
     )
     merge: dict[str, tuple[str, ...]] | None = setting(
         None,
-        "Labels that count as one class, such as negative=anger,disgust; given once for each such class.",
+        "Labels that count as one class, such as positive=happy negative=anger,disgust: one or more pairs. May be "
+        "repeated.",
         parse=parse_merge,
         repeated=True,
     )

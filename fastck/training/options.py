@@ -2,11 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from fastck.training.config import SETTINGS
 from fastck.training.settings import Setting
@@ -32,6 +34,37 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
     run.__annotations__ = {entry.name: entry.annotation for entry in [*own, *options]}
     return run
+
+
+def spelled_out(words: Iterable[str]) -> list[str]:
+    """Return a command line with the option before each of its pairs: --merge a=b c=d becomes --merge a=b --merge c=d.
+
+    Only words with "=" that follow directly are taken, and none that is a path: what else follows is an argument.
+    """
+    options = {f"--{name}" for name, entry in SETTINGS.items() if entry.repeated}
+    out: list[str] = []
+    # The option whose pairs stand here, and whether its first one is still to come.
+    option, awaits = "", False
+    for word in words:
+        if awaits:
+            awaits = False
+        elif word.partition("=")[0] in options:
+            option, _, pair = word.partition("=")
+            awaits = not pair
+        elif option and "=" in word and not word.startswith("-") and not Path(word).exists():
+            out.append(option)
+        else:
+            option = ""
+        out.append(word)
+    return out
+
+
+class SettingsCommand(TyperCommand):
+    """A command that takes several pairs after one option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of a command line."""
+        return super().parse_args(ctx, spelled_out(args))
 
 
 def _option(entry: Setting) -> inspect.Parameter:

@@ -63,6 +63,15 @@ def describe_run(
     }
 
 
+def leakage_notes(splits: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the subjects that folds of the user's own put into training and test, for a record's notes."""
+    both = {name for split in splits for name in set(split["train_subjects"]) & set(split["test_subjects"])}
+    if not both:
+        return []
+    some = one_line(", ".join(sorted(both)[:5])) + (", ..." if len(both) > 5 else "")
+    return [f"subject leakage: the folds put {len(both)} subjects into training and test: {some}"]
+
+
 def _versions(backend: str | None) -> dict[str, str]:
     """Return the versions of what a run's numbers depend on; a linear model has no backend."""
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn")}

@@ -24,7 +24,7 @@ from fastck.training.foldfile import file_digest, read_folds
 from fastck.training.folds import Split, make_splits
 from fastck.training.linear import sequence_vectors
 from fastck.training.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
-from fastck.training.record import describe_run
+from fastck.training.record import describe_run, leakage_notes
 from fastck.training.report import write_report
 from fastck.training.run import (
     Run,
@@ -101,6 +101,8 @@ def train(
                 + (", ..." if len(gone) > 1 else "")
             )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
+    if folds is not None or config.protocol == "table":
+        record["notes"] += leakage_notes(record["splits"])
     _claim(run_path, record, resume=resume)
     if plan is not None:
         on_message(plan.text())

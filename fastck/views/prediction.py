@@ -45,6 +45,7 @@ def prediction_table(predictions: Iterable[Prediction]) -> "pd.DataFrame":
 def card_lines(recogniser: Recogniser) -> list[str]:
     """Return the bundled recogniser's model card, at most 80 columns wide."""
     about = recogniser.about
+    begun = [100 * (1 - shares["unsure"] - shares["neutral"]) for shares in about["begun"].values()]
     rows = [
         ("what it says", f"{', '.join(recogniser.classes[1:])}, or neutral; unsure below "
          f"{100 * recogniser.unsure_below:.0f} %"),
@@ -56,8 +57,9 @@ def card_lines(recogniser: Recogniser) -> list[str]:
         ("real people", "verified on smiles only: 12 of 14 of the Face Research Lab London Set are called happy, "
          "and the same people at rest neutral; the documentation lists each clip"),
         ("unknown", "all other emotions of real people; children, profiles, masks, hands over the face"),
-        ("sensitive to", "a first frame that is not neutral, speech, fast turns of the head, a face below about 80 "
-         "pixels, hard changes of light"),
+        ("sensitive to", "a first frame that is not neutral (it names an emotion in "
+         f"{min(begun):.0f} to {max(begun):.0f} % of rendered clips that begin with an expression), speech, fast turns "
+         "of the head, a face below about 80 pixels, hard changes of light"),
         ("not for", "decisions about people: what a face shows is not what a person feels"),
     ]  # fmt: skip
     lines = []

@@ -249,10 +249,11 @@ def test_videos_in_ckplus_layout(tmp_path: Path) -> None:
     (images / "S005/003.mp4").write_bytes(b"not a video")
     touch(images / "S005/004.mov")
     found = scan(tmp_path)
-    first, second = found.records
+    first, second, *unreadable = found.records
     assert first.sequence == "S005_001"
     assert (second.sequence, second.subject, second.n_frames, second.frames) == ("S005_002", "S005", 7, ())
     assert second.video == images / "S005/002.avi"
+    assert [(record.sequence, record.n_frames) for record in unreadable] == [("S005_003", 0), ("S005_004", 0)]
     assert sorted(kinds(found)) == ["misplaced-video"] * 2 + ["unreadable-video"] * 2
 
 
@@ -269,11 +270,16 @@ def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sequences, "count_video_frames", count)
     found = scan(tmp_path, layout="folders")
-    assert [(record.sequence, record.n_frames) for record in found.records] == [("still", 1)]
+    assert [(record.sequence, record.n_frames) for record in found.records] == [
+        ("empty", 0),
+        ("forbidden", 0),
+        ("noise", 0),
+        ("still", 1),
+    ]
     assert [finding.text.removeprefix(str(tmp_path)) for finding in found.findings] == [
-        "/empty.avi holds no frame that decodes: left out",
-        "/forbidden.avi cannot be read (permission denied): left out",
-        "/noise.avi: not a video that can be decoded: left out",
+        "/empty.avi holds no frame that decodes",
+        "/forbidden.avi cannot be read (permission denied)",
+        "/noise.avi: not a video that can be decoded",
         "/still.avi has one frame only: no motion to see",
     ]
     assert kinds(found) == ["unreadable-video"] * 3 + ["single-frame"]

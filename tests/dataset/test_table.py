@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastck.dataset import sequences
+from fastck.dataset.check import check
 from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
@@ -275,12 +276,38 @@ def test_options_that_do_not_fit(tmp_path: Path, sample: Path) -> None:
 
 def test_unreadable_videos_are_told_and_stay_in_the_list(clips: Path) -> None:
     (clips / "b.avi").write_bytes(b"RIFF")
-    found = read_table(table(clips, "path,subject,label,onset,apex\na.avi,S1,happy,,\nb.avi,S2,joy,2,3\n"))
-    assert [(record.sequence, record.label, record.n_frames) for record in found.records][1] == ("b", "happy", 0)
+    # Nobody can say how many frames there are, but the table may say which were used: the listing is as before.
+    lines = ["a.avi,S1,happy,,", "b.avi,S2,joy,2,3", "b.avi,S2,joy,40,60", "b.avi,S2,awe,70,", "c.avi,S3,joy,,"]
+    (clips / "c.avi").write_bytes(b"")
+    found = read_table(table(clips, "\n".join(["path,subject,label,onset,apex", *lines])))
+    seen = [(record.sequence, record.label, record.onset, record.n_frames) for record in found.records]
+    assert seen == [
+        ("a", "happy", None, 8),
+        ("b_00002", "happy", 2, 2),
+        ("b_00040", "happy", 40, 21),
+        ("b_00070", "awe", 70, 0),
+        ("c", "happy", None, 0),
+    ]
+    assert [finding.kind for finding in found.findings] == ["unreadable-video"] * 2
     write_table(found.records, clips / "again.csv")
-    again = read_table(clips / "again.csv").records[1]
-    assert (again.sequence, again.subject, again.n_frames) == ("b", "S2", 0)
-    assert [finding.kind for finding in found.findings] == ["unreadable-video"]
+    again = read_table(clips / "again.csv")
+    assert all(map(same, again.records, found.records))
+    assert check(clips / "again.csv", layout="table").left_out == ("b_00002", "b_00040", "b_00070", "c")
+
+
+def test_subjects_in_several_folds_are_told(clips: Path) -> None:
+    lines = [f"a.avi,S{n % 3},{n},{n + 1},{n % 2 if n % 3 else 0}" for n in range(1, 8)]
+    found = read_table(table(clips, "\n".join(["path,subject,onset,apex,fold", *lines])))
+    assert [f.text for f in found.findings if f.kind == "subject-in-folds"] == [
+        "subject S1 is in fold 1 (lines 2, 8), fold 0 (line 5)",
+        "subject S2 is in fold 0 (line 3), fold 1 (line 6)",
+    ]
+    many = [f"a.avi,Ann,{1 + n},8,f{n}" for n in range(7)]
+    found = read_table(table(clips, "\n".join(["path,subject,onset,apex,fold", *many, "a.avi,Ann,8,8,"])))
+    assert [f.text for f in found.findings if f.kind == "subject-in-folds"] == [
+        "subject Ann is in fold f0 (line 2), fold f1 (line 3), fold f2 (line 4), fold f3 (line 5), fold f4 (line 6) "
+        "and 2 more folds"
+    ]
 
 
 def same(one: SequenceRecord, other: SequenceRecord) -> bool:

@@ -5,14 +5,18 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastck
-from fastck.config import FaceConfig
+from fastck.config import FaceConfig, PreprocessConfig
+from fastck.dataset.clip import clip_record
+from fastck.dataset.records import SequenceRecord
 from fastck.pipeline import frames as reading
 from fastck.pipeline.frames import BadSequence, ReadOnce
+from fastck.pipeline.sequence import process_record
 from tests.helpers.stores import assert_same_store
 
 
@@ -116,3 +120,20 @@ def test_freed_memory_is_used_again_where_dask_would_return_it():
     # 600,000 bytes are 147 pages.
     assert fresh > 100 * 140
     assert kept < 100
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "reason"),
+    [(0, "a difference takes two frames, got none that could be read"), (5, "none of its 5 frames can be read")],
+)
+def test_a_video_that_opens_and_gives_no_frame_says_so(monkeypatch, n_frames, reason):
+    monkeypatch.setattr("fastck.pipeline.frames.read_video", lambda path, *, skip=0: iter(()))
+    record = SequenceRecord(sequence="a", subject="a", video=Path("a.avi"), video_frames=n_frames)
+    with pytest.raises(BadSequence, match=f"^{reason}$"):
+        process_record(record, PreprocessConfig())
+
+
+def test_a_folder_with_a_video_that_does_not_open_is_no_clip(tmp_path):
+    (tmp_path / "a.avi").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=r"a\.avi: not a video that can be decoded"):
+        clip_record(tmp_path)

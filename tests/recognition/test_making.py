@@ -3,21 +3,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks.recogniser.fit import FitConfig, fit, mirrored, moved, predict, sample_weights, targets
-from benchmarks.recogniser.make import Made, Plan, make
+from benchmarks.recogniser.choosing import balanced
+from benchmarks.recogniser.clips import Clips, between
+from benchmarks.recogniser.fit import (
+    FitConfig,
+    fit,
+    joined,
+    placements,
+    predict,
+    sample_weights,
+    targets,
+)
+from benchmarks.recogniser.make import Made, Plan, answers, make
 from benchmarks.recogniser.modelfile import model_bytes, write_model
-from benchmarks.recogniser.people import NO_CLASS, Windows, load_windows
-from fastck.recognition.model import Recogniser
+from benchmarks.recogniser.people import NO_CLASS, Windows, load_windows, loose_act
+from benchmarks.recogniser.recipes import COMPANIONS, LARGEST, SMILES, loose_recipe
+from fastck.recognition.model import Recogniser, logits, mirrored, pooled
+from fastck.render.dataset import Person, Take, act
+from fastck.render.recipes import PEAKS, VARIANTS
+from fastck.render.variation import EASY
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = FitConfig(hidden=(8,), epochs=2, batch=32)
+CONFIG = FitConfig(members=2, hidden=8, epochs=2, batch=32)
 
 
 def plan(folder: Path, n_jobs: int = 1) -> Plan:
-    people = {"people": 1, "calibrating_people": 1, "checking_people": 1}
+    people = {"people": 1, "calibrating_people": 1, "checking_people": 1, "loose_people": 1}
     return Plan(folder=folder, seed=3, **people, rounds=1, versions=2, config=CONFIG, n_jobs=n_jobs)
 
 
@@ -46,8 +61,12 @@ def test_the_file_says_what_the_fitted_network_says(made: Made, folder: Path) ->
     assert {NO_CLASS, *range(8)} == set(windows.code.tolist())
     expected = predict(windows, made.weights, made.about["temperature"])
     np.testing.assert_allclose(model.probabilities(windows.flow), expected, atol=1e-6)
-    assert model.about["people"] == 1
+    assert model.about["people"] == 2
     assert model.about["clips"] == 14
+    assert model.about["begun_clips"] == 14
+    assert set(model.about["chosen"]) == {"wide", "loose"}
+    for shares in model.about["begun"].values():
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_network_learns_what_can_be_learned() -> None:
@@ -64,18 +83,108 @@ def test_a_network_learns_what_can_be_learned() -> None:
         ending=np.ones(320, np.float32),
         version=np.zeros(320, np.int16),
     )
-    weights = fit(windows, FitConfig(hidden=(16,), epochs=20, batch=32, shift=0), seed=1)
+    weights = fit(windows, FitConfig(members=2, hidden=16, epochs=20, batch=32, shift=0, stretch=0), seed=1)
     assert (predict(windows, weights).argmax(axis=1) == code).mean() > 0.95
 
 
-def test_mirroring_and_moving() -> None:
-    flow = np.random.default_rng(0).normal(0, 1, (2, 3, 28, 28)).astype(np.float32)
-    turned = mirrored(flow)
-    np.testing.assert_array_equal(turned[:, 0], -flow[:, 0, :, ::-1])
-    np.testing.assert_array_equal(turned[:, 1:], flow[:, 1:, :, ::-1])
-    np.testing.assert_array_equal(mirrored(turned), flow)
-    np.testing.assert_array_equal(moved(flow, 2, -1)[:, :, 2:, :-1], flow[:, :, :-2, 1:])
-    assert not moved(flow, 2, -1)[:, :, :2].any()
+def test_windows_are_mirrored_moved_and_stretched() -> None:
+    rng = np.random.default_rng(0)
+    flow = rng.normal(0, 1, (2, 3, 28, 28)).astype(np.float32)
+    still = placements(2, rng, shift=0, stretch=0)
+    cells = still[:, None] @ flow @ still.transpose(0, 2, 1)[:, None]
+    np.testing.assert_allclose(cells, pooled(flow), atol=1e-6)
+    turned = mirrored(cells)
+    np.testing.assert_array_equal(turned[:, 0], -cells[:, 0, :, ::-1])
+    np.testing.assert_array_equal(turned[:, 1:], cells[:, 1:, :, ::-1])
+    np.testing.assert_array_equal(mirrored(turned), cells)
+
+
+def test_a_placement_equals_opencvs() -> None:
+    rows = placements(1, np.random.default_rng(1), shift=1.0, stretch=0.1)[0]
+    line = np.random.default_rng(2).normal(0, 1, 28).astype(np.float32)
+    # What it drew, read off the means of two: of ones, of the places.
+    draw = np.random.default_rng(1)
+    size, shift = np.exp(draw.normal(0, 0.1)), draw.normal(0, 1.0)
+    at = 13.5 + (np.arange(28) - 13.5) * size + shift
+    x = at.astype(np.float32)[None]
+    expected = cv2.remap(line[None], x, np.zeros_like(x), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[0]
+    # OpenCV's weights are multiples of 1/32.
+    np.testing.assert_allclose(rows @ line, expected.reshape(14, 2).mean(axis=1), atol=0.06)
+
+
+def test_members_joined_are_the_mean_of_their_logits() -> None:
+    rng = np.random.default_rng(0)
+    members = [
+        {
+            "scale": np.full(588, 2, np.float32),
+            "kernel0": rng.normal(0, 0.1, (588, 5)).astype(np.float32),
+            "bias0": rng.normal(0, 1, 5).astype(np.float32),
+            "kernel1": rng.normal(0, 1, (5, 8)).astype(np.float32),
+            "bias1": rng.normal(0, 1, 8).astype(np.float32),
+        }
+        for _ in range(3)
+    ]
+    flow = rng.normal(0, 1, (4, 3, 28, 28)).astype(np.float32)
+    expected = np.mean([logits(flow, member) for member in members], axis=0)
+    np.testing.assert_allclose(logits(flow, joined(members)), expected, atol=1e-5)
+
+
+def test_an_expression_glides_to_another_one() -> None:
+    _, manner = Person(3, 1, EASY).get()
+    happy, sad = (
+        act(Take(subject=1, position=1, shows=shows, n_frames=10), manner, np.random.default_rng(5), EASY)[-1]
+        for shows in ("happy", "sadness")
+    )
+    poses = between(happy, sad, 9)
+    assert poses[0].weights["unit/mouthSmileLeft"] == pytest.approx(happy.weights["unit/mouthSmileLeft"])
+    assert poses[-1].weights["unit/mouthSmileLeft"] == sad.weights.get("unit/mouthSmileLeft", 0.0)
+    assert poses[-1].weights["unit/mouthFrownLeft"] == pytest.approx(sad.weights["unit/mouthFrownLeft"])
+    smiles = [pose.weights["unit/mouthSmileLeft"] for pose in poses]
+    assert smiles == sorted(smiles, reverse=True)
+    assert {pose.yaw for pose in poses} == {happy.yaw}
+
+
+def test_answers_are_shares_of_each_kind_of_clip() -> None:
+    clips = Clips(
+        flow=np.zeros((4, 3, 28, 28), np.float16),
+        clip=np.arange(4, dtype=np.int32),
+        code=np.array([1, 1, 1, 5], np.int16),
+        act=np.array(["a", "a", "a", "b"]),
+    )
+    chances = np.full((4, 8), 0.05)
+    chances[0, 0] = chances[1, 1] = chances[3, 4] = 0.65
+    shares = answers(chances, clips)
+    third = pytest.approx(1 / 3, abs=1e-3)
+    assert shares["a"] == {"unsure": third, "neutral": third, "the expression named": third, "another emotion": 0}
+    assert shares["b"]["another emotion"] == 1
+
+
+def test_each_class_counts_the_same_where_settings_are_chosen() -> None:
+    chances = np.full((4, 8), 0.1, np.float32)
+    chances[[0, 1, 3], 0] = chances[2, 3] = 0.3
+    figures = balanced(chances, np.array([0, 0, 0, 3], np.int16))
+    assert figures["right"] == pytest.approx(2 / 3 / 2, abs=1e-3)
+    assert figures["log_loss"] == pytest.approx((-(2 * np.log(0.3) + np.log(0.1)) / 3 - np.log(0.1)) / 2, abs=1e-3)
+
+
+def test_loose_recipes_are_near_the_emotions_and_always_other_ones() -> None:
+    rng = np.random.default_rng(0)
+    for emotion, peak in PEAKS.items():
+        drawn = [loose_recipe(emotion, rng) for _ in range(40)]
+        assert len({tuple(sorted(units.items())) for units in drawn}) == 40
+        assert all(0 < weight <= LARGEST for units in drawn for weight in units.values())
+        known = {unit for recipe in (peak, *VARIANTS[emotion], *SMILES) for unit in recipe} | set(COMPANIONS)
+        assert {unit for units in drawn for unit in units} <= known
+    assert all(loose_recipe("happy", rng).get("mouthSmile", 0) > 0.1 for _ in range(200))
+
+
+def test_an_emotion_alone_is_acted_by_a_loose_recipe() -> None:
+    _, manner = Person(3, 1, EASY).get()
+    for shows, same in (("happy", False), ("turn", True)):
+        take = Take(subject=1, position=1, shows=shows, n_frames=10)
+        loose = loose_act(take, manner, np.random.default_rng(5), EASY)
+        plain = act(take, manner, np.random.default_rng(5), EASY)
+        assert (loose[-1].weights == plain[-1].weights) == same
 
 
 def test_targets_and_weights() -> None:

@@ -60,6 +60,15 @@ def test_temperature_is_the_best_of_a_fine_grid() -> None:
     assert fit_temperature(probabilities, true) == pytest.approx(grid[np.argmin(losses)], rel=0.01)
 
 
+def test_probabilities_become_surer_where_that_is_asked_for() -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(20_000, 5))
+    drawn = softmax(2 * logits).cumsum(axis=1)
+    true = np.minimum((rng.random((20_000, 1)) > drawn).sum(axis=1), 4)
+    assert fit_temperature(softmax(logits), true, coldest=0.25) == pytest.approx(0.5, rel=0.05)
+    assert fit_temperature(softmax(logits), true) == pytest.approx(COLDEST, rel=0.01)
+
+
 def test_temperature_stays_within_bounds_and_survives_certainty() -> None:
     sure = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
     assert fit_temperature(sure, np.array([0, 1, 2, 0])) >= COLDEST

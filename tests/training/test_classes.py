@@ -12,6 +12,7 @@ from fastck.store.reader import Store
 from fastck.training.classes import class_of, parse_classes, parse_merge, with_classes
 from fastck.training.config import FOUR, SEVEN, TrainConfig, read_settings
 from fastck.training.folds import make_splits
+from fastck.training.options import spelled_out
 from fastck.training.samples import make_samples
 from tests.helpers.tinystore import make_store, make_table
 
@@ -56,7 +57,10 @@ def test_names_and_codes_choose(given: object, names: tuple[str, ...]) -> None:
         ({"classes": "happy,all"}, "classes must be 'all' alone"),
         ({"classes": 5}, "classes must be names such as"),
         ({"merge": "positive"}, "merge must be CLASS=LABEL"),
-        ({"merge": "positive=happy negative=anger"}, "given once for each class"),
+        ({"merge": "positive=happy=fear"}, "merge must be CLASS=LABEL"),
+        ({"merge": "positive=happy negative="}, "merge must be CLASS=LABEL"),
+        ({"merge": ["positive=happy", 3]}, "merge must be CLASS=LABEL"),
+        ({"merge": "a=happy; a=fear"}, "merge names the class a twice"),
         ({"merge": ["a=happy", "a=fear"]}, "merge names the class a twice"),
         ({"merge": {"a": ["happy"], "b": ["fear", "joy"]}}, "puts the label happy into a and again into b"),
         ({"merge": {"a": []}}, "merge gives no label for the class a"),
@@ -82,6 +86,39 @@ def test_a_settings_file_chooses(tmp_path: Path) -> None:
     assert (config.class_names, config.merge) == (("happy", "bad"), {"bad": ("anger", "fear")})
     (tmp_path / "s.toml").write_text('classes = "happy,fear"\nmerge = "bad=anger"\n')
     assert TrainConfig.from_dict(read_settings(tmp_path / "s.toml")).merge == {"bad": ("anger",)}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["positive=happy", "negative=anger,very sad", "mid=fear"],
+        "positive=happy negative=anger,very sad mid=fear",
+        "positive=happy;negative=anger, very sad ; mid = fear",
+        ["positive = happy  negative=anger,very sad", "mid=fear"],
+    ],
+)
+def test_pairs_stand_in_one_text_or_in_several(given: object) -> None:
+    assert parse_merge(given) == {"positive": ("happy",), "negative": ("anger", "very sad"), "mid": ("fear",)}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("A B --merge p=happy n=fear,anger -o R", "A B --merge p=happy --merge n=fear,anger -o R"),
+        ("--merge=p=happy n=fear m=anger A B", "--merge=p=happy --merge n=fear --merge m=anger A B"),
+        ("--merge p=happy A n=fear", "--merge p=happy A n=fear"),
+        ("--merge p=happy -- n=fear", "--merge p=happy -- n=fear"),
+        ("--merge p=happy --epochs=3 n=fear", "--merge p=happy --epochs=3 n=fear"),
+        ("--merge p=happy a=store n=fear", "--merge p=happy a=store n=fear"),
+        ("--merge", "--merge"),
+    ],
+)
+def test_one_option_takes_several_pairs(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=store").mkdir()
+    assert spelled_out(words.split()) == expected.split()
 
 
 def test_merged_labels_are_one_class() -> None:
@@ -112,22 +149,22 @@ def test_a_class_without_sequences_is_told(store: Store) -> None:
 
 def test_a_run_shows_names_only(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("keras")
-    merge = ["--merge", "negative=repression,others", "--classes", "negative,happy,NA"]
-    command = ["train", str(store.path), "-o", str(tmp_path / "run"), "--folds", "2", *merge, *SIZES]
+    merge = ["--merge", "negative=repression,others", "nothing=NA", "--classes", "negative,happy,nothing"]
+    command = ["train", *merge[:3], str(store.path), *merge[3:], "-o", str(tmp_path / "run"), "--folds", "2", *SIZES]
     result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "16 sequences of 4 subjects are used: negative 8, happy 4, NA 4" in result.stdout
+    assert "16 sequences of 4 subjects are used: negative 8, happy 4, nothing 4" in result.stdout
     run = fastck.open_run(tmp_path / "run")
-    assert run.classes == ("negative", "happy", "NA")
-    assert run.settings.merge == {"negative": ("repression", "others")}
-    assert list(run.predictions.columns[-3:]) == ["p_negative", "p_happy", "p_NA"]
+    assert run.classes == ("negative", "happy", "nothing")
+    assert run.settings.merge == {"negative": ("repression", "others"), "nothing": ("NA",)}
+    assert list(run.predictions.columns[-3:]) == ["p_negative", "p_happy", "p_nothing"]
     expected = with_classes(store.table, run.settings.merge).set_index("sequence")["label"]
     for table in (run.predictions, run.baselines):
         assert table["true"].tolist() == expected[table["sequence"]].tolist()
         assert set(table["predicted"]) <= set(run.classes)
     assert list(run.report["evaluation"]["per_class"]) == list(run.classes)
     assert "paper" not in run.report
-    assert run.report["title"] == "Phase 3 (projection): negative, happy, NA"
+    assert run.report["title"] == "Phase 3 (projection): negative, happy, nothing"
     assert fastck.open_run(tmp_path / "run" / "folds" / "repeat1-fold02").model.output_shape == (None, 3)
 
 

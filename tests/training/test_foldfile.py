@@ -41,27 +41,33 @@ def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(render
         pd.testing.assert_frame_equal(deal(source, tmp_path / "after.csv", "--protocol", "loso"), before)
 
 
-def test_a_video_of_a_table_that_no_longer_opens_moves_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["table", "labelled-folders"])
+def test_a_video_that_no_longer_opens_moves_nobody(tmp_path: Path, layout: str) -> None:
     lines = ["path,subject,label"]
     for subject in ("S1", "S2", "S3", "S4"):
-        for label in ("tense", "calm"):
-            path = tmp_path / f"{subject}{label}.avi"
+        for label in ("happy", "anger"):
+            path = tmp_path / "set" / label / subject / "clip.avi"
+            path.parent.mkdir(parents=True)
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 96))
             for level in (0, 90):
                 writer.write(np.full((96, 96, 3), level, np.uint8))
             writer.release()
-            lines.append(f"{path.name},{subject},{label}")
-    clips = tmp_path / "clips.csv"
-    clips.write_text("\n".join(lines) + "\n")
+            lines.append(f"set/{label}/{subject}/clip.avi,{subject},{label}")
+    source = tmp_path / "set"
+    if layout == "table":
+        source = tmp_path / "clips.csv"
+        source.write_text("\n".join(lines) + "\n")
     options = ["--protocol", "stratified-group", "--folds", "2"]
-    before = deal(clips, tmp_path / "before.csv", "--layout", "table", *options)
-    (tmp_path / "S2calm.avi").write_bytes(b"damaged")
-    pd.testing.assert_frame_equal(deal(clips, tmp_path / "after.csv", "--layout", "table", *options), before)
-    store = preprocess(clips, tmp_path / "store", layout="table", n_jobs=1, box_cache=False)
+    before = deal(source, tmp_path / "before.csv", "--layout", layout, *options)
+    victim = tmp_path / "set/anger/S2/clip.avi"
+    victim.write_bytes(b"damaged")
+    pd.testing.assert_frame_equal(deal(source, tmp_path / "after.csv", "--layout", layout, *options), before)
+    store = preprocess(source, tmp_path / "store", layout=layout, n_jobs=1, box_cache=False)
+    (lost,) = check(source, layout=layout).left_out
+    assert lost.endswith("anger_S2_clip")
     reasons = store.quarantine.set_index("sequence")["reason"]
-    assert reasons["S2calm"] == "a difference takes two frames, got none that can be read"
+    assert reasons[lost] == "clip.avi: not a video that can be decoded"
     pd.testing.assert_frame_equal(deal(store.path, tmp_path / "store.csv", *options), before)
-    assert "S2calm" in check(clips, layout="table").left_out
 
 
 @pytest.mark.parametrize("protocol", ["subject-10fold", "loso", "stratified-group"])
@@ -98,6 +104,27 @@ def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
     assert digest in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("protocol", ["table", "file"])
+def test_folds_that_split_a_subject_are_told_when_dealt_and_when_trained(tmp_path: Path, protocol: str) -> None:
+    table = make_table(subjects=4)
+    # S000 and S001 are tested by both folds.
+    table["fold"] = ["1", "2", "1", "2"] * 2 + ["1"] * 4 + ["2"] * 4
+    store = make_store(tmp_path / "store", table, flow=True)
+    folds = tmp_path / "folds.csv"
+    dealt = CliRunner().invoke(app, ["folds", str(store.path), "-o", str(folds), "--protocol", "table"])
+    assert dealt.exit_code == 0
+    assert "2 of the subjects are in several folds: subject leakage" in dealt.stderr
+    options = ["--protocol", "table"] if protocol == "table" else ["--folds-file", str(folds)]
+    sizes = ["--phase", "5", "--model", "linear", "--timesteps", "9", "--no-augment", "--no-baselines"]
+    sizes += ["--classes", "anger,disgust,happy,surprise"]
+    result = CliRunner().invoke(app, ["train", str(store.path), "-o", str(tmp_path / "run"), *options, *sizes])
+    assert result.exit_code == 0, result.output
+    note = "subject leakage: the folds put 2 subjects into training and test: S000, S001"
+    assert note in result.stdout
+    assert note in (tmp_path / "run" / "report.txt").read_text()
+    assert "50 % of the test sequences have their subject in the training part" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -118,7 +145,7 @@ def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
     folds = deal_folds(table, TrainConfig(protocol="loso"))
     with pytest.raises(ValueError, match="1 sequences have no fold, for example 'S000_001'"):
         make_splits(table, TrainConfig(phase=4), folds=folds.iloc[1:])
-    # A video that can no longer be read is not even listed: the folds of all others stay.
+    # A sequence that the data set no longer has: the folds of all others stay.
     more = pd.concat([folds, pd.DataFrame({"sequence": ["X"], "fold": [1]})])
     assert make_splits(table, TrainConfig(phase=4), folds=more) == make_splits(table, TrainConfig(phase=4), folds=folds)
     with pytest.raises(ValueError, match="fold 1 leaves nothing to train on: there must be another fold"):

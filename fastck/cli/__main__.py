@@ -1,0 +1,5 @@
+"""`python -m fastck.cli` is `fastck`."""
+
+from fastck.cli import main
+
+main()

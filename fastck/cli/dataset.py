@@ -1,0 +1,127 @@
+"""Commands around a data set: render one, look at it, deal its sequences out into folds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose
+from fastck.console import console, note, one_line_errors, progress_bar, say, show_logs
+
+
+@one_line_errors
+def render(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
+    subjects: Annotated[int, typer.Option(help="How many people, 1 to 999; 123 make a set of CK+'s size.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
+    sequences: Annotated[
+        int | None, typer.Option(help="Sequences per person, 1 to 7.  [default: 3 to 7, as CK+ 4.8 on average]")
+    ] = None,
+    hard: Annotated[
+        bool,
+        typer.Option(
+            "--hard",
+            help="Far more varied: mixed action units, weak and one-sided expressions, several speeds, talking,"
+            " moving heads, changing light, glasses, fringes.",
+        ),
+    ] = False,
+    neutral: Annotated[
+        int, typer.Option(help="Neutral sequences per person, labelled 0: still, blinking, turning, talking in turn.")
+    ] = 0,
+    jobs: Jobs = -1,
+    quirks: Annotated[bool, typer.Option(help="Also plant CK+'s oddities, listed in OUT/rendered.json.")] = False,
+    noise: Annotated[float | None, typer.Option(help="Sensor noise, gray levels.")] = None,
+    blink: Annotated[float | None, typer.Option(help="Share of sequences with a blink, 0 to 1.")] = None,
+    yaw: Annotated[float | None, typer.Option(help="Spread of the head's turn, degrees.")] = None,
+) -> None:
+    """Render people who go from neutral to an emotion, in CK+'s folder layout: images, labels, and nobody's face.
+
+    Writes OUT/cohn-kanade-images, OUT/Emotion and OUT/rendered.json. The same options give the same bytes.
+    """
+    from fastck.render import EASY, HARD, render_dataset
+
+    with progress_bar("render", "sequences") as update:
+        made = render_dataset(
+            out,
+            subjects=subjects,
+            seed=seed,
+            sequences=sequences,
+            neutral=neutral,
+            n_jobs=jobs,
+            quirks=quirks,
+            variation=HARD if hard else EASY,
+            noise=noise,
+            blink=blink,
+            yaw=yaw,
+            on_progress=update,
+        )
+    text = f"{made.sequences} sequences, {made.frames} frames of {made.subjects} people"
+    if made.neutral:
+        text += f", {made.neutral} of them neutral"
+    say(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
+
+
+@one_line_errors
+def check(
+    root: Root,
+    labels: Labels = None,
+    layout: LayoutOption = "ckplus",
+    until: UntilOption = "apex",
+    deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write the sequences as a table, to edit and read with --layout table."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
+    from fastck.dataset.check import check as check_root
+    from fastck.views.terminal import render_check
+
+    show_logs(verbose)
+    with progress_bar("check", "sequences") as update:
+        report = check_root(
+            root,
+            labels=labels,
+            layout=layout,
+            until=until,
+            deep=deep,
+            on_progress=update,
+        )
+    console.print(render_check(report))
+    if csv is not None:
+        from fastck.dataset.table import write_table
+
+        write_table(report.records, csv, until=until)
+        say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
+
+
+@one_line_errors
+def folds(
+    source: Annotated[Path, typer.Argument(metavar="STORE|ROOT", help="A store, or a data set's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")],
+    protocol: Annotated[
+        str, typer.Option(help="subject-10fold, loso, stratified-group (all subject-independent), random-folds, table.")
+    ] = "subject-10fold",
+    number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
+    labels: Labels = None,
+    layout: LayoutOption = "ckplus",
+) -> None:
+    """Deal the labelled sequences of STORE or ROOT out into folds that others can repeat.
+
+    Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
+    has in its quarantine have their fold too: what is damaged moves no other.
+    """
+    from fastck.training.config import TrainConfig
+    from fastck.training.foldfile import deal_folds, read_listing
+    from fastck.training.run import write_table
+
+    config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
+    dealt = deal_folds(read_listing(source, labels=labels, layout=layout), config)
+    write_table(output, dealt)
+    people, parts = dealt["subject"].nunique(), dealt["fold"].nunique()
+    say(f"wrote {output}: {len(dealt)} sequences of {people} subjects in {parts} folds")
+    split = int((dealt.groupby("subject")["fold"].nunique() > 1).sum())
+    if split:
+        note(f"{split} of the subjects are in several folds: subject leakage")

@@ -1,0 +1,116 @@
+"""Commands that say what a face shows: of clips, and live."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastck.console import USER_ERROR, fail, note, one_line_errors, say
+
+
+@one_line_errors
+def predict(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, folders of such, CK+'s root."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A training run, or one of its folds.  [default: the bundled recogniser]"),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Also write a list with one object per clip; - for stdout alone."),
+    ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Also write a table, one row per window; - for stdout alone."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Also draw the probabilities over time: a PNG, for several clips a folder."),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT", help="Also draw box, flow and bars over the clip: an MP4, for several clips a folder."
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="With --run: frames between windows of a clip longer than the network's.")
+    ] = None,
+    about: Annotated[bool, typer.Option("--about", help="Print the bundled recogniser's model card.")] = False,
+) -> None:
+    """Say which emotion each INPUT shows.
+
+    Prints one line per clip: emotion or unsure, its probability, the frames from onset to apex. Without --run the
+    bundled recogniser answers, which was trained on rendered people. A clip that cannot be used gets a line on stderr,
+    the others are answered all the same, and the exit code is 2.
+    """
+    from fastck.recognition.inputs import answer, list_clips
+    from fastck.views.prediction import card_lines, prediction_line
+    from fastck.views.prediction_files import check_outputs, draw, write_json, write_table
+
+    if about:
+        from fastck.recognition.model import bundled
+
+        for line in card_lines(bundled()):
+            say(line)
+        return
+    if not inputs:
+        fail("nothing to look at: name a folder of frames, a video or a data set, or ask for --about")
+    check_outputs(json_file, csv_file, plot=plot, video=video, stride=stride, run=run)
+    opened = None
+    if run is not None:
+        from fastck.training.run import open_run
+
+        opened = open_run(run)
+    clips = list_clips(inputs or [])
+    to_stdout = Path("-") in (json_file, csv_file)
+    answers = []
+    for answered in answer(clips, run=opened, stride=stride):
+        answers.append(answered)
+        if answered.prediction is None:
+            note(f"error: {answered.source}: {answered.error}")
+            continue
+        if not to_stdout:
+            say(prediction_line(answered.prediction))
+        for text in answered.prediction.notes:
+            note(text)
+        for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1):
+            note(f"wrote {drawn}")
+    trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
+    if trained_on and not to_stdout:
+        say(trained_on)
+    for path, write in ((json_file, write_json), (csv_file, write_table)):
+        if path is not None:
+            write(answers, path)
+            if path != Path("-"):
+                note(f"wrote {path}")
+    if any(given.error for given in answers):
+        raise typer.Exit(USER_ERROR)
+
+
+@one_line_errors
+def live(
+    source: Annotated[
+        str, typer.Argument(metavar="[SOURCE]", help="A camera's number, or a video or a folder of frames.")
+    ] = "0",
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Print lines of text in place of the page; needs no extra.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the page is, on 127.0.0.1; 0 for any free port.")
+    ] = 8765,
+    loop: Annotated[bool, typer.Option("--loop", help="Play a video or folder again and again, until Ctrl-C.")] = False,
+) -> None:
+    """Say what a face shows while it shows it: a camera, or a video played in real time.
+
+    Prints the address of a page that any browser on this machine shows, and no other machine: the picture with face box
+    and flow, probabilities, milliseconds per stage, delay, dropped frames. Needs the extra `live`. The newest frame is
+    looked at; frames that came meanwhile are dropped and counted. Ctrl-C stops it. The bundled recogniser answers: it
+    was trained on rendered people.
+    """
+    from fastck.live.run import run_live
+
+    run_live(source, headless=headless, port=port, loop=loop, on_line=say, on_note=note)

@@ -1,0 +1,97 @@
+"""Commands that look at a store, or write it in another format."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastck.cli.options import MOST_PROBLEMS, StorePath
+from fastck.config import ExportFormat, Preset
+from fastck.console import console, fail, note, one_line_errors, progress_bar, say
+
+
+@one_line_errors
+def info(
+    store: StorePath,
+    verify: Annotated[bool, typer.Option(help="Check every array's shape and every sequence's checksum.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write all of it as one self-contained HTML page.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The data set, for thumbnails of quarantined sequences.")] = None,
+) -> None:
+    """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
+    from fastck.store.reader import open_store
+    from fastck.views.terminal import describe_store
+
+    opened = open_store(store)
+    console.print(describe_store(opened))
+    if html is not None:
+        from fastck.views.store_page import info_html
+
+        say(f"wrote {info_html(opened, html, root=root)}")
+    if verify:
+        problems = list(opened.verify())
+        for problem in problems[:MOST_PROBLEMS]:
+            note(problem)
+        if problems:
+            fail(f"{store} has {len(problems)} problems: make it again with fastck preprocess --overwrite")
+        console.print("verified: every shape and checksum is right")
+
+
+@one_line_errors
+def preview(
+    source: Annotated[
+        Path, typer.Argument(metavar="STORE|FOLDER|VIDEO", help="A store, or a folder of frames, or a video.")
+    ],
+    sequence: Annotated[
+        str | None, typer.Argument(metavar="[SEQUENCE]", help="With a store: which one, e.g. S005_001.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The sheet of all stages, a PNG.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="Also the stages as they move, a GIF.")] = None,
+    mp4: Annotated[Path | None, typer.Option(help="Also the stages as they move, an MP4.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="With a store: the data set it was made from, to show frames and crops.")
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = "stable",
+    compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
+    columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
+) -> None:
+    """Draw every stage of one sequence: frame, box, crop, difference, mask, eroded mask, pooled, flow, projections."""
+    from fastck.store.reader import open_store
+    from fastck.views.animation import save_animation
+    from fastck.views.preview import preview_clip, preview_store
+    from fastck.views.sheet import save_sheet
+
+    if out is None and gif is None and mp4 is None:
+        fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
+    if sequence is None:
+        drawn = preview_clip(source, preset=preset, compare=compare, columns=columns)
+    else:
+        drawn = preview_store(open_store(source), sequence, root=root, compare=compare, columns=columns)
+    if drawn.note:
+        note(drawn.note)
+    if out is not None:
+        say(f"wrote {save_sheet(drawn, out)}")
+    for path in (gif, mp4):
+        if path is not None:
+            say(f"wrote {save_animation(drawn, path)}")
+
+
+@one_line_errors
+def export(
+    store: StorePath,
+    to: Annotated[
+        ExportFormat,
+        typer.Option(
+            help="zarr: one chunked, compressed group. tfrecord: sharded files. parquet: files with a row per "
+            "sequence, for pandas and Hugging Face's datasets."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
+    shards: Annotated[int, typer.Option(help="Number of files for tfrecord and parquet.")] = 16,
+) -> None:
+    """Write a store in a format for other systems: Zarr, TFRecord or Parquet."""
+    from fastck.store.export import export_store
+    from fastck.store.reader import open_store
+
+    with progress_bar("export", "sequences") as update:
+        export_store(open_store(store), out, to=to, shards=shards, on_progress=update)
+    say(f"wrote {out}")

@@ -1,0 +1,55 @@
+"""Commands that train and report."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastck.console import console, fail, one_line_errors, say
+from fastck.training.options import with_settings
+
+
+@with_settings
+@one_line_errors
+def train(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="A store that `fastck preprocess` made; or several.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder; new, unless --resume.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option(help="CSV of sequence and fold, as `fastck folds` writes it, in place of --protocol.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a network on one STORE or several together, test it, and write all about it to the run's folder.
+
+    Writes RUN/: predictions.csv (of the test part), training_predictions.csv, history.csv, baselines.csv, report.html,
+    .json and .txt, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png, model.keras,
+    model_summary.txt and run.json. Runs with several folds keep each fold's files under RUN/folds.
+    """
+    from fastck.training.config import TrainConfig, parsed, read_settings
+    from fastck.training.report import report_text
+    from fastck.training.train import train as train_run
+
+    if folds_file is not None and "protocol" in settings:
+        fail("--folds-file and --protocol both say how to split: give one of them")
+    chosen = TrainConfig.from_dict((read_settings(config) if config else {}) | parsed(settings))
+    verbose = 1 if sys.stdout.isatty() else 2
+    made = train_run(
+        stores, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
+    )
+    typer.echo(report_text(made.report))
+    typer.echo(f"written to {output}")
+
+
+@one_line_errors
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training run's folder.")]) -> None:
+    """Write RUN's report again: report.html (one file), .txt, .json, the tables and the pictures; print the text."""
+    from fastck.training.report import report_text, write_report
+
+    console.print(report_text(write_report(run)), markup=False, highlight=False)
+    say(f"wrote {run / 'report.html'}")
