@@ -30,7 +30,7 @@ from fastck.store.reader import Store, open_store
 log = logging.getLogger(__name__)
 
 FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
-# A batch costs Dask's client four milliseconds, whatever is in it.
+# A batch costs Dask's client four milliseconds and more, however little is in it.
 BATCH_SEQUENCES = 128
 BATCH_FRAMES = 384  # a second of work
 
