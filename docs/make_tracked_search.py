@@ -26,10 +26,10 @@ class Recorder(FrameSearch):
         super().load(gray)
         self.asked: dict[int, Window] = {}
 
-    def search(self, windows: dict[int, Window]) -> None:
+    def search(self, windows: dict[int, Window], *, least: float = 0.0) -> None:
         """Remember the windows and search them."""
         self.asked.update(windows)
-        super().search(windows)
+        super().search(windows, least=least)
 
 
 def main() -> None:

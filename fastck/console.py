@@ -29,7 +29,9 @@ R = TypeVar("R")
 console = Console()
 stderr = Console(stderr=True)
 
-USER_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is the shells' own for Ctrl-C
+# Exit codes; 130 is the shells' own for Ctrl-C, 1 is rich's where the reader of the output is gone.
+USER_ERROR, INTERRUPTED, CLOSED_PIPE = 2, 130, 1
+REFRESH = 0.1  # seconds
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -41,7 +43,13 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            # Whoever read the output, such as `head`, has enough. What is left of it goes nowhere, at exit too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(CLOSED_PIPE) from None
         except (ValueError, OSError) as error:
             if os.environ.get("FASTCK_DEBUG"):
                 raise
@@ -106,11 +114,17 @@ class PreprocessView:
     def __init__(self, update: Callable[[Progress], None]) -> None:
         self._update = update
         self._started = time.perf_counter()
+        self._next = 0.0
         self.last: Run | None = None
 
     def __call__(self, run: "Run") -> None:
         """Take in how far the run is."""
         self.last = run
+        now = time.perf_counter()
+        # There may be a thousand sequences a second, and a bar costs more than handing one out.
+        if now < self._next and run.done < run.total:
+            return
+        self._next = now + REFRESH
         text = f"{self._rate(run):,.0f} frames/s"
         if run.quarantined:
             text += f", {run.quarantined} quarantined"

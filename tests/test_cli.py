@@ -429,3 +429,11 @@ def test_as_a_program(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_is_gone_is_no_error():
+    command = [sys.executable, "-m", "fastck.cli", "predict", "--about"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

@@ -20,6 +20,8 @@ from rich.console import Console
 
 import fastck
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
+from fastck.dataset.files import look_at_files
+from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.dataset.walk import safe_name
 from fastck.faces.box import FaceBox, clip_box, crop_boxes, fill_missing, largest
 from fastck.ops import (
@@ -35,7 +37,8 @@ from fastck.ops import (
 )
 from fastck.store import journal
 from fastck.store.builder import StoreBuilder
-from fastck.store.plan import PlannedSequence
+from fastck.store.finished import Entries
+from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, open_array, open_store, read_table
 from fastck.training.folds import Split
 from fastck.training.selection import select
@@ -216,12 +219,12 @@ def test_a_sequence_as_long_as_the_window_is_not_too_long():
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
 @quick
 def test_tables_bring_back_any_text(tmp_path, rows):
-    from fastck.store.tables import table_bytes
+    from fastck.store.tables import has_returns, table_parts
 
     # Text of Python's own: PyArrow, where it is installed, holds no half of a surrogate pair, as a folder's name may.
     table = pd.DataFrame(rows, columns=["sequence", "folder"], dtype=object)
     path = tmp_path / "table.csv"
-    path.write_bytes(table_bytes(table))
+    path.write_bytes(b"".join(table_parts([table], quoted=has_returns(table.to_numpy().flat))))
     read = read_table(path, {"sequence": "str", "folder": "str"})
     assert read.to_numpy().tolist() == table.to_numpy().tolist()
 
@@ -313,23 +316,12 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
     path = tmp_path_factory.mktemp("laws") / "store"
     config = PreprocessConfig(faces=FaceConfig(side=8), features=("projection", "mask"))
     generator = np.random.default_rng(random.randint(0, 2**32))
-    plan, rows, good = [], {}, []
-    start = frame_start = 0
+    records, rows, good = [], {}, []
     for number, (n_frames, sound) in enumerate(sequences):
         name = f"S{number:03d}"
-        plan.append(
-            PlannedSequence(
-                sequence=name,
-                subject=name,
-                emotion=None if number % 2 else number,
-                n_frames=n_frames,
-                folder=name,
-                fingerprint=name,
-                start=start,
-                frame_start=frame_start,
-            )
-        )
-        start, frame_start = start + n_frames - 1, frame_start + n_frames
+        frames = FramePaths(path / name, tuple(f"{frame}.png" for frame in range(n_frames)))
+        emotion = None if number % 2 else number
+        records.append(SequenceRecord(sequence=name, subject=name, emotion=emotion, frames=frames))
         if sound and n_frames > 1:
             good.append(name)
         rows[name] = {
@@ -337,21 +329,23 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
             "mask": generator.integers(0, 256, (n_frames - 1, 8, 1), np.uint8),
             BOXES: generator.integers(0, 9, (n_frames, 4)).astype(np.int32),
         }
-    order = random.sample(plan, len(plan))
+    plan = Plan(records, path, look_at_files(records)[0])
+    order = random.sample(range(len(plan)), len(plan))
 
     versions = {"fastck": fastck.__version__}
 
     def work(builder: StoreBuilder, most: int) -> None:
-        todo = [planned for planned in order if planned.sequence not in builder.done]
-        for count, planned in enumerate(todo):
+        todo = [place for place in order if plan[place].sequence not in builder.done]
+        for count, place in enumerate(todo):
             if count == most:
                 raise Killed
-            writer = builder.writer(planned)
+            planned = plan[place]
+            writer = builder.target.writer(planned)
             for name, values in rows[planned.sequence].items():
                 for part in np.array_split(values, 2):
                     writer.write({name: part})
             entry = writer.entry(**ROW) if planned.sequence in good else {"reason": "bad"}
-            builder.record({planned.sequence: entry})
+            builder.record(Entries.of([(place, planned.sequence, entry)], builder.target.arrays))
 
     try:
         with StoreBuilder(path, config, plan, versions=versions) as builder:

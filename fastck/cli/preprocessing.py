@@ -141,5 +141,5 @@ def preprocess(
 
             console.print(reasons_table(view.last.reasons))
     say(f"store: {store} (fastck info {store})")
-    if made.table.empty:
+    if not made.manifest["counts"]["sequences"]:
         fail(f"no sequence of {root} could be used: {made.path / 'quarantine.csv'} says why")

@@ -6,10 +6,11 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.config import Layout, Until, check_choice
+from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name, read_labels
 from fastck.dataset.records import Scan, SequenceRecord
-from fastck.dataset.sequences import Source, make_record, shared_files
+from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
 from fastck.messages import one_line, reason
@@ -82,19 +83,24 @@ def scan(
     labels_root = _labels_root(root, labels, layout, findings)
     sources = _find_sources(images_root, layout, findings)
     ids = _unique_ids(sources, images_root)
-    records = {
-        (source.parts, source.path): make_record(source, ids[source.parts, source.path], layout, findings)
-        for source in sources
-    }
+    records: list[SequenceRecord] = []
+    # Where each of them was found.
+    parts: list[tuple[str, ...]] = []
+    sources.reverse()
+    for sequence in ids:
+        # Sources go as records come: there may be a million.
+        source = sources.pop()
+        records.append(make_record(source, sequence, layout, findings))
+        parts.append(source.parts)
     if labels_root is not None:
-        known = {parts: record.sequence for (parts, _), record in records.items()}
+        known = dict(zip(parts, (record.sequence for record in records), strict=True))
         emotions = read_labels(labels_root, known, findings)
-        records = {key: _label(record, emotions.get(key[0])) for key, record in records.items()}
+        records = [_label(record, emotions.get(own)) for record, own in zip(records, parts, strict=True)]
     if layout == "labelled-folders":
-        records = _label_by_folder(records, images_root, findings)
-    in_order = sorted(records.values(), key=lambda record: record.sequence)
-    findings += shared_files(in_order)
-    return Scan(records=in_order, findings=findings, root=root)
+        records = _label_by_folder(records, parts, images_root, findings)
+    records.sort(key=lambda record: record.sequence)
+    fingerprints, odd = look_at_files(records)
+    return Scan(records=records, findings=findings + odd, root=root, fingerprints=fingerprints)
 
 
 def _existing_folder(path: Path, what: str) -> Path:
@@ -148,12 +154,13 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
     sources = []
     for listing in walk(images_root, findings):
         depth = len(listing.parts)
-        findings += [_other_file(listing.path / name) for name in listing.others]
+        if listing.others:
+            findings += [_other_file(listing.path / name) for name in listing.others]
         if layout == "ckplus" and depth != 2 and listing.images:
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
         elif listing.images:
-            sources.append(Source(parts=listing.parts, path=listing.path, names=tuple(listing.images)))
+            sources.append(Source(parts=listing.parts, place=listing.place, names=tuple(listing.images)))
         elif _is_empty_sequence(listing, layout):
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:
@@ -161,7 +168,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             if layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
-                sources.append(Source(parts=(*listing.parts, Path(name).stem), path=path, names=()))
+                sources.append(Source(parts=(*listing.parts, Path(name).stem), place=str(path), names=()))
     return sources
 
 
@@ -178,40 +185,41 @@ def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
     return (depth == 2) if layout == "ckplus" else (depth > 0 and not listing.folders and not listing.videos)
 
 
-def _unique_ids(sources: list[Source], images_root: Path) -> dict[tuple[tuple[str, ...], Path], str]:
+def _unique_ids(sources: list[Source], images_root: Path) -> list[str]:
     """Give every source an id; those whose plain ids collide get a hash of their path, whatever the order."""
-    plain = {
-        (source.parts, source.path): safe_name(source.parts or (images_root.resolve().name,)) for source in sources
-    }
-    ids = dict(plain)
-    hashed: set[tuple[tuple[str, ...], Path]] = set()
-    while True:
-        # Compared without case, as the file systems of macOS and Windows do.
-        uses = Counter(name.casefold() for name in ids.values())
+    own = images_root.resolve().name
+    plain = [safe_name(source.parts or (own,)) for source in sources]
+    ids = list(plain)
+    hashed: set[int] = set()
+    # Compared without case, as the file systems of macOS and Windows do.
+    while len({name.casefold() for name in ids}) < len(ids):
+        uses = Counter(name.casefold() for name in ids)
         # An id with a hash can itself be the plain id of another folder, which then takes a hash too.
-        colliding = {key for key, name in ids.items() if uses[name.casefold()] > 1} - hashed
+        colliding = {place for place, name in enumerate(ids) if uses[name.casefold()] > 1} - hashed
         if not colliding:
             break
         hashed |= colliding
-        ids |= {key: f"{plain[key]}-{short_hash(key[1].relative_to(images_root).parts)}" for key in colliding}
+        for place in colliding:
+            below = Path(sources[place].place).relative_to(images_root).parts
+            ids[place] = f"{plain[place]}-{short_hash(below)}"
     return ids
 
 
 def _label(record: SequenceRecord, emotion: int | None) -> SequenceRecord:
-    return replace(record, emotion=emotion, label="" if emotion is None else EMOTIONS[emotion])
+    return record if emotion is None else replace(record, emotion=emotion, label=EMOTIONS[emotion])
 
 
 def _label_by_folder(
-    records: dict[tuple[tuple[str, ...], Path], SequenceRecord], images_root: Path, findings: list[Finding]
-) -> dict[tuple[tuple[str, ...], Path], SequenceRecord]:
-    labelled = {}
+    records: list[SequenceRecord], parts: list[tuple[str, ...]], images_root: Path, findings: list[Finding]
+) -> list[SequenceRecord]:
+    labelled = []
     unknown: Counter[str] = Counter()
-    for (parts, path), record in records.items():
-        folders = parts[:-1] if record.video is not None else parts
+    for record, own in zip(records, parts, strict=True):
+        folders = own[:-1] if record.video is not None else own
         top = folders[0] if folders else ""
         emotion = emotion_of_name(top)
         unknown[top] += emotion is None
-        labelled[parts, path] = _label(record, emotion)
+        labelled.append(_label(record, emotion))
     for top in sorted(+unknown):
         name = (
             f"the folder name '{one_line(top)}' stands for no emotion" if top else "no folder above it names an emotion"

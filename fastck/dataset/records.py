@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastck.dataset.findings import Finding
 
@@ -18,18 +21,21 @@ class FramePaths(Sequence[Path]):
     names : tuple of str
     """
 
-    __slots__ = ("_folder", "_names")
+    __slots__ = ("folder", "names")
 
     def __init__(self, folder: str | os.PathLike[str], names: tuple[str, ...]) -> None:
-        self._folder = os.fspath(folder)
-        self._names = names
+        self.folder = os.fspath(folder)
+        self.names = names
+
+    def __reduce__(self) -> tuple[type["FramePaths"], tuple[str, tuple[str, ...]]]:
+        return FramePaths, (self.folder, self.names)
 
     def files(self) -> list[str]:
         """Return the paths as text."""
-        return [f"{self._folder}/{name}" for name in self._names]
+        return [f"{self.folder}/{name}" for name in self.names]
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     @overload
     def __getitem__(self, place: int) -> Path: ...
@@ -37,8 +43,8 @@ class FramePaths(Sequence[Path]):
     def __getitem__(self, place: slice) -> "FramePaths": ...
     def __getitem__(self, place: int | slice) -> "Path | FramePaths":
         if isinstance(place, slice):
-            return FramePaths(self._folder, self._names[place])
-        return Path(self._folder, self._names[place])
+            return FramePaths(self.folder, self.names[place])
+        return Path(self.folder, self.names[place])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FramePaths | tuple) and tuple(self) == tuple(other)
@@ -93,6 +99,19 @@ class SequenceRecord:
         """Number of frames."""
         return len(self.frames) if self.video is None else self.video_frames
 
+    @property
+    def place(self) -> str:
+        """The folder, or the video file, as text."""
+        if self.video is not None:
+            return os.fspath(self.video)
+        return self.frames.folder if isinstance(self.frames, FramePaths) else os.fspath(self.frames[0].parent)
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the files that are read, without their folder."""
+        if isinstance(self.frames, FramePaths) and self.video is None:
+            return self.frames.names
+        return [os.path.basename(path) for path in self.files()]  # noqa: PTH119
+
     def files(self) -> list[str]:
         """Return the files that are read, as text."""
         if self.video is not None:
@@ -114,10 +133,18 @@ def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:
 class Scan:
     """What a root holds: the sequences sorted by id, and everything odd that was met on the way.
 
-    `root` is the folder that the sequences' places are told from: the root itself, of a table the folder it lies in
-    or one above it.
+    Attributes
+    ----------
+    records : list of SequenceRecord
+    findings : list of Finding
+    root : Path
+        The folder that the sequences' places are told from: the root itself, of a table the folder it lies in or one
+        above it.
+    fingerprints : ndarray of shape (sequences,), bytes
+        Digits that change with the name, size or modification time of one of a sequence's files.
     """
 
     records: list[SequenceRecord]
     findings: list[Finding]
     root: Path
+    fingerprints: NDArray[np.bytes_] = field(compare=False)

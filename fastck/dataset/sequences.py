@@ -1,17 +1,12 @@
 """One folder of frames or one video -> its `SequenceRecord`, and what is odd about it."""
 
-import os
 import re
-from array import array
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from fastck.dataset.findings import Finding
-from fastck.dataset.frames import order_frames
+from fastck.dataset.frames import FrameOrder, order_frames
 from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.dataset.walk import safe_name
 from fastck.images.header import ImageError
@@ -23,13 +18,23 @@ _CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
 _CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a sequence comes from; `parts` is its path below the images' root, without a video's suffix."""
+    """Where a sequence comes from.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Its path below the images' root, without a video's suffix.
+    place : str
+        The path of its folder, or of the video.
+    names : tuple of str
+        Its image files; empty for a video.
+    """
 
     parts: tuple[str, ...]
-    path: Path
-    names: tuple[str, ...]  # image files; empty for a video
+    place: str
+    names: tuple[str, ...]
 
 
 def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord:
@@ -42,8 +47,8 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     subject = subject_of(parts or (sequence,))
     if not source.names:
         return _video_record(source, sequence, subject, findings)
-    order = order_frames(list(source.names))
-    add = _Reporter(source.path, sequence, findings)
+    order = _order(source.names)
+    add = _Reporter(source.place, sequence, findings)
     if not order.numbered:
         add("unnumbered-frames", "has no numbers in its file names: frames are in the order of their names")
     for name in order.unnumbered:
@@ -64,16 +69,17 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
             )
     if len(order.names) == 1:
         add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names))
+    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.place, order.names))
 
 
 def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord:
-    add = _Reporter(source.path, sequence, findings)
+    path = Path(source.place)
+    add = _Reporter(source.place, sequence, findings)
     n_frames = 0
     try:
-        n_frames = count_video_frames(source.path)
+        n_frames = count_video_frames(path)
     except ImageError as error:
-        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=source.path, text=str(error)))
+        findings.append(Finding(kind="unreadable-video", sequence=sequence, path=path, text=str(error)))
     except OSError as error:
         add("unreadable-video", f"cannot be read ({reason(error)})")
     else:
@@ -81,45 +87,25 @@ def _video_record(source: Source, sequence: str, subject: str, findings: list[Fi
             add("unreadable-video", "holds no frame that decodes")
         if n_frames == 1:
             add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, video=source.path, video_frames=n_frames)
+    return SequenceRecord(sequence=sequence, subject=subject, video=path, video_frames=n_frames)
 
 
 def subject_of(parts: tuple[str, ...]) -> str:
     """Return the subject of a path below the root (below the label): ("S005", "001") and ("S005_001",) give S005."""
-    named = _CK_SEQUENCE.fullmatch(parts[0])
-    return safe_name((named[1],)) if named else safe_name(parts[:1])
+    return _subject_of(parts[0])
 
 
-def shared_files(records: Sequence[SequenceRecord]) -> list[Finding]:
-    """Return a finding for every sequence that has a file in common with another subject's, through links or by name.
+# One string for all sequences of a person.
+@lru_cache(maxsize=1024)
+def _subject_of(name: str) -> str:
+    named = _CK_SEQUENCE.fullmatch(name)
+    return safe_name((named[1] if named else name,))
 
-    The walk meets no folder twice, but files of their own may be links to, or other names of, one and the same file.
-    """
-    numbers, places = array("Q"), array("Q")
-    for place, record in enumerate(records):
-        for path in record.files():
-            # A file that cannot be looked at is nobody else's; its decoding will say so.
-            with suppress(OSError):
-                status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
-                numbers.append(hash((status.st_dev, status.st_ino)) & 2**64 - 1)
-                places.append(place)
-    # Millions of files fit into these arrays; only those whose number is met again are looked at once more.
-    _, which, counts = np.unique(np.frombuffer(numbers, np.uint64), return_inverse=True, return_counts=True)
-    again = np.unique(np.frombuffer(places, np.uint64)[counts[which] > 1])
-    findings = []
-    owners: dict[tuple[int, int], SequenceRecord] = {}
-    for record in (records[int(place)] for place in again):
-        others = {}
-        for path in record.files():
-            with suppress(OSError):
-                status = os.stat(path)  # noqa: PTH116
-                owner = owners.setdefault((status.st_dev, status.st_ino), record)
-                if owner.subject != record.subject:
-                    others[owner.sequence] = path
-        for sequence, path in others.items():
-            text = f"{one_line(path)} is also a file of {sequence}, another subject: kept, as two people"
-            findings.append(Finding(kind="shared-file", sequence=record.sequence, path=Path(path), text=text))
-    return findings
+
+# Where a million sequences call their frames alike, they share the names.
+@lru_cache(maxsize=64)
+def _order(names: tuple[str, ...]) -> FrameOrder:
+    return order_frames(list(names))
 
 
 def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
@@ -129,10 +115,10 @@ def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class _Reporter:
-    path: Path
+    place: str
     sequence: str
     findings: list[Finding]
 
     def __call__(self, kind: str, text: str) -> None:
-        text = f"{one_line(self.path)} {text}"
-        self.findings.append(Finding(kind=kind, sequence=self.sequence, path=self.path, text=text))
+        text = f"{one_line(self.place)} {text}"
+        self.findings.append(Finding(kind=kind, sequence=self.sequence, path=Path(self.place), text=text))

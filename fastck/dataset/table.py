@@ -14,10 +14,11 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.config import Until, check_choice
+from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
 from fastck.dataset.records import Scan, SequenceRecord, part_of
-from fastck.dataset.sequences import Source, make_record, shared_files
+from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.walk import safe_name, walk
 from fastck.images.video import is_video
 from fastck.messages import one_line
@@ -70,8 +71,10 @@ def read_table(path: str | PathLike[str], *, until: Until = "apex") -> Scan:
     if mistakes:
         raise ValueError(mistakes.text(path))
     in_order = sorted(records, key=lambda record: record.sequence)
-    findings += shared_files(in_order) + _subjects_in_folds(path, rows)
-    return Scan(records=in_order, findings=findings, root=_common_folder(path.parent, in_order))
+    fingerprints, odd = look_at_files(in_order)
+    findings += odd + _subjects_in_folds(path, rows)
+    root = _common_folder(path.parent, in_order)
+    return Scan(records=in_order, findings=findings, root=root, fingerprints=fingerprints)
 
 
 def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *, until: Until = "apex") -> None:
@@ -330,10 +333,10 @@ def _find_place(place: Path, sequence: str, findings: list[Finding]) -> Sequence
         # A name that the system does not take.
         is_folder = is_file = False
     if is_file and is_video(place):
-        return make_record(Source(parts=(sequence,), path=place, names=()), sequence, "table", findings)
+        return make_record(Source(parts=(sequence,), place=str(place), names=()), sequence, "table", findings)
     if not is_folder:
         return "must be a folder of frames or a video" if is_file else "no such folder or video"
     names = next((tuple(listing.images) for listing in walk(place, findings)), ())
     if not names:
         return "the folder must hold frames itself"
-    return make_record(Source(parts=(sequence,), path=place, names=names), sequence, "table", findings)
+    return make_record(Source(parts=(sequence,), place=str(place), names=names), sequence, "table", findings)

@@ -2,35 +2,66 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fastck.faces.box import FaceBox
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right")
+_READ_LINES = 100_000  # that are in memory as text at once
 
 
-@dataclass(frozen=True)
 class BoxFile:
-    """The boxes of a CSV file.
+    """The boxes of a CSV file, the largest of each frame; in columns, as there may be millions.
 
-    Attributes
+    Parameters
     ----------
-    boxes : dict of str to dict of int to FaceBox
-        By sequence and frame number, counted from 1; the largest of each frame.
+    names : sequence of str
+        Ids of the sequences.
+    which : ndarray of shape (boxes,), int64
+        Which of the names each box belongs to.
+    boxes : ndarray of shape (boxes, 5), int64
+        Frame (counted from 1), top, left, bottom, right.
     digest : str
         Names the file's content in a store's configuration.
     """
 
-    boxes: dict[str, dict[int, FaceBox]]
-    digest: str
+    def __init__(self, names: list[str], which: NDArray[np.int64], boxes: NDArray[np.int64], digest: str) -> None:
+        by_name = sorted(range(len(names)), key=names.__getitem__)
+        rank = np.empty(len(names), np.int64)
+        rank[by_name] = np.arange(len(names))
+        owner = rank[which]
+        frame, top, left, bottom, right = boxes.T
+        # Sorting keeps the order of equals: of two largest boxes the first stays.
+        order = np.lexsort((-(bottom - top) * (right - left), frame, owner))
+        keys = np.stack((owner, frame), axis=1)[order]
+        first = np.r_[True, np.any(keys[1:] != keys[:-1], axis=1)][: len(order)]
+        self.sequences = [names[place] for place in by_name]
+        self.digest = digest
+        self._boxes = boxes[order[first]]
+        self._starts = np.searchsorted(keys[first, 0], np.arange(len(names) + 1))
+
+    @classmethod
+    def of(cls, boxes: Mapping[str, Mapping[int, FaceBox]], digest: str) -> "BoxFile":
+        """Return what a file with these boxes gives, by sequence and frame."""
+        rows = [(which, frame, *box) for which, own in enumerate(boxes.values()) for frame, box in own.items()]
+        numbers = np.array(rows, np.int64).reshape(-1, 6)
+        return cls(list(boxes), numbers[:, 0], numbers[:, 1:], digest)
 
     def found(self, sequence: str, n_frames: int) -> list[FaceBox | None]:
         """Return a sequence's box for each frame, None where the file has none."""
-        own = self.boxes.get(sequence, {})
-        return [own.get(number) for number in range(1, n_frames + 1)]
+        found: list[FaceBox | None] = [None] * n_frames
+        place = bisect_left(self.sequences, sequence)
+        if place < len(self.sequences) and self.sequences[place] == sequence:
+            for frame, *box in self._boxes[self._starts[place] : self._starts[place + 1]].tolist():
+                if frame <= n_frames:
+                    found[frame - 1] = FaceBox(*box)
+        return found
 
 
 def read_boxes(path: str | Path) -> BoxFile:
@@ -53,26 +84,43 @@ def read_boxes(path: str | Path) -> BoxFile:
         If a column is missing, a value is not a whole number, or a box is empty or has a negative edge.
     """
     data = Path(path).read_bytes()
+    numbers: dict[str, int] = {}
+    which, boxes, line = [np.empty(0, np.int64)], [np.empty((0, 5), np.int64)], 2
     try:
-        table = pd.read_csv(io.BytesIO(data), dtype="str", keep_default_na=False)
+        with pd.read_csv(io.BytesIO(data), dtype="str", keep_default_na=False, chunksize=_READ_LINES) as tables:
+            for table in tables:
+                missing = [name for name in COLUMNS if name not in table.columns]
+                if missing:
+                    expected = f"must have the columns {', '.join(COLUMNS)}, it lacks {', '.join(missing)}"
+                    raise ValueError(f"{path} {expected}")
+                boxes.append(_whole_numbers(table, path, line))
+                own = [numbers.setdefault(name, len(numbers)) for name in table["sequence"]]
+                which.append(np.array(own, np.int64))
+                line += len(table)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV file: {error}") from error
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}, it lacks {', '.join(missing)}")
-    boxes: dict[str, dict[int, FaceBox]] = {}
-    for line, (sequence, *numbers) in enumerate(table[list(COLUMNS)].itertuples(index=False), start=2):
-        try:
-            frame, top, left, bottom, right = (int(number) for number in numbers)
-        except ValueError:
-            raise ValueError(f"{path} line {line}: whole numbers expected, got {numbers}") from None
-        values = ", ".join(numbers)
-        if frame < 1 or min(top, left) < 0 or bottom <= top or right <= left:
-            raise ValueError(
-                f"{path} line {line}: frame >= 1, 0 <= top < bottom, 0 <= left < right expected, got {values}"
-            )
-        own = boxes.setdefault(str(sequence), {})
-        box = FaceBox(top, left, bottom, right)
-        if frame not in own or box.area > own[frame].area:
-            own[frame] = box
-    return BoxFile(boxes, hashlib.sha256(data).hexdigest()[:16])
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return BoxFile(list(numbers), np.concatenate(which), np.concatenate(boxes), digest)
+
+
+def _whole_numbers(table: pd.DataFrame, path: str | Path, line: int) -> NDArray[np.int64]:
+    """Return frames and edges as numbers, (rows, 5) int64; the first row is that line of the file."""
+    texts = table[list(COLUMNS[1:])].to_numpy(object)
+    try:
+        numbers = texts.astype(np.int64)
+    except (ValueError, OverflowError):
+        for place, row in enumerate(texts.tolist()):
+            try:
+                np.array(list(map(int, row)), np.int64)
+            except (ValueError, OverflowError):
+                raise ValueError(f"{path} line {line + place}: whole numbers expected, got {row}") from None
+        raise
+    frame, top, left, bottom, right = numbers.T
+    wrong = np.flatnonzero((frame < 1) | (top < 0) | (left < 0) | (bottom <= top) | (right <= left))
+    if len(wrong):
+        values = ", ".join(texts[wrong[0]])
+        raise ValueError(
+            f"{path} line {line + int(wrong[0])}: frame >= 1, 0 <= top < bottom, 0 <= left < right expected, "
+            f"got {values}"
+        )
+    return numbers

@@ -10,6 +10,7 @@ from fastck.kernels.resize import resize
 SMALLEST_LEVEL = 64  # pixels; scan_fhog_pyramid.h
 CELL = 8  # pixels per side of a HOG cell
 MARGIN = 32  # columns behind each row that vector copies may touch
+VECTOR = 16  # columns behind the tables of columns that vectors may read
 
 
 def round_away(x: float) -> int:
@@ -110,6 +111,7 @@ class Resize:
     row_fractions: NDArray[np.float64]
     spread: NDArray[np.uint8]
     line: NDArray[np.uint8]
+    mixed: NDArray[np.float32]
     out: NDArray[np.uint8]
 
     def __call__(self, source: NDArray[np.uint8]) -> None:
@@ -126,6 +128,7 @@ class Resize:
             self.row_fractions,
             self.spread,
             self.line,
+            self.mixed,
         )
 
 
@@ -137,11 +140,12 @@ def plan_resize(old: tuple[int, int], new: tuple[int, int], out: NDArray[np.uint
         old[1],
         double,
         copy_runs(left, double=double),
-        fractions,
+        np.append(fractions, np.zeros(VECTOR, np.float32)),
         lanes,
         *row_table(old[0], new[0]),
         np.zeros((2, 2, new[1] + MARGIN), np.uint8),
         np.zeros(2 * old[1] + MARGIN, np.uint8),
+        np.zeros((2, new[1] + VECTOR), np.float32),
         out,
     )
 

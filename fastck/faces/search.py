@@ -1,12 +1,12 @@
 """dlib's frontal face search on one frame, level by level: which windows are scored, and which detections survive."""
 
 from bisect import bisect_left, bisect_right
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.box import FaceBox
+from fastck.faces.features import hog_buffers, orientation_table, vote_weights
 from fastck.faces.pyramid import Pyramid, round_away
 from fastck.faces.weights import FilterBank
 from fastck.kernels import hog, suppression
@@ -16,6 +16,7 @@ Found = NDArray[np.float64]
 Window = tuple[int, int, int, int]  # positions on a level: top, left, bottom, right, half-open
 
 TIE = 2e-5  # scores closer than this are a tie: the sums here run in another order than dlib's (differences: 3e-6)
+SPARE = 4  # cells that vectors may touch behind the last one
 CAPACITY = 2048  # detections per frame before suppression; a face has 10 to 60
 SLACK = 3.0  # pixels of the doubled image; boxes are rounded to whole ones
 
@@ -27,57 +28,16 @@ class TooClose(Exception):
     """Two scores, or a score and its threshold, are too close to tell what dlib's summation order makes of them."""
 
 
-@cache
-def orientation_table() -> NDArray[np.uint8]:
-    """Return 4 times the orientation (0 to 17) of each gradient (dy, dx) in -255 to 255, ties as in dlib.
-
-    512 to a row, flat.
-    """
-    cosines = (1.0, 0.9397, 0.7660, 0.5, 0.1736, -0.1736, -0.5, -0.7660, -0.9397)
-    sines = (0.0, 0.3420, 0.6428, 0.8660, 0.9848, 0.9848, 0.8660, 0.6428, 0.3420)
-    steps = np.arange(-255, 256, dtype=np.float32)
-    best = np.zeros((511, 511), np.float32)
-    # A column more than there are differences: rows of 512 are found by a shift.
-    orientation = np.zeros((511, 512), np.uint8)
-    for o, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
-        along = steps[None, :] * np.float32(cosine) + steps[:, None] * np.float32(sine)
-        for number, value in ((o, along), (o + 9, -along)):
-            better = value > best
-            best[better] = value[better]
-            orientation[:, :511][better] = number
-    return (4 * orientation).ravel()
-
-
-def vote_weights() -> NDArray[np.float32]:
-    """Return the bilinear weights of a block's 64 pixels for its four cells, (64, 4) flat."""
-    near = (np.arange(8) + 0.5) / 8
-    pair = np.stack([1 - near, near])
-    return np.einsum("ip,jq->pqij", pair, pair).astype(np.float32).ravel()
-
-
-def hog_buffers(columns: int) -> tuple[NDArray[np.generic], ...]:
-    """Return the scratch arrays that `hog.extract` wants for up to `columns` columns of cells."""
-    blocks = columns + 8
-    return (
-        np.zeros(8 * hog.GRADIENTS, np.int32),
-        np.zeros(8 * hog.GRADIENTS, np.float32),
-        np.zeros((2, hog.BLOCK * blocks), np.float32),
-        np.zeros((2, hog.ORIENTATIONS * blocks), np.float32),
-        np.zeros((2, blocks), np.float32),
-        np.zeros((2, 2, blocks), np.float32),
-    )
-
-
 def tile_buffers() -> tuple[NDArray[np.float32], ...]:
-    """Return the scratch arrays that `hog.correlate_tile` wants; the last one receives its scores."""
-    sizes = (hog.SIDE * hog.ROW, *[hog.SIDE * hog.SIDE * 2 * hog.SCORES] * 3)
+    """Return the scratch arrays that `hog.search_windows` wants for a tile; then the scores it asks for."""
+    sizes = (hog.SIDE * hog.ROW, *[hog.SIDE * hog.SIDE * 2 * hog.SCORES] * 3, hog.SCORES)
     return tuple(np.zeros(size, np.float32) for size in sizes)
 
 
 def room_for_cells(windows: tuple[int, int]) -> int:
     """Return how many values the cells of so many rows and columns of windows take, in whole tiles."""
     rows, columns = (-(-n // hog.VALID) * hog.VALID + hog.WINDOW - 1 for n in windows)
-    return rows * columns * hog.CELL
+    return (rows * columns + SPARE) * hog.CELL
 
 
 def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDArray[np.int64]:
@@ -203,9 +163,10 @@ class FrameSearch:
         self.pyramid = Pyramid(shape, upsample)
         self.levels = len(self.pyramid.shapes)
         self._pixels = (self.pyramid.pixels, self.pyramid.layout)
-        self._tables = (orientation_table(), vote_weights())
+        self._tables = (orientation_table(), vote_weights(), bank.basis)
         self._work = hog_buffers(self.pyramid.windows[0][1] + hog.WINDOW)
         self._cells = np.zeros(room_for_cells(self.pyramid.windows[0]), np.float32)
+        self._planes = np.zeros(self._cells.size // hog.CELL * hog.REDUCED, np.float32)
         self._tile = tile_buffers()
         self._bank = (bank.weights, bank.spectra, bank.thresholds)
         self._found = np.zeros((CAPACITY, 14))
@@ -247,8 +208,14 @@ class FrameSearch:
         (top, bottom), (left, right) = window
         return top, left, bottom, right
 
-    def search(self, windows: dict[int, Window]) -> None:
+    def search(self, windows: dict[int, Window], *, least: float = 0.0) -> None:
         """Score windows by level and keep what is above threshold, in place of those levels' earlier detections.
+
+        Parameters
+        ----------
+        windows : dict of int to tuple of int
+        least : float
+            Score that a detection has to have at least, but for TIE.
 
         Raises
         ------
@@ -266,10 +233,11 @@ class FrameSearch:
             np.array(jobs, np.int64).reshape(-1, 5),
             self._all_edges,
             self._bank,
-            TIE,
+            TIE - least,
             self._tables,
             self._work,
             self._cells,
+            self._planes,
             self._tile,
             self._found,
             len(others),

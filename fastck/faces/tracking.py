@@ -5,6 +5,8 @@ coarsest on, whole frames at a time, and once a face stands, all finer levels ca
 could still do is suppress the face, from around or inside its box, so they are searched there alone.
 """
 
+import math
+
 import numpy as np
 
 from fastck.faces.box import FaceBox, Gray
@@ -83,7 +85,7 @@ def find_largest(search: FrameSearch, *, start: int) -> Found | None:
     # Levels from `whole` on are searched completely.
     whole = start
     search.search({level: search.whole(level) for level in range(start, search.levels)})
-    windows: dict[int, Window] = {}
+    parts = Parts(search)
     while True:
         result = search.detections()
         areas = result.found[:, AREA]
@@ -91,30 +93,50 @@ def find_largest(search: FrameSearch, *, start: int) -> Found | None:
         if whole and (best is None or search.largest_area[whole - 1] >= areas[best]):
             whole -= 1
             search.search({whole: search.whole(whole)})
-            windows.pop(whole, None)
+            parts.windows.pop(whole, None)
             continue
         if best is None:
             return None
         deciding = result.deciding(set(np.flatnonzero(areas >= areas[best]).tolist()))
-        if not widen(search, result, deciding, whole, windows):
+        if not parts.widen(result, deciding, whole):
             result.check_ties(deciding, result.kept[areas[result.kept] == areas[best]])
             return result.found[best]
 
 
-def widen(search: FrameSearch, result: Detections, deciding: set[int], whole: int, windows: dict[int, Window]) -> bool:
-    """Search levels below `whole` that lack windows around a deciding detection; False if none does.
+class Parts:
+    """The parts of levels that are searched around deciding detections, for what can suppress these.
 
-    `windows` holds the part searched of each level and is brought up to date.
+    Only a higher score suppresses, so windows that score less than all deciding detections are left out.
+
+    Attributes
+    ----------
+    windows : dict of int to tuple of int
+        The part searched of each level.
+    least : float
+        The lowest score of a deciding detection so far.
     """
-    wider = {}
-    for level in range(whole - 1, -1, -1):
-        parts = [windows[level]] if level in windows else []
-        parts += [search.around(face[BOX], level) for face in result.found[list(deciding)]]
-        if union(parts) != windows.get(level):
-            wider[level] = union(parts)
-    windows.update(wider)
-    search.search(wider)
-    return bool(wider)
+
+    def __init__(self, search: FrameSearch) -> None:
+        self.search = search
+        self.windows: dict[int, Window] = {}
+        self.least = math.inf
+
+    def widen(self, result: Detections, deciding: set[int], whole: int) -> bool:
+        """Search levels below `whole` that lack windows around a deciding detection; False if none does."""
+        faces = result.found[sorted(deciding)]
+        least = min(self.least, float(faces[:, SCORE].min()))
+        wider = {}
+        for level in range(whole - 1, -1, -1):
+            parts = [self.windows[level]] if level in self.windows else []
+            parts += [self.search.around(face[BOX], level) for face in faces]
+            part = union(parts)
+            if part != self.windows.get(level) or least < self.least:
+                wider[level] = part
+        self.windows.update(wider)
+        self.least = least
+        if wider:
+            self.search.search(wider, least=least)
+        return bool(wider)
 
 
 def union(windows: list[Window]) -> Window:

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.kernels.hog import CELL, DETECTORS, PAIRS, PLANES, SIDE, WINDOW
+from fastck.faces.features import usual_moments
+from fastck.kernels.hog import CELL, DETECTORS, PAIRS, PLANES, REDUCED, SIDE, WINDOW
 
 FILTERS = PLANES * WINDOW * WINDOW
 VERSIONS = (2, 1)  # of dlib's object_detector and scan_fhog_pyramid formats
 # Cell, padding, window, levels at most, smallest level: what the kernels compute.
+KEPT = REDUCED - 1  # sums that a cell is reduced to, beside the length of what they leave out
+TEXTURE = 4 / 3  # what a texture counts beside an orientation in that length; best of those tried
 GEOMETRY = (8, 0, 80, 80, 1000, 64, 64)
 
 
@@ -24,9 +27,12 @@ class FilterBank:
     ----------
     weights : ndarray of shape (D, 10, 320), float32
         Each sub-detector's filter: rows of 10 cells of 31 planes and a zero.
-    spectra : ndarray of shape (32 * 32 * D * 32,), float32
-        The same for tiles of 32x32 cells, by frequency: planes 0 to 15 count as real, the others as imaginary parts;
-        real parts of the conjugated transform, then its imaginary ones, over 32 * 32.
+    basis : ndarray of shape (32, 16), float32
+        What reduces a cell: 15 directions, a column each; the last row holds what the squares of the planes from 24 on
+        count in a cell's length.
+    spectra : ndarray of shape (32 * 32 * D * 16,), float32
+        Filters of reduced cells for tiles of 32x32 cells, by frequency: planes 0 to 7 count as real, the others as
+        imaginary parts; real parts of the conjugated transform, then its imaginary ones, over 32 * 32.
     thresholds : ndarray of shape (D,), float64
         Score from which on a window of each sub-detector is a detection.
     iou, percent_covered : float
@@ -35,6 +41,7 @@ class FilterBank:
     """
 
     weights: NDArray[np.float32]
+    basis: NDArray[np.float32]
     spectra: NDArray[np.float32]
     thresholds: NDArray[np.float64]
     iou: float
@@ -70,14 +77,45 @@ def separable(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((u * np.where(values >= floor, values, 0)[..., None, :]) @ vt)
 
 
+def directions(filters: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the KEPT orthonormal directions, (31, KEPT), that matter most to filters (D, 10, 10, 31) of usual cells.
+
+    They decide how close the bound on a window's score is, never whether it holds.
+    """
+    values, vectors = np.linalg.eigh(moments)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    flat = filters.reshape(-1, PLANES) @ root
+    strongest = np.linalg.eigh(flat.T @ flat)[1][:, ::-1][:, :KEPT]
+    return np.asarray(np.linalg.qr(root @ strongest)[0])
+
+
+def reduce_filters(filters: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the basis that reduces cells, and filters (D, 10, 10, 31) reduced to (D, 10, 10, 16).
+
+    A filter times a cell is the sum over the directions kept, plus what both leave out, times each other: at most the
+    product of the lengths of these (Cauchy-Schwarz). So a reduced filter times a reduced cell is never less.
+    """
+    scale = np.append(np.ones(PLANES - 4), np.full(4, TEXTURE))
+    scaled = filters / scale
+    kept = directions(scaled, usual_moments() * np.outer(scale, scale))
+    basis = np.zeros((CELL, REDUCED))
+    basis[:PLANES, :KEPT] = kept * scale[:, None]
+    basis[-1, :8] = np.append(scale[24:] ** 2, 1)
+    sums = scaled @ kept
+    left = np.linalg.norm(scaled - sums @ kept.T, axis=-1, keepdims=True)
+    return basis.astype(np.float32), np.concatenate([sums, left], axis=-1)
+
+
 def make_bank(filters: NDArray[np.float64], thresholds: NDArray[np.float64], iou: float, covered: float) -> FilterBank:
     """Lay filters of shape (D, 31, 10, 10) out for the kernels."""
     cells = np.zeros((len(filters), WINDOW, WINDOW, CELL))
     cells[..., :PLANES] = filters.transpose(0, 2, 3, 1)
-    pairs = cells[..., :PAIRS] + 1j * cells[..., PAIRS:]
+    basis, reduced = reduce_filters(cells[..., :PLANES])
+    pairs = reduced[..., :PAIRS] + 1j * reduced[..., PAIRS:]
     spectra = np.conj(np.fft.fft2(pairs, (SIDE, SIDE), axes=(1, 2))).transpose(1, 2, 0, 3) / SIDE**2
     return FilterBank(
         weights=cells.reshape(len(filters), WINDOW, WINDOW * CELL).astype(np.float32),
+        basis=basis,
         spectra=np.stack([spectra.real, spectra.imag], axis=3).astype(np.float32).ravel(),
         thresholds=thresholds,
         iou=iou,

@@ -1,11 +1,12 @@
 """Kernels of dlib's frontal face search: Felzenszwalb HOG, filters by Fourier transform, windows above threshold.
 
 The arithmetic follows dlib 20 (image_transforms/fhog.h, spatial_filtering.h; image_processing/scan_fhog_pyramid.h,
-object_detector.h). dlib correlates every plane with some 300 separable filters. Here a tile of 32x32 cells is
-transformed once, and a filter is a product per frequency. Those scores are off by less than 1e-5 (`ROUGH` leaves room
-for a hundred times as much), so they only tell which windows can be above their threshold: these are scored again
-plainly. Plain sums run in another order than dlib's, so scores agree to about 1e-5 and the caller treats scores closer
-than that as ties.
+object_detector.h). dlib correlates every plane with some 300 separable filters. Here a cell's 31 values are reduced to
+15 sums and the length of what these leave out, which bounds by how much they can be wrong; a tile of 32x32 reduced
+cells is transformed once, and a filter is a product per frequency. That gives no window less than its score (`ROUGH`
+leaves room for a hundred times the transforms' rounding), so it tells which windows can be above their threshold:
+these are scored plainly. Plain sums run in another order than dlib's, so scores agree to about 1e-5 and the caller
+treats scores closer than that as ties.
 """
 
 import numpy as np
@@ -18,22 +19,30 @@ from fastck.kernels.vectors import (
     SCORES,
     SIDE,
     VALID,
+    dot320,
+    features31,
     filter_frequency,
     gradients8,
+    reaching5,
+    reduce4,
     transform_cells,
     transform_columns,
     transform_rows,
-    vote4,
+    vote8,
 )
 
 PLANES = 31  # 18 contrast-sensitive orientations, 9 insensitive, 4 textures
-CELL = 2 * PAIRS  # values of a cell: the planes and a zero
+CELL = 32  # values of a cell: the planes and a zero
+REDUCED = 2 * PAIRS  # values of a reduced cell
 WINDOW = 10  # cells per side of a filter
 CHUNK = 16  # blocks whose gradients are computed before they vote, so that these stay in the nearest cache
 GRADIENTS = 8 * CHUNK + 8  # room for a row of them; vectors may write 7 more
 ORIENTATIONS = 20  # room for a cell's 18 orientations
-ROW = (SIDE + 1) * CELL  # values of a tile's row; one cell more, or all rows would fall into one set of the cache
-ROUGH = 1e-3  # scores from transforms are at most so far off
+ROW = (SIDE + 1) * REDUCED  # values of a tile's row; one cell more, or all rows would fall into one set of the cache
+ROUGH = 1e-3  # scores from transforms are at most so far below the real ones
+# Squares of lengths in reduced cells are off by less: 15 sums of 31 products, each rounded by 6e-8, of a cell whose
+# square length is at most 10.
+GUARD = np.float32(2e-4)
 FEW = 24  # windows; so many are scored plainly in less time than a tile's transform takes
 
 
@@ -46,17 +55,17 @@ def _gradients(image, at, stride, n, index, length, to):
 
 @kernel
 def _vote(index, length, orientations, weights, blocks, first, n_blocks):
-    """Add 8 rows of pixels to their blocks' histograms, (n_blocks, 18, 4) flat; n_blocks a multiple of 4.
+    """Add 8 rows of pixels to their blocks' histograms, (n_blocks, 18, 4) flat; n_blocks a multiple of 8.
 
     The 64 pixels between four cell centres vote for the same four cells, so one pixel is one addition of four
     weighted lengths.
     """
-    for k in range(0, n_blocks, 4):
+    for k in range(0, n_blocks, 8):
         block = np.uint64((first + k) * BLOCK)
         for p in range(8):
-            for q in range(0, 8, 4):
+            for q in range(0, 8, 2):
                 pixel = np.uint64(p * GRADIENTS + 8 * k + q)
-                vote4(blocks, block, orientations, index, length, pixel, weights, np.uint64((8 * p + q) * 4))
+                vote8(blocks, block, orientations, index, length, pixel, weights, np.uint64((8 * p + q) * 4))
 
 
 @kernel(fastmath=True)
@@ -76,41 +85,39 @@ def _add_blocks(below, above, n, cells, energy):
         energy[k] = total
 
 
-@kernel(fastmath=True)
+@kernel
 def _features(cells, above, below, out, base, n):
     """One row of n cells: orientations, clips (2, n+1) of corners above and below -> CELL values each from `base`."""
     texture = np.float32(2 * 0.2357)
+    step = np.uint64(below.shape[1])
     for k in range(n):
-        l1, l2, l3, l4 = below[0, k + 1], above[0, k + 1], below[0, k], above[0, k]
-        s1, s2, s3, s4 = below[1, k + 1], above[1, k + 1], below[1, k], above[1, k]
-        cell = cells[np.uint64((k + 1) * ORIENTATIONS) :]
-        to = out[np.uint64(base + k * CELL) :]
-        t1, t2, t3, t4 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        for o in range(ORIENTATIONS):
-            v = cell[o]
-            a = min(v, l1) * s1
-            b = min(v, l2) * s2
-            c = min(v, l3) * s3
-            d = min(v, l4) * s4
-            to[o] = (a + b) + (c + d)
-            t1 += a
-            t2 += b
-            t3 += c
-            t4 += d
-        for o in range(9):
-            v = cell[o] + cell[o + 9]
-            to[o + 18] = (min(v, l1) * s1 + min(v, l2) * s2) + (min(v, l3) * s3 + min(v, l4) * s4)
-        to[27], to[28], to[29], to[30] = t1 * texture, t2 * texture, t3 * texture, t4 * texture
+        at = np.uint64((k + 1) * ORIENTATIONS)
+        features31(cells, at, below, above, np.uint64(k), step, texture, out, np.uint64(base + k * CELL))
+
+
+@kernel
+def _reduce(cells, base, n, basis, planes):
+    """N cells from `base` on, and up to three more, to REDUCED values each."""
+    for k in range(0, n, 4):
+        at = np.uint64(base + k * CELL)
+        reduce4(cells, at, basis, GUARD, planes, at // np.uint64(CELL // REDUCED))
+
+
+@kernel
+def _clear(cells, planes, begin, end):
+    """Set cells from `begin` to `end`, and what they are reduced to, to zero."""
+    cells[begin * CELL : end * CELL] = 0
+    planes[begin * REDUCED : end * REDUCED] = 0
 
 
 @kernel(fastmath=True)
-def extract(image, height, width, top, left, rows, columns, stride, tables, work, out):
+def extract(image, height, width, top, left, rows, columns, stride, tables, work, out, planes):
     """HOG cells of a part of a flat image: (rows, stride, CELL) float32, flat, the first `columns` of each row.
 
     Rows and columns count as in dlib's planes padded for a 10x10 filter: four zero cells before and five after the
-    features. What lies outside of them is left as it is, zero. Returns the range of rows that hold features.
+    features. `planes` receives the same cells reduced to REDUCED values. Returns the range of rows that hold features.
     """
-    orientations, weights = tables
+    orientations, weights, basis = tables
     index, length, blocks, cells, energy, clip = work
     pixels = image.shape[0] // height  # of a row
     cells_r = int(np.float32(height) / np.float32(8) + 0.5)
@@ -121,8 +128,10 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
     x1 = min(left - 4 + columns, cells_c - 2)
     if y1 <= y0 or x1 <= x0:
         return 0, 0
+    _clear(out, planes, 0, (y0 - (top - 4)) * stride)
+    _clear(out, planes, (y1 - (top - 4)) * stride, rows * stride)
     nx = x1 - x0 + 2  # cells: one more than features on each side
-    n_blocks = (nx + 4) // 4 * 4  # one more than cells, made a multiple of 4
+    n_blocks = (nx + 8) // 8 * 8  # one more than cells, made a multiple of 8
     first_x = 8 * (x0 - 1) + 4
     begin = max(1, first_x)
     end = min(min(cells_c * 8, width) - 1, first_x + 8 * n_blocks)
@@ -161,39 +170,43 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
             corner[1, k] = np.float32(0.1) / most
         if j < 3:
             continue
-        base = ((y0 + j - 3 - (top - 4)) * stride + x0 - (left - 4)) * CELL
-        _features(cells[j & 1], clip[1 - (j & 1)], corner, out, base, nx - 2)
+        first_cell = (y0 + j - 3 - (top - 4)) * stride
+        begin_cell = first_cell + x0 - (left - 4)
+        end_cell = begin_cell + nx - 2
+        _clear(out, planes, first_cell, begin_cell)
+        _clear(out, planes, end_cell, first_cell + stride)
+        _features(cells[j & 1], clip[1 - (j & 1)], corner, out, begin_cell * CELL, nx - 2)
+        _reduce(out, begin_cell * CELL, nx - 2, basis, planes)
     return y0 - (top - 4), y1 - (top - 4)
 
 
 @kernel
-def correlate_tile(cells, at, stride, begin, end, spectra, buffers):
-    """Rough scores of a tile's windows: SIDE x SIDE cells from `at` on -> (VALID, SIDE, 2*SCORES), last buffer.
+def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
+    """Bounds on a tile's scores: SIDE x SIDE reduced cells from `at` on -> n rows of (VALID, SIDE, 2*SCORES), buffer 3.
 
-    Only rows from `begin` to `end` hold features; the others are zero. The transform of a pair of planes is one of
+    Only rows from `begin` to `end` hold features; the others count as zero. The transform of a pair of planes is one of
     complex values; the real part of their products with the filters' spectra is what both planes' filters add up to.
     """
-    tile, products, lines, scores = buffers
+    tile, products, lines, scores, _ = buffers
     for r in range(SIDE):
         row = r * ROW
-        if r < begin or r >= end:
-            tile[row : row + SIDE * CELL] = 0
+        # The first n rows of windows do not reach further.
+        if r < begin or r >= end or r >= n + WINDOW - 1:
+            tile[row : row + SIDE * REDUCED] = 0
             continue
-        for lane in range(0, PAIRS, 8):
-            start = np.uint64((at + r * stride) * CELL + lane)
-            transform_cells(cells, start, np.uint64(CELL), tile, np.uint64(row + lane), np.uint64(CELL))
+        start = np.uint64((at + r * stride) * REDUCED)
+        transform_cells(planes, start, np.uint64(REDUCED), tile, np.uint64(row), np.uint64(REDUCED))
     for c in range(SIDE):
-        for lane in range(0, PAIRS, 8):
-            start = np.uint64(c * CELL + lane)
-            transform_cells(tile, start, np.uint64(ROW), tile, start, np.uint64(ROW))
+        start = np.uint64(c * REDUCED)
+        transform_cells(tile, start, np.uint64(ROW), tile, start, np.uint64(ROW))
     for r in range(SIDE):
         for c in range(SIDE):
             frequency = r * SIDE + c
             filter_frequency(
                 tile,
-                np.uint64(r * ROW + c * CELL),
+                np.uint64(r * ROW + c * REDUCED),
                 spectra,
-                np.uint64(frequency * DETECTORS * CELL),
+                np.uint64(frequency * DETECTORS * REDUCED),
                 products,
                 np.uint64(frequency * 2 * SCORES),
             )
@@ -202,22 +215,18 @@ def correlate_tile(cells, at, stride, begin, end, spectra, buffers):
     for c in range(SIDE):
         start = np.uint64(c * 2 * SCORES)
         transform_columns(products, start, step, lines, start, step)
-    for r in range(VALID):
+    for r in range(n):
         start = np.uint64(r * SIDE * 2 * SCORES)
         transform_rows(lines, start, np.uint64(2 * SCORES), scores, start, np.uint64(2 * SCORES))
 
 
-@kernel(fastmath=True)
-def score(cells, at, stride, weights):
-    """Score of the window whose first cell is `at`, by filters (WINDOW, WINDOW * CELL) float32."""
+@kernel
+def score(cells, at, stride, weights, detector):
+    """Score of the window whose first cell is `at`, by filters (D, WINDOW, WINDOW * CELL) float32."""
     total = 0.0
     for r in range(WINDOW):
-        values = cells[np.uint64((at + r * stride) * CELL) :]
-        factors = weights[r]
-        line = np.float32(0)
-        for k in range(WINDOW * CELL):
-            line += values[k] * factors[k]
-        total += np.float64(line)
+        row = np.uint64((detector * WINDOW + r) * WINDOW * CELL)
+        total += np.float64(dot320(cells, np.uint64((at + r * stride) * CELL), weights, row))
     return total
 
 
@@ -238,7 +247,7 @@ def _keep(value, detector, level, r, c, thresholds, edges, found, n_found):
 
 
 @kernel
-def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, buffers, found, n_found):
+def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, planes, buffers, found, n_found):
     """Score windows of some levels; append those above -margin to `found` (N, 14) float64.
 
     Each of `jobs` (J, 5) is a level and the top, left, bottom, right (half-open) of its window positions. `levels`
@@ -250,6 +259,9 @@ def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, buffe
     pixels, layout = levels
     weights, spectra, thresholds = bank
     rough = buffers[3]
+    limits = buffers[4]
+    for d in range(DETECTORS):
+        limits[d] = np.float32(thresholds[d] - margin - ROUGH)
     for j in range(jobs.shape[0]):
         level, top, left, bottom, right = jobs[j]
         offset, height, width, pitch = layout[level]
@@ -259,23 +271,27 @@ def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, buffe
         plain = n_rows * n_columns <= FEW
         tiles_r, tiles_c = (n_rows + VALID - 1) // VALID, (n_columns + VALID - 1) // VALID
         stride = columns if plain else tiles_c * VALID + WINDOW - 1
-        cells[: (rows if plain else tiles_r * VALID + WINDOW - 1) * stride * CELL] = 0
-        begin, end = extract(image, height, width, top - 5, left - 5, rows, columns, stride, tables, work, cells)
+        begin, end = extract(
+            image, height, width, top - 5, left - 5, rows, columns, stride, tables, work, cells, planes
+        )
         if end <= begin:
             continue
         for tile_r in range(tiles_r):
             for tile_c in range(tiles_c):
                 y, x = tile_r * VALID, tile_c * VALID
+                n = min(VALID, n_rows - y)
                 if not plain:
-                    correlate_tile(cells, y * stride + x, stride, begin - y, end - y, spectra, buffers)
-                for r in range(min(VALID, n_rows - y)):
+                    correlate_tile(planes, y * stride + x, stride, begin - y, end - y, n, spectra, buffers)
+                for r in range(n):
                     for c in range(min(VALID, n_columns - x)):
+                        reaching = np.uint64(2**DETECTORS - 1)
+                        if not plain:
+                            reaching = reaching5(rough, np.uint64((r * SIDE + c) * 2 * SCORES), limits)
                         for d in range(DETECTORS):
-                            lowest = thresholds[d] - margin
-                            if not plain and rough[(r * SIDE + c) * 2 * SCORES + d] < lowest - ROUGH:
+                            if reaching >> np.uint64(d) & np.uint64(1) == np.uint64(0):
                                 continue
-                            value = score(cells, (y + r) * stride + x + c, stride, weights[d])
-                            if value >= lowest:
+                            value = score(cells, (y + r) * stride + x + c, stride, weights, d)
+                            if value >= thresholds[d] - margin:
                                 if n_found < found.shape[0]:
                                     _keep(value, d, level, top + y + r, left + x + c, thresholds, edges, found, n_found)
                                 n_found += 1

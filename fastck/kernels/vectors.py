@@ -16,7 +16,7 @@ BLOCK = 72  # values of a block: 18 orientations times the 4 cells around it
 SIDE = 32  # cells per side of a tile
 VALID = 23  # rows and columns of windows of 10x10 cells in a tile
 DETECTORS = 5
-PAIRS = 16  # pairs of planes, each one complex value
+PAIRS = 8  # pairs of reduced planes, each one complex value
 SCORES = 8  # complex values per frequency of a tile's scores, of which DETECTORS are used
 
 _FLOAT = ir.FloatType()
@@ -38,6 +38,12 @@ def _all(vector, value):
 
 def _shuffle(builder, a, b, lanes):
     return builder.shuffle_vector(a, b, ir.Constant(_integers(32, len(lanes)), lanes))
+
+
+def _broadcast(builder, value, count=4):
+    kind = ir.VectorType(value.type, count)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return _shuffle(builder, one, one, [0] * count)
 
 
 class _Array:
@@ -83,6 +89,30 @@ copy_five_of_six = _copy16(6)  # the pixels that a resize to 5/6 reads, until it
 
 
 @intrinsic
+def mix16(typingctx, above, below, at, high, low, shift, tie, out, to):
+    """16 pixels high * above + low * below, in units of 2**-16 after `shift` is added: their whole parts to `out`.
+
+    Returns a bit for each pixel whose fraction is less than `tie`.
+    """
+
+    def codegen(context, builder, signature, args):
+        tops, bottoms, pixels = (_Array(context, builder, signature, args, number) for number in (0, 1, 7))
+        floats, words = _floats(16), _integers(32, 16)
+
+        high, low, shift = (_broadcast(builder, value, 16) for value in args[3:6])
+        first = builder.fadd(builder.fmul(tops.load(args[2], floats), high, flags=_FUSE), shift, flags=_FUSE)
+        total = builder.fadd(builder.fmul(bottoms.load(args[2], floats), low, flags=_FUSE), first, flags=_FUSE)
+        fixed = builder.fptosi(total, words)
+        whole = builder.lshr(fixed, _all(words, 16))
+        pixels.store(builder.trunc(whole, _integers(8, 16)), args[8])
+        fractions = builder.trunc(fixed, _integers(16, 16))
+        close = builder.icmp_unsigned("<", fractions, _broadcast(builder, args[6], 16))
+        return builder.zext(builder.bitcast(close, ir.IntType(16)), _I64)
+
+    return types.uint64(above, below, at, high, low, shift, tie, out, to), codegen
+
+
+@intrinsic
 def gradients8(typingctx, image, at, stride, index, length, to):
     """Gradients of 8 pixels of an image: 512 dy + dx counted from -255 to `index`, int32; their lengths to `length`."""
 
@@ -109,8 +139,8 @@ def gradients8(typingctx, image, at, stride, index, length, to):
 
 
 @intrinsic
-def vote4(typingctx, blocks, first, orientations, index, length, at, weights, start):
-    """Add the lengths of 4 pixels of each of 4 blocks, times 4 weights each, to the blocks' histograms.
+def vote8(typingctx, blocks, first, orientations, index, length, at, weights, start):
+    """Add the lengths of 2 pixels of each of 8 blocks, times 4 weights each, to the blocks' histograms.
 
     Votes for one bin wait for each other, so the blocks take turns.
     """
@@ -120,17 +150,14 @@ def vote4(typingctx, blocks, first, orientations, index, length, at, weights, st
             _Array(context, builder, signature, args, number) for number in (0, 2, 3, 4, 6)
         )
         votes, places = [], []
-        for block in range(4):
-            votes.append(lengths.load(args[5], _floats(4), 8 * block))
+        for block in range(8):
+            votes.append(lengths.load(args[5], _floats(2), 8 * block))
             # Two indices per load: loads are what these loops wait for.
-            places.append([])
-            for half in range(2):
-                pair = indices.load(args[5], _I64, 8 * block + 2 * half)
-                places[block].append(builder.and_(pair, ir.Constant(_I64, 2**32 - 1)))
-                places[block].append(builder.lshr(pair, ir.Constant(_I64, 32)))
-        for pixel in range(4):
+            pair = indices.load(args[5], _I64, 8 * block)
+            places.append((builder.and_(pair, ir.Constant(_I64, 2**32 - 1)), builder.lshr(pair, ir.Constant(_I64, 32))))
+        for pixel in range(2):
             weight = factors.load(args[7], _floats(4), 4 * pixel)
-            for block in range(4):
+            for block in range(8):
                 orientation = builder.zext(bins.load(places[block][pixel], ir.IntType(8)), _I64)
                 place = builder.add(args[1], orientation)
                 vote = _shuffle(builder, votes[block], votes[block], [pixel] * 4)
@@ -140,6 +167,114 @@ def vote4(typingctx, blocks, first, orientations, index, length, at, weights, st
         return context.get_dummy_value()
 
     return types.void(blocks, first, orientations, index, length, at, weights, start), codegen
+
+
+def _lane_sums(builder, a, b, c, d):
+    """Return the sums over the lanes of four vectors, as one vector."""
+    ab, cd = (
+        builder.fadd(_shuffle(builder, x, y, [0, 1, 4, 5]), _shuffle(builder, x, y, [2, 3, 6, 7]), flags=_FUSE)
+        for x, y in ((a, b), (c, d))
+    )
+    evens, odds = (_shuffle(builder, ab, cd, lanes) for lanes in ([0, 2, 4, 6], [1, 3, 5, 7]))
+    return builder.fadd(evens, odds, flags=_FUSE)
+
+
+@intrinsic
+def features31(typingctx, cells, at, below, above, corner, step, texture, out, to):
+    """Fill 31 features of a cell from its 20 orientations, the last two of which are 0.
+
+    `below` and `above` hold, for the corners below and above a row of cells, what is clipped at and, `step` further on,
+    what is multiplied with then; `corner` is the one to the left of the cell.
+    """
+
+    def codegen(context, builder, signature, args):
+        orientations, low, high, result = (_Array(context, builder, signature, args, number) for number in (0, 2, 3, 7))
+        order = ((low, 1), (high, 1), (low, 0), (high, 0))
+        clips, scales = (
+            [_broadcast(builder, array.load(first, _FLOAT, more)) for array, more in order]
+            for first in (args[4], builder.add(args[4], args[5]))
+        )
+
+        def clipped(value):
+            return [builder.select(builder.fcmp_ordered("<", value, clip), value, clip) for clip in clips]
+
+        def combined(values):
+            total = builder.fmul(values[0], scales[0], flags=_FUSE)
+            for value, scale in zip(values[1:], scales[1:], strict=True):
+                total = builder.fadd(builder.fmul(value, scale, flags=_FUSE), total, flags=_FUSE)
+            return total
+
+        sums = None
+        for o in range(0, 20, 4):
+            values = clipped(orientations.load(args[1], _floats(4), o))
+            result.store(combined(values), args[8], o)
+            sums = values if sums is None else [builder.fadd(*pair) for pair in zip(sums, values, strict=True)]
+        for o in range(0, 12, 4):
+            one, other = (orientations.load(args[1], _floats(4), o + more) for more in (0, 9))
+            values = combined(clipped(builder.fadd(one, other)))
+            if o == 8:
+                result.store(builder.extract_element(values, ir.Constant(ir.IntType(32), 0)), args[8], 26)
+            else:
+                result.store(values, args[8], 18 + o)
+        totals = _lane_sums(builder, *(builder.fmul(*pair) for pair in zip(sums, scales, strict=True)))
+        result.store(builder.fmul(totals, _broadcast(builder, args[6])), args[8], 27)
+        return context.get_dummy_value()
+
+    return types.void(cells, at, below, above, corner, step, texture, out, to), codegen
+
+
+@intrinsic
+def reduce4(typingctx, cells, at, basis, guard, planes, to):
+    """Reduce 4 cells of 32 values to 15 sums by the columns of `basis` (32, 16), and the length of what is left.
+
+    The last row of `basis` is no direction: its first 8 values weigh the last 8 squares in a cell's length. `guard` is
+    added to the square of what is left, for the rounding of the rest.
+    """
+
+    def codegen(context, builder, signature, args):
+        values, factors, out = (_Array(context, builder, signature, args, number) for number in (0, 2, 4))
+        eight = _floats(8)
+
+        def square(value, more, flip=False):
+            product = builder.fmul(value, value, flags=_FUSE)
+            return (builder.fsub if flip else builder.fadd)(more, product, flags=_FUSE)
+
+        sums = [[_all(eight, 0.0)] * 2 for _ in range(4)]
+        for plane in range(31):
+            rows = [factors.load(ir.Constant(_I64, 16 * plane), eight, 8 * half) for half in range(2)]
+            for cell in range(4):
+                one = _broadcast(builder, values.load(args[1], _FLOAT, 32 * cell + plane), 8)
+                for half in range(2):
+                    product = builder.fmul(one, rows[half], flags=_FUSE)
+                    sums[cell][half] = builder.fadd(sums[cell][half], product, flags=_FUSE)
+        weigh = factors.load(ir.Constant(_I64, 16 * 31), eight)
+        squares = []
+        for cell in range(4):
+            last = values.load(args[1], eight, 32 * cell + 24)
+            left = builder.fmul(builder.fmul(last, weigh, flags=_FUSE), last, flags=_FUSE)
+            for lane in range(0, 24, 8):
+                left = square(values.load(args[1], eight, 32 * cell + lane), left)
+            for half in range(2):
+                left = square(sums[cell][half], left, flip=True)
+            parts = [_shuffle(builder, left, left, list(range(first, first + 4))) for first in (0, 4)]
+            squares.append(builder.fadd(*parts, flags=_FUSE))
+        total = _lane_sums(builder, *squares)
+        zero = _all(_floats(4), 0.0)
+        total = builder.select(builder.fcmp_ordered(">", total, zero), total, zero)
+        total = builder.fadd(total, _broadcast(builder, args[3]))
+        root = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_floats(4), [_floats(4)]), "llvm.sqrt.v4f32"
+        )
+        lengths = builder.call(root, [total])
+        for cell in range(4):
+            length = builder.extract_element(lengths, ir.Constant(ir.IntType(32), cell))
+            out.store(sums[cell][0], args[5], 16 * cell)
+            out.store(
+                builder.insert_element(sums[cell][1], length, ir.Constant(ir.IntType(32), 7)), args[5], 16 * cell + 8
+            )
+        return context.get_dummy_value()
+
+    return types.void(cells, at, basis, guard, planes, to), codegen
 
 
 def _transform(builder, values):
@@ -230,14 +365,6 @@ def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
         def plus(a, b):
             return builder.fadd(a, b, flags=_FUSE)
 
-        def sums(a, b, c, d):
-            """The sums over the lanes of four vectors, as one vector."""
-            ab, cd = (
-                plus(_shuffle(builder, x, y, [0, 1, 4, 5]), _shuffle(builder, x, y, [2, 3, 6, 7]))
-                for x, y in ((a, b), (c, d))
-            )
-            return plus(_shuffle(builder, ab, cd, [0, 2, 4, 6]), _shuffle(builder, ab, cd, [1, 3, 5, 7]))
-
         real = [cells.load(args[1], four, lane) for lane in range(0, PAIRS, 4)]
         imaginary = [cells.load(args[1], four, PAIRS + lane) for lane in range(0, PAIRS, 4)]
         totals = ([], [])
@@ -251,11 +378,44 @@ def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
                 total_imaginary = plus(plus(total_imaginary, product(x, v)), product(y, u))
             totals[0].append(total_real)
             totals[1].append(total_imaginary)
-        last = sums(totals[0][4], totals[1][4], totals[0][4], totals[1][4])
-        out.store(sums(*totals[0][:4]), args[5])
-        out.store(builder.fneg(sums(*totals[1][:4])), args[5], SCORES)
+        last = _lane_sums(builder, totals[0][4], totals[1][4], totals[0][4], totals[1][4])
+        out.store(_lane_sums(builder, *totals[0][:4]), args[5])
+        out.store(builder.fneg(_lane_sums(builder, *totals[1][:4])), args[5], SCORES)
         out.store(_shuffle(builder, last, last, [0]), args[5], 4)
         out.store(builder.fneg(_shuffle(builder, last, last, [1])), args[5], SCORES + 4)
         return context.get_dummy_value()
 
     return types.void(tile, at, spectra, start, scores, to), codegen
+
+
+@intrinsic
+def dot320(typingctx, cells, at, weights, start):
+    """The sum of 320 products."""
+
+    def codegen(context, builder, signature, args):
+        values, factors = (_Array(context, builder, signature, args, number) for number in (0, 2))
+        eight = _floats(8)
+        sums = [_all(eight, 0.0)] * 4
+        for k in range(0, 320, 8):
+            product = builder.fmul(values.load(args[1], eight, k), factors.load(args[3], eight, k), flags=_FUSE)
+            sums[k // 8 % 4] = builder.fadd(sums[k // 8 % 4], product, flags=_FUSE)
+        total = builder.fadd(builder.fadd(*sums[:2]), builder.fadd(*sums[2:]))
+        for half in (4, 2, 1):
+            parts = (_shuffle(builder, total, total, list(range(first, first + half))) for first in (0, half))
+            total = builder.fadd(*parts)
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(cells, at, weights, start), codegen
+
+
+@intrinsic
+def reaching5(typingctx, scores, at, lowest):
+    """A bit for each of 5 scores that is at least as high as its value of `lowest`, of which there are 8."""
+
+    def codegen(context, builder, signature, args):
+        values, limits = (_Array(context, builder, signature, args, number) for number in (0, 2))
+        pair = values.load(args[1], _floats(8)), limits.load(ir.Constant(_I64, 0), _floats(8))
+        bits = builder.bitcast(builder.fcmp_ordered(">=", *pair), ir.IntType(8))
+        return builder.and_(builder.zext(bits, _I64), ir.Constant(_I64, 2**DETECTORS - 1))
+
+    return types.uint64(scores, at, lowest), codegen

@@ -45,6 +45,11 @@ def cache_folder() -> Path | None:
         return None
 
 
+def packed_boxes(found: Found) -> bytes:
+    """Return detections as the cache keeps them: four numbers for each frame."""
+    return np.array([NO_FACE if box is None else box for box in found], "<i4").tobytes()
+
+
 class Cache:
     """Detections and crops on disk; use as a context manager.
 
@@ -135,14 +140,11 @@ class Cache:
         edges = np.frombuffer(row[0], "<i4").reshape(-1, 4).tolist()
         return [None if tuple(box) == NO_FACE else FaceBox(*box) for box in edges]
 
-    def keep_boxes(self, found: Iterable[tuple[PlannedSequence, Found]]) -> None:
-        """Keep the detections of some sequences, in place of those that were there."""
+    def keep_boxes(self, found: Iterable[tuple[PlannedSequence, bytes]]) -> None:
+        """Keep the packed detections of some sequences, in place of those that were there."""
         if self._base is None:
             return
-        rows = [
-            (self._box_key(planned), np.array([NO_FACE if box is None else box for box in boxes], "<i4").tobytes())
-            for planned, boxes in found
-        ]
+        rows = [(self._box_key(planned), boxes) for planned, boxes in found]
         if not rows:
             return
         try:

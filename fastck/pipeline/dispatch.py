@@ -6,7 +6,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cv2
 from joblib import Parallel, delayed
@@ -15,7 +14,6 @@ from fastck import __version__
 from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import scan
-from fastck.dataset.records import SequenceRecord
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
 from fastck.messages import Progress
@@ -23,16 +21,18 @@ from fastck.ops import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
 from fastck.pipeline.warmup import compile_kernels
-from fastck.pipeline.worker import Outcome, Task, work_batch
+from fastck.pipeline.worker import BatchOutcome, Run, Task, work_batch
 from fastck.store.builder import StoreBuilder
-from fastck.store.plan import PlannedSequence, make_plan
+from fastck.store.finished import Finished
+from fastck.store.plan import Plan
 from fastck.store.reader import Store, open_store
 
 log = logging.getLogger(__name__)
 
 FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
-BATCH_SEQUENCES = 32
-BATCH_FRAMES = 96  # a third of a second of work
+# A batch costs Dask's client four milliseconds, whatever is in it.
+BATCH_SEQUENCES = 128
+BATCH_FRAMES = 384  # a second of work
 
 
 @dataclass(kw_only=True)
@@ -65,26 +65,35 @@ class PreprocessProgress(Progress):
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Sequence[PlannedSequence], done: dict[str, dict[str, Any]]) -> "PreprocessProgress":
+    def of(cls, plan: Plan, done: Finished) -> "PreprocessProgress":
         """Return how far a run is that finds some sequences done."""
-        progress = cls(total=len(plan), frames=sum(planned.n_frames for planned in plan))
-        for planned in plan:
-            if planned.sequence in done:
-                progress.add(planned, done[planned.sequence])
-        progress.resumed, progress.frames_resumed = progress.done, progress.frames_done
-        return progress
+        frames_done = int(plan.n_frames[done.rows["state"] > 0].sum())
+        return cls(
+            total=len(plan),
+            done=len(done),
+            resumed=len(done),
+            frames=int(plan.n_frames.sum()),
+            frames_done=frames_done,
+            frames_resumed=frames_done,
+            missed=int(done.rows["n_missed"][done.good].sum()),
+            quarantined=len(done.reasons),
+            reasons={plan.records[place].sequence: reason for place, reason in done.reasons.items()},
+        )
 
-    def add(self, planned: PlannedSequence, entry: dict[str, Any], seconds: dict[str, float] | None = None) -> None:
-        """Count a sequence that is done."""
-        self.done += 1
-        self.frames_done += planned.n_frames
-        if "reason" in entry:
-            self.quarantined += 1
-            self.reasons[planned.sequence] = entry["reason"]
-        else:
-            self.missed += entry["row"]["n_missed"]
-        for stage, time in (seconds or {}).items():
+    def steps(self, outcome: BatchOutcome, plan: Plan) -> Iterator["PreprocessProgress"]:
+        """Count the sequences of a batch, and yield after each of them."""
+        for stage, time in outcome.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time
+        rows, reasons = outcome.entries.rows, outcome.entries.reasons
+        frames = plan.n_frames[rows["place"]].tolist()
+        for place, n_frames, missed in zip(rows["place"].tolist(), frames, rows["n_missed"].tolist(), strict=True):
+            self.done += 1
+            self.frames_done += n_frames
+            self.missed += missed
+            if place in reasons:
+                self.quarantined += 1
+                self.reasons[plan.records[place].sequence] = reasons[place]
+            yield self
 
 
 def preprocess(
@@ -179,7 +188,7 @@ def preprocess(
     root = found.root
     faces = replace(faces, boxes=own.digest if own else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
-    plan = make_plan(found.records, root)
+    plan = Plan(found.records, root, found.fingerprints)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
     cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
@@ -189,38 +198,26 @@ def preprocess(
             progress = PreprocessProgress.of(plan, builder.done)
             report = on_progress or (lambda _: None)
             report(progress)
-            todo = [pair for pair in zip(plan, found.records, strict=True) if pair[0].sequence not in builder.done]
-            cache.check_room(planned for planned, _ in todo)
-            batches = iter_batches(iter_tasks(todo, root, builder, cache), most=batch_size(len(todo)))
-            if todo:
+            to_do = builder.done.to_do.tolist()
+            cache.check_room(plan[place] for place in to_do)
+            batches = iter_batches(iter_tasks(plan, to_do, cache), most=batch_size(len(to_do)))
+            if to_do:
                 compile_kernels(config)
-            with closing(run_batches(batches, n_jobs)) as results:
-                for outcomes in results:
-                    builder.record({outcome.planned.sequence: outcome.entry for outcome in outcomes})
-                    cache.keep_boxes(
-                        (outcome.planned, outcome.found) for outcome in outcomes if outcome.found is not None
-                    )
-                    for outcome in outcomes:
-                        progress.add(outcome.planned, outcome.entry, outcome.seconds)
-                        report(progress)
+            with closing(run_batches(batches, Run(root, config, builder.target), n_jobs)) as outcomes:
+                for outcome in outcomes:
+                    builder.record(outcome.entries)
+                    cache.keep_boxes((plan[place], boxes) for place, boxes in outcome.found)
+                    for step in progress.steps(outcome, plan):
+                        report(step)
             builder.finish()
     return open_store(store)
 
 
-def iter_tasks(
-    todo: Iterable[tuple[PlannedSequence, SequenceRecord]], root: Path, builder: StoreBuilder, cache: Cache
-) -> Iterator[Task]:
+def iter_tasks(plan: Plan, places: Iterable[int], cache: Cache) -> Iterator[Task]:
     """Yield the task of each sequence that is to do."""
-    for planned, record in todo:
-        yield Task(
-            record=record,
-            planned=planned,
-            root=root,
-            config=builder.config,
-            known=cache.boxes(planned),
-            kept=cache.crops(planned),
-            writer=builder.writer(planned),
-        )
+    for place in places:
+        planned = plan[place]
+        yield Task(place, planned, plan.records[place], cache.boxes(planned), cache.crops(planned))
 
 
 def batch_size(n_sequences: int) -> int:
@@ -245,12 +242,12 @@ def iter_batches(tasks: Iterable[Task], *, most: int) -> Iterator[list[Task]]:
         yield batch
 
 
-def run_batches(batches: Iterable[list[Task]], n_jobs: int) -> Generator[list[Outcome], None, None]:
-    """Yield each batch's outcomes as they come; when the iterator is closed, no thread is at work any more."""
+def run_batches(batches: Iterable[list[Task]], run: Run, n_jobs: int) -> Generator[BatchOutcome, None, None]:
+    """Yield each batch's outcome as they come; when the iterator is closed, no thread is at work any more."""
     with _single_threaded_cv2(), Cancellation() as cancellation:
         # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
-        yield from workers(delayed(work_batch)(batch, cancellation) for batch in batches)
+        yield from workers(delayed(work_batch)(batch, run, cancellation) for batch in batches)
 
 
 @contextmanager

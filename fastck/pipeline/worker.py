@@ -3,72 +3,113 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from fastck.config import PreprocessConfig
+from fastck.dataset.files import fingerprint
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.faces.finder import Found
 from fastck.pipeline.allocation import keep_freed_memory
+from fastck.pipeline.cache import packed_boxes
 from fastck.pipeline.cancellation import Cancellation, Cancelled
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, record_frames
 from fastck.pipeline.sequence import run_sequence
-from fastck.store.plan import PlannedSequence, fingerprint
+from fastck.store.finished import Entries
+from fastck.store.plan import PlannedSequence
 from fastck.store.reader import BOXES
-from fastck.store.writer import SequenceWriter
+from fastck.store.writer import RowTarget
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """All that a worker needs for one sequence, wherever it runs; paths are absolute.
+@dataclass(frozen=True)
+class Run:
+    """What all sequences of a run have in common, wherever they are worked on; paths are absolute.
 
     Attributes
     ----------
-    record : SequenceRecord
-    planned : PlannedSequence
     root : Path
         The data set's.
     config : PreprocessConfig
+    target : RowTarget
+    """
+
+    root: Path
+    config: PreprocessConfig
+    target: RowTarget
+
+
+class Task(NamedTuple):
+    """What a worker needs for one sequence; paths are absolute.
+
+    Attributes
+    ----------
+    place : int
+        Its place in the plan.
+    planned : PlannedSequence
+    record : SequenceRecord
     known : list of FaceBox or None, or None
         Detections that take the place of a search.
     kept : CropFile or None
         Where the crops are kept.
-    writer : SequenceWriter
     """
 
-    record: SequenceRecord
+    place: int
     planned: PlannedSequence
-    root: Path
-    config: PreprocessConfig
+    record: SequenceRecord
     known: Found | None
     kept: CropFile | None
-    writer: SequenceWriter
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a worker hands back: the journal's entry, new detections, and where the time went."""
+class Outcome(NamedTuple):
+    """What came of one sequence: the journal's entry, new detections, and where the time went."""
 
-    planned: PlannedSequence
     entry: dict[str, Any]
     found: Found | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = {}  # noqa: RUF012 - never changed
 
 
-def work_batch(tasks: Sequence[Task], cancellation: Cancellation) -> list[Outcome]:
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What came of several sequences.
+
+    Attributes
+    ----------
+    entries : Entries
+        The journal's, in the order of the work.
+    found : list of (int, bytes)
+        New detections by place in the plan, as the cache keeps them.
+    seconds : dict of str to float
+        Wall time of each stage.
+    """
+
+    entries: Entries
+    found: list[tuple[int, bytes]]
+    seconds: dict[str, float]
+
+
+def work_batch(tasks: Sequence[Task], run: Run, cancellation: Cancellation) -> BatchOutcome:
     """Do several sequences, one after the other; as `work`."""
-    return [work(task, cancellation) for task in tasks]
+    entries, found = [], []
+    seconds: dict[str, float] = {}
+    for task in tasks:
+        outcome = work(task, run, cancellation)
+        entries.append((task.place, task.planned.sequence, outcome.entry))
+        if outcome.found is not None:
+            found.append((task.place, packed_boxes(outcome.found)))
+        for stage, time in outcome.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + time
+    return BatchOutcome(Entries.of(entries, run.target.arrays), found, seconds)
 
 
-def work(task: Task, cancellation: Cancellation) -> Outcome:
+def work(task: Task, run: Run, cancellation: Cancellation) -> Outcome:
     """Take one sequence through all stages and write its rows.
 
     Raises
@@ -79,24 +120,23 @@ def work(task: Task, cancellation: Cancellation) -> Outcome:
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)  # a worker in another process has not been told; one core per worker
     keep_freed_memory()
-    planned = task.planned
     try:
         with cancellation.working():
-            return _process(task, cancellation)
+            return _process(task, run, cancellation)
     except BadSequence as error:
-        check_in_place(task.record, task.root)
-        return Outcome(planned=planned, entry={"reason": str(error)})
+        check_in_place(task.record, run.root)
+        return Outcome({"reason": str(error)})
     except (OSError, MemoryError, Cancelled):
         raise
     except Exception as error:  # one strange sequence must not end a night's run
         # With --verbose only: where a thousand sequences share it, the quarantine's summary says so in one line.
-        log.info("%s", planned.sequence, exc_info=True)
+        log.info("%s", task.planned.sequence, exc_info=True)
         text = " ".join(str(error).split())
-        return Outcome(planned=planned, entry={"reason": f"unexpected {type(error).__name__}: {text}"})
+        return Outcome({"reason": f"unexpected {type(error).__name__}: {text}"})
 
 
-def _process(task: Task, cancellation: Cancellation) -> Outcome:
-    planned, writer = task.planned, task.writer
+def _process(task: Task, run: Run, cancellation: Cancellation) -> Outcome:
+    planned, writer = task.planned, run.target.writer(task.planned)
 
     def frames() -> Iterator[Gray]:
         yield from cancellation.watch(record_frames(task.record))
@@ -104,7 +144,7 @@ def _process(task: Task, cancellation: Cancellation) -> Outcome:
         if fingerprint(task.record) != planned.fingerprint:
             raise BadSequence("its files have changed since they were listed")
 
-    result = run_sequence(frames, planned.n_frames, task.config, writer.write, known=task.known, kept=task.kept)
+    result = run_sequence(frames, planned.n_frames, run.config, writer.write, known=task.known, kept=task.kept)
     writer.write({BOXES: np.asarray(result.boxes, np.int32)})
     entry = writer.entry(
         height=result.height,
@@ -114,8 +154,7 @@ def _process(task: Task, cancellation: Cancellation) -> Outcome:
         motion=result.motion,
         motion_at_box_changes=result.motion_at_box_changes,
     )
-    found = result.found if task.known is None else None
-    return Outcome(planned=planned, entry=entry, found=found, seconds=result.seconds)
+    return Outcome(entry, result.found if task.known is None else None, result.seconds)
 
 
 def check_in_place(record: SequenceRecord, root: Path) -> None:

@@ -1,25 +1,23 @@
 """The arrays of a store in the making: which rows belong to whom, and whether they still hold what was written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import deflate
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
-from fastck.store.files import allocate, sync
-from fastck.store.plan import PlannedSequence
-from fastck.store.reader import BOXES, array_layout, checksum, open_array
+from fastck.store.files import allocate, copy_rows, read_pieces, sync
+from fastck.store.finished import Finished
+from fastck.store.plan import Plan
+from fastck.store.reader import BOXES, array_layout, open_array
 
 State = Literal["open", "closing", "lost"]
-
-
-def rows_of(planned: PlannedSequence, name: str) -> tuple[int, int]:
-    """Return the first row and the number of rows of a sequence in an array of the planned shape."""
-    return (planned.frame_start, planned.n_frames) if name == BOXES else (planned.start, planned.length)
+# Rows that are copied: the first one's number before, the first one's number after, and how many.
+Move = tuple[int, int, int]
 
 
 class StoreArrays:
@@ -30,10 +28,10 @@ class StoreArrays:
     path : Path
         The store's folder.
     config : PreprocessConfig
-    plan : sequence of PlannedSequence
+    plan : Plan
     """
 
-    def __init__(self, path: Path, config: PreprocessConfig, plan: Sequence[PlannedSequence]) -> None:
+    def __init__(self, path: Path, config: PreprocessConfig, plan: Plan) -> None:
         self.path = path
         self.plan = plan
         self.names: tuple[str, ...] = (BOXES, *config.features)
@@ -46,15 +44,15 @@ class StoreArrays:
     @cached_property
     def totals(self) -> dict[str, int]:
         """Rows of each array while the store is in the making, with room for sequences that will fail."""
-        return {name: sum(rows_of(planned, name)[1] for planned in self.plan) for name in self.names}
+        return {name: int(self.plan.rows(name)[1].sum()) for name in self.names}
 
     def planned_shape(self, name: str) -> tuple[int, ...]:
         """Return an array's shape while the store is in the making."""
         return (self.totals[name], *self._layouts[name][0])
 
-    def closed_shape(self, name: str, good: Iterable[PlannedSequence]) -> tuple[int, ...]:
+    def closed_shape(self, name: str, good: NDArray[np.bool_]) -> tuple[int, ...]:
         """Return an array's shape in the finished store, which holds the good sequences only."""
-        return (sum(rows_of(planned, name)[1] for planned in good), *self._layouts[name][0])
+        return (int(self.plan.rows(name)[1][good].sum()), *self._layouts[name][0])
 
     def n_bytes(self) -> int:
         """Return what the arrays take on disk."""
@@ -71,12 +69,12 @@ class StoreArrays:
             sync(self._file(name))
 
     # -- What is there ------------------------------------------------------------------------------------------------
-    def state(self, done: dict[str, dict[str, Any]]) -> State:
+    def state(self, done: Finished) -> State:
         """Return in what state the arrays are.
 
         Parameters
         ----------
-        done : dict of str to dict
+        done : Finished
             What the journal says of the sequences that are done.
 
         Returns
@@ -91,78 +89,70 @@ class StoreArrays:
             return "lost"
         if all(shape == self.planned_shape(name) for name, shape in shapes.items()):
             return "open"
-        good = self.good(done)
+        good = done.good
         known = all(
             shape in (self.planned_shape(name), self.closed_shape(name, good)) for name, shape in shapes.items()
         )
         return "closing" if known and len(done) == len(self.plan) else "lost"
 
-    def spoilt(self, done: dict[str, dict[str, Any]]) -> set[str]:
-        """Return the finished sequences whose rows are not what was written; the arrays have to be "open".
+    def spoilt(self, done: Finished) -> NDArray[np.int64]:
+        """Return the places of finished sequences whose rows are not what was written; the arrays have to be "open".
 
         A kill spoils nothing. A power cut may: the journal can be on disk before the rows it counts on.
         """
-        arrays = {name: open_array(self._file(name)) for name in self.names}
-        return {
-            planned.sequence
-            for planned in self.good(done)
-            for name, array in arrays.items()
-            if checksum(_rows(array, planned, name)) != done[planned.sequence]["crc32"].get(name)
-        }
+        good = np.flatnonzero(done.good)
+        wrong = np.zeros(len(good), bool)
+        for column, name in enumerate(self.names):
+            starts, counts = (numbers[good] for numbers in self.plan.rows(name))
+            found = np.fromiter(self._checksums(name, starts, counts), np.int64, len(good))
+            wrong |= found != done.rows["crc32"][good, column]
+        return good[wrong]
 
-    def good(self, done: dict[str, dict[str, Any]]) -> list[PlannedSequence]:
-        """Return the sequences that are done and not quarantined."""
-        return [planned for planned in self.plan if "row" in done.get(planned.sequence, {})]
+    def _checksums(self, name: str, starts: NDArray[np.int64], counts: NDArray[np.int64]) -> Iterator[int]:
+        """Yield the CRC-32 of some stretches of rows. Read and not mapped: mapped rows would count as memory."""
+        for pieces in read_pieces(self._file(name), starts, counts):
+            crc32 = 0
+            for piece in pieces:
+                crc32 = deflate.crc32(piece, crc32)
+            yield crc32
 
     # -- Closing and opening ------------------------------------------------------------------------------------------
-    def close(self, good: Sequence[PlannedSequence]) -> dict[str, dict[str, Any]]:
+    def close(self, good: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
         """Take the rows of all other sequences out; return each array's shape and dtype, as the manifest has them."""
+        layouts = {}
         for name in self.names:
             shape = self.closed_shape(name, good)
-            source = open_array(self._file(name))
             # An array that has this shape already was closed by a run that was killed after it.
-            if source.shape != shape:
-                self._replace(name, shape, (_rows(source, planned, name) for planned in good))
-        return {
-            name: {"shape": list(self.closed_shape(name, good)), "dtype": self.dtype(name).str} for name in self.names
-        }
+            if open_array(self._file(name)).shape != shape:
+                self._replace(name, shape, self._moves(name, good))
+            layouts[name] = {"shape": list(shape), "dtype": self.dtype(name).str}
+        return layouts
 
-    def reopen(self, good: Sequence[PlannedSequence]) -> None:
+    def reopen(self, good: NDArray[np.bool_]) -> None:
         """Give closed arrays their planned shape again, with room for the sequences that were taken out."""
-        kept = {planned.sequence for planned in good}
         for name in self.names:
-            source = open_array(self._file(name))
             shape = self.planned_shape(name)
-            if source.shape != shape:
-                self._replace(name, shape, _spread(source, self.plan, kept, name))
+            if open_array(self._file(name)).shape != shape:
+                back = ((closed, planned, count) for planned, closed, count in self._moves(name, good))
+                self._replace(name, shape, back)
 
-    def _replace(self, name: str, shape: tuple[int, ...], parts: Iterable[NDArray[Any]]) -> None:
+    def _moves(self, name: str, good: NDArray[np.bool_]) -> Iterator[Move]:
+        """Yield the stretches of good sequences' rows: where they are in the planned array and in the closed one."""
+        starts, counts = self.plan.rows(name)
+        edges = np.flatnonzero(np.diff(np.r_[False, good, False]))
+        closed = 0
+        for first, end in edges.reshape(-1, 2).tolist():
+            count = int(counts[first:end].sum())
+            yield int(starts[first]), closed, count
+            closed += count
+
+    def _replace(self, name: str, shape: tuple[int, ...], moves: Iterable[Move]) -> None:
+        """Put an array of another shape, zeros but for the rows that are moved, in the place of the old one."""
         temporary = self.path / f"{name}.npy.tmp"
         allocate(temporary, shape, self.dtype(name))
-        target = open_memmap(temporary, mode="r+")
-        row = 0
-        for part in parts:
-            target[row : row + len(part)] = part
-            row += len(part)
-        target.flush()
+        copy_rows(self._file(name), temporary, moves)
+        sync(temporary)
         temporary.replace(self._file(name))
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.npy"
-
-
-def _rows(array: NDArray[Any], planned: PlannedSequence, name: str) -> NDArray[Any]:
-    start, length = rows_of(planned, name)
-    return array[start : start + length]
-
-
-def _spread(source: NDArray[Any], plan: Sequence[PlannedSequence], kept: set[str], name: str) -> Iterable[NDArray[Any]]:
-    """Yield each planned sequence's rows of a closed array, zeros for those that it does not hold."""
-    row = 0
-    for planned in plan:
-        length = rows_of(planned, name)[1]
-        if planned.sequence in kept:
-            yield source[row : row + length]
-            row += length
-        else:
-            yield np.zeros((length, *source.shape[1:]), source.dtype)

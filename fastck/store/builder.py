@@ -9,30 +9,33 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
+import deflate
 from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
 from fastck.ops import STORE_FEATURES
 from fastck.store import journal
 from fastck.store import reader as stores
-from fastck.store.arrays import StoreArrays, rows_of
+from fastck.store.arrays import StoreArrays
 from fastck.store.differences import config_changes, input_changes, version_changes
 from fastck.store.files import check_room, write_atomically
-from fastck.store.plan import PlannedSequence, inputs_table
+from fastck.store.finished import Entries, Finished, entry_rows
+from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, FORMAT, MANIFEST
-from fastck.store.tables import finished_entries, store_tables, table_bytes
-from fastck.store.writer import SequenceWriter
+from fastck.store.tables import checksums_parts, finished_entries, inputs_parts, quarantine_parts, sequences_parts
+from fastck.store.writer import RowTarget
 
 log = logging.getLogger(__name__)
 
 JOURNAL, INPUTS, LOCK, OWNER = "journal.jsonl", "inputs.csv", ".lock", ".lock-owner"
 SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system itself
+READ_ENTRIES = 10_000  # of a journal that are taken in at once
 
 
 class StoreBuilder:
@@ -43,8 +46,7 @@ class StoreBuilder:
     path : path-like
         The store's folder; created where missing.
     config : PreprocessConfig
-    plan : sequence of PlannedSequence
-        Sorted by sequence.
+    plan : Plan
     versions : dict of str to str
         Of the libraries that compute the rows. All rows of a store come from the same versions.
     overwrite : bool
@@ -56,7 +58,7 @@ class StoreBuilder:
     ----------
     finished : bool
         The store is complete: there is nothing to do.
-    done : dict of str to dict
+    done : Finished
         What the journal says of the sequences that are done.
 
     Raises
@@ -72,7 +74,7 @@ class StoreBuilder:
         self,
         path: str | Path,
         config: PreprocessConfig,
-        plan: Sequence[PlannedSequence],
+        plan: Plan,
         *,
         versions: dict[str, str],
         overwrite: bool = False,
@@ -86,9 +88,9 @@ class StoreBuilder:
         self.overwrite = overwrite
         self.retry = retry
         self.finished = False
-        self.done: dict[str, dict[str, Any]] = {}
         self._arrays = StoreArrays(self.path, config, plan)
-        self._inputs = table_bytes(inputs_table(plan))
+        self.done = self._nothing()
+        self._input_hash: int | None = None
         self._lock = FileLock(self.path / LOCK, timeout=0)
 
     def __enter__(self) -> "StoreBuilder":
@@ -139,18 +141,17 @@ class StoreBuilder:
         """Take over what the journal holds, or start anew where it holds nothing of use."""
         self.done = self._entries()
         state = self._arrays.state(self.done)
-        if not self.done or state == "lost":
+        if not len(self.done) or state == "lost":
             self._clear()
             self._create()
-            self.done = {}
+            self.done = self._nothing()
             return
         if state == "open":
-            spoilt = self._arrays.spoilt(self.done)
-            self.done = {name: entry for name, entry in self.done.items() if name not in spoilt}
+            self.done.drop(self._arrays.spoilt(self.done))
         if self.retry:
-            self._arrays.reopen(self._arrays.good(self.done))
-            self.done = {name: entry for name, entry in self.done.items() if "row" in entry}
-            write_atomically(self.path / INPUTS, self._inputs)
+            self._arrays.reopen(self.done.good)
+            self.done.drop_quarantined()
+            write_atomically(self.path / INPUTS, self._input_parts())
         log.info("%s: %d of %d sequences are done already", self.path, len(self.done), len(self.plan))
 
     def _begin_retry(self) -> bool:
@@ -158,8 +159,7 @@ class StoreBuilder:
         store = stores.open_store(self.path)
         if store.quarantine.empty:
             return False
-        lines = [self._head(), *finished_entries(store)]
-        journal.write(self.path / JOURNAL, lines)
+        journal.write(self.path / JOURNAL, chain([self._head()], finished_entries(store)))
         (self.path / MANIFEST).unlink()
         return True
 
@@ -167,17 +167,19 @@ class StoreBuilder:
         """Return in what the folder differs from the store this run would make; empty for nothing or no store yet."""
         if (self.path / MANIFEST).exists():
             return self._finished_difference()
-        lines = self._journal()
-        if not lines:
+        entries = self._journal()
+        head = next(entries, None)
+        if head is None:
             self._check_own()
             return ""
-        if "config" not in lines[0]:
+        if "config" not in head:
             return "has a damaged journal that no longer says how the store was made"
-        if len(lines) == 1:
+        first = next(entries, None)
+        if first is None:
             # A run that ended while it made the arrays: nothing is lost by starting anew.
             return ""
-        quarantined = {line["sequence"] for line in lines[1:] if "reason" in line}
-        return self._changes(lines[0]["config"], lines[0].get("versions", {}), quarantined)
+        quarantined = {entry["sequence"] for entry in chain([first], entries) if "reason" in entry}
+        return self._changes(head["config"], head.get("versions", {}), quarantined)
 
     def _finished_difference(self) -> str:
         try:
@@ -192,10 +194,10 @@ class StoreBuilder:
             return difference
         return next(store.verify(), "") if self.overwrite else ""
 
-    def _changes(self, config: dict[str, Any], versions: dict[str, str], quarantined: set[str]) -> str:
+    def _changes(self, config: dict[str, Any], versions: dict[str, str], quarantined: Collection[str]) -> str:
         changes = config_changes(config, self.config.as_dict())
         may_change = quarantined if self.retry else ()
-        changes += input_changes(self.path / INPUTS, inputs_table(self.plan), may_change=may_change)
+        changes += input_changes(self.path / INPUTS, self.plan.inputs(), may_change=may_change)
         if changes:
             return f"was made with {'; '.join(changes)}"
         others = version_changes(versions, self.versions)
@@ -225,30 +227,47 @@ class StoreBuilder:
 
     def _create(self) -> None:
         check_room(self.path, self._arrays.n_bytes() + SPARE_BYTES)
-        write_atomically(self.path / INPUTS, self._inputs)
+        write_atomically(self.path / INPUTS, self._input_parts())
         # Before the arrays: where making them fails, the next run knows whose they are.
         journal.write(self.path / JOURNAL, [self._head()])
         self._arrays.allocate()
 
-    # -- Journal ------------------------------------------------------------------------------------------------------
-    def writer(self, planned: PlannedSequence) -> SequenceWriter:
-        """Return what writes a sequence's rows; it may be sent to another process."""
-        places = {name: rows_of(planned, name) for name in self._arrays.names}
-        return SequenceWriter(self.path, places, self._arrays.totals)
+    def _input_parts(self) -> Iterator[bytes]:
+        """Yield what the store's input is known by, and take its checksum on the way."""
+        checksum = 0
+        for part in inputs_parts(self.plan):
+            checksum = deflate.crc32(part, checksum)
+            yield part
+        self._input_hash = checksum
 
-    def record(self, entries: Mapping[str, dict[str, Any]]) -> None:
+    # -- Journal ------------------------------------------------------------------------------------------------------
+    @property
+    def target(self) -> RowTarget:
+        """Where workers write the rows of sequences."""
+        return RowTarget(self.path, self._arrays.totals)
+
+    def record(self, entries: Entries) -> None:
         """Say that sequences are done: their rows are written, or they go to the quarantine for a reason."""
-        journal.append(self.path / JOURNAL, ({"sequence": name, **entry} for name, entry in entries.items()))
-        self.done.update(entries)
+        journal.append(self.path / JOURNAL, entries.lines)
+        self.done.take(entries.rows, entries.reasons)
 
     def _head(self) -> dict[str, Any]:
         return {"format": FORMAT, "config": self.config.as_dict(), "versions": self.versions}
 
-    def _journal(self) -> list[dict[str, Any]]:
-        return journal.read(self.path / JOURNAL) if (self.path / JOURNAL).exists() else []
+    def _journal(self) -> Iterator[dict[str, Any]]:
+        return journal.read(self.path / JOURNAL) if (self.path / JOURNAL).exists() else iter(())
 
-    def _entries(self) -> dict[str, dict[str, Any]]:
-        return {line.pop("sequence"): line for line in self._journal()[1:]}
+    def _entries(self) -> Finished:
+        done = self._nothing()
+        lines = islice(self._journal(), 1, None)
+        while some := list(islice(lines, READ_ENTRIES)):
+            # Of a sequence that was taken up again the last entry counts.
+            latest = {place: entry for entry in some if (place := self.plan.place(entry["sequence"])) is not None}
+            done.take(*entry_rows(latest.items(), self._arrays.names))
+        return done
+
+    def _nothing(self) -> Finished:
+        return Finished(self.plan, self._arrays.names)
 
     # -- Closing ------------------------------------------------------------------------------------------------------
     def finish(self) -> None:
@@ -265,26 +284,30 @@ class StoreBuilder:
         if state == "lost":
             raise self._changed("arrays")
         self._arrays.sync()
-        if state == "open" and (spoilt := self._arrays.spoilt(self.done)):
-            raise self._changed(f"rows of {', '.join(sorted(spoilt)[:3])}")
-        good = self._arrays.good(self.done)
+        if state == "open" and len(spoilt := self._arrays.spoilt(self.done)):
+            names = [self.plan.records[place].sequence for place in spoilt[:3].tolist()]
+            raise self._changed(f"rows of {', '.join(names)}")
+        good = self.done.good
         arrays = self._arrays.close(good)
-        tables = store_tables(self.plan, self.done, self._arrays.names)
-        for name, table in tables.items():
-            write_atomically(self.path / name, table_bytes(table))
+        write_atomically(self.path / stores.SEQUENCES, sequences_parts(self.plan, self.done))
+        write_atomically(self.path / stores.QUARANTINE, quarantine_parts(self.plan, self.done))
+        write_atomically(self.path / stores.CHECKSUMS, checksums_parts(self.plan, self.done))
+        if self._input_hash is None:
+            for _ in self._input_parts():
+                pass
         manifest = {
             "format": FORMAT,
             "fastck": self.versions["fastck"],
             "config": self.config.as_dict(),
             "config_hash": self.config.hash(),
-            "input_hash": stores.checksum(np.frombuffer(self._inputs, np.uint8)),
+            "input_hash": f"{self._input_hash:08x}",
             "versions": self.versions,
             "counts": {
-                "sequences": len(good),
-                "quarantined": len(self.plan) - len(good),
-                "frames": sum(entry.n_frames for entry in good),
-                "rows": sum(entry.length for entry in good),
-                "missed": int(tables[stores.SEQUENCES]["n_missed"].sum()),
+                "sequences": int(good.sum()),
+                "quarantined": int((~good).sum()),
+                "frames": int(self.plan.n_frames[good].sum()),
+                "rows": int(self.plan.length[good].sum()),
+                "missed": int(self.done.rows["n_missed"][good].sum()),
             },
             "arrays": arrays,
         }

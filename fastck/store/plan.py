@@ -1,19 +1,20 @@
 """Which rows of a store belong to which sequence, and what its input is known by: settled before any decoding."""
 
-import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple, overload
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
-from fastck.store.reader import plain_text
+from fastck.store.reader import BOXES, plain_text
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedSequence:
+class PlannedSequence(NamedTuple):
     """One sequence's share of the store: known before anything is decoded."""
 
     sequence: str
@@ -33,67 +34,108 @@ class PlannedSequence:
         """Rows in the feature arrays: one per pair of successive frames."""
         return max(self.n_frames - 1, 0)
 
+    def rows(self, array: str) -> tuple[int, int]:
+        """Return the first row and the number of rows in an array of the planned shape."""
+        return (self.frame_start, self.n_frames) if array == BOXES else (self.start, self.length)
 
-def inputs_table(plan: Sequence[PlannedSequence]) -> pd.DataFrame:
-    """Return what the store's input is known by: one row per sequence.
 
-    Labels that are no emotion's name, and folds, have columns of their own where there are any.
+class Plan(Sequence[PlannedSequence]):
+    """The sequences of a store in the making, each with its rows, whether it will turn out good or not.
+
+    A million of them take 40 bytes each beside their records: a `PlannedSequence` is made when it is asked for.
+
+    Parameters
+    ----------
+    records : sequence of SequenceRecord
+        Sorted by sequence.
+    root : Path
+        The data set's.
+    fingerprints : ndarray of shape (sequences,), bytes
+        As `fastck.dataset.files.look_at_files` gives them.
+
+    Attributes
+    ----------
+    records : sequence of SequenceRecord
+    n_frames, length : ndarray of shape (sequences,), int64
+        Frames, and rows in the feature arrays.
     """
-    columns = ["sequence", "subject", "emotion", "n_frames", "folder", "fingerprint"]
-    rows = [[getattr(entry, name) for name in columns] for entry in plan]
-    with plain_text():
-        table = pd.DataFrame(rows, columns=columns).astype({"emotion": "Int64"})
-    added = {
-        "label": [entry.label if entry.emotion is None else "" for entry in plan],
-        "fold": [entry.fold for entry in plan],
-    }
-    return table.assign(**{name: values for name, values in added.items() if any(values)})
 
+    def __init__(self, records: Sequence[SequenceRecord], root: Path, fingerprints: NDArray[np.bytes_]) -> None:
+        self.records = records
+        self._root = root
+        self.n_frames = np.fromiter((record.n_frames for record in records), np.int64, len(records))
+        self.length = np.maximum(self.n_frames - 1, 0)
+        self._starts = first_rows(self.length)
+        self._frame_starts = first_rows(self.n_frames)
+        self._fingerprints = fingerprints
 
-def make_plan(records: Sequence[SequenceRecord], root: Path) -> list[PlannedSequence]:
-    """Give every sequence its rows, in the order of the records, whether it will turn out good or not."""
-    plan: list[PlannedSequence] = []
-    start = frame_start = 0
-    for record in records:
-        plan.append(
-            PlannedSequence(
-                sequence=record.sequence,
-                subject=record.subject,
-                emotion=record.emotion,
-                n_frames=record.n_frames,
-                folder=record_folder(record, root),
-                fingerprint=fingerprint(record),
-                start=start,
-                frame_start=frame_start,
-                label=record.label,
-                onset=record.onset,
-                fold=record.fold,
-            )
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, place: int) -> PlannedSequence: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[PlannedSequence]: ...
+    def __getitem__(self, place: int | slice) -> PlannedSequence | list[PlannedSequence]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        record = self.records[place]
+        return PlannedSequence(
+            record.sequence,
+            record.subject,
+            record.emotion,
+            int(self.n_frames[place]),
+            record_folder(record, self._root),
+            self._fingerprints[place].decode(),
+            int(self._starts[place]),
+            int(self._frame_starts[place]),
+            record.label,
+            record.onset,
+            record.fold,
         )
-        start, frame_start = start + plan[-1].length, frame_start + record.n_frames
-    return plan
+
+    def place(self, sequence: str) -> int | None:
+        """Return the place of a sequence; None where it is not planned."""
+        place = bisect_left(self.records, sequence, key=lambda record: record.sequence)
+        return place if place < len(self) and self.records[place].sequence == sequence else None
+
+    def rows(self, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first row and the number of rows of every sequence in an array of the planned shape."""
+        return (self._frame_starts, self.n_frames) if array == BOXES else (self._starts, self.length)
+
+    def inputs(self) -> pd.DataFrame:
+        """Return what the store's input is known by: one row per sequence.
+
+        Labels that are no emotion's name, and folds, have columns of their own where there are any.
+        """
+        columns = {
+            "sequence": [record.sequence for record in self.records],
+            "subject": [record.subject for record in self.records],
+            "emotion": pd.array([record.emotion for record in self.records], "Int64"),
+            "n_frames": self.n_frames,
+            "folder": self.folders(range(len(self))),
+            "fingerprint": [digits.decode() for digits in self._fingerprints.tolist()],
+        }
+        added = {
+            "label": [record.label if record.emotion is None else "" for record in self.records],
+            "fold": [record.fold for record in self.records],
+        }
+        with plain_text():
+            return pd.DataFrame(columns | {name: values for name, values in added.items() if any(values)})
+
+    def folders(self, places: Iterable[int]) -> list[str]:
+        """Return sequences' folders, or their video files, relative to the root."""
+        return [record_folder(self.records[place], self._root) for place in places]
+
+
+def first_rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each sequence's rows begin when all lie one after another."""
+    return np.cumsum(counts) - counts
 
 
 def record_folder(record: SequenceRecord, root: Path) -> str:
     """Return a sequence's folder, or its video file, relative to the root."""
-    place = os.fspath(record.video) if record.video is not None else os.path.dirname(record.files()[0])  # noqa: PTH120
-    above = f"{root}/"
+    place, above = record.place, f"{root}/"
     if place.startswith(above) and ".." not in place:
         return place[len(above) :]
     return Path(os.path.relpath(place, root)).as_posix()
-
-
-def fingerprint(record: SequenceRecord) -> str:
-    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
-    digest = hashlib.sha256()
-    for path in record.files():
-        name = os.path.basename(path)  # noqa: PTH119
-        try:
-            status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
-            seen = f"{name}|{status.st_size}|{status.st_mtime_ns}\n"
-        except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
-            seen = f"{name}|{error.errno}\n"
-        digest.update(seen.encode(errors="surrogateescape"))
-    if record.video is not None and record.onset is not None:
-        digest.update(f"frames {record.onset} + {record.video_frames}\n".encode())
-    return digest.hexdigest()[:16]

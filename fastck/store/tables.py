@@ -1,63 +1,125 @@
 """A store's tables: what they are made from when it is closed, and what they say of it when it is opened again."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fastck.store.plan import PlannedSequence
-from fastck.store.reader import ADDED_DTYPES, CHECKSUMS, QUARANTINE, SEQUENCES, TABLE_DTYPES, Store, plain_text
+from fastck.store.finished import FOUND, Finished
+from fastck.store.plan import Plan, first_rows
+from fastck.store.reader import ADDED_DTYPES, TABLE_DTYPES, Store, plain_text
 
-# Columns that the plan settles, those of a sequence's place apart.
-PLANNED = ("sequence", "subject", "emotion", "label", "fold", "n_frames", "onset", "folder")
-# Columns that a worker finds out.
-FOUND = ("height", "width", "n_missed", "n_box_changes", "motion", "motion_at_box_changes")
+PART = 20_000  # sequences whose lines are made at once
 
 
-def table_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV, the same bytes for the same values."""
-    # The csv module leaves a lone carriage return unquoted, which would end a line on reading.
-    returns = any("\r" in str(value) for value in table.select_dtypes(exclude="number").to_numpy().flat)
-    text = table.to_csv(
-        index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    )
-    return text.encode(errors="surrogateescape")  # a folder's name may be bytes that are no text
+def table_parts(tables: Iterable[pd.DataFrame], *, quoted: bool = False) -> Iterator[bytes]:
+    """Yield a table, given in parts, as CSV, the same bytes for the same values however it is divided.
+
+    Parameters
+    ----------
+    tables : iterable of DataFrame
+        At least one, which may be empty.
+    quoted : bool
+        Quote every text; see `has_returns`.
+    """
+    header = True
+    for table in tables:
+        text = table.to_csv(
+            index=False,
+            header=header,
+            lineterminator="\n",
+            quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
+        )
+        # A folder's name may be bytes that are no text.
+        yield text.encode(errors="surrogateescape")
+        header = False
 
 
-def store_tables(
-    plan: Sequence[PlannedSequence], done: dict[str, dict[str, Any]], arrays: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """Return a finished store's tables by file name, from the journal's entries of all sequences."""
-    rows, sums, left_out = [], [], []
-    start = frame_start = 0
-    for planned in plan:
-        entry = done[planned.sequence]
-        if "reason" in entry:
-            left_out.append((planned.sequence, entry["reason"], planned.folder))
-            continue
-        known = {name: getattr(planned, name) for name in PLANNED}
-        place = {"start": start, "length": planned.length, "frame_start": frame_start}
-        rows.append({**known, **place, **entry["row"]})
-        sums += [(planned.sequence, name, entry["crc32"][name]) for name in arrays]
-        start, frame_start = start + planned.length, frame_start + planned.n_frames
+def has_returns(texts: Iterable[str]) -> bool:
+    """Return whether a text holds a carriage return, which the csv module does not quote and which ends a line."""
+    rest = iter(texts)
+    while some := list(islice(rest, PART)):
+        if "\r" in "".join(some):
+            return True
+    return False
+
+
+def inputs_parts(plan: Plan) -> Iterator[bytes]:
+    """Yield the table of what a store's input is known by, as CSV."""
+    texts = [plan.folders(range(len(plan)))]
+    texts += [[getattr(record, name) for record in plan.records] for name in ("subject", "label", "fold")]
+    yield from table_parts(_divided(plan.inputs()), quoted=has_returns(chain.from_iterable(texts)))
+
+
+def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
+    """Yield a finished store's table of good sequences, as CSV."""
+    good = np.flatnonzero(done.good)
+    records = [plan.records[place] for place in good.tolist()]
+    columns: dict[str, Any] = {
+        "sequence": [record.sequence for record in records],
+        "subject": [record.subject for record in records],
+        "emotion": pd.array([record.emotion for record in records], "Int64"),
+        "n_frames": plan.n_frames[good],
+        "start": first_rows(plan.length[good]),
+        "length": plan.length[good],
+        "frame_start": first_rows(plan.n_frames[good]),
+        **{name: done.rows[name][good] for name in FOUND},
+        "folder": plan.folders(good.tolist()),
+        "label": [record.label for record in records],
+        "fold": [record.fold for record in records],
+        "onset": pd.array([record.onset for record in records], "Int64"),
+    }
     with plain_text():
-        return {
-            SEQUENCES: pd.DataFrame(rows, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES),
-            QUARANTINE: pd.DataFrame(left_out, columns=["sequence", "reason", "folder"]),
-            CHECKSUMS: pd.DataFrame(sums, columns=["sequence", "array", "crc32"]),
-        }
+        table = pd.DataFrame(columns, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES)
+    texts = chain.from_iterable(columns[name] for name in ("subject", "folder", "label", "fold"))
+    yield from table_parts(_divided(table), quoted=has_returns(texts))
 
 
-def finished_entries(store: Store) -> list[dict[str, Any]]:
-    """Return the journal's entries that a finished store was closed with."""
+def quarantine_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
+    """Yield a finished store's table of the sequences that were left out, as CSV."""
+    places = sorted(done.reasons)
+    folders = zip(places, plan.folders(places), strict=True)
+    left_out = [(plan.records[place].sequence, done.reasons[place], folder) for place, folder in folders]
+    with plain_text():
+        table = pd.DataFrame(left_out, columns=["sequence", "reason", "folder"])
+    yield from table_parts(_divided(table), quoted=has_returns(chain.from_iterable(left_out)))
+
+
+def checksums_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
+    """Yield a finished store's table of checksums, as CSV: one row per good sequence and array."""
+    yield b"sequence,array,crc32\n"
+    good = np.flatnonzero(done.good)
+    for at in _cuts(len(good)):
+        places = good[at : at + PART].tolist()
+        sums = done.rows["crc32"][places].tolist()
+        # Ids, names and digits: nothing that a CSV file would quote.
+        yield "".join(
+            f"{plan.records[place].sequence},{name},{crc32:08x}\n"
+            for place, own in zip(places, sums, strict=True)
+            for name, crc32 in zip(done.arrays, own, strict=True)
+        ).encode()
+
+
+def _divided(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a table in parts: its text whole would take as much memory again."""
+    return (table.iloc[at : at + PART] for at in _cuts(len(table)))
+
+
+def _cuts(n: int) -> range:
+    """Return where parts begin; one part where there is nothing."""
+    return range(0, max(n, 1), PART)
+
+
+def finished_entries(store: Store) -> Iterator[dict[str, Any]]:
+    """Yield the journal's entries that a finished store was closed with."""
     sums: dict[str, dict[str, str]] = {}
     for sequence, name, crc32 in store.checksums[["sequence", "array", "crc32"]].itertuples(index=False):
         sums.setdefault(sequence, {})[name] = crc32
-    entries: list[dict[str, Any]] = []
     for row in store.table.to_dict("records"):
         found = {column: row[column] for column in FOUND}
-        entries.append({"sequence": row["sequence"], "row": found, "crc32": sums.get(row["sequence"], {})})
+        yield {"sequence": row["sequence"], "row": found, "crc32": sums.get(row["sequence"], {})}
     for row in store.quarantine.to_dict("records"):
-        entries.append({"sequence": row["sequence"], "reason": row["reason"]})
-    return entries
+        yield {"sequence": row["sequence"], "reason": row["reason"]}

@@ -1,12 +1,14 @@
 """Writes one sequence's rows into a store, from any thread, process or machine that reaches its folder."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from fastck.store.files import write_rows
+from fastck.store.plan import PlannedSequence
 from fastck.store.reader import checksum
 
 
@@ -78,3 +80,28 @@ class SequenceWriter:
             "motion_at_box_changes": motion_at_box_changes,
         }
         return {"row": row, "crc32": self._sums}
+
+
+@dataclass(frozen=True)
+class RowTarget:
+    """Where the rows of all sequences of a store go; may be sent to another process.
+
+    Attributes
+    ----------
+    path : Path
+        The store's folder; absolute.
+    totals : dict of str to int
+        Rows of each array in all.
+    """
+
+    path: Path
+    totals: dict[str, int]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays, in the order of the checksums."""
+        return tuple(self.totals)
+
+    def writer(self, planned: PlannedSequence) -> SequenceWriter:
+        """Return what writes one sequence's rows."""
+        return SequenceWriter(self.path, {name: planned.rows(name) for name in self.totals}, self.totals)

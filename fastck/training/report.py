@@ -1,5 +1,6 @@
 """What a run is worth, from its own files: report.json, report.txt, report.html, scikit-learn's report and pictures."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -205,26 +206,34 @@ def report_text(report: dict[str, Any]) -> str:
         lines += [f"  {text:<24} {repeats[key]['mean']:.3f}, {repeats[key]['sd']:.3f}" for key, text in METRICS.items()]
     # Names of labels are as long as somebody made them.
     width = max(12, *(len(name) + 2 for name in evaluation["per_class"]))
-    lines += ["", f"  {'class':<{width}}{'precision':<24}{'recall':<24}{'f1':<24}support"]
+    lines += ["", f"  {'class':<{width}}{'precision':<19}{'recall':<19}{'f1':<19}support"]
     for name, row in evaluation["per_class"].items():
-        cells = "".join(f"{interval_text(row[key]):<24}" for key in ("precision", "recall", "f1"))
+        cells = _cells(row, ("precision", "recall", "f1"))
         lines.append(f"  {one_line(name):<{width}}{cells}{row['support']:g}")
     lines += ["", calibration_line(report)]
     if report["baselines"]:
-        lines += ["", f"  {'model':<22}" + "".join(f"{text:<24}" for text in METRICS.values())]
+        lines += ["", f"  {'model':<21}{_TITLES}"]
         for entry in [{"name": network_name(report), **evaluation}, *report["baselines"]]:
-            lines.append(f"  {entry['name']:<22}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS))
+            lines.append(f"  {entry['name']:<21}{_cells(entry, METRICS)}")
     if report["datasets"]:
-        width = max(22, *(len(entry["name"]) + 2 for entry in report["datasets"]))
-        lines += ["", f"  {'data set':<{width}}" + "".join(f"{text:<24}" for text in METRICS.values())]
+        width = max(21, *(len(entry["name"]) + 2 for entry in report["datasets"]))
+        lines += ["", f"  {'data set':<{width}}{_TITLES}"]
         for entry in report["datasets"]:
-            lines.append(
-                f"  {one_line(entry['name']):<{width}}" + "".join(f"{interval_text(entry[key]):<24}" for key in METRICS)
-            )
+            lines.append(f"  {one_line(entry['name']):<{width}}{_cells(entry, METRICS)}")
     if "paper" in report:
         lines += ["", *_paper_lines(report)]
     lines += ["", *report["notes"]]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+# Of the columns of METRICS; with names of up to 19 letters a line has at most 80.
+_TITLES = f"{'accuracy':<19}{'UAR':<19}UF1"
+
+
+def _cells(row: dict[str, Any], keys: Iterable[str]) -> str:
+    """Write values and their intervals in columns, as "0.88 [0.75, 0.95]"."""
+    texts = (f"{row[key]['value']:.2f} [{row[key]['low']:.2f}, {row[key]['high']:.2f}]" for key in keys)
+    return "".join(f"{text:<19}" for text in texts)
 
 
 def _paper_lines(report: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -81,7 +82,7 @@ def resumed_note(store: Path) -> Path:
 def done_in(store: Path) -> set[str]:
     """Return the sequences that a store's journal says are done."""
     path = store / JOURNAL
-    return {line["sequence"] for line in journal.read(path)[1:]} if path.exists() else set()
+    return {line["sequence"] for line in islice(journal.read(path), 1, None)} if path.exists() else set()
 
 
 def await_progress(store: Path, process: int, before: int) -> None:

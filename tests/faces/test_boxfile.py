@@ -1,7 +1,10 @@
 """Boxes that a user brings along."""
 
+import random
+
 import pytest
 
+from fastck.faces import boxfile
 from fastck.faces.box import FaceBox
 from fastck.faces.boxfile import read_boxes
 
@@ -13,14 +16,14 @@ def test_boxes_by_sequence_and_frame(tmp_path):
     path.write_text("note," + HEADER + "x,NA,2,1,2,30,40\nx,0012,1,0,0,5,5\n")
     file = read_boxes(path)
     assert file.found("NA", 2) == [None, FaceBox(1, 2, 30, 40)]
-    assert set(file.boxes) == {"NA", "0012"}
+    assert file.sequences == ["0012", "NA"]
 
 
 def test_of_several_faces_in_a_frame_the_largest_counts(tmp_path):
     path = tmp_path / "boxes.csv"
     rows = ("s,1,0,0,5,5,2.5", "s,1,1,2,9,10,0.3", "s,1,3,2,11,10,0.1", "s,2,0,0,4,4,1.0")
     path.write_text(HEADER.replace("\n", ",score\n") + "\n".join(rows) + "\n")
-    assert read_boxes(path).boxes == {"s": {1: FaceBox(1, 2, 9, 10), 2: FaceBox(0, 0, 4, 4)}}
+    assert read_boxes(path).found("s", 3) == [FaceBox(1, 2, 9, 10), FaceBox(0, 0, 4, 4), None]
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,34 @@ def test_the_digest_follows_the_content(tmp_path):
     for name, text in (("a", "s,1,0,0,5,5\n"), ("b", "s,1,0,0,5,6\n")):
         (tmp_path / name).write_text(HEADER + text)
     assert read_boxes(tmp_path / "a").digest != read_boxes(tmp_path / "b").digest
+
+
+@pytest.mark.parametrize("lines", [2, 7, 100_000])
+def test_a_file_read_in_parts_is_what_a_dictionary_says(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(boxfile, "_READ_LINES", lines)
+    rng = random.Random(lines)
+    rows, best = [], {}
+    for _ in range(60):
+        name, frame = rng.choice(["b", "a", "é", "S1", "S10"]), rng.randint(1, 4)
+        top, left = rng.randint(0, 3), rng.randint(0, 3)
+        box = FaceBox(top, left, top + rng.randint(1, 3), left + rng.randint(1, 3))
+        rows.append(",".join(map(str, (name, frame, *box))))
+        if (name, frame) not in best or box.area > best[name, frame].area:
+            best[name, frame] = box
+    path = tmp_path / "boxes.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    file = read_boxes(path)
+    for name in ("b", "a", "é", "S1", "S10", "", "S", "z"):
+        assert file.found(name, 3) == [best.get((name, frame)) for frame in (1, 2, 3)]
+    path.write_text(HEADER + "\n".join([*rows, "a,1,0,0,x,1"]) + "\n")
+    with pytest.raises(ValueError, match="line 62: whole numbers expected"):
+        read_boxes(path)
+
+
+def test_a_file_without_rows_has_no_boxes(tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(HEADER)
+    assert read_boxes(path).found("a", 2) == [None, None]
+    path.write_text("sequence,frame\n")
+    with pytest.raises(ValueError, match="it lacks top, left, bottom, right"):
+        read_boxes(path)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 import fastck.faces.search as search_module
+from fastck.faces.features import all_cells, dead_leaves
 from fastck.faces.pyramid import Pyramid, copy_runs, count_levels
 from fastck.faces.search import AREA, BOX, SCORE, FrameSearch, orientation_table, reach, tile_buffers
 from fastck.faces.weights import FilterBank, frontal_bank, parse_detector, separable
@@ -135,22 +136,52 @@ _WINDOWS = np.lib.stride_tricks.sliding_window_view
 
 
 def test_transforms_score_as_plain_sums_do(bank):
-    """Far more precise than ROUGH asks for, on values as large as cells have them and with rows left out."""
+    """Far more precise than ROUGH asks for, on values as large as cells can have them and with rows left out."""
     rng = np.random.default_rng(5)
-    for begin, end in ((0, 32), (4, 27), (-23, 9), (31, 55)):
-        cells = rng.uniform(0, 0.4, (40, 50, 32)).astype(np.float32)
-        tile = cells[5:37, 7:39]
+    spectra = bank.spectra.reshape(32, 32, 5, 2, 8).astype(float)
+    pairs = np.fft.ifft2((spectra[..., 0, :] - 1j * spectra[..., 1, :]) * 32**2, axes=(0, 1))[:10, :10]
+    filters = np.concatenate([pairs.real, pairs.imag], axis=-1)
+    for begin, end, n in ((0, 32, 23), (4, 27, 23), (-23, 9, 22), (31, 55, 23), (0, 32, 1), (2, 32, 7)):
+        planes = rng.uniform(-0.5, 1, (40, 50, 16)).astype(np.float32)
+        tile = planes[5:37, 7:39]
         rows = np.arange(32)
         tile[(rows < begin) | (rows >= end)] = 0
-        cells[..., 31] = 0
         buffers = tile_buffers()
-        hog.correlate_tile(cells.ravel(), 5 * 50 + 7, 50, begin, end, bank.spectra, buffers)
+        hog.correlate_tile(planes.ravel(), 5 * 50 + 7, 50, begin, end, n, bank.spectra, buffers)
         rough = buffers[3].reshape(32, 32, 16)[:23, :23, :5]
         windows = _WINDOWS(tile.astype(float), (10, 10), axis=(0, 1))
-        expected = np.einsum("rcpij,dijp->rcd", windows, bank.weights.reshape(5, 10, 10, 32), optimize=True)
-        assert np.abs(rough - expected).max() < 0.02 * hog.ROUGH
-        one = hog.score(cells.ravel(), (5 + 3) * 50 + 7 + 20, 50, bank.weights[2])
-        np.testing.assert_allclose(one, expected[3, 20, 2], atol=1e-5)
+        expected = np.einsum("rcpij,ijdp->rcd", windows, filters, optimize=True)
+        assert np.abs(rough[:n] - expected[:n]).max() < 0.02 * hog.ROUGH
+
+
+def test_no_window_scores_above_its_bound(bank):
+    """On cells as they are, as large as they can be, single ones, and those that the bound is worst for."""
+    rng = np.random.default_rng(6)
+    weights = bank.weights.reshape(5, 10, 10, 32)
+    kinds = [
+        np.resize(all_cells(np.pad(dead_leaves(9), ((0, 0), (0, 32))), 256), (1600, 31)),
+        rng.uniform(0, 0.4, (1600, 31)),
+        rng.choice([0, 0.4], (1600, 31), p=[0.99, 0.01]),
+        np.tile(weights[1].reshape(100, 32)[:, :31].clip(0), (16, 1)),
+    ]
+    for kind in kinds:
+        cells = np.zeros((40, 40, 32), np.float32)
+        cells[..., :31] = kind.reshape(40, 40, 31)
+        planes = np.zeros((40, 40, 16), np.float32)
+        hog._reduce(cells.ravel(), 0, 1600, bank.basis, planes.ravel())
+        windows = _WINDOWS(cells[:32, :32].astype(float), (10, 10), axis=(0, 1))
+        exact = np.einsum("rcpij,dijp->rcd", windows, weights.astype(float), optimize=True)
+        buffers = tile_buffers()
+        hog.correlate_tile(planes.ravel(), 0, 40, 0, 32, 23, bank.spectra, buffers)
+        bounds = buffers[3].reshape(32, 32, 16)[:23, :23, :5]
+        assert (bounds > exact - 0.1 * hog.ROUGH).all()
+        one = hog.score(cells.ravel(), 3 * 40 + 20, 40, bank.weights, 2)
+        np.testing.assert_allclose(one, exact[3, 20, 2], atol=1e-5)
+    # Of usual cells, few windows are left to be scored plainly.
+    cells[..., :31] = kinds[0].reshape(40, 40, 31)
+    hog._reduce(cells.ravel(), 0, 1600, bank.basis, planes.ravel())
+    hog.correlate_tile(planes.ravel(), 0, 40, 0, 32, 23, bank.spectra, buffers)
+    assert (buffers[3].reshape(32, 32, 16)[:23, :23, :5] > bank.thresholds).mean() < 0.2
 
 
 @given(st.data())

@@ -192,9 +192,9 @@ def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
     counted = []
     score = FrameSearch.search
 
-    def counting(self, windows):
+    def counting(self, windows, **options):
         counted.append(sum((w[2] - w[0]) * (w[3] - w[1]) for w in windows.values()))
-        score(self, windows)
+        score(self, windows, **options)
 
     monkeypatch.setattr(FrameSearch, "search", counting)
     tracked = TrackedDetector(upsample=1)
@@ -207,6 +207,22 @@ def test_a_tracked_frame_is_searched_in_part_only(face, monkeypatch):
     everything = sum(rows * columns for rows, columns in search.pyramid.windows)
     assert max(spent[1:]) < 0.35 * everything
     assert spent[1] == spent[2] == spent[-1] <= spent[0]
+
+
+def test_a_surer_face_inside_the_largest_ones_box_is_found(face):
+    """It suppresses the larger face where it scores higher, and does nothing where it scores less."""
+    tracked, full = TrackedDetector(upsample=0), Detector(upsample=0)
+    found = set()
+    for y in (60, 110, 160):
+        for weight in (0.25, 0.5, 1.0):
+            ground = cv2.resize(face, (300, 380))
+            inner = cv2.resize(face, (110, 139))[20:119, 10:100]
+            part = ground[y : y + 99, 90:180]
+            part[:] = cv2.addWeighted(inner, weight, part, 1 - weight, 0)
+            expected = largest(full(ground))
+            assert tracked(ground) == ([] if expected is None else [expected])
+            found.add(expected.area > 20_000 if expected else None)
+    assert found >= {True, False}
 
 
 def test_scores_too_close_to_call_go_to_dlib(full, face, monkeypatch):

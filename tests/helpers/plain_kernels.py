@@ -62,12 +62,30 @@ def _gradients8(image, at, stride, index, length, to):
     _part(length, to, 8)[:] = np.hypot(dx, dy)
 
 
-def _vote4(blocks, first, orientations, index, length, at, weights, start):
-    for block in range(4):
-        for pixel in range(4):
+def _vote8(blocks, first, orientations, index, length, at, weights, start):
+    for block in range(8):
+        for pixel in range(2):
             place = int(at) + 8 * block + pixel
             bin_ = int(first) + hog.BLOCK * block + int(orientations[index[place]])
             _part(blocks, bin_, 4)[:] += length[place] * _part(weights, int(start) + 4 * pixel, 4)
+
+
+def _features31(cells, at, below, above, corner, step, texture, out, to):
+    orientations = _part(cells, at, 20)
+    assert not orientations[18:].any()
+    low, high = (np.stack([_part(side, corner + more, 2) for more in (0, step)]) for side in (below, above))
+    clips, scales = np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]]).T
+    scaled = np.minimum(orientations[:18, None], clips) * scales
+    both = np.minimum((orientations[:9] + orientations[9:18])[:, None], clips) * scales
+    _part(out, to, 31)[:] = np.concatenate([scaled.sum(axis=1), both.sum(axis=1), texture * scaled.sum(axis=0)])
+
+
+def _reduce4(cells, at, basis, guard, planes, to):
+    for cell in range(4):
+        values = _part(cells, int(at) + 32 * cell, 32)
+        sums = values[:31] @ basis[:31]
+        left = (values[:24] ** 2).sum() + values[24:] ** 2 @ basis[31, :8] - (sums**2).sum()
+        _part(planes, int(to) + 16 * cell, 16)[:] = np.append(sums[:15], np.sqrt(max(left, 0) + guard))
 
 
 def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instruction:
@@ -85,9 +103,17 @@ def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instructio
 
 
 def _filter_frequency(tile, at, spectra, start, scores, to):
-    cell, filters = _part(tile, at, 32).reshape(2, 16), _part(spectra, start, 160).reshape(5, 2, 16)
+    cell, filters = _part(tile, at, 16).reshape(2, 8), _part(spectra, start, 80).reshape(5, 2, 8)
     total = (filters[:, 0] + 1j * filters[:, 1]) @ (cell[0] + 1j * cell[1])
     _part(scores, to, 16).reshape(2, 8)[:, :5] = total.real, -total.imag
+
+
+def _dot320(cells, at, weights, start):
+    return np.float32(_part(cells, at, 320) @ _part(weights, start, 320))
+
+
+def _reaching5(scores, at, lowest):
+    return _word((_part(scores, at, 8) >= _part(lowest, 0, 8))[:5])
 
 
 def _copy(skip: int) -> Instruction:
@@ -96,6 +122,12 @@ def _copy(skip: int) -> Instruction:
         _part(target, at, 16)[:] = [pixels[min(i + (i // (skip - 1) if skip else 0), 15)] for i in range(16)]
 
     return copy16
+
+
+def _mix16(above, below, at, high, low, shift, tie, out, to):
+    total = (_part(above, at, 16) * high + shift + _part(below, at, 16) * low).astype(np.int64)
+    _part(out, to, 16)[:] = total >> 16
+    return _word((total & 0xFFFF) < tie)
 
 
 def _above(difference: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Instruction:
@@ -144,11 +176,15 @@ def _pool(times: int) -> Instruction:
     return pool
 
 
-_RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6)}
+_RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6), "mix16": _mix16}
 _HOG: dict[str, Instruction] = {
     "gradients8": _gradients8,
-    "vote4": _vote4,
-    "transform_cells": _transform(16, 32),
+    "vote8": _vote8,
+    "features31": _features31,
+    "reduce4": _reduce4,
+    "dot320": _dot320,
+    "reaching5": _reaching5,
+    "transform_cells": _transform(8, 32),
     "transform_columns": _transform(8, 23),
     "transform_rows": _transform(8, 23, real_only=True),
     "filter_frequency": _filter_frequency,

@@ -31,7 +31,12 @@ def check_features() -> None:
     cells = np.zeros((rows, columns + 3, 32), np.float32)
     image = np.zeros((40, 80), np.uint8)
     image[:, :48] = gray
-    tables = (orientation_table(), search_module.vote_weights())
+    cells[:4] = cells[-4:] = 7  # what an earlier image left
+    cells[..., 31] = 0
+    basis = np.random.default_rng(4).normal(0, 0.1, (32, 16)).astype(np.float32)
+    basis[:, 15], basis[31, :8] = 0, np.arange(8)
+    tables = (orientation_table(), search_module.vote_weights(), basis)
+    planes = np.full((rows + 1, columns + 3, 16), 7, np.float32)
     filled = hog.extract(
         image.ravel(),
         40,
@@ -44,9 +49,19 @@ def check_features() -> None:
         tables,
         search_module.hog_buffers(columns),
         cells.ravel(),
+        planes.ravel(),
     )
     assert filled == (4, rows - 5)
     np.testing.assert_allclose(cells[4:-5, 4:-8, :31].transpose(2, 0, 1), expected, atol=1e-5)
+    sums = cells @ basis[:, :15]
+    left = (cells[..., :24] ** 2).sum(axis=-1) + cells[..., 24:] ** 2 @ basis[31, :8] - (sums**2).sum(axis=-1)
+    inner, at = (slice(4, rows - 5), slice(4, columns - 5)), (slice(0, 15), 15)
+    np.testing.assert_allclose(planes[*inner, at[0]], sums[inner], atol=1e-6)
+    np.testing.assert_allclose(planes[*inner, at[1]], np.sqrt(np.maximum(left[inner], 0) + hog.GUARD), atol=1e-5)
+    # Sums beside the features are zero, and no length is less than zero.
+    for border in (planes[:4], planes[rows - 5 : rows, 8:], planes[4:-6, :4, :15], planes[4:-6, columns - 5 :, :15]):
+        assert not border.any()
+    assert (planes[:rows, :, 15] >= 0).all()
     cells[4:-5, 4:-8, :31] = 0
     assert not cells.any()
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import fastck
+from fastck.console import PreprocessView
 from fastck.dataset.records import FramePaths
 from fastck.pipeline import dispatch
 from fastck.store import journal
@@ -41,7 +42,7 @@ def test_batches_give_the_same_bytes_and_tell_every_sequence(rendered, one_by_on
 
 def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_path, batches_of_three):
     def kill(run):
-        entries = journal.read(tmp_path / "store" / JOURNAL)[1:]
+        entries = list(journal.read(tmp_path / "store" / JOURNAL))[1:]
         assert len(entries) >= run.done
         if run.done == 2:
             raise Stopped
@@ -54,15 +55,15 @@ def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_pa
     assert_same_store(store.path, one_by_one.path)
 
 
-@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 32)])
+@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 128)])
 def test_few_sequences_go_one_by_one(n, most):
     assert dispatch.batch_size(n) == most
 
 
 def test_batches_end_before_they_have_too_many_frames():
-    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (50, 46, 1, 500, 3, 3, 3, 3)]
+    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (200, 184, 1, 500, 3, 3, 3, 3)]
     batches = [[task.planned.n_frames for task in batch] for batch in dispatch.iter_batches(tasks, most=3)]
-    assert batches == [[50, 46], [1], [500], [3, 3, 3], [3]]
+    assert batches == [[200, 184], [1], [500], [3, 3, 3], [3]]
 
 
 def test_the_paths_of_frames_are_a_tuple_in_all_but_memory(tmp_path):
@@ -75,3 +76,16 @@ def test_the_paths_of_frames_are_a_tuple_in_all_but_memory(tmp_path):
     assert paths.files() == list(map(str, expected))
     assert paths != expected[:2]
     assert repr(paths) == repr(expected)
+
+
+def test_the_bar_is_not_drawn_for_every_one_of_a_thousand_sequences_a_second(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("fastck.console.time.perf_counter", lambda: 0.0)
+    view = PreprocessView(drawn.append)
+    run = dispatch.PreprocessProgress(total=1000, frames=3000)
+    for _ in range(1000):
+        run.done += 1
+        run.frames_done += 3
+        view(run)
+    assert [state.done for state in drawn] == [3, 3000]
+    assert view.last.done == 1000

@@ -16,7 +16,7 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox
 from fastck.faces.boxfile import BoxFile
 from fastck.pipeline import cropfile
-from fastck.pipeline.cache import Cache, cache_folder
+from fastck.pipeline.cache import Cache, cache_folder, packed_boxes
 from fastck.pipeline.cropfile import CropFile
 from fastck.store.plan import PlannedSequence
 from tests.helpers.stores import assert_same_store
@@ -44,7 +44,7 @@ def test_detections_come_back_as_they_were(tmp_path):
     found = [None, FaceBox(1, 2, 3, 4), None]
     for _ in range(2):
         with Cache(tmp_path / "deep", tmp_path, EACH, VERSIONS) as cache:
-            cache.keep_boxes([(plan(), found)])
+            cache.keep_boxes([(plan(), packed_boxes(found))])
             assert cache.boxes(plan()) == found
             assert cache.boxes(plan(fingerprint="other")) is None
 
@@ -53,15 +53,15 @@ def test_detections_that_are_too_few_or_too_many_for_the_crop_policy(tmp_path):
     found = [None, FaceBox(1, 2, 3, 4), FaceBox(1, 2, 3, 5)]
     each, one = EACH, FaceConfig(crop="sequence", upsample=(0,))
     with Cache(tmp_path, tmp_path, each, VERSIONS) as frames, Cache(tmp_path, tmp_path, one, VERSIONS) as sequences:
-        frames.keep_boxes([(plan(), found)])
+        frames.keep_boxes([(plan(), packed_boxes(found))])
         assert sequences.boxes(plan()) == found[:2]
-        sequences.keep_boxes([(plan(), found[:2])])
+        sequences.keep_boxes([(plan(), packed_boxes(found[:2]))])
         assert frames.boxes(plan()) is None
 
 
 def test_no_cache_keeps_nothing(tmp_path):
     with Cache(None, tmp_path, EACH, VERSIONS, keep_crops=True) as cache:
-        cache.keep_boxes([(plan(), [None] * 3)])
+        cache.keep_boxes([(plan(), packed_boxes([None] * 3))])
         assert cache.boxes(plan()) is None
         assert cache.crops(plan()) is None
 
@@ -70,13 +70,16 @@ def test_a_damaged_cache_is_reported_and_left_alone(tmp_path, caplog):
     (tmp_path / "boxes.sqlite").write_bytes(b"this is no database" * 100)
     with Cache(tmp_path, tmp_path, EACH, VERSIONS) as cache:
         assert cache.boxes(plan()) is None
-        cache.keep_boxes([(plan(), [None] * 3)])
+        cache.keep_boxes([(plan(), packed_boxes([None] * 3))])
     assert len(caplog.records) == 1
     assert "not kept between runs" in caplog.text
 
 
 def test_a_cache_that_breaks_midway_is_told_once_and_left_alone(tmp_path, caplog):
-    for call in (lambda cache: cache.boxes(plan()), lambda cache: cache.keep_boxes([(plan(), [None] * 3)])):
+    for call in (
+        lambda cache: cache.boxes(plan()),
+        lambda cache: cache.keep_boxes([(plan(), packed_boxes([None] * 3))]),
+    ):
         caplog.clear()
         with Cache(tmp_path, tmp_path, EACH, VERSIONS) as cache:
             with sqlite3.connect(tmp_path / "boxes.sqlite") as base:
@@ -84,7 +87,7 @@ def test_a_cache_that_breaks_midway_is_told_once_and_left_alone(tmp_path, caplog
             base.close()
             assert call(cache) is None
             assert cache.boxes(plan()) is None
-            cache.keep_boxes([(plan(), [None])])
+            cache.keep_boxes([(plan(), packed_boxes([None]))])
         assert caplog.text.count("detections are not kept between runs") == 1
 
 
@@ -106,7 +109,7 @@ OTHERS = [
 def test_what_may_change_a_box_or_a_crop_is_kept_apart(tmp_path, change, differs):
     settings = {"planned": plan(), "faces": EACH, "versions": VERSIONS, **change}
     with Cache(tmp_path, tmp_path, EACH, VERSIONS, keep_crops=True) as cache:
-        cache.keep_boxes([(plan(), [None, None, FaceBox(1, 2, 3, 4)])])
+        cache.keep_boxes([(plan(), packed_boxes([None, None, FaceBox(1, 2, 3, 4)]))])
         file = cache.crops(plan())
     with Cache(tmp_path, tmp_path, settings["faces"], settings["versions"], keep_crops=True) as cache:
         assert (cache.boxes(settings["planned"]) is None) == (differs == "both")
@@ -115,7 +118,7 @@ def test_what_may_change_a_box_or_a_crop_is_kept_apart(tmp_path, change, differs
 
 def test_crops_of_own_boxes_belong_to_the_sequence_s_id(tmp_path):
     """The same files under another id, as another layout or root gives it, have other boxes in the same CSV."""
-    own = BoxFile({"one": {1: FaceBox(0, 0, 9, 9)}, "two": {1: FaceBox(1, 1, 9, 9)}}, "digest")
+    own = BoxFile.of({"one": {1: FaceBox(0, 0, 9, 9)}, "two": {1: FaceBox(1, 1, 9, 9)}}, "digest")
     faces = FaceConfig(boxes="digest")
     with Cache(tmp_path, tmp_path, faces, VERSIONS, own=own, keep_crops=True) as cache:
         assert cache.boxes(plan("one")) == [FaceBox(0, 0, 9, 9)]

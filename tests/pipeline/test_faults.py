@@ -230,6 +230,6 @@ def test_a_table_that_lies_about_its_sequences_names_no_other_file(whole, tmp_pa
 
 def test_the_journal_holds_plain_json_only(tmp_path):
     path = tmp_path / JOURNAL
-    journal.append(path, [{"sequence": "S005_001", "reason": "é\n\t\x00"}])
-    assert journal.read(path) == [{"sequence": "S005_001", "reason": "é\n\t\x00"}]
+    journal.append(path, journal.line({"sequence": "S005_001", "reason": "é\n\t\x00"}))
+    assert list(journal.read(path)) == [{"sequence": "S005_001", "reason": "é\n\t\x00"}]
     assert path.read_bytes().isascii()

@@ -178,13 +178,19 @@ def test_an_unreadable_frame_is_quarantined_and_looked_at_again_in_an_unfinished
 def test_workers_get_absolute_paths(dataset, tmp_path, monkeypatch):
     """A worker on another machine, or of another process, has another working folder."""
     seen, real = [], dispatch.work_batch
-    monkeypatch.setattr(dispatch, "work_batch", lambda tasks, run: (seen.extend(tasks), real(tasks, run))[1])
+
+    def watched(tasks, run, cancellation):
+        seen.extend((task, run) for task in tasks)
+        return real(tasks, run, cancellation)
+
+    monkeypatch.setattr(dispatch, "work_batch", watched)
     monkeypatch.setenv("FASTCK_CACHE_DIR", "kept")
     monkeypatch.chdir(tmp_path)
     store = fastck.preprocess("set", "store", keep_crops=True, **OPTIONS)
     assert store.quarantine.empty
-    for task in seen:
-        paths = [*task.record.frames, task.root, task.kept.path, task.writer._path]
+    assert len(seen) == len(store.table)
+    for task, run in seen:
+        paths = [*task.record.frames, run.root, task.kept.path, run.target.path]
         assert all(path.is_absolute() for path in paths)
 
 

@@ -195,6 +195,13 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     assert write_report(copy)["best"]["name"] == "linear model"
 
 
+def test_the_reports_tables_fit_a_terminal(run: fastck.Run) -> None:
+    lines = (run.path / "report.txt").read_text().splitlines()
+    tables = [line for line in lines if line.startswith("  ")]
+    assert sum(line.count("[") == 3 for line in tables) == len(run.classes) + 4
+    assert max(map(len, tables)) <= 80
+
+
 def test_the_same_seed_gives_the_same_bytes_and_resumes(store: Path, run: fastck.Run, tmp_path: Path) -> None:
     again = train(store, tmp_path / "run", CONFIG).path
     (again / "folds" / "repeat1-fold02" / "fold.json").unlink()

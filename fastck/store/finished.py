@@ -1,0 +1,128 @@
+"""What the journal says of the sequences that are done, in columns: there may be a million of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.store import journal
+from fastck.store.plan import Plan
+
+GOOD, QUARANTINED = 1, 2
+# Columns of the store's table that a worker finds out.
+FOUND = ("height", "width", "n_missed", "n_box_changes", "motion", "motion_at_box_changes")
+_COUNTS = FOUND[:4]
+NO_CHECKSUM = -1
+
+
+def row_type(arrays: Sequence[str]) -> np.dtype[Any]:
+    """Return the dtype of an entry: place in the plan, state, what was found, and a checksum for each array."""
+    found = [(name, "i4" if name in _COUNTS else "f8") for name in FOUND]
+    return np.dtype([("place", "i4"), ("state", "u1"), *found, ("crc32", "i8", (len(arrays),))])
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The journal's entries of some sequences, which a worker may have made in another process.
+
+    Attributes
+    ----------
+    lines : bytes
+        For the journal.
+    rows : ndarray of `row_type`
+        The same for `Finished`.
+    reasons : dict of int to str
+        Why sequences go to the quarantine, by their places in the plan.
+    """
+
+    lines: bytes
+    rows: NDArray[np.void]
+    reasons: dict[int, str]
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[int, str, dict[str, Any]]], arrays: Sequence[str]) -> "Entries":
+        """Return the entries of sequences, each given by its place in the plan, its id, and the entry."""
+        listed = list(entries)
+        lines = b"".join(journal.line({"sequence": sequence, **entry}) for _, sequence, entry in listed)
+        return cls(lines, *entry_rows(((place, entry) for place, _, entry in listed), arrays))
+
+
+def entry_rows(
+    entries: Iterable[tuple[int, dict[str, Any]]], arrays: Sequence[str]
+) -> tuple[NDArray[np.void], dict[int, str]]:
+    """Return entries as rows, and the reasons of those that go to the quarantine."""
+    rows: list[tuple[Any, ...]] = []
+    reasons: dict[int, str] = {}
+    nothing = (0,) * len(FOUND)
+    no_sums = (NO_CHECKSUM,) * len(arrays)
+    for place, entry in entries:
+        if "row" in entry:
+            found, sums = entry["row"], entry["crc32"]
+            crc32 = tuple(int(sums[name], 16) if name in sums else NO_CHECKSUM for name in arrays)
+            rows.append((place, GOOD, *(found[name] for name in FOUND), crc32))
+        else:
+            reasons[place] = entry["reason"]
+            rows.append((place, QUARANTINED, *nothing, no_sums))
+    return np.array(rows, row_type(arrays)), reasons
+
+
+class Finished:
+    """The sequences that are done, and what came of them.
+
+    Parameters
+    ----------
+    plan : Plan
+    arrays : sequence of str
+        The store's arrays, in the order of the checksums.
+
+    Attributes
+    ----------
+    rows : ndarray of `row_type`, one for each planned sequence
+        Its state is 0 where it is still to do.
+    reasons : dict of int to str
+        Why sequences are in quarantine, by place.
+    """
+
+    def __init__(self, plan: Plan, arrays: Sequence[str]) -> None:
+        self._plan = plan
+        self.arrays = tuple(arrays)
+        self.rows = np.zeros(len(plan), row_type(arrays))
+        self.reasons: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.rows["state"]))
+
+    def __contains__(self, sequence: object) -> bool:
+        place = self._plan.place(str(sequence))
+        return place is not None and bool(self.rows["state"][place])
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """Whether each planned sequence is done and not quarantined: (sequences,) bool."""
+        return self.rows["state"] == GOOD
+
+    @property
+    def to_do(self) -> NDArray[np.int64]:
+        """The places of the sequences that are not done."""
+        return np.flatnonzero(self.rows["state"] == 0)
+
+    def take(self, rows: NDArray[np.void], reasons: dict[int, str]) -> None:
+        """Take entries in; a sequence's last one counts."""
+        self.rows[rows["place"]] = rows
+        if self.reasons:
+            for place in rows["place"].tolist():
+                self.reasons.pop(place, None)
+        self.reasons.update(reasons)
+
+    def drop(self, places: NDArray[np.int64]) -> None:
+        """Forget what was said of some sequences."""
+        self.rows["state"][places] = 0
+        for place in places.tolist():
+            self.reasons.pop(place, None)
+
+    def drop_quarantined(self) -> None:
+        """Forget what was said of the sequences in quarantine."""
+        self.rows["state"][self.rows["state"] == QUARANTINED] = 0
+        self.reasons.clear()
