@@ -124,7 +124,7 @@ def joined(members: Sequence[Weights]) -> Weights:
         "scale": members[0]["scale"],
         "kernel0": np.concatenate([member["kernel0"] for member in members], axis=1),
         "bias0": np.concatenate([member["bias0"] for member in members]),
-        "kernel1": np.concatenate([member["kernel1"] for member in members]) / np.float32(n),
+        "kernel1": np.asarray(np.concatenate([member["kernel1"] for member in members]) / n, np.float32),
         "bias1": np.mean([member["bias1"] for member in members], axis=0, dtype=np.float32),
     }
 
