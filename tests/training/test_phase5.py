@@ -82,7 +82,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
 
     def write_and_die(self: fastck.training.checkpoint.Checkpoint, epoch: int) -> None:
         write(self, epoch)
-        if epoch == 4:
+        if epoch == 5:
             raise Killed
 
     with monkeypatch.context() as patch:
