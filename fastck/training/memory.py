@@ -45,7 +45,8 @@ class Factors:
 
 
 # Measured on x86-64 CPUs with TensorFlow 2.21 and Keras 3.15 (peak resident memory of a process that trains). The other
-# two were not measured: they are taken to need as much.
+# two are taken to need as much: with 8 sequences of phases 3 and 5 they took 0.8 to 1.13 times the plan
+# (`python -m benchmarks.backends`); the other phases were not measured.
 _TENSORFLOW = Factors(framework=900 * 2**20, per_fit=25 * 2**20, kept=9.0, kept_remat=2.0, working=14.0, skips=True)
 FACTORS = {"tensorflow": _TENSORFLOW, "jax": replace(_TENSORFLOW, skips=False), "torch": _TENSORFLOW}
 UPDATE_COPIES = 5.0  # parameter-sized temporaries in Adam's update
