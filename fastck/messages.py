@@ -1,5 +1,6 @@
 """What users are told: how far long work is, and names and reasons of files that fit on one line."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -25,6 +26,11 @@ def one_line(text: object) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in str(text)
     )
+
+
+def some_names(names: Sequence[object], most: int = 5) -> str:
+    """Return the first names on one line, and ", ..." where there are more than `most`."""
+    return ", ".join(map(one_line, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def reason(error: OSError) -> str:

@@ -13,7 +13,7 @@ from fastck.dataset.records import Scan, SequenceRecord
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
-from fastck.messages import one_line, reason
+from fastck.messages import one_line, reason, some_names
 
 _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
@@ -129,7 +129,7 @@ def _images_root(root: Path) -> Path:
 
 def _some_names(root: Path) -> str:
     names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
-    return ", ".join(map(one_line, names[:5])) + (", ..." if len(names) > 5 else "") if names else "no entries"
+    return some_names(names) or "no entries"
 
 
 def _labels_root(

@@ -11,7 +11,7 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.finder import searching
 from fastck.live.capture import NewestFrame
-from fastck.pipeline.stopwatch import Stopwatch
+from fastck.pipeline.stopwatch import Stopwatch, add_times
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.model import Recogniser
 
@@ -70,8 +70,7 @@ class Totals:
         self.dropped = result.dropped
         self.delay += result.delay
         self.longest_delay = max(self.longest_delay, result.delay)
-        for stage, taken in result.milliseconds.items():
-            self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + taken
+        add_times(self.milliseconds, result.milliseconds)
 
 
 def watch(

@@ -20,6 +20,7 @@ from fastck.messages import Progress
 from fastck.ops import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
+from fastck.pipeline.stopwatch import add_times
 from fastck.pipeline.warmup import compile_kernels
 from fastck.pipeline.worker import BatchOutcome, Run, Task, work_batch
 from fastck.store.builder import StoreBuilder
@@ -82,8 +83,7 @@ class PreprocessProgress(Progress):
 
     def steps(self, outcome: BatchOutcome, plan: Plan) -> Iterator["PreprocessProgress"]:
         """Count the sequences of a batch, and yield after each of them."""
-        for stage, time in outcome.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time
+        add_times(self.seconds, outcome.seconds)
         rows, reasons = outcome.entries.rows, outcome.entries.reasons
         frames = plan.n_frames[rows["place"]].tolist()
         for place, n_frames, missed in zip(rows["place"].tolist(), frames, rows["n_missed"].tolist(), strict=True):

@@ -1,8 +1,14 @@
 """Where the time of a sequence goes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+
+def add_times(total: dict[str, float], times: Mapping[str, float]) -> None:
+    """Add each stage's time to what `total` has of it."""
+    for stage, taken in times.items():
+        total[stage] = total.get(stage, 0.0) + taken
 
 
 class Stopwatch:

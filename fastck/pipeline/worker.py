@@ -21,6 +21,7 @@ from fastck.pipeline.cancellation import Cancellation, Cancelled
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, record_frames
 from fastck.pipeline.sequence import run_sequence
+from fastck.pipeline.stopwatch import add_times
 from fastck.store.finished import Entries
 from fastck.store.plan import PlannedSequence
 from fastck.store.reader import BOXES
@@ -104,8 +105,7 @@ def work_batch(tasks: Sequence[Task], run: Run, cancellation: Cancellation) -> B
         entries.append((task.place, task.planned.sequence, outcome.entry))
         if outcome.found is not None:
             found.append((task.place, packed_boxes(outcome.found)))
-        for stage, time in outcome.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + time
+        add_times(seconds, outcome.seconds)
     return BatchOutcome(Entries.of(entries, run.target.arrays), found, seconds)
 
 

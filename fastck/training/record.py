@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastck import __version__
-from fastck.messages import one_line
+from fastck.messages import one_line, some_names
 from fastck.store.reader import Store
 from fastck.training import run as files
 from fastck.training.backends import current_backend
@@ -68,8 +68,7 @@ def leakage_notes(splits: Sequence[dict[str, Any]]) -> list[str]:
     both = {name for split in splits for name in set(split["train_subjects"]) & set(split["test_subjects"])}
     if not both:
         return []
-    some = one_line(", ".join(sorted(both)[:5])) + (", ..." if len(both) > 5 else "")
-    return [f"subject leakage: the folds put {len(both)} subjects into training and test: {some}"]
+    return [f"subject leakage: the folds put {len(both)} subjects into training and test: {some_names(sorted(both))}"]
 
 
 def _versions(backend: str | None) -> dict[str, str]:
@@ -113,7 +112,7 @@ def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> li
     if len(chosen):
         done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
         what = done.get(config.too_long, "they are left out")
-        some = one_line(", ".join(chosen["sequence"].head(5))) + (", ..." if len(chosen) > 5 else "")
+        some = some_names(chosen["sequence"].tolist())
         notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {some}")
     for split in splits:
         known = set(table.loc[table["sequence"].isin(split.train), "label"])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastck.messages import one_line
+from fastck.messages import some_names
 from fastck.store.frames import padding_before
 from fastck.training import run as files
 from fastck.training.backends import current_backend
@@ -97,8 +97,8 @@ def train(
         gone = folds.loc[~folds["sequence"].isin(samples.listing["sequence"]), "sequence"]
         if len(gone):
             record["notes"].append(
-                f"{len(gone)} sequences of {Path(folds_file).name} are not in the data set: {one_line(gone.iloc[0])}"
-                + (", ..." if len(gone) > 1 else "")
+                f"{len(gone)} sequences of {Path(folds_file).name} are not in the data set: "
+                + some_names(gone.tolist(), most=1)
             )
         record["folds_file"] = {"name": Path(folds_file).name, "sha256": file_digest(folds_file)}
     if folds is not None or config.protocol == "table":

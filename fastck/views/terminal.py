@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fastck.dataset.check import CheckReport, Lengths
 from fastck.dataset.labels import EMOTIONS
-from fastck.messages import one_line
+from fastck.messages import one_line, some_names
 from fastck.store.reader import Store
 from fastck.views.store import describe_numbers, describe_settings, label_names, summarise
 
@@ -199,7 +199,7 @@ def _verdict(report: CheckReport) -> Text:
         f"{usable} of {report.n_sequences} sequences can be preprocessed, as far as is known without looking for faces"
     )
     if n_bad:
-        text += f"; these would be quarantined: {', '.join(report.left_out[:5])}" + (", ..." if n_bad > 5 else "")
+        text += f"; these would be quarantined: {some_names(report.left_out)}"
     if report.comparison:
         differing = [what for what, expected, here in report.comparison if expected != here]
         if not differing:

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
-from keras import ops
 
+from fastck.training.backends.convolution import convolve as convolve
 from fastck.training.backends.waiting import Waiting
 
 # On CPU, XLA made epochs several times slower.
@@ -62,11 +62,6 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
         maximum_iterations=frames.shape[1],
     )
     return h
-
-
-def convolve(values: Any, kernel: Any, padding: str) -> Any:
-    """Convolve (B, H, W, C) with (rows, columns, C, filters); padding is "valid" or "same"."""
-    return ops.conv(values, kernel, 1, padding, "channels_last")
 
 
 def row_products(rows: Any, kernel: Any) -> Any:

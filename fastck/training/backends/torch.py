@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from keras import ops
 
+from fastck.training.backends.convolution import convolve as convolve
 from fastck.training.backends.waiting import Waiting
 
 # Keras runs PyTorch without a compiler.
@@ -34,11 +34,6 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
         if n < len(frames):
             waited = step(waiting.frame, *waited, *weights)
     return h
-
-
-def convolve(values: Any, kernel: Any, padding: str) -> Any:
-    """Convolve (B, H, W, C) with (rows, columns, C, filters); padding is "valid" or "same"."""
-    return ops.conv(values, kernel, 1, padding, "channels_last")
 
 
 def row_products(rows: Any, kernel: Any) -> Any:
