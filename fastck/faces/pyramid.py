@@ -1,11 +1,13 @@
 """Sizes, tables and buffers of dlib's image pyramid: everything about a search that follows from the image's size."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.kernels.resize import resize
+from fastck.kernels.resize import resize_all
 
 SMALLEST_LEVEL = 64  # pixels; scan_fhog_pyramid.h
 CELL = 8  # pixels per side of a HOG cell
@@ -100,59 +102,37 @@ def copy_runs(left: NDArray[np.int64], *, double: bool) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True)
 class Resize:
-    """A resize between two sizes: tables, buffers and the result, made once and used for every frame."""
+    """What dlib's bilinear resize between two sizes reads where, and with which weights.
 
-    width: int
-    double: bool
+    Attributes
+    ----------
+    lanes : int
+        Columns that dlib computes with SIMD.
+    runs : ndarray of shape (K, 2), uint32
+        From `copy_runs`.
+    fractions : ndarray of shape (n + VECTOR,), float32
+        Weight of each column's right pixel.
+    tops, row_fractions : ndarray of shape (h,)
+        From `row_table`.
+    """
+
+    lanes: int
     runs: NDArray[np.uint32]
     fractions: NDArray[np.float32]
-    lanes: int
     tops: NDArray[np.int64]
     row_fractions: NDArray[np.float64]
-    spread: NDArray[np.uint8]
-    line: NDArray[np.uint8]
-    mixed: NDArray[np.float32]
-    out: NDArray[np.uint8]
-
-    def __call__(self, source: NDArray[np.uint8]) -> None:
-        """Resize `source`, whose rows have MARGIN more columns, into `out`."""
-        resize(
-            source,
-            self.width,
-            self.out,
-            self.double,
-            self.runs,
-            self.fractions,
-            self.lanes,
-            self.tops,
-            self.row_fractions,
-            self.spread,
-            self.line,
-            self.mixed,
-        )
 
 
-def plan_resize(old: tuple[int, int], new: tuple[int, int], out: NDArray[np.uint8]) -> Resize:
-    """Prepare dlib's bilinear resize from one (height, width) to another, into `out` of MARGIN more columns."""
-    double = new[1] > old[1]
+def plan_resize(old: tuple[int, int], new: tuple[int, int]) -> Resize:
+    """Prepare dlib's bilinear resize from one (height, width) to another."""
     left, fractions, lanes = column_table(old[1], new[1])
-    return Resize(
-        old[1],
-        double,
-        copy_runs(left, double=double),
-        np.append(fractions, np.zeros(VECTOR, np.float32)),
-        lanes,
-        *row_table(old[0], new[0]),
-        np.zeros((2, 2, new[1] + MARGIN), np.uint8),
-        np.zeros(2 * old[1] + MARGIN, np.uint8),
-        np.zeros((2, new[1] + VECTOR), np.float32),
-        out,
-    )
+    runs = copy_runs(left, double=new[1] > old[1])
+    return Resize(lanes, runs, np.append(fractions, np.zeros(VECTOR, np.float32)), *row_table(old[0], new[0]))
 
 
-def padded(shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return room for an image of (height, width) and MARGIN more columns."""
-    return np.zeros((shape[0], shape[1] + MARGIN), np.uint8)
+def beginnings(lengths: list[int]) -> list[int]:
+    """Return where each of some parts begins when they lie one behind the other, and where the last one ends."""
+    return [0, *np.cumsum(lengths, dtype=np.int64).tolist()]
 
 
 class Pyramid:
@@ -170,7 +150,7 @@ class Pyramid:
     shapes, windows : list of tuple of int
         Rows and columns of each level's pixels and of its window positions, largest level first.
     pixels : ndarray, uint8
-        All levels one behind the other.
+        All images one behind the other: the frame, what it is doubled to, the levels.
     layout : ndarray of shape (L, 4), int64
         Offset in `pixels`, height, width and stride of each level.
     """
@@ -183,22 +163,48 @@ class Pyramid:
             sizes.append((5 * sizes[-1][0] // 6, 5 * sizes[-1][1] // 6))
         self.shapes = sizes[upsample:]
         self.windows = [count_windows(shape) for shape in self.shapes]
-        room = [height * (width + MARGIN) for height, width in self.shapes]
-        offsets = np.concatenate([[0], np.cumsum(room)])
+        offsets = beginnings([height * (width + MARGIN) for height, width in sizes])
+        places = [(offset, *size, size[1] + MARGIN) for offset, size in zip(offsets, sizes, strict=False)]
         self.pixels = np.zeros(offsets[-1], np.uint8)
-        self.layout = np.array(
-            [(offset, *shape, shape[1] + MARGIN) for offset, shape in zip(offsets, self.shapes, strict=False)], np.int64
+        self.layout = np.array(places[upsample:], np.int64)
+        images = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in places]
+        self.images = images[upsample:]
+        self._frame = images[0]
+        resizes = [plan_resize(old, new) for old, new in pairwise(sizes)]
+        runs = beginnings([len(resize.runs) for resize in resizes])
+        columns = beginnings([resize.fractions.size for resize in resizes])
+        rows = beginnings([resize.tops.size for resize in resizes])
+        # Of each step: the images it reads and writes, its lanes, and where its part of each table begins and ends.
+        self._steps = np.array(
+            [
+                (*old, *new, resize.lanes, *run, *column, row)
+                for old, new, resize, run, column, row in zip(
+                    places, places[1:], resizes, pairwise(runs), pairwise(columns), rows, strict=False
+                )
+            ],
+            np.int64,
+        ).reshape(-1, 14)
+        widest = max(width for _, width in sizes)
+        self._tables = (
+            joined([resize.runs for resize in resizes], np.zeros((0, 2), np.uint32)),
+            joined([resize.fractions for resize in resizes], np.zeros(0, np.float32)),
+            joined([resize.tops for resize in resizes], np.zeros(0, np.int64)),
+            joined([resize.row_fractions for resize in resizes], np.zeros(0)),
         )
-        self.images = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in self.layout]
-        self._images = [padded(shape) for shape in sizes[:upsample]] + self.images
-        self._resizes = [
-            plan_resize(old, new, out) for old, new, out in zip(sizes, sizes[1:], self._images[1:], strict=False)
-        ]
+        self._buffers = (
+            np.zeros((2, 2, widest + MARGIN), np.uint8),
+            np.zeros(2 * widest + MARGIN, np.uint8),
+            np.zeros((2, widest + VECTOR), np.float32),
+        )
 
     def build(self, gray: NDArray[np.uint8]) -> None:
         """Fill the levels from an image."""
         width = gray.shape[1]
-        self._images[0][:, :width] = gray
-        self._images[0][:, width] = gray[:, -1]
-        for shrink, image in zip(self._resizes, self._images, strict=False):
-            shrink(image)
+        self._frame[:, :width] = gray
+        self._frame[:, width] = gray[:, -1]
+        resize_all(self.pixels, self._steps, *self._tables, *self._buffers)
+
+
+def joined(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
+    """Return parts one behind the other; `none` where there is no part."""
+    return np.concatenate(parts) if parts else none

@@ -1,7 +1,5 @@
 """dlib's frontal face search on one frame, level by level: which windows are scored, and which detections survive."""
 
-from bisect import bisect_left, bisect_right
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +16,6 @@ Window = tuple[int, int, int, int]  # positions on a level: top, left, bottom, r
 TIE = 2e-5  # scores closer than this are a tie: the sums here run in another order than dlib's (differences: 3e-6)
 SPARE = 4  # cells that vectors may touch behind the last one
 CAPACITY = 2048  # detections per frame before suppression; a face has 10 to 60
-SLACK = 3.0  # pixels of the doubled image; boxes are rounded to whole ones
 
 # Columns of a row of detections: BOX and FRAME are left, top, right, bottom in the doubled image and in the frame.
 SCORE, LEVEL, BOX, FRAME, AREA = 0, 2, slice(5, 9), slice(9, 13), 13
@@ -30,7 +27,7 @@ class TooClose(Exception):
 
 def tile_buffers() -> tuple[NDArray[np.float32], ...]:
     """Return the scratch arrays that `hog.search_windows` wants for a tile; then the scores it asks for."""
-    sizes = (hog.SIDE * hog.ROW, *[hog.SIDE * hog.SIDE * 2 * hog.SCORES] * 3, hog.SCORES)
+    sizes = (hog.SIDE * hog.ROW, *[hog.SIDE * hog.SIDE * 2 * hog.SCORES] * 3, 2 * hog.SCORES)
     return tuple(np.zeros(size, np.float32) for size in sizes)
 
 
@@ -75,18 +72,6 @@ def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDA
     edges[:, 2] = np.maximum(edges[:, 2], 0)
     edges[:, 3] = np.minimum(edges[:, 3], side)
     return edges
-
-
-def reach(ratio: float, iou: float, percent_covered: float) -> float:
-    """Return how far a square may stick out of another and still overlap with it by dlib's rules.
-
-    Both lengths count in sides of the other: `ratio` is the square's own side. One rule asks for more than
-    `iou` of the smallest box around both, the other for more than `percent_covered` of either.
-    """
-    q, u, c = ratio, iou, percent_covered
-    if q < 1:
-        return max((q * q - u) / (q + u), (1 - c) * q)
-    return max(q * (1 - u) / (1 + q * u), q - c)
 
 
 def frame_box(detection: Found) -> FaceBox:
@@ -180,8 +165,7 @@ class FrameSearch:
         ]
         firsts = np.cumsum([(0, 0), *self.pyramid.windows[:-1]], axis=0)
         self._all_edges = (*(np.concatenate(axis) for axis in zip(*self._edges, strict=True)), firsts)
-        # The same as lists: a handful of look-ups a frame is no work for NumPy.
-        self._ends = [[(axis[:, 0].tolist(), axis[:, 1].tolist()) for axis in pair] for pair in self._edges]
+        self._sizes = np.array(self.pyramid.windows, np.int64)
         # No box of a level has a larger area in the frame than this, in square pixels.
         self.largest_area = [
             int(np.prod([(edges[:, 3] - edges[:, 2]).max(initial=0) for edges in pair])) for pair in self._edges
@@ -197,16 +181,16 @@ class FrameSearch:
         rows, columns = self.pyramid.windows[level]
         return 5, 5, 5 + rows, 5 + columns
 
-    def around(self, box: Found, level: int) -> Window:
-        """Return the positions of a level whose boxes could suppress `box` or be suppressed by it."""
-        window = []
-        for (firsts, lasts), low, high in zip(self._ends[level], (box[1], box[0]), (box[3], box[2]), strict=True):
-            side = high - low + 1
-            out = side * reach((lasts[0] - firsts[0] + 1) / side, self.bank.iou, self.bank.percent_covered) + SLACK
-            begin = bisect_left(firsts, low - out)
-            window.append((5 + begin, 5 + max(begin, bisect_right(lasts, high + out))))
-        (top, bottom), (left, right) = window
-        return top, left, bottom, right
+    def widen(self, windows: NDArray[np.int64], boxes: Found) -> None:
+        """Widen parts of levels by all positions whose boxes could suppress some of `boxes` or be suppressed by them.
+
+        Parameters
+        ----------
+        windows : ndarray of shape (L, 4), int64
+            The finest L levels' parts: top, left, bottom, right.
+        boxes : ndarray of shape (N, 4), float64
+        """
+        suppression.widen_around(boxes, self._all_edges, self._sizes, self.bank.iou, self.bank.percent_covered, windows)
 
     def search(self, windows: dict[int, Window], *, least: float = 0.0) -> None:
         """Score windows by level and keep what is above threshold, in place of those levels' earlier detections.

@@ -11,7 +11,9 @@ import numpy as np
 
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.compiled import FaceDetector
-from fastck.faces.search import AREA, BOX, LEVEL, SCORE, Detections, Found, FrameSearch, Window, frame_box
+from fastck.faces.search import AREA, BOX, LEVEL, SCORE, Detections, Found, FrameSearch, frame_box
+
+NOTHING = np.array([2**31, 2**31, -1, -1], np.int64)  # a part that holds no window
 
 
 class TrackedDetector(FaceDetector):
@@ -93,7 +95,6 @@ def find_largest(search: FrameSearch, *, start: int) -> Found | None:
         if whole and (best is None or search.largest_area[whole - 1] >= areas[best]):
             whole -= 1
             search.search({whole: search.whole(whole)})
-            parts.windows.pop(whole, None)
             continue
         if best is None:
             return None
@@ -110,36 +111,26 @@ class Parts:
 
     Attributes
     ----------
-    windows : dict of int to tuple of int
-        The part searched of each level.
+    windows : ndarray of shape (L, 4), int64
+        The part searched of each level: top, left, bottom, right; the bottom above the top where it is none.
     least : float
         The lowest score of a deciding detection so far.
     """
 
     def __init__(self, search: FrameSearch) -> None:
         self.search = search
-        self.windows: dict[int, Window] = {}
+        self.windows = np.tile(NOTHING, (search.levels, 1))
         self.least = math.inf
 
     def widen(self, result: Detections, deciding: set[int], whole: int) -> bool:
         """Search levels below `whole` that lack windows around a deciding detection; False if none does."""
         faces = result.found[sorted(deciding)]
         least = min(self.least, float(faces[:, SCORE].min()))
-        wider = {}
-        for level in range(whole - 1, -1, -1):
-            parts = [self.windows[level]] if level in self.windows else []
-            parts += [self.search.around(face[BOX], level) for face in faces]
-            part = union(parts)
-            if part != self.windows.get(level) or least < self.least:
-                wider[level] = part
-        self.windows.update(wider)
+        before = self.windows[:whole].copy()
+        self.search.widen(self.windows[:whole], faces[:, BOX])
+        wider = (self.windows[:whole] != before).any(axis=1) | (least < self.least)
         self.least = least
-        if wider:
-            self.search.search(wider, least=least)
-        return bool(wider)
-
-
-def union(windows: list[Window]) -> Window:
-    """Return the smallest window range that holds all of some."""
-    tops, lefts, bottoms, rights = zip(*windows, strict=True)
-    return min(tops), min(lefts), max(bottoms), max(rights)
+        parts = {int(level): tuple(self.windows[level].tolist()) for level in np.flatnonzero(wider)[::-1]}
+        if parts:
+            self.search.search(parts, least=least)
+        return bool(parts)

@@ -32,7 +32,8 @@ class FilterBank:
         count in a cell's length.
     spectra : ndarray of shape (32 * 32 * D * 16,), float32
         Filters of reduced cells for tiles of 32x32 cells, by frequency: planes 0 to 7 count as real, the others as
-        imaginary parts; real parts of the conjugated transform, then its imaginary ones, over 32 * 32.
+        imaginary parts; real parts of the conjugated transform, then its imaginary ones, over 2 * 32 * 32: a
+        frequency and the opposite one add up.
     thresholds : ndarray of shape (D,), float64
         Score from which on a window of each sub-detector is a detection.
     iou, percent_covered : float
@@ -112,7 +113,7 @@ def make_bank(filters: NDArray[np.float64], thresholds: NDArray[np.float64], iou
     cells[..., :PLANES] = filters.transpose(0, 2, 3, 1)
     basis, reduced = reduce_filters(cells[..., :PLANES])
     pairs = reduced[..., :PAIRS] + 1j * reduced[..., PAIRS:]
-    spectra = np.conj(np.fft.fft2(pairs, (SIDE, SIDE), axes=(1, 2))).transpose(1, 2, 0, 3) / SIDE**2
+    spectra = np.conj(np.fft.fft2(pairs, (SIDE, SIDE), axes=(1, 2))).transpose(1, 2, 0, 3) / (2 * SIDE**2)
     return FilterBank(
         weights=cells.reshape(len(filters), WINDOW, WINDOW * CELL).astype(np.float32),
         basis=basis,

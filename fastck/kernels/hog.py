@@ -16,18 +16,18 @@ from fastck.kernels.vectors import (
     BLOCK,
     DETECTORS,
     PAIRS,
+    PLACES,
     SCORES,
     SIDE,
     VALID,
     dot320,
     features31,
-    filter_frequency,
+    filter_frequencies,
     gradients8,
-    reaching5,
+    reaching8,
     reduce4,
     transform_cells,
-    transform_columns,
-    transform_rows,
+    transform_scores,
     vote8,
 )
 
@@ -185,7 +185,8 @@ def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
     """Bounds on a tile's scores: SIDE x SIDE reduced cells from `at` on -> n rows of (VALID, SIDE, 2*SCORES), buffer 3.
 
     Only rows from `begin` to `end` hold features; the others count as zero. The transform of a pair of planes is one of
-    complex values; the real part of their products with the filters' spectra is what both planes' filters add up to.
+    complex values; the real part of their products with the filters' spectra is what both planes' filters add up to. A
+    window's scores lie at PLACES.
     """
     tile, products, lines, scores, _ = buffers
     for r in range(SIDE):
@@ -200,24 +201,31 @@ def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
         start = np.uint64(c * REDUCED)
         transform_cells(tile, start, np.uint64(ROW), tile, start, np.uint64(ROW))
     for r in range(SIDE):
+        opposite_r = (SIDE - r) % SIDE
         for c in range(SIDE):
-            frequency = r * SIDE + c
-            filter_frequency(
+            opposite_c = (SIDE - c) % SIDE
+            one, other = r * SIDE + c, opposite_r * SIDE + opposite_c
+            if one > other:
+                continue
+            filter_frequencies(
                 tile,
                 np.uint64(r * ROW + c * REDUCED),
+                np.uint64(opposite_r * ROW + opposite_c * REDUCED),
                 spectra,
-                np.uint64(frequency * DETECTORS * REDUCED),
+                np.uint64(one * DETECTORS * REDUCED),
+                np.uint64(other * DETECTORS * REDUCED),
                 products,
-                np.uint64(frequency * 2 * SCORES),
+                np.uint64(one * 2 * SCORES),
+                np.uint64(other * 2 * SCORES),
             )
-    # Back by two more transforms: the products were conjugated, and their transform's real part is the scores.
+    # The products were conjugated, so two more transforms lead back.
     step = np.uint64(SIDE * 2 * SCORES)
     for c in range(SIDE):
         start = np.uint64(c * 2 * SCORES)
-        transform_columns(products, start, step, lines, start, step)
+        transform_scores(products, start, step, lines, start, step)
     for r in range(n):
         start = np.uint64(r * SIDE * 2 * SCORES)
-        transform_rows(lines, start, np.uint64(2 * SCORES), scores, start, np.uint64(2 * SCORES))
+        transform_scores(lines, start, np.uint64(2 * SCORES), scores, start, np.uint64(2 * SCORES))
 
 
 @kernel
@@ -260,8 +268,9 @@ def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, plane
     weights, spectra, thresholds = bank
     rough = buffers[3]
     limits = buffers[4]
+    limits[:] = np.inf
     for d in range(DETECTORS):
-        limits[d] = np.float32(thresholds[d] - margin - ROUGH)
+        limits[PLACES[d]] = np.float32(thresholds[d] - margin - ROUGH)
     for j in range(jobs.shape[0]):
         level, top, left, bottom, right = jobs[j]
         offset, height, width, pitch = layout[level]
@@ -284,11 +293,13 @@ def search_windows(levels, jobs, edges, bank, margin, tables, work, cells, plane
                     correlate_tile(planes, y * stride + x, stride, begin - y, end - y, n, spectra, buffers)
                 for r in range(n):
                     for c in range(min(VALID, n_columns - x)):
-                        reaching = np.uint64(2**DETECTORS - 1)
+                        reaching = np.uint64(2 ** (2 * SCORES) - 1)
                         if not plain:
-                            reaching = reaching5(rough, np.uint64((r * SIDE + c) * 2 * SCORES), limits)
+                            reaching = reaching8(rough, np.uint64((r * SIDE + c) * 2 * SCORES), limits)
+                            if reaching == np.uint64(0):
+                                continue
                         for d in range(DETECTORS):
-                            if reaching >> np.uint64(d) & np.uint64(1) == np.uint64(0):
+                            if reaching >> np.uint64(PLACES[d]) & np.uint64(1) == np.uint64(0):
                                 continue
                             value = score(cells, (y + r) * stride + x + c, stride, weights, d)
                             if value >= thresholds[d] - margin:

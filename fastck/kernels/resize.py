@@ -9,44 +9,33 @@ not, which is one pixel of some thousand, the sum is taken again as dlib does.
 import numpy as np
 
 from fastck.kernels import kernel
-from fastck.kernels.vectors import copy_all, copy_five_of_six, mix16
+from fastck.kernels.vectors import WHOLE, copy_all, copy_five_of_six, interpolate16, mix16
 
-ONE = np.float32(65536)  # a gray level in units of mix16
-TIE = 12  # of these units, 1.8e-4 gray levels; both sums together are off by less than 1.7e-4
-
-
-@kernel(fastmath={"contract"})
-def _interpolate(left, right, fractions, n, out):
-    """Mix n columns' left and right pixels: uint8 -> float32."""
-    for c in range(n):
-        first = np.float32(left[c])
-        out[c] = first + fractions[c] * (np.float32(right[c]) - first)
+ONE = np.float32(32768)  # a gray level in units of mix16
+TIE = 8  # of these units, 2.4e-4 gray levels; both sums together are off by less than 2e-4
 
 
 @kernel
-def _mix_exactly(spread, top, bottom, fractions, exact, begin, end, out):
-    """Columns of an output row as dlib's SIMD loop has them: float32 sums in its order, rounded half up."""
+def _mix_exactly(spread, top, bottom, fractions, exact, c):
+    """Return column c of an output row as dlib's SIMD loop has it: float32 sums in its order, rounded half up."""
     one = np.float32(1)
     half = np.float32(0.49999997)  # v + this truncates to v rounded half up for every float32 in 0 to 255
-    top_left, top_right = spread[top & 1, 0], spread[top & 1, 1]
-    bottom_left, bottom_right = spread[bottom & 1, 0], spread[bottom & 1, 1]
     low = np.float32(exact)
     high = np.float32(1.0 - exact)
-    for c in range(begin, end):
-        x = fractions[c]
-        y = one - x
-        value = (
-            (high * y) * np.float32(top_left[c])
-            + (high * x) * np.float32(top_right[c])
-            + (low * y) * np.float32(bottom_left[c])
-            + (low * x) * np.float32(bottom_right[c])
-        )
-        out[c] = np.uint8(np.int32(value + half))
+    x = fractions[c]
+    y = one - x
+    value = (
+        (high * y) * np.float32(spread[top & 1, 0, c])
+        + (high * x) * np.float32(spread[top & 1, 1, c])
+        + (low * y) * np.float32(spread[bottom & 1, 0, c])
+        + (low * x) * np.float32(spread[bottom & 1, 1, c])
+    )
+    return np.uint8(np.int32(value + half))
 
 
 @kernel
 def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractions, spread, line, mixed):
-    """Bilinear resize as dlib's: (H, >= width+32) uint8 -> (h, >= n+32) uint8, n columns of `fractions` (n+16).
+    """Bilinear resize as dlib's: (H, width+32) uint8 -> (h, n+32) uint8, n columns of `fractions` (n+16).
 
     Behind each row, of the source too, its last pixel is repeated once. Each source row is first spread to the
     output's columns, once the pixel left of each and once the one right of it, and these are mixed to `mixed`
@@ -57,7 +46,7 @@ def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractio
     columns = fractions.size - 16
     last = source.shape[0] - 1
     one = np.float32(1)
-    shift = ONE / np.float32(2) + np.float32(TIE)
+    shift = np.float32(WHOLE) + ONE / np.float32(2) + np.float32(TIE)
     held_even = -1
     held_odd = -1
     for r in range(out.shape[0]):
@@ -91,15 +80,19 @@ def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractio
                     of = start + np.uint64(runs[k, 1])
                     copy_five_of_six(left, to, source, of)
                     copy_five_of_six(right, to, source, of + np.uint64(1))
-            _interpolate(left, right, fractions, lanes, mixed[row & 1])
+            for c in range(0, lanes, 16):
+                interpolate16(left, right, fractions, np.uint64(c), mixed[row & 1])
         exact = row_fractions[r]
         above, below = mixed[top & 1], mixed[bottom & 1]
         low = np.float32(exact) * ONE
         high = np.float32(1.0 - exact) * ONE
         result = out[r]
         for c in range(0, lanes, 16):
-            if mix16(above, below, np.uint64(c), high, low, shift, np.uint16(2 * TIE), result, np.uint64(c)):
-                _mix_exactly(spread, top, bottom, fractions, exact, c, min(c + 16, lanes), result)
+            close = mix16(above, below, np.uint64(c), high, low, shift, np.int16(2 * TIE), result, np.uint64(c))
+            if close:
+                for lane in range(min(16, lanes - c)):
+                    if close >> np.uint64(lane) & np.uint64(1):
+                        result[c + lane] = _mix_exactly(spread, top, bottom, fractions, exact, c + lane)
         top_left, top_right = spread[top & 1, 0], spread[top & 1, 1]
         bottom_left, bottom_right = spread[bottom & 1, 0], spread[bottom & 1, 1]
         for c in range(lanes, columns):
@@ -109,3 +102,29 @@ def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractio
             under = np.float32(y * np.float32(bottom_left[c]) + x * np.float32(bottom_right[c]))
             result[c] = np.uint8(np.int32(np.float32((1.0 - exact) * np.float64(over) + exact * np.float64(under))))
         result[columns] = result[columns - 1]
+
+
+@kernel
+def resize_all(pixels, steps, runs, fractions, tops, row_fractions, spread, line, mixed):
+    """Resize images of a flat array, each from one before it; their tables lie one behind the other.
+
+    A row of `steps` (S, 14): offset, height, width and stride of the image that is read and of the one that is written;
+    its lanes; where its part of `runs` and of `fractions` begins and ends; where its part of the tables of rows begins.
+    Source rows end in 32 columns more than the width, which vectors may touch.
+    """
+    for s in range(steps.shape[0]):
+        of, height, width, pitch, to, new_height, new_width, new_pitch, lanes, run, run_end, column, end, row = steps[s]
+        resize(
+            pixels[of : of + height * pitch].reshape((height, pitch)),
+            width,
+            pixels[to : to + new_height * new_pitch].reshape((new_height, new_pitch)),
+            new_width > width,
+            runs[run:run_end],
+            fractions[column:end],
+            lanes,
+            tops[row : row + new_height],
+            row_fractions[row : row + new_height],
+            spread,
+            line,
+            mixed,
+        )

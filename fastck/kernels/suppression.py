@@ -2,6 +2,8 @@
 
 from fastck.kernels import kernel
 
+SLACK = 3.0  # pixels of the doubled image; boxes are rounded to whole ones
+
 
 @kernel
 def overlap(a, b, iou, percent_covered):
@@ -31,3 +33,55 @@ def suppress(found, iou, percent_covered, overlaps, by):
             overlaps[j, i] = both
             if both and by[i] == i and by[j] == j:
                 by[i] = j
+
+
+@kernel
+def reach(ratio, iou, percent_covered):
+    """How far a square may stick out of another and still overlap with it, in sides of the other.
+
+    `ratio` is the square's own side, also in these. One rule of `overlap` asks for more than `iou` of the smallest box
+    around both, the other for more than `percent_covered` of either.
+    """
+    if ratio < 1:
+        return max((ratio * ratio - iou) / (ratio + iou), (1 - percent_covered) * ratio)
+    return max(ratio * (1 - iou) / (1 + ratio * iou), ratio - percent_covered)
+
+
+@kernel
+def _range_around(edges, first, n, low, high, iou, percent_covered):
+    """Rows or columns of windows, counted from 5, whose boxes could overlap with one from `low` to `high`."""
+    side = high - low + 1
+    out = side * reach((edges[first, 1] - edges[first, 0] + 1) / side, iou, percent_covered) + SLACK
+    begin = 0
+    while begin < n and edges[first + begin, 0] < low - out:
+        begin += 1
+    end = begin
+    while end < n and edges[first + end, 1] <= high + out:
+        end += 1
+    return 5 + begin, 5 + end
+
+
+@kernel
+def widen_around(boxes, edges, sizes, iou, percent_covered, windows):
+    """Widen each level's part (top, left, bottom, right) in `windows` (L, 4) by all that could overlap with `boxes`.
+
+    `edges` holds the edges of boxes by row and by column of windows, all levels' one behind the other, and where each
+    level's begin; `sizes` (>= L, 2) the levels' rows and columns of windows. An empty part has its bottom above its
+    top. Levels without windows stay as they are.
+    """
+    row_edges, column_edges, firsts = edges
+    for level in range(windows.shape[0]):
+        if sizes[level, 0] == 0:
+            continue
+        part = windows[level]
+        for box in boxes:
+            top, bottom = _range_around(
+                row_edges, firsts[level, 0], sizes[level, 0], box[1], box[3], iou, percent_covered
+            )
+            left, right = _range_around(
+                column_edges, firsts[level, 1], sizes[level, 1], box[0], box[2], iou, percent_covered
+            )
+            part[0] = min(part[0], top)
+            part[1] = min(part[1], left)
+            part[2] = max(part[2], bottom)
+            part[3] = max(part[3], right)

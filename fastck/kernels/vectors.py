@@ -17,7 +17,12 @@ SIDE = 32  # cells per side of a tile
 VALID = 23  # rows and columns of windows of 10x10 cells in a tile
 DETECTORS = 5
 PAIRS = 8  # pairs of reduced planes, each one complex value
-SCORES = 8  # complex values per frequency of a tile's scores, of which DETECTORS are used
+SCORES = 4  # complex values per frequency of a tile's scores: two detectors' scores each, or one's
+# Where a detector's scores lie among a window's 8: real parts, then imaginary ones.
+PLACES = (0, 4, 1, 5, 2)
+# A float32 from here to twice as much has no fraction: adding this rounds, and the bits then hold the whole number.
+WHOLE = 2.0**23
+WHOLE_BITS = 0x4B000000
 
 _FLOAT = ir.FloatType()
 _I64 = ir.IntType(64)
@@ -88,11 +93,34 @@ copy_all = _copy16(0)
 copy_five_of_six = _copy16(6)  # the pixels that a resize to 5/6 reads, until its rounding skips another one
 
 
+def _whole_floats(builder, values):
+    """Turn uint8 values into float32 ones plus WHOLE, for which putting bits together is enough."""
+    words = _integers(32, values.type.count)
+    bits = builder.or_(builder.zext(values, words), _all(words, WHOLE_BITS))
+    return builder.bitcast(bits, _floats(values.type.count))
+
+
+@intrinsic
+def interpolate16(typingctx, left, right, fractions, at, out):
+    """16 columns' left + fraction * (right - left): uint8 -> float32."""
+
+    def codegen(context, builder, signature, args):
+        lefts, rights, parts, result = (_Array(context, builder, signature, args, number) for number in (0, 1, 2, 4))
+        bytes16, floats = _integers(8, 16), _floats(16)
+        first, second = (_whole_floats(builder, pixels.load(args[3], bytes16)) for pixels in (lefts, rights))
+        step = builder.fmul(parts.load(args[3], floats), builder.fsub(second, first), flags=_FUSE)
+        result.store(builder.fadd(builder.fsub(first, _all(floats, WHOLE)), step, flags=_FUSE), args[3])
+        return context.get_dummy_value()
+
+    return types.void(left, right, fractions, at, out), codegen
+
+
 @intrinsic
 def mix16(typingctx, above, below, at, high, low, shift, tie, out, to):
-    """16 pixels high * above + low * below, in units of 2**-16 after `shift` is added: their whole parts to `out`.
+    """16 pixels high * above + low * below, in units of 2**-15 after `shift` is added: their whole parts to `out`.
 
-    Returns a bit for each pixel whose fraction is less than `tie`.
+    `shift` has WHOLE in it, which makes the sums whole units. Returns a bit for each pixel whose fraction is less than
+    `tie`.
     """
 
     def codegen(context, builder, signature, args):
@@ -102,11 +130,12 @@ def mix16(typingctx, above, below, at, high, low, shift, tie, out, to):
         high, low, shift = (_broadcast(builder, value, 16) for value in args[3:6])
         first = builder.fadd(builder.fmul(tops.load(args[2], floats), high, flags=_FUSE), shift, flags=_FUSE)
         total = builder.fadd(builder.fmul(bottoms.load(args[2], floats), low, flags=_FUSE), first, flags=_FUSE)
-        fixed = builder.fptosi(total, words)
-        whole = builder.lshr(fixed, _all(words, 16))
+        # The lowest bit of WHOLE's exponent lies above the 23 bits of the units.
+        units = builder.bitcast(total, words)
+        whole = builder.lshr(units, _all(words, 15))
         pixels.store(builder.trunc(whole, _integers(8, 16)), args[8])
-        fractions = builder.trunc(fixed, _integers(16, 16))
-        close = builder.icmp_unsigned("<", fractions, _broadcast(builder, args[6], 16))
+        fractions = builder.and_(units, _all(words, 2**15 - 1))
+        close = builder.icmp_signed("<", builder.trunc(fractions, _integers(16, 16)), _broadcast(builder, args[6], 16))
         return builder.zext(builder.bitcast(close, ir.IntType(16)), _I64)
 
     return types.uint64(above, below, at, high, low, shift, tie, out, to), codegen
@@ -317,10 +346,10 @@ def _transform(builder, values):
     return out
 
 
-def _transform32(pairs, count, real_only=False):
-    """Make the transform of 32 positions, `step` apart, 8 values of each at once; the first `count` results are kept.
+def _transform32(lanes, count):
+    """Make the transform of 32 positions, `step` apart; the first `count` results are kept.
 
-    A position holds `pairs` real and then as many imaginary parts.
+    A position holds `lanes` real and then as many imaginary parts, which are transformed at once.
     """
 
     @intrinsic
@@ -332,13 +361,12 @@ def _transform32(pairs, count, real_only=False):
                 return builder.add(begin, builder.mul(step, ir.Constant(_I64, k)))
 
             values = [
-                tuple(of.load(position(args[1], args[2], k), _floats(8), part) for part in (0, pairs))
+                tuple(of.load(position(args[1], args[2], k), _floats(lanes), part) for part in (0, lanes))
                 for k in range(SIDE)
             ]
             for k, (real, imaginary) in enumerate(_transform(builder, values)[:count]):
                 into.store(real, position(args[4], args[5], k))
-                if not real_only:
-                    into.store(imaginary, position(args[4], args[5], k), pairs)
+                into.store(imaginary, position(args[4], args[5], k), lanes)
             return context.get_dummy_value()
 
         return types.void(source, at, step, target, to, step_to), codegen
@@ -347,45 +375,57 @@ def _transform32(pairs, count, real_only=False):
 
 
 transform_cells = _transform32(PAIRS, SIDE)
-transform_columns = _transform32(SCORES, VALID)
-transform_rows = _transform32(SCORES, VALID, real_only=True)
+transform_scores = _transform32(SCORES, VALID)
 
 
 @intrinsic
-def filter_frequency(typingctx, tile, at, spectra, start, scores, to):
-    """The detectors' filters at one frequency: complex products with PAIRS values, summed and conjugated."""
+def filter_frequencies(typingctx, tile, at, opposite, spectra, start, other, scores, to, to_opposite):
+    """The detectors' filters at one frequency and at the opposite one.
+
+    At each, complex products with PAIRS values are summed to P, whose transform's real part is a detector's scores. So
+    the scores' own transform is half of H = P + conj(P of the opposite frequency), and H is conj(H) there. Two
+    detectors' scores are the real and the imaginary part of one transform back, that of conj(H) + i conj(H').
+    """
 
     def codegen(context, builder, signature, args):
-        cells, filters, out = (_Array(context, builder, signature, args, number) for number in (0, 2, 4))
+        cells, filters, out = (_Array(context, builder, signature, args, number) for number in (0, 3, 6))
         four = _floats(4)
 
-        def product(a, b):
-            return builder.fmul(a, b, flags=_FUSE)
+        def add(total, a, b):
+            return builder.fadd(total, builder.fmul(a, b, flags=_FUSE), flags=_FUSE)
 
-        def plus(a, b):
-            return builder.fadd(a, b, flags=_FUSE)
+        def subtract(total, a, b):
+            return builder.fsub(total, builder.fmul(a, b, flags=_FUSE), flags=_FUSE)
 
-        real = [cells.load(args[1], four, lane) for lane in range(0, PAIRS, 4)]
-        imaginary = [cells.load(args[1], four, PAIRS + lane) for lane in range(0, PAIRS, 4)]
-        totals = ([], [])
+        values = [
+            [tuple(cells.load(at, four, lane + part) for part in (0, PAIRS)) for lane in range(0, PAIRS, 4)]
+            for at in args[1:3]
+        ]
+        zero = _all(four, 0.0)
+        reals, imaginaries = [], []
         for detector in range(DETECTORS):
-            total_real = total_imaginary = _all(four, 0.0)
+            real = imaginary = zero
             for lane in range(0, PAIRS, 4):
-                x, y = real[lane // 4], imaginary[lane // 4]
-                u = filters.load(args[3], four, 2 * PAIRS * detector + lane)
-                v = filters.load(args[3], four, 2 * PAIRS * detector + PAIRS + lane)
-                total_real = builder.fsub(plus(total_real, product(x, u)), product(y, v), flags=_FUSE)
-                total_imaginary = plus(plus(total_imaginary, product(x, v)), product(y, u))
-            totals[0].append(total_real)
-            totals[1].append(total_imaginary)
-        last = _lane_sums(builder, totals[0][4], totals[1][4], totals[0][4], totals[1][4])
-        out.store(_lane_sums(builder, *totals[0][:4]), args[5])
-        out.store(builder.fneg(_lane_sums(builder, *totals[1][:4])), args[5], SCORES)
-        out.store(_shuffle(builder, last, last, [0]), args[5], 4)
-        out.store(builder.fneg(_shuffle(builder, last, last, [1])), args[5], SCORES + 4)
+                for begin, pairs, turn in ((args[4], values[0], add), (args[5], values[1], subtract)):
+                    x, y = pairs[lane // 4]
+                    u, v = (filters.load(begin, four, 2 * PAIRS * detector + part + lane) for part in (0, PAIRS))
+                    real = subtract(add(real, x, u), y, v)
+                    imaginary = turn(turn(imaginary, x, v), y, u)
+            reals.append(real)
+            imaginaries.append(imaginary)
+        real = _lane_sums(builder, *reals[::2], zero)
+        imaginary = _lane_sums(builder, *imaginaries[::2], zero)
+        partners = _lane_sums(builder, *reals[1::2], *imaginaries[1::2])
+        partner_real, partner_imaginary = (
+            _shuffle(builder, partners, zero, lanes) for lanes in ([0, 1, 4, 5], [2, 3, 4, 5])
+        )
+        out.store(builder.fadd(real, partner_imaginary), args[7])
+        out.store(builder.fsub(partner_real, imaginary), args[7], SCORES)
+        out.store(builder.fsub(real, partner_imaginary), args[8])
+        out.store(builder.fadd(partner_real, imaginary), args[8], SCORES)
         return context.get_dummy_value()
 
-    return types.void(tile, at, spectra, start, scores, to), codegen
+    return types.void(tile, at, opposite, spectra, start, other, scores, to, to_opposite), codegen
 
 
 @intrinsic
@@ -409,13 +449,12 @@ def dot320(typingctx, cells, at, weights, start):
 
 
 @intrinsic
-def reaching5(typingctx, scores, at, lowest):
-    """A bit for each of 5 scores that is at least as high as its value of `lowest`, of which there are 8."""
+def reaching8(typingctx, scores, at, lowest):
+    """A bit for each of 8 scores that is at least as high as its value of `lowest`."""
 
     def codegen(context, builder, signature, args):
         values, limits = (_Array(context, builder, signature, args, number) for number in (0, 2))
         pair = values.load(args[1], _floats(8)), limits.load(ir.Constant(_I64, 0), _floats(8))
-        bits = builder.bitcast(builder.fcmp_ordered(">=", *pair), ir.IntType(8))
-        return builder.and_(builder.zext(bits, _I64), ir.Constant(_I64, 2**DETECTORS - 1))
+        return builder.zext(builder.bitcast(builder.fcmp_ordered(">=", *pair), ir.IntType(8)), _I64)
 
     return types.uint64(scores, at, lowest), codegen

@@ -10,9 +10,11 @@ from skimage import data
 import fastck.faces.search as search_module
 from fastck.faces.features import all_cells, dead_leaves
 from fastck.faces.pyramid import Pyramid, copy_runs, count_levels
-from fastck.faces.search import AREA, BOX, SCORE, FrameSearch, orientation_table, reach, tile_buffers
+from fastck.faces.search import AREA, BOX, SCORE, FrameSearch, orientation_table, tile_buffers
+from fastck.faces.tracking import NOTHING
 from fastck.faces.weights import FilterBank, frontal_bank, parse_detector, separable
 from fastck.kernels import hog, suppression
+from fastck.kernels.vectors import PLACES
 from tests.helpers.searching import check_features, check_levels
 
 SHAPES = [(1, 1), (3, 2), (33, 40), (65, 300), (101, 77), (180, 321), (480, 640), (490, 640)]
@@ -139,7 +141,7 @@ def test_transforms_score_as_plain_sums_do(bank):
     """Far more precise than ROUGH asks for, on values as large as cells can have them and with rows left out."""
     rng = np.random.default_rng(5)
     spectra = bank.spectra.reshape(32, 32, 5, 2, 8).astype(float)
-    pairs = np.fft.ifft2((spectra[..., 0, :] - 1j * spectra[..., 1, :]) * 32**2, axes=(0, 1))[:10, :10]
+    pairs = np.fft.ifft2((spectra[..., 0, :] - 1j * spectra[..., 1, :]) * 2 * 32**2, axes=(0, 1))[:10, :10]
     filters = np.concatenate([pairs.real, pairs.imag], axis=-1)
     for begin, end, n in ((0, 32, 23), (4, 27, 23), (-23, 9, 22), (31, 55, 23), (0, 32, 1), (2, 32, 7)):
         planes = rng.uniform(-0.5, 1, (40, 50, 16)).astype(np.float32)
@@ -148,7 +150,7 @@ def test_transforms_score_as_plain_sums_do(bank):
         tile[(rows < begin) | (rows >= end)] = 0
         buffers = tile_buffers()
         hog.correlate_tile(planes.ravel(), 5 * 50 + 7, 50, begin, end, n, bank.spectra, buffers)
-        rough = buffers[3].reshape(32, 32, 16)[:23, :23, :5]
+        rough = buffers[3].reshape(32, 32, 8)[:23, :23, PLACES]
         windows = _WINDOWS(tile.astype(float), (10, 10), axis=(0, 1))
         expected = np.einsum("rcpij,ijdp->rcd", windows, filters, optimize=True)
         assert np.abs(rough[:n] - expected[:n]).max() < 0.02 * hog.ROUGH
@@ -173,7 +175,7 @@ def test_no_window_scores_above_its_bound(bank):
         exact = np.einsum("rcpij,dijp->rcd", windows, weights.astype(float), optimize=True)
         buffers = tile_buffers()
         hog.correlate_tile(planes.ravel(), 0, 40, 0, 32, 23, bank.spectra, buffers)
-        bounds = buffers[3].reshape(32, 32, 16)[:23, :23, :5]
+        bounds = buffers[3].reshape(32, 32, 8)[:23, :23, PLACES]
         assert (bounds > exact - 0.1 * hog.ROUGH).all()
         one = hog.score(cells.ravel(), 3 * 40 + 20, 40, bank.weights, 2)
         np.testing.assert_allclose(one, exact[3, 20, 2], atol=1e-5)
@@ -181,7 +183,7 @@ def test_no_window_scores_above_its_bound(bank):
     cells[..., :31] = kinds[0].reshape(40, 40, 31)
     hog._reduce(cells.ravel(), 0, 1600, bank.basis, planes.ravel())
     hog.correlate_tile(planes.ravel(), 0, 40, 0, 32, 23, bank.spectra, buffers)
-    assert (buffers[3].reshape(32, 32, 16)[:23, :23, :5] > bank.thresholds).mean() < 0.2
+    assert (buffers[3].reshape(32, 32, 8)[:23, :23, PLACES] > bank.thresholds).mean() < 0.2
 
 
 @given(st.data())
@@ -238,7 +240,7 @@ def test_boxes_that_suppress_each_other_are_within_reach(bank, one, other):
     both = suppression.overlap(a, b, bank.iou, bank.percent_covered)
     assert both == suppression.overlap(b, a, bank.iou, bank.percent_covered)
     if both:
-        out = one[2] * reach(other[2] / one[2], bank.iou, bank.percent_covered) + 1e-9
+        out = one[2] * suppression.reach(other[2] / one[2], bank.iou, bank.percent_covered) + 1e-9
         assert (b[:2] >= a[:2] - out).all()
         assert (b[2:] <= a[2:] + out).all()
 
@@ -248,8 +250,9 @@ def test_no_window_around_a_box_is_forgotten(bank, astronaut):
     for level in (6, 4):
         rows, columns = search._edges[level]
         box = np.array([columns[9, 0], rows[7, 0], columns[9, 1], rows[7, 1]], float)
-        for finer in range(level):
-            top, left, bottom, right = search.around(box, finer)
+        windows = np.tile(NOTHING, (level, 1))
+        search.widen(windows, box[None])
+        for finer, (top, left, bottom, right) in enumerate(windows):
             for r, (y0, y1, *_) in enumerate(search._edges[finer][0], 5):
                 for c, (x0, x1, *_) in enumerate(search._edges[finer][1], 5):
                     if not (top <= r < bottom and left <= c < right):

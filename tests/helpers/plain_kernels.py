@@ -88,32 +88,36 @@ def _reduce4(cells, at, basis, guard, planes, to):
         _part(planes, int(to) + 16 * cell, 16)[:] = np.append(sums[:15], np.sqrt(max(left, 0) + guard))
 
 
-def _transform(pairs: int, count: int, *, real_only: bool = False) -> Instruction:
+def _transform(lanes: int, count: int) -> Instruction:
     def transform(source, at, step, target, to, step_to):
         values = [
-            _part(source, int(at + step * k), 8) + 1j * _part(source, int(at + step * k) + pairs, 8)
+            _part(source, int(at + step * k), lanes) + 1j * _part(source, int(at + step * k) + lanes, lanes)
             for k in np.arange(32, dtype=np.uint64)
         ]
         for k, value in enumerate(np.fft.fft(values, axis=0)[:count]):
-            _part(target, int(to) + int(step_to) * k, 8)[:] = value.real
-            if not real_only:
-                _part(target, int(to) + int(step_to) * k + pairs, 8)[:] = value.imag
+            _part(target, int(to) + int(step_to) * k, lanes)[:] = value.real
+            _part(target, int(to) + int(step_to) * k + lanes, lanes)[:] = value.imag
 
     return transform
 
 
-def _filter_frequency(tile, at, spectra, start, scores, to):
-    cell, filters = _part(tile, at, 16).reshape(2, 8), _part(spectra, start, 80).reshape(5, 2, 8)
-    total = (filters[:, 0] + 1j * filters[:, 1]) @ (cell[0] + 1j * cell[1])
-    _part(scores, to, 16).reshape(2, 8)[:, :5] = total.real, -total.imag
+def _filter_frequencies(tile, at, opposite, spectra, start, other, scores, to, to_opposite):
+    def products(at, start):
+        cell, filters = _part(tile, at, 16).reshape(2, 8), _part(spectra, start, 80).reshape(5, 2, 8)
+        return (filters[:, 0] + 1j * filters[:, 1]) @ (cell[0] + 1j * cell[1])
+
+    total = products(at, start) + np.conj(products(opposite, other))
+    firsts, partners = np.append(total[::2], 0), np.append(total[1::2], [0, 0])
+    for place, values in ((to, np.conj(firsts) + 1j * np.conj(partners)), (to_opposite, firsts + 1j * partners)):
+        _part(scores, place, 8)[:] = np.append(values.real, values.imag)
 
 
 def _dot320(cells, at, weights, start):
     return np.float32(_part(cells, at, 320) @ _part(weights, start, 320))
 
 
-def _reaching5(scores, at, lowest):
-    return _word((_part(scores, at, 8) >= _part(lowest, 0, 8))[:5])
+def _reaching8(scores, at, lowest):
+    return _word(_part(scores, at, 8) >= _part(lowest, 0, 8))
 
 
 def _copy(skip: int) -> Instruction:
@@ -124,10 +128,16 @@ def _copy(skip: int) -> Instruction:
     return copy16
 
 
+def _interpolate16(left, right, fractions, at, out):
+    first, second = (_part(side, at, 16).astype(np.float32) for side in (left, right))
+    _part(out, at, 16)[:] = first + _part(fractions, at, 16) * (second - first)
+
+
 def _mix16(above, below, at, high, low, shift, tie, out, to):
-    total = (_part(above, at, 16) * high + shift + _part(below, at, 16) * low).astype(np.int64)
-    _part(out, to, 16)[:] = total >> 16
-    return _word((total & 0xFFFF) < tie)
+    total = _part(above, at, 16).astype(float) * high + shift + _part(below, at, 16) * float(low)
+    units = np.round(total).astype(np.int64) - 2**23
+    _part(out, to, 16)[:] = units >> 15
+    return _word((units & 0x7FFF) < tie)
 
 
 def _above(difference: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Instruction:
@@ -176,18 +186,22 @@ def _pool(times: int) -> Instruction:
     return pool
 
 
-_RESIZE: dict[str, Instruction] = {"copy_all": _copy(0), "copy_five_of_six": _copy(6), "mix16": _mix16}
+_RESIZE: dict[str, Instruction] = {
+    "copy_all": _copy(0),
+    "copy_five_of_six": _copy(6),
+    "interpolate16": _interpolate16,
+    "mix16": _mix16,
+}
 _HOG: dict[str, Instruction] = {
     "gradients8": _gradients8,
     "vote8": _vote8,
     "features31": _features31,
     "reduce4": _reduce4,
     "dot320": _dot320,
-    "reaching5": _reaching5,
+    "reaching8": _reaching8,
     "transform_cells": _transform(8, 32),
-    "transform_columns": _transform(8, 23),
-    "transform_rows": _transform(8, 23, real_only=True),
-    "filter_frequency": _filter_frequency,
+    "transform_scores": _transform(4, 23),
+    "filter_frequencies": _filter_frequencies,
 }
 _WORDS: dict[str, Instruction] = {
     "_above_sign": _above(lambda a, b: (a - b) % 256),
