@@ -1,9 +1,12 @@
 """What the operations ask of their arguments, and the shapes they return."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+ALIGNMENT = 64  # bytes; TensorFlow takes an array over as it is where it begins at a multiple, and copies it elsewhere
 
 
 def check_frames(
@@ -78,3 +81,11 @@ def projection_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if shape[-1] != shape[-2]:
         raise ValueError(f"frames to project must be square, got {shape[-2]} x {shape[-1]} pixels: crop or resize them")
     return (*shape[:-2], 2, shape[-1])
+
+
+def empty_aligned(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return a new array, float32, with its values at a multiple of ALIGNMENT; contents are whatever was there."""
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -room.ctypes.data % ALIGNMENT
+    return room[begin : begin + size].view(np.float32).reshape(shape)

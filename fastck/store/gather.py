@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fastck.arrays import empty_aligned
 from fastck.config import TIMESTEPS
 from fastck.store.frames import (
     EARLIEST_END,
@@ -108,7 +109,7 @@ class Gather:
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Return the padded sequences at `indices`: (B, timesteps, rows, columns, channels) float32."""
-        out = np.empty((len(indices), *self.shape, self.channels), dtype=np.float32)
+        out = empty_aligned((len(indices), *self.shape, self.channels))
         self.fill(indices, out)
         return out
 
@@ -147,7 +148,7 @@ class Gather:
         rng = np.random.default_rng(seed)
         shares = rng.uniform(EARLIEST_END, 1, size=len(indices))
         length = np.maximum(np.ceil(shares * self.lengths[indices]).astype(np.int64), 1)
-        out = np.empty((len(indices), *self.shape, self.channels), dtype=np.float32)
+        out = empty_aligned((len(indices), *self.shape, self.channels))
         self._fill(self._start[indices], length, out)
         for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
             out[sequence] = mirrored(out[sequence], self._feature)

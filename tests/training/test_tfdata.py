@@ -205,3 +205,19 @@ def test_micro_batches_weigh_every_sequence_of_a_batch_alike(n: int, batch_size:
         # Keras: each step's loss is the mean of weight times loss, and the gradients' mean over steps is applied.
         means = [np.mean(w * value[p]) for p, w in zip(pieces[step], weights[step], strict=True)]
         np.testing.assert_allclose(np.mean(means), value[order[batch : batch + batch_size]].mean())
+
+
+def test_tensorflow_takes_a_batch_over_without_a_copy(store: Store) -> None:
+    """TensorFlow copies an array that begins elsewhere, which takes longer than gathering it."""
+    tf = pytest.importorskip("tensorflow")
+    names = store.table["sequence"].to_list()[:4]
+    gather, gathered = Gather(store, names, feature="projection", classes=CLASSES, timesteps=11), []
+
+    def keep(positions: np.ndarray) -> np.ndarray:
+        gathered.append(gather(positions))
+        return gathered[-1]
+
+    # Within a graph, as in a pipeline: outside of one TensorFlow copies in any case.
+    values = tf.function(lambda: tf.numpy_function(keep, [tf.range(4, dtype=tf.int64)], tf.float32))()
+    assert np.shares_memory(np.asarray(memoryview(values)), gathered[0])
+    assert not np.shares_memory(gathered[0], gather(np.arange(4)))
