@@ -24,18 +24,18 @@ def fingerprint(record: SequenceRecord) -> str:
 
 def _look_at(record: SequenceRecord, numbers: "array[int]") -> bytes:
     """Return a sequence's fingerprint, 8 bytes; a number for each file that is there is appended to `numbers`."""
-    lines = []
+    text = ""
     for name, path in zip(record.names(), record.files(), strict=True):
         try:
             status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
         except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
-            lines.append(f"{name}|{error.errno}\n")
+            text += f"{name}|{error.errno}\n"
             continue
-        lines.append(f"{name}|{status.st_size}|{status.st_mtime_ns}\n")
+        text += f"{name}|{status.st_size}|{status.st_mtime_ns}\n"
         numbers.append(hash((status.st_dev, status.st_ino)))
-    if record.video is not None and record.onset is not None:
-        lines.append(f"frames {record.onset} + {record.video_frames}\n")
-    return sha256("".join(lines).encode(errors="surrogateescape")).digest()[: DIGITS // 2]
+    if record.onset is not None and record.video is not None:
+        text += f"frames {record.onset} + {record.video_frames}\n"
+    return sha256(text.encode("utf-8", "surrogateescape")).digest()[: DIGITS // 2]
 
 
 def look_at_files(records: Sequence[SequenceRecord]) -> tuple[NDArray[np.bytes_], list[Finding]]:

@@ -33,7 +33,8 @@ class FramePaths(Sequence[Path]):
 
     def files(self) -> list[str]:
         """Return the paths as text."""
-        return [f"{self.folder}/{name}" for name in self.names]
+        start = f"{self.folder}/"
+        return [start + name for name in self.names]
 
     def __len__(self) -> int:
         return len(self.names)
