@@ -33,9 +33,9 @@ from fastck.store.reader import Store, open_store
 log = logging.getLogger(__name__)
 
 FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
-# A batch costs Dask's client four milliseconds and more, however little is in it.
-BATCH_SEQUENCES = 128
-BATCH_FRAMES = 384  # a second of work
+# A batch costs Dask's client three milliseconds and more, however little is in it.
+BATCH_SEQUENCES = 192
+BATCH_FRAMES = 576  # a second or two of work, far less where frames are tiny
 
 
 @dataclass(kw_only=True)

@@ -18,7 +18,7 @@ PART = 20_000  # sequences whose lines are made at once
 
 
 def table_parts(names: Sequence[str], rows: Iterable[Sequence[Any]], *, quoted: bool = False) -> Iterator[bytes]:
-    """Yield a table as CSV, as pandas writes it in a fifth of the time.
+    """Yield a table as CSV: the bytes that pandas writes, in less than half of its time.
 
     Parameters
     ----------

@@ -61,15 +61,15 @@ def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_pa
     assert_same_store(store.path, one_by_one.path)
 
 
-@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 128)])
+@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 192)])
 def test_few_sequences_go_one_by_one(n, most):
     assert dispatch.batch_size(n) == most
 
 
 def test_batches_end_before_they_have_too_many_frames():
-    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (200, 184, 1, 500, 3, 3, 3, 3)]
+    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (200, 376, 1, 700, 3, 3, 3, 3)]
     batches = [[task.planned.n_frames for task in batch] for batch in dispatch.iter_batches(tasks, most=3)]
-    assert batches == [[200, 184], [1], [500], [3, 3, 3], [3]]
+    assert batches == [[200, 376], [1], [700], [3, 3, 3], [3]]
 
 
 def test_a_batch_reaches_another_process_as_it_was(tmp_path):
