@@ -17,28 +17,25 @@ from fastck.messages import one_line
 DIGITS = 16  # of a fingerprint
 
 
-def fingerprint(record: SequenceRecord, seen: list[os.stat_result] | None = None) -> str:
-    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files.
+def fingerprint(record: SequenceRecord) -> str:
+    """Return 16 hexadecimal digits that change with the name, size or modification time of one of the files."""
+    return _look_at(record, array("q")).hex()
 
-    Parameters
-    ----------
-    record : SequenceRecord
-    seen : list of os.stat_result, optional
-        Receives what the system says of each file that is there.
-    """
-    lines = []
+
+def _look_at(record: SequenceRecord, numbers: "array[int]") -> bytes:
+    """Return a sequence's fingerprint, 8 bytes; a number for each file that is there is appended to `numbers`."""
+    text = ""
     for name, path in zip(record.names(), record.files(), strict=True):
         try:
             status = os.stat(path)  # noqa: PTH116 - a third of a Path's cost
         except OSError as error:  # vanished or not readable: its decoding will say so, and it goes to the quarantine
-            lines.append(f"{name}|{error.errno}\n")
+            text += f"{name}|{error.errno}\n"
             continue
-        lines.append(f"{name}|{status.st_size}|{status.st_mtime_ns}\n")
-        if seen is not None:
-            seen.append(status)
-    if record.video is not None and record.onset is not None:
-        lines.append(f"frames {record.onset} + {record.video_frames}\n")
-    return sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:DIGITS]
+        text += f"{name}|{status.st_size}|{status.st_mtime_ns}\n"
+        numbers.append(hash((status.st_dev, status.st_ino)))
+    if record.onset is not None and record.video is not None:
+        text += f"frames {record.onset} + {record.video_frames}\n"
+    return sha256(text.encode("utf-8", "surrogateescape")).digest()[: DIGITS // 2]
 
 
 def look_at_files(records: Sequence[SequenceRecord]) -> tuple[NDArray[np.bytes_], list[Finding]]:
@@ -47,19 +44,21 @@ def look_at_files(records: Sequence[SequenceRecord]) -> tuple[NDArray[np.bytes_]
     There is a finding for every sequence that has a file in common with another subject's, through links or by name.
     The walk meets no folder twice, but files of their own may be links to, or other names of, one and the same file.
     """
-    fingerprints = np.zeros(len(records), f"S{DIGITS}")
-    numbers, places = array("Q"), array("Q")
-    seen: list[os.stat_result] = []
-    for place, record in enumerate(records):
-        seen.clear()
-        fingerprints[place] = fingerprint(record, seen)
-        for status in seen:
-            numbers.append(hash((status.st_dev, status.st_ino)) & 2**64 - 1)
-            places.append(place)
+    digests = bytearray()
     # Millions of files fit into these arrays; only those whose number is met again are looked at once more.
-    _, which, counts = np.unique(np.frombuffer(numbers, np.uint64), return_inverse=True, return_counts=True)
-    again = np.unique(np.frombuffer(places, np.uint64)[counts[which] > 1])
-    return fingerprints, _shared_files([records[int(place)] for place in again])
+    numbers, ends = array("q"), array("q")
+    for record in records:
+        digests += _look_at(record, numbers)
+        ends.append(len(numbers))
+    fingerprints = np.frombuffer(digests.hex().encode(), f"S{DIGITS}")
+    files = np.frombuffer(numbers, np.int64)
+    in_order = np.sort(files)
+    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    again: list[int] = []
+    if len(repeated):
+        owners = np.searchsorted(ends, np.flatnonzero(np.isin(files, repeated)), side="right")
+        again = np.unique(owners).tolist()
+    return fingerprints, _shared_files([records[place] for place in again])
 
 
 def _shared_files(records: Sequence[SequenceRecord]) -> list[Finding]:

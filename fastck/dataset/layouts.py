@@ -160,7 +160,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
         elif listing.images:
-            sources.append(Source(parts=listing.parts, place=listing.place, names=tuple(listing.images)))
+            sources.append(Source(listing.parts, listing.place, tuple(listing.images)))
         elif _is_empty_sequence(listing, layout):
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:

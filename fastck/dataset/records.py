@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ class FramePaths(Sequence[Path]):
 
     def files(self) -> list[str]:
         """Return the paths as text."""
-        return [f"{self.folder}/{name}" for name in self.names]
+        start = f"{self.folder}/"
+        return [start + name for name in self.names]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -117,6 +119,23 @@ class SequenceRecord:
         if self.video is not None:
             return [os.fspath(self.video)]
         return self.frames.files() if isinstance(self.frames, FramePaths) else [os.fspath(path) for path in self.frames]
+
+
+_OTHERS = [field.name for field in fields(SequenceRecord) if field.name != "frames"]
+_others_of = attrgetter(*_OTHERS)
+
+
+def packed_record(record: SequenceRecord) -> tuple[Any, ...]:
+    """Return a record as plain values, which pickle does in C: their folder and names, and the rest."""
+    frames = record.frames
+    folder, names = (frames.folder, frames.names) if isinstance(frames, FramePaths) else (None, frames)
+    return folder, names, *_others_of(record)
+
+
+def unpacked_record(folder: str | None, names: tuple[Any, ...], *others: Any) -> SequenceRecord:
+    """Return the record that `packed_record` was given."""
+    frames = names if folder is None else FramePaths(folder, names)
+    return SequenceRecord(frames=frames, **dict(zip(_OTHERS, others, strict=True)))
 
 
 def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:

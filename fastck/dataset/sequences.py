@@ -1,9 +1,9 @@
 """One folder of frames or one video -> its `SequenceRecord`, and what is odd about it."""
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from fastck.dataset.findings import Finding
 from fastck.dataset.frames import FrameOrder, order_frames
@@ -18,8 +18,7 @@ _CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
 _CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a sequence comes from.
 
     Attributes
@@ -48,7 +47,7 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     if not source.names:
         return _video_record(source, sequence, subject, findings)
     order = _order(source.names)
-    add = _Reporter(source.place, sequence, findings)
+    add = partial(_add, findings, source.place, sequence)
     if not order.numbered:
         add("unnumbered-frames", "has no numbers in its file names: frames are in the order of their names")
     for name in order.unnumbered:
@@ -74,7 +73,7 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
 
 def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord:
     path = Path(source.place)
-    add = _Reporter(source.place, sequence, findings)
+    add = partial(_add, findings, source.place, sequence)
     n_frames = 0
     try:
         n_frames = count_video_frames(path)
@@ -113,12 +112,6 @@ def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
     return named is not None and named.groups() != parts
 
 
-@dataclass(frozen=True)
-class _Reporter:
-    place: str
-    sequence: str
-    findings: list[Finding]
-
-    def __call__(self, kind: str, text: str) -> None:
-        text = f"{one_line(self.place)} {text}"
-        self.findings.append(Finding(kind=kind, sequence=self.sequence, path=Path(self.place), text=text))
+def _add(findings: list[Finding], place: str, sequence: str, kind: str, text: str) -> None:
+    text = f"{one_line(place)} {text}"
+    findings.append(Finding(kind=kind, sequence=sequence, path=Path(place), text=text))

@@ -7,10 +7,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from fastck.dataset.findings import Finding
 from fastck.images.image import IMAGE_SUFFIXES
@@ -24,12 +24,12 @@ _JUNK_FILES = {
     "ehthumbs.db",
 }  # in lower case; names with a leading dot are junk too
 _JUNK_FOLDERS = {"__macosx", "$recycle.bin", "system volume information"}
+_name_of = attrgetter("name")
 _LONGEST_NAME = 120  # bytes of an id; file systems allow 255 bytes, and the store appends suffixes
 _HARMLESS = re.compile(rf"[A-Za-z0-9_]{{1,{_LONGEST_NAME}}}")  # stays as it is
 
 
-@dataclass(kw_only=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The entries of one folder by sort, as plain names in sorted order.
 
     Attributes
@@ -45,11 +45,11 @@ class Listing:
 
     place: str
     parts: tuple[str, ...]
-    folders: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
-    videos: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    linked: set[str] = field(default_factory=set)
+    folders: list[str]
+    images: list[str]
+    videos: list[str]
+    others: list[str]
+    linked: set[str]
 
     @property
     def path(self) -> Path:
@@ -103,7 +103,8 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[Listing]:
         place, parts, ancestors, is_link = step
         try:
             status = os.stat(place)  # noqa: PTH116 - a third of a Path's cost
-            entries = _entries(place)
+            with os.scandir(place) as entries:
+                found = sorted(entries, key=_name_of)
         except OSError as error:
             findings.append(_unreadable_folder(Path(place), error))
             continue
@@ -120,7 +121,7 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[Listing]:
             findings.append(Finding(kind="repeated-folder", sequence="", path=Path(place), text=text))
             continue
         known[status.st_ino] = place
-        listing = _sort_entries(place, parts, entries, findings)
+        listing = _sort_entries(place, parts, found, findings)
         yield listing
         if listing.folders:
             stack.append(_below(listing, ancestors | {identity}))
@@ -147,23 +148,22 @@ def _is_junk_folder(name: str) -> bool:
     return name.startswith(".") or name.lower() in _JUNK_FOLDERS
 
 
-def _entries(place: str) -> list[os.DirEntry[str]]:
-    with os.scandir(place) as entries:
-        return sorted(entries, key=attrgetter("name"))
-
-
 def _sort_entries(
     place: str, parts: tuple[str, ...], entries: list[os.DirEntry[str]], findings: list[Finding]
 ) -> Listing:
-    listing = Listing(place=place, parts=parts)
+    listing = Listing(place, parts, [], [], [], [], set())
+    images = listing.images
     for entry in entries:
         name = entry.name
         try:
-            is_folder = entry.is_dir()
-            is_file = not is_folder and entry.is_file()
+            is_file = entry.is_file()
+            is_folder = not is_file and entry.is_dir()
         except OSError:  # a link that leads to itself
             is_folder = is_file = False
-        if _is_junk_folder(name) if is_folder else name[0] == "." or name.lower() in _JUNK_FILES:
+        # Nearly all there is; no system's junk is an image.
+        if is_file and name[0] != "." and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:
+            images.append(name)
+        elif _is_junk_folder(name) if is_folder else name[0] == "." or name.lower() in _JUNK_FILES:
             kind = "junk-folder" if is_folder else "junk-file"
             findings.append(_left_out(kind, Path(place, name), "is junk"))
         elif is_folder:
@@ -173,9 +173,7 @@ def _sort_entries(
         elif not is_file:
             kind, what = ("broken-link", "leads nowhere") if entry.is_symlink() else ("not-a-file", "is no plain file")
             findings.append(_left_out(kind, Path(place, name), what))
-        elif (suffix := name[name.rfind(".") :].lower()) in IMAGE_SUFFIXES:
-            listing.images.append(name)
-        elif suffix in VIDEO_SUFFIXES:
+        elif name[name.rfind(".") :].lower() in VIDEO_SUFFIXES:
             listing.videos.append(name)
         else:
             listing.others.append(name)

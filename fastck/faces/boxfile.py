@@ -43,8 +43,9 @@ class BoxFile:
         first = np.r_[True, np.any(keys[1:] != keys[:-1], axis=1)][: len(order)]
         self.sequences = [names[place] for place in by_name]
         self.digest = digest
-        self._boxes = boxes[order[first]]
-        self._starts = np.searchsorted(keys[first, 0], np.arange(len(names) + 1))
+        # Asked for a million times, one sequence at a time: a view's numbers are Python's.
+        self._boxes = boxes[order[first]].ravel().data
+        self._starts = np.searchsorted(keys[first, 0], np.arange(len(names) + 1)).data
 
     @classmethod
     def of(cls, boxes: Mapping[str, Mapping[int, FaceBox]], digest: str) -> "BoxFile":
@@ -58,9 +59,10 @@ class BoxFile:
         found: list[FaceBox | None] = [None] * n_frames
         place = bisect_left(self.sequences, sequence)
         if place < len(self.sequences) and self.sequences[place] == sequence:
-            for frame, *box in self._boxes[self._starts[place] : self._starts[place + 1]].tolist():
+            own = iter(self._boxes[5 * self._starts[place] : 5 * self._starts[place + 1]].tolist())
+            for frame, top, left, bottom, right in zip(own, own, own, own, own, strict=True):
                 if frame <= n_frames:
-                    found[frame - 1] = FaceBox(*box)
+                    found[frame - 1] = FaceBox(top, left, bottom, right)
         return found
 
 

@@ -70,7 +70,8 @@ def reuse(found: Sequence[FaceBox | None], n_frames: int, config: FaceConfig) ->
 
     One box per sequence takes the first face; the detections after it must not count as missed.
     """
-    first = next((number for number, box in enumerate(found) if box is not None), None)
-    if config.crop == "sequence" and first is not None:
-        return list(found[: first + 1])
+    if config.crop == "sequence":
+        for number, box in enumerate(found):
+            if box is not None:
+                return list(found[: number + 1])
     return list(found) if len(found) == n_frames else None

@@ -8,7 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cv2
+import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 from fastck import __version__
 from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
@@ -22,7 +24,7 @@ from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
 from fastck.pipeline.stopwatch import add_times
 from fastck.pipeline.warmup import compile_kernels
-from fastck.pipeline.worker import BatchOutcome, Run, Task, work_batch
+from fastck.pipeline.worker import Batch, BatchOutcome, Run, Task, work_batch
 from fastck.store.builder import StoreBuilder
 from fastck.store.finished import Finished
 from fastck.store.plan import Plan
@@ -31,9 +33,9 @@ from fastck.store.reader import Store, open_store
 log = logging.getLogger(__name__)
 
 FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
-# A batch costs Dask's client four milliseconds and more, however little is in it.
-BATCH_SEQUENCES = 128
-BATCH_FRAMES = 384  # a second of work
+# A batch costs Dask's client three milliseconds and more, however little is in it.
+BATCH_SEQUENCES = 192
+BATCH_FRAMES = 576  # a second or two of work, far less where frames are tiny
 
 
 @dataclass(kw_only=True)
@@ -198,10 +200,10 @@ def preprocess(
             progress = PreprocessProgress.of(plan, builder.done)
             report = on_progress or (lambda _: None)
             report(progress)
-            to_do = builder.done.to_do.tolist()
-            cache.check_room(plan[place] for place in to_do)
+            to_do = builder.done.to_do
+            cache.check_room(plan.some(to_do))
             batches = iter_batches(iter_tasks(plan, to_do, cache), most=batch_size(len(to_do)))
-            if to_do:
+            if len(to_do):
                 compile_kernels(config)
             with closing(run_batches(batches, Run(root, config, builder.target), n_jobs)) as outcomes:
                 for outcome in outcomes:
@@ -213,10 +215,9 @@ def preprocess(
     return open_store(store)
 
 
-def iter_tasks(plan: Plan, places: Iterable[int], cache: Cache) -> Iterator[Task]:
+def iter_tasks(plan: Plan, places: NDArray[np.int64], cache: Cache) -> Iterator[Task]:
     """Yield the task of each sequence that is to do."""
-    for place in places:
-        planned = plan[place]
+    for place, planned in zip(places.tolist(), plan.some(places), strict=True):
         yield Task(place, planned, plan.records[place], cache.boxes(planned), cache.crops(planned))
 
 
@@ -247,7 +248,7 @@ def run_batches(batches: Iterable[list[Task]], run: Run, n_jobs: int) -> Generat
     with _single_threaded_cv2(), Cancellation() as cancellation:
         # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
-        yield from workers(delayed(work_batch)(batch, run, cancellation) for batch in batches)
+        yield from workers(delayed(work_batch)(Batch(batch), run, cancellation) for batch in batches)
 
 
 @contextmanager

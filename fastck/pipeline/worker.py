@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,8 @@ import numpy as np
 
 from fastck.config import PreprocessConfig
 from fastck.dataset.files import fingerprint
-from fastck.dataset.records import SequenceRecord
-from fastck.faces.box import Gray
+from fastck.dataset.records import SequenceRecord, packed_record, unpacked_record
+from fastck.faces.box import FaceBox, Gray
 from fastck.faces.finder import Found
 from fastck.pipeline.allocation import keep_freed_memory
 from fastck.pipeline.cache import packed_boxes
@@ -69,6 +70,42 @@ class Task(NamedTuple):
     kept: CropFile | None
 
 
+class Batch:
+    """Several tasks that go to a worker together, and to another process as one piece of bytes.
+
+    Dask looks into lists and tuples for results of other tasks; it leaves this alone.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
+
+    def __reduce__(self) -> tuple[Callable[[bytes], "Batch"], tuple[bytes]]:
+        # Pickle takes a fifth of the time for plain tuples and numbers.
+        plain = [
+            (
+                task.place,
+                tuple(task.planned),
+                packed_record(task.record),
+                None if task.known is None else [box and tuple(box) for box in task.known],
+                task.kept,
+            )
+            for task in self.tasks
+        ]
+        return _unpacked_batch, (pickle.dumps(plain, pickle.HIGHEST_PROTOCOL),)
+
+
+def _unpacked_batch(data: bytes) -> Batch:
+    tasks = []
+    for place, planned, record, known, kept in pickle.loads(data):
+        found = None if known is None else [box and FaceBox(*box) for box in known]
+        tasks.append(Task(place, PlannedSequence(*planned), unpacked_record(*record), found, kept))
+    return Batch(tasks)
+
+
 class Outcome(NamedTuple):
     """What came of one sequence: the journal's entry, new detections, and where the time went."""
 
@@ -96,11 +133,11 @@ class BatchOutcome:
     seconds: dict[str, float]
 
 
-def work_batch(tasks: Sequence[Task], run: Run, cancellation: Cancellation) -> BatchOutcome:
+def work_batch(batch: Batch, run: Run, cancellation: Cancellation) -> BatchOutcome:
     """Do several sequences, one after the other; as `work`."""
     entries, found = [], []
     seconds: dict[str, float] = {}
-    for task in tasks:
+    for task in batch.tasks:
         outcome = work(task, run, cancellation)
         entries.append((task.place, task.planned.sequence, outcome.entry))
         if outcome.found is not None:

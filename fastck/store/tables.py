@@ -1,41 +1,41 @@
 """A store's tables: what they are made from when it is closed, and what they say of it when it is opened again."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from fastck.store.finished import FOUND, Finished
 from fastck.store.plan import Plan, first_rows
-from fastck.store.reader import ADDED_DTYPES, TABLE_DTYPES, Store, plain_text
+from fastck.store.reader import ADDED_DTYPES, TABLE_DTYPES, Store
 
 PART = 20_000  # sequences whose lines are made at once
 
 
-def table_parts(tables: Iterable[pd.DataFrame], *, quoted: bool = False) -> Iterator[bytes]:
-    """Yield a table, given in parts, as CSV, the same bytes for the same values however it is divided.
+def table_parts(names: Sequence[str], rows: Iterable[Sequence[Any]], *, quoted: bool = False) -> Iterator[bytes]:
+    """Yield a table as CSV: the bytes that pandas writes, in less than half of its time.
 
     Parameters
     ----------
-    tables : iterable of DataFrame
-        At least one, which may be empty.
+    names : sequence of str
+        Of the columns.
+    rows : iterable of sequences of str, int, float or None
+        None is an empty cell.
     quoted : bool
         Quote every text; see `has_returns`.
     """
-    header = True
-    for table in tables:
-        text = table.to_csv(
-            index=False,
-            header=header,
-            lineterminator="\n",
-            quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
-        )
+    rest = chain([names], rows)
+    while some := list(islice(rest, PART)):
+        text = StringIO()
+        lines = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL)
+        lines.writerows(some)
         # A folder's name may be bytes that are no text.
-        yield text.encode(errors="surrogateescape")
-        header = False
+        yield text.getvalue().encode(errors="surrogateescape")
 
 
 def has_returns(texts: Iterable[str]) -> bool:
@@ -49,33 +49,35 @@ def has_returns(texts: Iterable[str]) -> bool:
 
 def inputs_parts(plan: Plan) -> Iterator[bytes]:
     """Yield the table of what a store's input is known by, as CSV."""
-    texts = [plan.folders(range(len(plan)))]
-    texts += [[getattr(record, name) for record in plan.records] for name in ("subject", "label", "fold")]
-    yield from table_parts(_divided(plan.inputs()), quoted=has_returns(chain.from_iterable(texts)))
+    columns = (plan.input_columns(at, at + PART) for at in _cuts(len(plan)))
+    first = next(columns)
+    rows = chain.from_iterable(zip(*own.values(), strict=True) for own in chain([first], columns))
+    yield from table_parts(list(first), rows, quoted=_returns_in(plan, range(len(plan))))
 
 
 def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     """Yield a finished store's table of good sequences, as CSV."""
     good = np.flatnonzero(done.good)
-    records = [plan.records[place] for place in good.tolist()]
-    columns: dict[str, Any] = {
-        "sequence": [record.sequence for record in records],
-        "subject": [record.subject for record in records],
-        "emotion": pd.array([record.emotion for record in records], "Int64"),
-        "n_frames": plan.n_frames[good],
-        "start": first_rows(plan.length[good]),
-        "length": plan.length[good],
-        "frame_start": first_rows(plan.n_frames[good]),
-        **{name: done.rows[name][good] for name in FOUND},
-        "folder": plan.folders(good.tolist()),
-        "label": [record.label for record in records],
-        "fold": [record.fold for record in records],
-        "onset": pd.array([record.onset for record in records], "Int64"),
-    }
-    with plain_text():
-        table = pd.DataFrame(columns, columns=[*TABLE_DTYPES, *ADDED_DTYPES]).astype(TABLE_DTYPES | ADDED_DTYPES)
-    texts = chain.from_iterable(columns[name] for name in ("subject", "folder", "label", "fold"))
-    yield from table_parts(_divided(table), quoted=has_returns(texts))
+    starts, frame_starts = first_rows(plan.length[good]), first_rows(plan.n_frames[good])
+
+    def rows(at: int) -> Iterator[tuple[Any, ...]]:
+        some = slice(at, at + PART)
+        places = good[some]
+        records = [plan.records[place] for place in places.tolist()]
+        columns: dict[str, Iterable[Any]] = {
+            **{name: map(attrgetter(name), records) for name in ("sequence", "subject", "emotion", *ADDED_DTYPES)},
+            "n_frames": plan.n_frames[places].tolist(),
+            "start": starts[some].tolist(),
+            "length": plan.length[places].tolist(),
+            "frame_start": frame_starts[some].tolist(),
+            **{name: _cells(done.rows[name][places]) for name in FOUND},
+            "folder": plan.folders(places.tolist()),
+        }
+        return zip(*(columns[name] for name in names), strict=True)
+
+    names = [*TABLE_DTYPES, *ADDED_DTYPES]
+    every = chain.from_iterable(map(rows, _cuts(len(good))))
+    yield from table_parts(names, every, quoted=_returns_in(plan, good.tolist()))
 
 
 def quarantine_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
@@ -83,9 +85,8 @@ def quarantine_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     places = sorted(done.reasons)
     folders = zip(places, plan.folders(places), strict=True)
     left_out = [(plan.records[place].sequence, done.reasons[place], folder) for place, folder in folders]
-    with plain_text():
-        table = pd.DataFrame(left_out, columns=["sequence", "reason", "folder"])
-    yield from table_parts(_divided(table), quoted=has_returns(chain.from_iterable(left_out)))
+    quoted = has_returns(chain.from_iterable(left_out))
+    yield from table_parts(("sequence", "reason", "folder"), left_out, quoted=quoted)
 
 
 def checksums_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
@@ -103,9 +104,18 @@ def checksums_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
         ).encode()
 
 
-def _divided(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield a table in parts: its text whole would take as much memory again."""
-    return (table.iloc[at : at + PART] for at in _cuts(len(table)))
+def _returns_in(plan: Plan, places: Sequence[int]) -> bool:
+    """Return whether a text in sequences' rows holds a carriage return; ids never do."""
+    records = [plan.records[place] for place in places]
+    texts = chain.from_iterable((record.subject, record.label, record.fold) for record in records)
+    # A folder below the root is a part of its path.
+    return has_returns(texts) or (has_returns(record.place for record in records) and has_returns(plan.folders(places)))
+
+
+def _cells(column: NDArray[Any]) -> list[Any]:
+    """Return numbers as Python's, None for NaN."""
+    cells = column.tolist()
+    return [None if cell != cell else cell for cell in cells] if column.dtype.kind == "f" else cells
 
 
 def _cuts(n: int) -> range:

@@ -1,15 +1,21 @@
 """Tiny sequences go to the workers together; stores, journals and what a kill costs stay what they were."""
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
 
 import fastck
 from fastck.console import PreprocessView
-from fastck.dataset.records import FramePaths
+from fastck.dataset.files import look_at_files
+from fastck.dataset.records import FramePaths, SequenceRecord
+from fastck.faces.box import FaceBox
 from fastck.pipeline import dispatch
+from fastck.pipeline.cropfile import CropFile
+from fastck.pipeline.worker import Batch, Task
 from fastck.store import journal
 from fastck.store.builder import JOURNAL
+from fastck.store.plan import Plan, PlannedSequence
 from tests.helpers.stores import assert_same_store
 
 OPTIONS = {"preset": "stable", "features": ("projection",), "box_cache": False}
@@ -55,15 +61,36 @@ def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_pa
     assert_same_store(store.path, one_by_one.path)
 
 
-@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 128)])
+@pytest.mark.parametrize(("n", "most"), [(1, 1), (593, 1), (1999, 1), (2000, 2), (20_000, 20), (1_000_000, 192)])
 def test_few_sequences_go_one_by_one(n, most):
     assert dispatch.batch_size(n) == most
 
 
 def test_batches_end_before_they_have_too_many_frames():
-    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (200, 184, 1, 500, 3, 3, 3, 3)]
+    tasks = [SimpleNamespace(planned=SimpleNamespace(n_frames=n)) for n in (200, 376, 1, 700, 3, 3, 3, 3)]
     batches = [[task.planned.n_frames for task in batch] for batch in dispatch.iter_batches(tasks, most=3)]
-    assert batches == [[200, 184], [1], [500], [3, 3, 3], [3]]
+    assert batches == [[200, 376], [1], [700], [3, 3, 3], [3]]
+
+
+def test_a_batch_reaches_another_process_as_it_was(tmp_path):
+    images = FramePaths(tmp_path, ("1.png", "2.png"))
+    records = [
+        SequenceRecord(sequence="a", subject="A", frames=images, emotion=3, label="happy"),
+        SequenceRecord(sequence="b", subject="B", frames=(tmp_path / "7.png",), onset=7, fold="2"),
+        SequenceRecord(sequence="c", subject="C", video=tmp_path / "c.avi", video_frames=4),
+    ]
+    plan = Plan(records, tmp_path, look_at_files(records)[0])
+    known = [None, [], [None, FaceBox(1, 2, 3, 4)]]
+    kept = [CropFile(tmp_path / "crops.npy", 2, 8), None, None]
+    tasks = [Task(*parts) for parts in zip(range(3), plan, records, known, kept, strict=True)]
+    data = pickle.dumps(Batch(tasks))
+    copies = pickle.loads(data).tasks
+    assert copies == tasks
+    assert [type(copy.planned) for copy in copies] == [PlannedSequence] * 3
+    assert type(copies[0].record.frames) is FramePaths
+    assert type(copies[2].known[1]) is FaceBox
+    # Objects of these classes would be pickled one by one, in Python.
+    assert not any(name in data for name in (b"Task", b"PlannedSequence", b"SequenceRecord", b"FaceBox"))
 
 
 def test_the_paths_of_frames_are_a_tuple_in_all_but_memory(tmp_path):

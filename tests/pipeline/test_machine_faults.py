@@ -179,9 +179,9 @@ def test_workers_get_absolute_paths(dataset, tmp_path, monkeypatch):
     """A worker on another machine, or of another process, has another working folder."""
     seen, real = [], dispatch.work_batch
 
-    def watched(tasks, run, cancellation):
-        seen.extend((task, run) for task in tasks)
-        return real(tasks, run, cancellation)
+    def watched(batch, run, cancellation):
+        seen.extend((task, run) for task in batch.tasks)
+        return real(batch, run, cancellation)
 
     monkeypatch.setattr(dispatch, "work_batch", watched)
     monkeypatch.setenv("FASTCK_CACHE_DIR", "kept")

@@ -70,6 +70,16 @@ def test_places_of_sequences(plan):
     assert plan.place("Z") is None
     assert [planned.start for planned in plan] == list(range(0, 24, 2))
     assert [planned.frame_start for planned in plan[2:4]] == [6, 9]
+    assert plan[-1].sequence == "P000_011"
+    with pytest.raises(IndexError):
+        plan[12]
+
+
+@pytest.mark.parametrize("part", [1, 2, 1000])
+def test_some_of_a_plan_in_parts_of_any_size(plan, monkeypatch, part):
+    monkeypatch.setattr("fastck.store.plan._PART", part)
+    assert list(plan.some(np.array([7, 3, 4]))) == [plan[7], plan[3], plan[4]]
+    assert list(plan.some(np.array([], np.int64))) == []
 
 
 # -- Rows -------------------------------------------------------------------------------------------------------------
@@ -119,8 +129,10 @@ def test_a_table_in_parts_is_what_pandas_writes_at_once(rows, part):
     quoted = tables.has_returns(table["text"])
     assert quoted == any("\r" in text for text, _, _ in rows)
     whole = table.to_csv(index=False, lineterminator="\n", quoting=2 if quoted else 0)
-    parts = (table.iloc[at : at + part] for at in range(0, max(len(table), 1), part))
-    assert b"".join(tables.table_parts(parts, quoted=quoted)) == whole.encode()
+    cells = [(text, number, None if np.isnan(value) else value) for text, number, value in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "PART", part)
+        assert b"".join(tables.table_parts(list(table), cells, quoted=quoted)) == whole.encode()
 
 
 def test_parts_of_any_size_give_the_same_store(plan, tmp_path, monkeypatch):
