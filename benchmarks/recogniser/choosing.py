@@ -1,33 +1,61 @@
 """Rendered people whom settings were chosen by: others than those trained on, and more varied than the hard set's."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recogniser.people import NO_CLASS, WIDE, Windows, load_windows, render_people
-
-# Added to the seed: people whom no other part has.
-SEEDS = {"wide": 1007, "loose": 1008}
+from fastck.render.variation import HARD, Variation
 
 
-def choosing_windows(folder: Path, kind: str, *, seed: int, people: int, n_jobs: int = -1) -> Windows:
-    """Return windows of people who vary widely, rendered or from the folder.
+def wide(number: int) -> Variation:
+    """Return the wide variation, whoever it is."""
+    return WIDE
+
+
+def half_wide(number: int) -> Variation:
+    """Return the hard set's variation for two of four people, the wide one for the others."""
+    return HARD if number % 4 < 2 else WIDE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A set: what is added to the seed, so that it has people of its own, and the arguments of `render_people`."""
+
+    seed: int
+    kind: str
+    rounds: int
+    variation: Callable[[int], Variation]
+
+
+CHOICES = {
+    "wide": Choice(seed=1007, kind="plain", rounds=1, variation=wide),
+    "loose": Choice(seed=1008, kind="loose", rounds=1, variation=wide),
+    "slight": Choice(seed=1009, kind="slight", rounds=2, variation=half_wide),
+}
+
+
+def choosing_windows(folder: Path, name: str, *, seed: int, people: int, n_jobs: int = -1) -> Windows:
+    """Return windows of people whom settings are chosen by, rendered or from the folder.
 
     Parameters
     ----------
     folder : Path
-    kind : str
-        "wide", by the renderer's recipes, or "loose", by loose ones.
+    name : str
+        "wide", by the renderer's recipes; "loose", by loose ones; "slight", by loose ones and weakly.
     seed : int
         That of the making.
     people, n_jobs : int
     """
-    seed += SEEDS[kind]
+    choice = CHOICES[name]
+    seed += choice.seed
     path = folder / f"windows-choosing-{seed}-{people}.npz"
     if not path.exists():
         render_people(
-            seed, people, lambda number: WIDE, rounds=1, versions=2, loose=kind == "loose", n_jobs=n_jobs
+            seed, people, choice.variation, rounds=choice.rounds, versions=2, kind=choice.kind, n_jobs=n_jobs
         ).save(path)
     windows = load_windows(path)
     return windows.pick(windows.code != NO_CLASS)

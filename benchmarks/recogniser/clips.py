@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from benchmarks.recogniser.people import ACTS, gray_of
+from fastck.dataset.labels import EMOTIONS
 from fastck.recognition.clip import near_apex, read_frames, strongest_window
 from fastck.recognition.model import Recogniser, logits, softmax
 from fastck.render.dataset import Person, Take, act
@@ -63,13 +65,25 @@ def load_clips(path: Path) -> Clips:
 Found = tuple[NDArray[np.float16], int, str]  # an apex's flow, code and act
 
 
-def apex_flow(
-    scene: Scene, poses: Sequence[Pose], film: np.random.Generator, recogniser: Recogniser
-) -> NDArray[np.float16] | None:
+class Unasked(Recogniser):
+    """Takes a recogniser's place where only the flow is wanted: a new one can be made before there is any."""
+
+    def __init__(self) -> None:
+        pass
+
+    def probabilities(self, flow: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the same for every class."""
+        return np.full((len(flow), len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
+
+    def decide(self, probabilities: NDArray[np.float32]) -> None:
+        """Say nothing."""
+
+
+def apex_flow(scene: Scene, poses: Sequence[Pose], film: np.random.Generator) -> NDArray[np.float16] | None:
     """Return the flow near the apex of a clip that is rendered; None where no face was found in two frames."""
     buffers = scene.buffers()
     frames = (gray_of(scene.render(pose, key=int(film.integers(2**63)), buffers=buffers)) for pose in poses)
-    readings, _, _ = read_frames(frames, recogniser)
+    readings, _, _ = read_frames(frames, Unasked())
     if len(readings) < 2:
         return None
     return np.stack([reading.moment.flow for reading in near_apex(strongest_window(readings))]).astype(np.float16)
@@ -79,13 +93,12 @@ def person_clips(seed: int, number: int, variation: Variation) -> list[Found]:
     """Render a person's clips, every emotion and every neutral act once."""
     cv2.setNumThreads(1)
     scene, manner = Person(seed, number, variation).get()
-    recogniser = Recogniser()
     lengths = np.random.default_rng([seed, number, 4])
     found = []
     for position, shows in enumerate([*EMOTION_CODES, *ACTS], start=1):
         take = Take(subject=number, position=position, shows=shows, n_frames=draw_length(lengths))
         acting, film = np.random.default_rng([seed, number, position, 5]).spawn(2)
-        flow = apex_flow(scene, act(take, manner, acting, variation), film, recogniser)
+        flow = apex_flow(scene, act(take, manner, acting, variation), film)
         if flow is not None:
             found.append((flow, take.code, shows))
     return found
@@ -98,7 +111,6 @@ def person_begun_clips(seed: int, number: int, variation: Variation) -> list[Fou
     """
     cv2.setNumThreads(1)
     scene, manner = Person(seed, number, variation).get()
-    recogniser = Recogniser()
     lengths = np.random.default_rng([seed, number, 6])
     takes = [
         Take(subject=number, position=position, shows=shows, n_frames=draw_length(lengths))
@@ -115,7 +127,7 @@ def person_begun_clips(seed: int, number: int, variation: Variation) -> list[Fou
             (between(poses[-1], acted[after][-1], take.n_frames), takes[after].code, ON),
         )
         for shown, code, kind in clips:
-            flow = apex_flow(scene, shown, film, recogniser)
+            flow = apex_flow(scene, shown, film)
             if flow is not None:
                 found.append((flow, code, kind))
     return found

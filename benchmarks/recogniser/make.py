@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.recogniser.choosing import SEEDS, balanced, choosing_windows
+from benchmarks.recogniser.choosing import CHOICES, balanced, choosing_windows
 from benchmarks.recogniser.clips import Clips, load_clips, person_begun_clips, render_clips
 from benchmarks.recogniser.fit import FitConfig, Weights, fit, predict
 from benchmarks.recogniser.modelfile import rounded
@@ -19,10 +19,11 @@ from fastck.render.variation import HARD, Variation
 from fastck.training.calibration import calibration_error, fit_temperature
 
 SEED = 101
-PEOPLE, LOOSE_PEOPLE = 120, 180
+PEOPLE, LOOSE_PEOPLE, SLIGHT_PEOPLE = 120, 180, 120
 CALIBRATING_PEOPLE, CHECKING_PEOPLE, BEGUN_PEOPLE = 40, 24, 12
 # Added to the seed: other people.
-LOOSE, CALIBRATING, CHECKING = 700, 606, 500
+OTHER_SEEDS = {"loose": 700, "slight": 1200}
+CALIBRATING, CHECKING = 606, 500
 UNSURE_BELOW = 0.5  # less than even: what is said is more likely wrong than right
 SURE = 0.9
 MORE_EPOCHS = 4
@@ -38,8 +39,8 @@ class Plan:
     folder : Path
         Receives the windows of each part; files that are there are used again.
     seed : int
-    people, loose_people : int
-        People to train on, by the renderer's recipes and by loose ones.
+    people, loose_people, slight_people : int
+        People to train on: by the renderer's recipes, by loose ones, and by loose ones and weakly.
     calibrating_people, checking_people : int
         Others of the hard set to calibrate and to check on.
     rounds, versions : int
@@ -52,6 +53,7 @@ class Plan:
     seed: int = SEED
     people: int = PEOPLE
     loose_people: int = LOOSE_PEOPLE
+    slight_people: int = SLIGHT_PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
     rounds: int = 2
@@ -80,13 +82,14 @@ def training_windows(
     return load_windows(path)
 
 
-def loose_windows(plan: Plan) -> Windows:
-    """Return the windows to train on that follow loose recipes, rendered or from the folder."""
-    seed, people = plan.seed + LOOSE, plan.loose_people
-    path = plan.folder / f"windows-loose-{seed}-{people}-{plan.rounds}-{plan.versions}.npz"
+def other_windows(plan: Plan, kind: str) -> Windows:
+    """Return the windows to train on that no rendered set holds, "loose" or "slight", rendered or from the folder."""
+    seed = plan.seed + OTHER_SEEDS[kind]
+    people = {"loose": plan.loose_people, "slight": plan.slight_people}[kind]
+    path = plan.folder / f"windows-{kind}-{seed}-{people}-{plan.rounds}-{plan.versions}.npz"
     if not path.exists():
         render_people(
-            seed, people, mixed_variation, rounds=plan.rounds, versions=plan.versions, loose=True, n_jobs=plan.n_jobs
+            seed, people, mixed_variation, rounds=plan.rounds, versions=plan.versions, kind=kind, n_jobs=plan.n_jobs
         ).save(path)
     return load_windows(path)
 
@@ -167,8 +170,9 @@ def make(plan: Plan, *, say: Callable[[str], None]) -> Made:
         Is told what is being done.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    say(f"render {plan.people + plan.loose_people} people to train on")
-    windows = join([training_windows(plan), loose_windows(plan)])
+    people = plan.people + plan.loose_people + plan.slight_people
+    say(f"render {people} people to train on")
+    windows = join([training_windows(plan), *(other_windows(plan, kind) for kind in OTHER_SEEDS)])
     say(f"fit {plan.config.members} networks to {len(windows)} windows")
     weights = rounded(fit(windows, plan.config, seed=plan.seed, n_jobs=plan.n_jobs))
     say(f"render {plan.calibrating_people} people to calibrate on")
@@ -180,16 +184,16 @@ def make(plan: Plan, *, say: Callable[[str], None]) -> Made:
     begun = begun_clips(plan)
     say("render people whom settings were chosen by")
     chosen = {}
-    for kind in SEEDS:
-        shown = choosing_windows(plan.folder, kind, seed=plan.seed, people=plan.checking_people, n_jobs=plan.n_jobs)
-        chosen[kind] = balanced(predict(shown, weights, temperature), shown.code)
+    for name in CHOICES:
+        shown = choosing_windows(plan.folder, name, seed=plan.seed, people=plan.checking_people, n_jobs=plan.n_jobs)
+        chosen[name] = balanced(predict(shown, weights, temperature), shown.code)
     about = {
         "format": FORMAT,
         "classes": list(EMOTIONS.values()),
         "temperature": temperature,
         "unsure_below": UNSURE_BELOW,
         "seed": plan.seed,
-        "people": plan.people + plan.loose_people,
+        "people": people,
         "windows": len(windows),
         "check_seed": plan.seed + CHECKING,
         **figures,

@@ -9,16 +9,16 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from benchmarks.recogniser.recipes import loose_recipe
+from benchmarks.recogniser.slight import loose_act, slight_act, slight_person
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.finder import find_faces
 from fastck.flow import FLOW_SHAPES, optical_flow
 from fastck.render.dataset import Person, Take, act
-from fastck.render.expression import FURTHER_ACTS, NEUTRAL_ACTS, Manner, perform
-from fastck.render.model import load_model
-from fastck.render.motion import Pose, draw_length
+from fastck.render.expression import FURTHER_ACTS, NEUTRAL_ACTS, Manner
+from fastck.render.motion import draw_length
 from fastck.render.recipes import EMOTION_CODES
+from fastck.render.scene import Scene
 from fastck.render.variation import HARD, Variation
 
 ACTS = (*NEUTRAL_ACTS, *FURTHER_ACTS)
@@ -112,16 +112,21 @@ def softened(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     )
 
 
-def loose_act(take: Take, manner: Manner, rng: np.random.Generator, variation: Variation) -> list[Pose]:
-    """Return the poses of a sequence as `fastck.render.dataset.act`, an emotion by a loose recipe."""
-    if not take.code:
-        return act(take, manner, rng, variation)
-    units = loose_recipe(take.shows, rng.spawn(1)[0])
-    return perform(load_model(), manner, take.shows, rng, n_frames=take.n_frames, variation=variation, units=units)
+def plain_person(seed: int, number: int, variation: Variation) -> tuple[Scene, Manner]:
+    """Return a person's scene and manner as the renderer draws them."""
+    return Person(seed, number, variation).get()
+
+
+# Whom a kind shows, and how they act.
+KINDS = {
+    "plain": (plain_person, act),
+    "loose": (plain_person, loose_act),
+    "slight": (slight_person, slight_act),
+}
 
 
 def person_windows(
-    seed: int, number: int, variation: Variation, *, rounds: int, versions: int, loose: bool = False
+    seed: int, number: int, variation: Variation, *, rounds: int, versions: int, kind: str = "plain"
 ) -> Windows:
     """Render one person and return their windows.
 
@@ -134,12 +139,13 @@ def person_windows(
         How often each emotion is shown.
     versions : int
         Boxes per window: the one found, and jittered ones.
-    loose : bool
-        Whether the emotions follow `benchmarks.recogniser.recipes.loose_recipe`.
+    kind : str
+        "plain", by the renderer's recipes; "loose", by loose ones; "slight", by loose ones and weakly, every second
+        person with another skin.
     """
     cv2.setNumThreads(1)
-    person = Person(seed, number, variation)
-    scene, manner = person.get()
+    draw, perform = KINDS[kind]
+    scene, manner = draw(seed, number, variation)
     buffers = scene.buffers()
     flows: list[NDArray[np.float16]] = []
     rows: list[tuple[int, float, int]] = []
@@ -152,7 +158,7 @@ def person_windows(
     for take in takes_of(seed, number, rounds):
         rng = np.random.default_rng([seed, take.subject, take.position, 2])
         acting, film, boxes = rng.spawn(3)
-        poses = (loose_act if loose else act)(take, manner, acting, variation)
+        poses = perform(take, manner, acting, variation)
         places = [0, *(round(ending * (len(poses) - 1)) for ending in ENDINGS)]
         frames = [
             gray_of(scene.render(poses[place], key=int(film.integers(2**63)), buffers=buffers)) for place in places
@@ -208,7 +214,7 @@ def render_people(
     *,
     rounds: int = 2,
     versions: int = 3,
-    loose: bool = False,
+    kind: str = "plain",
     n_jobs: int = -1,
 ) -> Windows:
     """Render people and return all their windows, the same for any number of jobs.
@@ -221,14 +227,14 @@ def render_people(
         How many.
     variation : callable
         Returns a person's variation by their number.
-    rounds, versions, loose
+    rounds, versions, kind
         As for `person_windows`.
     n_jobs : int
         Processes, as joblib counts them.
     """
     one = delayed(person_windows)
     numbers = range(1, people + 1)
-    jobs = (one(seed, number, variation(number), rounds=rounds, versions=versions, loose=loose) for number in numbers)
+    jobs = (one(seed, number, variation(number), rounds=rounds, versions=versions, kind=kind) for number in numbers)
     return join(Parallel(n_jobs=n_jobs)(jobs))
 
 

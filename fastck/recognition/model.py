@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from fastck.flow import FLOW_SHAPES
 
 BUNDLED = Path(__file__).with_name("bundled.npz")
-FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
+FORMAT = 2  # raised when the network takes other inputs
+# Cells of the circle within a crop's 14x14 cells.
+INSIDE = np.hypot(*(np.mgrid[:14, :14] - 6.5)) <= 7
+SMALLEST = 0.002  # shares of the crop's side: a flow this small is noise, and is not made larger
 TRAINED_ON = "trained on rendered people"
 
 
@@ -51,8 +54,10 @@ class Recogniser:
         try:
             with np.load(path, allow_pickle=False) as file:
                 self.about: dict[str, Any] = json.loads(str(file["about"]))
-                if self.about["format"] > FORMAT:
-                    raise ValueError(f"format {self.about['format']} is of a newer fastck")
+                if self.about["format"] != FORMAT:
+                    raise ValueError(
+                        f"format {self.about['format']} is of another version of fastck, this one reads {FORMAT}"
+                    )
                 values = {name: file[name].astype(np.float32) for name in file.files if name != "about"}
         except (KeyError, ValueError, EOFError) as error:
             raise ValueError(f"{path} is no model of fastck's recogniser: {error}") from error
@@ -102,17 +107,30 @@ def mirrored(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     return turned
 
 
+def inputs(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the network takes, (N, 3, 14, 14) -> (N, 6 * K) float32: the flow, and the flow relative to its size.
+
+    Only the K cells of INSIDE count: the crop's corners show hair, clothes and background. A weak expression moves the
+    same places as a strong one, each by less: relative to their size the two are alike. The size is the root mean
+    square of the displacement.
+    """
+    inside = cells[..., INSIDE]
+    flat = inside.reshape(len(cells), -1)
+    size = np.sqrt(2 * np.mean(np.square(inside[:, :2]), axis=(1, 2)) + np.float32(SMALLEST**2))
+    return np.concatenate([flat, flat / size[:, None]], axis=1)
+
+
 def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """Run the network: (N, 3, 28, 28) float32 -> (N, C) float32.
 
-    Means over 2x2 cells times a scale, a dense layer with rectified units, and a second layer. The mean of the face's
-    and its mirror image's: both get the same answer.
+    Means over the 2x2 cells inside, as they are and relative to their size, times a scale; a dense layer with rectified
+    units, and a second layer. The mean of the face's and its mirror image's: both get the same answer.
     """
     cells = pooled(flow)
     total = np.zeros((len(flow), len(weights["bias1"])), np.float32)
     for values in (cells, mirrored(cells)):
-        inputs = values.reshape(len(flow), -1) * weights["scale"]
-        total += np.maximum(inputs @ weights["kernel0"] + weights["bias0"], 0) @ weights["kernel1"] + weights["bias1"]
+        scaled = inputs(values) * weights["scale"]
+        total += np.maximum(scaled @ weights["kernel0"] + weights["bias0"], 0) @ weights["kernel1"] + weights["bias1"]
     return total / np.float32(2)
 
 

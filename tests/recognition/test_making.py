@@ -20,10 +20,19 @@ from benchmarks.recogniser.fit import (
 )
 from benchmarks.recogniser.make import Made, Plan, answers, make
 from benchmarks.recogniser.modelfile import model_bytes, write_model
-from benchmarks.recogniser.people import NO_CLASS, Windows, load_windows, loose_act
+from benchmarks.recogniser.people import NO_CLASS, Windows, load_windows, plain_person
 from benchmarks.recogniser.recipes import COMPANIONS, LARGEST, SMILES, loose_recipe
+from benchmarks.recogniser.slight import (
+    GRAIN,
+    OTHER_SKIN,
+    STRENGTH,
+    loose_act,
+    slight_act,
+    slight_person,
+    with_other_skin,
+)
 from fastck.recognition.model import Recogniser, logits, mirrored, pooled
-from fastck.render.dataset import Person, Take, act
+from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
 from fastck.render.recipes import PEAKS, VARIANTS
 from fastck.render.variation import EASY
 
@@ -32,7 +41,7 @@ CONFIG = FitConfig(members=2, hidden=8, epochs=2, batch=32)
 
 
 def plan(folder: Path, n_jobs: int = 1) -> Plan:
-    people = {"people": 1, "calibrating_people": 1, "checking_people": 1, "loose_people": 1}
+    people = {"people": 1, "calibrating_people": 1, "checking_people": 1, "loose_people": 1, "slight_people": 1}
     return Plan(folder=folder, seed=3, **people, rounds=1, versions=2, config=CONFIG, n_jobs=n_jobs)
 
 
@@ -61,10 +70,10 @@ def test_the_file_says_what_the_fitted_network_says(made: Made, folder: Path) ->
     assert {NO_CLASS, *range(8)} == set(windows.code.tolist())
     expected = predict(windows, made.weights, made.about["temperature"])
     np.testing.assert_allclose(model.probabilities(windows.flow), expected, atol=1e-6)
-    assert model.about["people"] == 2
+    assert model.about["people"] == 3
     assert model.about["clips"] == 14
     assert model.about["begun_clips"] == 14
-    assert set(model.about["chosen"]) == {"wide", "loose"}
+    assert set(model.about["chosen"]) == {"wide", "loose", "slight"}
     for shares in model.about["begun"].values():
         assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
 
@@ -116,8 +125,8 @@ def test_members_joined_are_the_mean_of_their_logits() -> None:
     rng = np.random.default_rng(0)
     members = [
         {
-            "scale": np.full(588, 2, np.float32),
-            "kernel0": rng.normal(0, 0.1, (588, 5)).astype(np.float32),
+            "scale": np.full(936, 2, np.float32),
+            "kernel0": rng.normal(0, 0.1, (936, 5)).astype(np.float32),
             "bias0": rng.normal(0, 1, 5).astype(np.float32),
             "kernel1": rng.normal(0, 1, (5, 8)).astype(np.float32),
             "bias1": rng.normal(0, 1, 8).astype(np.float32),
@@ -185,6 +194,40 @@ def test_an_emotion_alone_is_acted_by_a_loose_recipe() -> None:
         loose = loose_act(take, manner, np.random.default_rng(5), EASY)
         plain = act(take, manner, np.random.default_rng(5), EASY)
         assert (loose[-1].weights == plain[-1].weights) == same
+
+
+def test_a_slight_expression_has_the_units_of_a_loose_one_each_weaker_by_the_same_factor() -> None:
+    _, manner = Person(3, 1, EASY).get()
+    take = Take(subject=1, position=1, shows="happy", n_frames=10)
+    loose, slight = (
+        perform(take, manner, np.random.default_rng(5), EASY)[-1].weights for perform in (loose_act, slight_act)
+    )
+    assert set(slight) == set(loose)
+    # The resting face gives way to the same units; the gaze is no part of the recipe.
+    shares = {
+        name: slight[name] / weight
+        for name, weight in loose.items()
+        if 0 < weight < 1 and "eyeLook" not in name and slight[name] != weight
+    }
+    assert len(shares) >= 2
+    assert min(shares.values()) == pytest.approx(max(shares.values()))
+    assert STRENGTH[0] <= min(shares.values()) <= STRENGTH[1]
+    turn = Take(subject=1, position=1, shows="turn", n_frames=10)
+    same = [perform(turn, manner, np.random.default_rng(5), EASY)[-1] for perform in (act, slight_act)]
+    assert same[0] == same[1]
+
+
+def test_every_second_person_of_the_slight_ones_has_another_skin() -> None:
+    subject, _, _ = draw_person(subject_rng(3, 2))
+    skins = [with_other_skin(subject, np.random.default_rng(seed)) for seed in range(40)]
+    assert 10 <= sum(skin.beard > subject.beard for skin in skins) <= 35
+    assert all(GRAIN[0] <= skin.grain <= GRAIN[1] for skin in skins)
+    assert all(skin.lip_strength <= subject.lip_strength for skin in skins)
+    still = Take(subject=1, position=1, shows="still", n_frames=1)
+    pose = act(still, Person(3, 1, EASY).get()[1], np.random.default_rng(0), EASY)[0]
+    for number in (1, 2):
+        frames = [draw(3, number, EASY)[0].render(pose, key=1) for draw in (plain_person, slight_person)]
+        assert np.array_equal(*frames) == bool(number % OTHER_SKIN)
 
 
 def test_targets_and_weights() -> None:
