@@ -250,7 +250,8 @@ def section() -> list[str]:
     about = (
         f"Sequences of {FRAMES} frames with known boxes. The parent lists them, hands them out, writes the journal and "
         "closes the store as ever; the workers alone decode nothing and write rows of zeros. Its processor time is "
-        "user and system time without the workers'. Other work ran on the machine, which lengthens processor time too. "
+        "user and system time without the workers'. The files' entries are in memory; the first listing of a "
+        "disk takes about twice as long. "
         "Written by `python -m benchmarks.dispatch`."
     )
     title = "## Very many tiny sequences: what the parent spends"
