@@ -170,6 +170,8 @@ class FrameSearch:
         self.largest_area = [
             int(np.prod([(edges[:, 3] - edges[:, 2]).max(initial=0) for edges in pair])) for pair in self._edges
         ]
+        # Compiled now, and not by the first frame that shows a face.
+        self.widen(np.zeros((0, 4), np.int64), np.zeros((0, 4)))
 
     def load(self, gray: Gray) -> None:
         """Build the pyramid of a frame and forget the last one's detections."""
@@ -190,7 +192,10 @@ class FrameSearch:
             The finest L levels' parts: top, left, bottom, right.
         boxes : ndarray of shape (N, 4), float64
         """
-        suppression.widen_around(boxes, self._all_edges, self._sizes, self.bank.iou, self.bank.percent_covered, windows)
+        # Columns of an array are of another type than an array, and each type is compiled by itself.
+        boxes = np.ascontiguousarray(boxes)
+        bank = self.bank
+        suppression.widen_around(boxes, self._all_edges, self._sizes, bank.iou, bank.percent_covered, windows)
 
     def search(self, windows: dict[int, Window], *, least: float = 0.0) -> None:
         """Score windows by level and keep what is above threshold, in place of those levels' earlier detections.
