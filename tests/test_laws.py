@@ -372,6 +372,16 @@ def small_store(tmp_path_factory):
     return make_store(path, make_table(subjects=2, emotions=(1, 3)), side=8)
 
 
+def test_a_header_that_says_it_is_shorter_is_noticed(small_store):
+    """It would move all values by as many bytes."""
+    spoilt = bytearray((small_store.path / "mask.npy").read_bytes())
+    spoilt[8] -= 1
+    damaged = small_store.path / "damaged.npy"
+    damaged.write_bytes(bytes(spoilt))
+    with pytest.raises(ValueError, match=r"damaged\.npy is damaged"):
+        open_array(damaged)
+
+
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_any_damage_to_an_array_s_header_is_noticed_or_harmless(small_store, data):

@@ -13,7 +13,7 @@ from typing import Any
 import deflate
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
+from numpy.lib.format import ARRAY_ALIGN, open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
@@ -120,9 +120,13 @@ def open_array(path: Path) -> NDArray[Any]:
         If it cannot be read.
     """
     try:
-        return open_memmap(path, mode="r")
+        array = open_memmap(path, mode="r")
     except (ValueError, TypeError, OverflowError, SyntaxError, TokenError) as error:  # NumPy's, on odd headers
         raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from error
+    # NumPy pads a header; one that says it is shorter would move all values.
+    if array.offset % ARRAY_ALIGN:
+        raise ValueError(f"{path} is damaged (its values begin at byte {array.offset}); {AGAIN}")
+    return array
 
 
 @dataclass(frozen=True)
