@@ -74,22 +74,22 @@ def training_windows(
     plan: Plan, variation: Callable[[int], Variation] = mixed_variation, name: str = "mixed"
 ) -> Windows:
     """Return the windows to train on that follow the renderer's recipes, rendered or from the folder."""
-    path = plan.folder / f"windows-{name}-{plan.seed}-{plan.people}-{plan.rounds}-{plan.versions}.npz"
-    if not path.exists():
-        render_people(
-            plan.seed, plan.people, variation, rounds=plan.rounds, versions=plan.versions, n_jobs=plan.n_jobs
-        ).save(path)
-    return load_windows(path)
+    return _windows(plan, name, "plain", plan.seed, plan.people, variation)
 
 
 def other_windows(plan: Plan, kind: str) -> Windows:
     """Return the windows to train on that no rendered set holds, "loose" or "slight", rendered or from the folder."""
-    seed = plan.seed + OTHER_SEEDS[kind]
     people = {"loose": plan.loose_people, "slight": plan.slight_people}[kind]
-    path = plan.folder / f"windows-{kind}-{seed}-{people}-{plan.rounds}-{plan.versions}.npz"
+    return _windows(plan, kind, kind, plan.seed + OTHER_SEEDS[kind], people, mixed_variation)
+
+
+def _windows(
+    plan: Plan, name: str, kind: str, seed: int, people: int, variation: Callable[[int], Variation]
+) -> Windows:
+    path = plan.folder / f"windows-{name}-{seed}-{people}-{plan.rounds}-{plan.versions}.npz"
     if not path.exists():
         render_people(
-            seed, people, mixed_variation, rounds=plan.rounds, versions=plan.versions, kind=kind, n_jobs=plan.n_jobs
+            seed, people, variation, rounds=plan.rounds, versions=plan.versions, kind=kind, n_jobs=plan.n_jobs
         ).save(path)
     return load_windows(path)
 

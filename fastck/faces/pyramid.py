@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,11 +184,12 @@ class Pyramid:
             np.int64,
         ).reshape(-1, 14)
         widest = max(width for _, width in sizes)
+        # Each with an empty part in front: an image of one level is never resized.
         self._tables = (
-            joined([resize.runs for resize in resizes], np.zeros((0, 2), np.uint32)),
-            joined([resize.fractions for resize in resizes], np.zeros(0, np.float32)),
-            joined([resize.tops for resize in resizes], np.zeros(0, np.int64)),
-            joined([resize.row_fractions for resize in resizes], np.zeros(0)),
+            np.concatenate([np.zeros((0, 2), np.uint32), *(resize.runs for resize in resizes)]),
+            np.concatenate([np.zeros(0, np.float32), *(resize.fractions for resize in resizes)]),
+            np.concatenate([np.zeros(0, np.int64), *(resize.tops for resize in resizes)]),
+            np.concatenate([np.zeros(0), *(resize.row_fractions for resize in resizes)]),
         )
         self._buffers = (
             np.zeros((2, 2, widest + MARGIN), np.uint8),
@@ -203,8 +203,3 @@ class Pyramid:
         self._frame[:, :width] = gray
         self._frame[:, width] = gray[:, -1]
         resize_all(self.pixels, self._steps, *self._tables, *self._buffers)
-
-
-def joined(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
-    """Return parts one behind the other; `none` where there is no part."""
-    return np.concatenate(parts) if parts else none

@@ -170,8 +170,6 @@ class FrameSearch:
         self.largest_area = [
             int(np.prod([(edges[:, 3] - edges[:, 2]).max(initial=0) for edges in pair])) for pair in self._edges
         ]
-        # Compiled now, and not by the first frame that shows a face.
-        self.widen(np.zeros((0, 4), np.int64), np.zeros((0, 4)))
 
     def load(self, gray: Gray) -> None:
         """Build the pyramid of a frame and forget the last one's detections."""

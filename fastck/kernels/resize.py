@@ -2,7 +2,7 @@
 
 The arithmetic follows dlib 20, image_transforms/interpolation.h. A pixel is a sum of four products, rounded. Here each
 source row is interpolated once and two of them are mixed, which is less work and rounds otherwise: the two sums are
-within 1.7e-4 of each other. So where a sum is further than that from a half, both round to one gray level; where it is
+within 2e-4 of each other. So where a sum is further than that from a half, both round to one gray level; where it is
 not, which is one pixel of some thousand, the sum is taken again as dlib does.
 """
 

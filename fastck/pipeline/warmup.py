@@ -7,6 +7,8 @@ import numpy as np
 
 from fastck.config import PreprocessConfig
 from fastck.faces.finder import find_faces
+from fastck.faces.search import FrameSearch
+from fastck.faces.weights import frontal_bank
 from fastck.images.image import decode_gray
 from fastck.pipeline.sequence import iter_features
 
@@ -22,7 +24,10 @@ def compile_kernels(config: PreprocessConfig) -> None:
     decoded = [decode_gray(cv2.imencode(".png", gray)[1].tobytes()) for gray in grays]
     if not config.faces.boxes and config.faces.search == "tracked":
         # Upsampling once more takes no other kernel, only another detector.
-        find_faces(decoded, replace(config.faces, upsample=config.faces.upsample[:1]))
+        upsample = config.faces.upsample[:1]
+        find_faces(decoded, replace(config.faces, upsample=upsample))
+        # What is done around a face once there is one.
+        FrameSearch((SIDE, SIDE), upsample[0], frontal_bank()).widen(np.zeros((0, 4), np.int64), np.zeros((0, 4)))
     side = config.faces.side
     for _ in iter_features(np.zeros((2, side, side), np.uint8), config):
         pass
