@@ -6,6 +6,8 @@ The public names below are loaded when they are first used, so that importing th
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastck.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fastck.config import FaceConfig, FlowConfig, MotionConfig, PreprocessConfig
     from fastck.dataset.labels import EMOTIONS
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from fastck.recognition.clip import predict
     from fastck.store.reader import Store, open_store
     from fastck.training.run import Run, open_run
-
-__version__ = "0.1.0"
 
 _HOME = {
     "dataset": ("EMOTIONS", "SequenceRecord", "sample", "scan"),

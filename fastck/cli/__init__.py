@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from fastck import __version__
 from fastck.cli.dataset import check, folds, render
 from fastck.cli.demo import bench, demo
 from fastck.cli.faces import compare_boxes, detect
@@ -17,6 +16,7 @@ from fastck.cli.recognition import live, predict
 from fastck.cli.stores import export, info, preview
 from fastck.cli.training import report, train
 from fastck.training.options import SettingsCommand
+from fastck.version import __version__
 
 app = typer.Typer(
     name="fastck",

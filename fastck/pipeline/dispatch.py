@@ -12,7 +12,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from fastck import __version__
 from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import scan
@@ -29,6 +28,7 @@ from fastck.store.builder import StoreBuilder
 from fastck.store.finished import Finished
 from fastck.store.plan import Plan
 from fastck.store.reader import Store, open_store
+from fastck.version import __version__
 
 log = logging.getLogger(__name__)
 

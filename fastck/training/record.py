@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastck import __version__
 from fastck.messages import one_line, some_names
 from fastck.store.reader import Store
 from fastck.training import run as files
@@ -14,6 +13,7 @@ from fastck.training.config import TrainConfig
 from fastck.training.folds import Split, leakage
 from fastck.training.memory import MemoryPlan
 from fastck.training.samples import Samples
+from fastck.version import __version__
 
 
 def describe_run(
