@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from fastck.training.run import Run, open_run
 
 _HOME = {
-    "dataset": ("EMOTIONS", "SequenceRecord", "sample", "scan"),
+    "dataset.labels": ("EMOTIONS",),
+    "dataset.layouts": ("scan",),
+    "dataset.records": ("SequenceRecord",),
+    "dataset.sample": ("sample",),
     "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox", "FaceDetector", "detect_faces"),
@@ -58,7 +61,7 @@ _HOME = {
     ),
     "pipeline": ("preprocess", "process_frames"),
     "recognition.clip": ("predict",),
-    "store": ("Store", "open_store"),
+    "store.reader": ("Store", "open_store"),
     "training.run": ("Run", "open_run"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -27,6 +27,12 @@ def test_using_every_name_loads_nothing_heavy(code):
     assert loaded_after(code, HEAVY) == []
 
 
+def test_help_loads_none_of_the_libraries_that_only_the_work_needs():
+    shown = "import sys; sys.argv = ['fastck', '--help']\nfrom fastck.cli import app\napp(standalone_mode=False)"
+    quiet = "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    exec({code!r})"
+    assert loaded_after(quiet.format(code=shown), (*HEAVY, "numba", "pandas", "cv2", "joblib", "sklearn")) == []
+
+
 def test_importing_every_name_costs_little_more_than_the_libraries_it_needs():
     own = "import fastck; [getattr(fastck, n) for n in fastck.__all__]"
     libraries = "import numba, pandas, joblib, cv2, sklearn.base, sklearn.utils"

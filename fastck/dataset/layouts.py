@@ -8,7 +8,8 @@ from pathlib import Path
 from fastck.config import Layout, Until, check_choice
 from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
-from fastck.dataset.labels import EMOTIONS, emotion_of_name, read_labels
+from fastck.dataset.labelfiles import read_labels
+from fastck.dataset.labels import EMOTIONS, emotion_of_name
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.table import read_table

@@ -17,7 +17,7 @@ from numpy.lib.format import ARRAY_ALIGN, open_memmap
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
-from fastck.dataset.labels import EMOTIONS
+from fastck.dataset.labels import emotion_names
 from fastck.messages import one_line
 from fastck.ops import feature_dtype, feature_shape, unpack_masks
 
@@ -82,11 +82,6 @@ def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None 
     if missing:
         raise ValueError(f"{path} lacks the columns {sorted(missing)}: made by another fastck version?")
     return table
-
-
-def emotion_names(codes: pd.Series) -> pd.Series:
-    """Return the names of emotion codes, "" for none."""
-    return codes.map(EMOTIONS, na_action="ignore").fillna("").astype("str")
 
 
 def folder_below(root: str | PathLike[str], folder: str) -> Path:

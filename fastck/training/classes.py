@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from fastck.dataset.labels import emotion_names, label_name
 
-from fastck.dataset.labels import label_name
-from fastck.store.reader import emotion_names
+if TYPE_CHECKING:
+    import pandas as pd
 
 # In place of names: every label that the store has.
 ALL = "all"
@@ -100,7 +101,7 @@ def class_of(label: str, merge: Mapping[str, Sequence[str]] | None) -> str:
     return next((name for name, labels in (merge or {}).items() if label in labels), label)
 
 
-def with_classes(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
+def with_classes(table: "pd.DataFrame", merge: Mapping[str, Sequence[str]] | None = None) -> "pd.DataFrame":
     """Return a store's table with the class of each sequence in its column label, "" for none.
 
     Parameters
@@ -115,7 +116,7 @@ def with_classes(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None 
     return table.assign(label=labels.map(known).astype("str"))
 
 
-def check_labels(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None, *, onsets: bool = False) -> None:
+def check_labels(table: "pd.DataFrame", merge: Mapping[str, Sequence[str]] | None, *, onsets: bool = False) -> None:
     """Raise ValueError where a label that is merged has no sequence in a store's table: it may be misspelt.
 
     With `onsets` there are samples of neutral faces beside the table's sequences.
@@ -129,12 +130,12 @@ def check_labels(table: pd.DataFrame, merge: Mapping[str, Sequence[str]] | None,
         )
 
 
-def every_class(table: pd.DataFrame) -> tuple[str, ...]:
+def every_class(table: "pd.DataFrame") -> tuple[str, ...]:
     """Return all classes of a table of `with_classes`, sorted."""
     return tuple(sorted(set(table["label"]) - {""}))
 
 
-def count_text(table: pd.DataFrame) -> str:
+def count_text(table: "pd.DataFrame") -> str:
     """Return how many sequences each class of a table of `with_classes` has: "anger: 45, disgust: 59"."""
     counts = table.loc[table["label"] != "", "label"].value_counts().sort_index()
     return ", ".join(f"{label}: {count}" for label, count in counts.items()) or "no labelled sequence"
