@@ -114,6 +114,29 @@ def test_other_computations_of_the_network_agree_with_keras(
         np.testing.assert_allclose(got, want, atol=1e-5 * max(1.0, float(np.abs(want).max())))
 
 
+def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With oneDNN its result has a wrong shape; elsewhere nobody would see it."""
+    import tensorflow as tf
+
+    from fastck.training.backends import current_backend
+
+    backend, counts = current_backend(), []
+    convolve = backend.convolve
+
+    def counting(values: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
+        tf.py_function(lambda samples: counts.append(int(samples)), [tf.shape(values)[0]], [])
+        return convolve(values, kernel, padding)
+
+    monkeypatch.setattr(backend, "convolve", counting)
+    network = build_network(SMALL, dropout=0.0, fused=True)
+    values = padded_batch(samples=3)
+    values[:, :2] = 0  # at the beginning nobody has begun
+    tf.function(network)(values, training=True)
+    assert len(counts) >= 2 * SMALL.timesteps
+    assert min(counts) == 1
+    assert max(counts) == 3
+
+
 def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
     import tensorflow as tf
 

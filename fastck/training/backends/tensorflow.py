@@ -39,28 +39,41 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
     -------
     h : tensor of shape (B, H', W', filters)
     """
-    steps = tf.shape(frames)[1]
+    samples, steps = tf.shape(frames)[0], tf.shape(frames)[1]
 
-    def body(t: Any, h: Any, c: Any, waiting_h: Any, waiting_c: Any) -> tuple[Any, ...]:
+    def wait(t: Any, h: Any, c: Any, *waited: Any) -> tuple[Any, ...]:
+        return t + 1, h, c, *step(waiting.frame, *waited, *weights)
+
+    def go(t: Any, h: Any, c: Any, *waited: Any) -> tuple[Any, ...]:
         starting = begun[t] - tf.shape(h)[0]
-        h = tf.concat([h, tf.repeat(waiting.place(waiting_h), starting, axis=0)], axis=0)
-        c = tf.concat([c, tf.repeat(waiting.place(waiting_c), starting, axis=0)], axis=0)
-        h, c = step(frames[: begun[t], t], h, c, *weights)
-        # No row at all once everybody has begun.
-        needed = tf.cast(begun[t] < tf.shape(frames)[0], tf.int32)
-        waited = step(waiting.frame[:needed], waiting_h[:needed], waiting_c[:needed], *weights)
-        return t + 1, h, c, *waited
+        h, c = (
+            tf.concat([state, tf.repeat(waiting.place(one), starting, axis=0)], axis=0)
+            for state, one in zip((h, c), waited, strict=True)
+        )
+        return t + 1, *step(frames[: begun[t], t], h, c, *weights), *waited
 
+    def wait_and_go(t: Any, *states: Any) -> tuple[Any, ...]:
+        return wait(t, *go(t, *states)[1:])
+
+    # Nobody has begun, some have, all have. One loop for all would take steps of no samples, and with oneDNN
+    # TensorFlow's convolution of no samples has a wrong shape (2.21, on processors with AVX-512).
+    loops = (
+        (wait, tf.math.count_nonzero(begun == 0, dtype=tf.int32)),
+        (wait_and_go, tf.math.count_nonzero(begun < samples, dtype=tf.int32)),
+        (go, steps),
+    )
     none = waiting.place(waiting.state)[:0]
     free = tf.TensorShape([None, *none.shape[1:]])
-    few = tf.TensorShape([None, *waiting.state.shape[1:]])
-    _, h, *_ = tf.while_loop(
-        lambda t, *_: t < steps,
-        body,
-        (tf.constant(0), none, none, waiting.state, waiting.state),
-        shape_invariants=(tf.TensorShape([]), free, free, few, few),
-        maximum_iterations=frames.shape[1],
-    )
+    state = (tf.constant(0), none, none, waiting.state, waiting.state)
+    for body, end in loops:
+        state = tf.while_loop(
+            lambda t, *_, end=end: t < end,
+            body,
+            state,
+            shape_invariants=(tf.TensorShape([]), free, free, waiting.state.shape, waiting.state.shape),
+            maximum_iterations=frames.shape[1],
+        )
+    h = state[1]
     return h
 
 
