@@ -1,6 +1,6 @@
-"""Fit the recogniser's network to windows of flow: one hidden layer, with NumPy, the same bytes for the same seed."""
+"""Fit the recogniser's networks to windows of flow: with NumPy, the same bytes for the same seed."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +10,13 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.recogniser.people import NO_CLASS, Windows, join
 from fastck.dataset.labels import EMOTIONS
-from fastck.recognition.model import inputs, logits, mirrored, pooled, softmax
+from fastck.recognition.model import INSIDE, STRIDES, TAPS, as_maps, inputs, logits, mirrored, patches, softmax
 
 CLASSES = len(EMOTIONS)
 CALMEST = 0.15  # of a window's flow: a calm one has at most so much of it
 PLANES = 6  # of the network's inputs: u, v and strain, as they are and relative to their size
+CELLS = (len(INSIDE) // math.prod(STRIDES)) ** 2  # of the last convolution's maps
+MEASURED = 20_000  # windows at most that the scale is taken from
 Weights = dict[str, NDArray[np.float32]]
 
 
@@ -26,17 +28,17 @@ class FitConfig:
     ----------
     members : int
         Networks whose logits are averaged; each begins and draws elsewhere.
+    filters : tuple of int
+        Of a member's convolutions.
     hidden : int
-        Units of a member's hidden layer.
+        Units of its dense layer.
     epochs, batch : int
     rate : float
         Adam's learning rate at the start; it falls to 0 along a half cosine.
     decay : float
         Weight decay (Loshchilov and Hutter, 2019).
-    drop_input, drop : float
-        Share of the inputs, and of the hidden units, that a step leaves out.
-    noise : float
-        Standard deviation of the noise on the standardised inputs.
+    drop : float
+        Share of the dense layer's units that a step leaves out.
     gain : float
         Standard deviation of the log of the factor on a window's flow: stronger and weaker expressions.
     shift, stretch : float
@@ -51,15 +53,14 @@ class FitConfig:
         Windows that hardly move, as a share of the others; they are shown as neutral.
     """
 
-    members: int = 4
+    members: int = 2
+    filters: tuple[int, ...] = (16, 24, 32)
     hidden: int = 96
-    epochs: int = 12
+    epochs: int = 10
     batch: int = 256
     rate: float = 3e-3
     decay: float = 1e-2
-    drop_input: float = 0.1
     drop: float = 0.25
-    noise: float = 0.1
     gain: float = 0.2
     shift: float = 0.8
     stretch: float = 0.05
@@ -72,15 +73,11 @@ class FitConfig:
 def placements(
     n: int, rng: np.random.Generator, *, cells: int = 28, shift: float, stretch: float
 ) -> NDArray[np.float32]:
-    """Return matrices (n, cells / 2, cells) that move and stretch one axis and then take means of two cells.
-
-    What comes in from outside the crop is at rest.
-    """
+    """Return matrices (n, cells, cells) that move and stretch one axis; what comes in from outside is at rest."""
     centre, place = (cells - 1) / 2, np.arange(cells)
     size = np.exp(rng.normal(0, stretch, (n, 1)))
     source = centre + (place - centre) * size + rng.normal(0, shift, (n, 1))
-    shares = np.maximum(1 - np.abs(source[:, :, None] - place), 0)
-    return shares.reshape(n, cells // 2, 2, cells).mean(axis=2).astype(np.float32)
+    return np.maximum(1 - np.abs(source[:, :, None] - place), 0).astype(np.float32)
 
 
 def targets(code: NDArray[np.int16], smooth: float) -> NDArray[np.float32]:
@@ -115,12 +112,16 @@ def fit(windows: Windows, config: FitConfig, *, seed: int, n_jobs: int = 1) -> W
         Processes, as joblib counts them; they never change the weights.
     """
     windows = join([windows, calm_windows(windows, config.calm, np.random.default_rng((seed, 9)))])
-    # One scale for each plane: cells that hardly move must not be blown up to the size of the mouth's.
-    planes = inputs(pooled(windows.flow.astype(np.float32))).reshape(len(windows), PLANES, -1)
-    scale = np.repeat(1 / planes.std(axis=(0, 2)), planes.shape[2]).astype(np.float32)
+    scale = plane_scale(windows.flow[:: 1 + len(windows) // MEASURED].astype(np.float32))
     one = delayed(fit_member)
     members = range(config.members)
-    return joined(Parallel(n_jobs=n_jobs)(one(windows, scale, config, seed=(seed, 3, member)) for member in members))
+    fitted = Parallel(n_jobs=n_jobs)(one(windows, scale, config, seed=(seed, 3, member)) for member in members)
+    return {"scale": scale, **{name: np.stack([weights[name] for weights in fitted]) for name in fitted[0]}}
+
+
+def plane_scale(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return one factor for each plane (6,): cells that hardly move must not be blown up to the size of the mouth's."""
+    return np.asarray(1 / inputs(flow)[:, INSIDE].std(axis=(0, 1)), np.float32)
 
 
 def calm_windows(windows: Windows, share: float, rng: np.random.Generator) -> Windows:
@@ -135,16 +136,16 @@ def calm_windows(windows: Windows, share: float, rng: np.random.Generator) -> Wi
     return replace(some, flow=(some.flow * size).astype(np.float16), code=np.zeros(len(some), np.int16))
 
 
-def joined(members: Sequence[Weights]) -> Weights:
-    """Return one network whose logits are the mean of the members', which have the same scale."""
-    n = len(members)
-    return {
-        "scale": members[0]["scale"],
-        "kernel0": np.concatenate([member["kernel0"] for member in members], axis=1),
-        "bias0": np.concatenate([member["bias0"] for member in members]),
-        "kernel1": np.asarray(np.concatenate([member["kernel1"] for member in members]) / n, np.float32),
-        "bias1": np.mean([member["bias1"] for member in members], axis=0, dtype=np.float32),
-    }
+def first_weights(config: FitConfig, rng: np.random.Generator) -> Weights:
+    """Return a network's weights before it is fitted (He et al., 2015)."""
+    planes = zip((PLANES, *config.filters), config.filters, strict=False)
+    shapes = {f"filters{layer}": (TAPS**2 * before, after) for layer, (before, after) in enumerate(planes)}
+    shapes |= {"kernel0": (CELLS * config.filters[-1], config.hidden), "kernel1": (config.hidden, CLASSES)}
+    weights: Weights = {}
+    for name, (rows, columns) in shapes.items():
+        weights[name] = rng.normal(0, np.sqrt(2 / rows), (rows, columns)).astype(np.float32)
+        weights[name.replace("filters", "offsets").replace("kernel", "bias")] = np.zeros(columns, np.float32)
+    return weights
 
 
 def fit_member(windows: Windows, scale: NDArray[np.float32], config: FitConfig, *, seed: tuple[int, ...]) -> Weights:
@@ -154,19 +155,15 @@ def fit_member(windows: Windows, scale: NDArray[np.float32], config: FitConfig, 
         rng = np.random.default_rng(seed)
         flow, code = windows.flow, windows.code
         wanted, weight = targets(code, config.smooth), sample_weights(code, none=config.none, neutral=config.neutral)
-        weights: Weights = {"scale": scale}
-        for layer, (rows, columns) in enumerate([(len(scale), config.hidden), (config.hidden, CLASSES)]):
-            weights[f"kernel{layer}"] = rng.normal(0, np.sqrt(2 / rows), (rows, columns)).astype(np.float32)
-            weights[f"bias{layer}"] = np.zeros(columns, np.float32)
-        adam = Adam({name: values for name, values in weights.items() if name != "scale"}, decay=config.decay)
+        weights = first_weights(config, rng)
+        adam = Adam(weights, decay=config.decay)
         steps = config.epochs * (len(code) // config.batch)
         step = 0
         for _ in range(config.epochs):
             order = rng.permutation(len(code))
             for start in range(0, len(order) - config.batch + 1, config.batch):
                 chosen = np.sort(order[start : start + config.batch])
-                values = varied(flow[chosen].astype(np.float32), config, rng) * scale
-                values += np.float32(config.noise) * rng.standard_normal(values.shape, dtype=np.float32)
+                values = inputs(varied(flow[chosen].astype(np.float32), config, rng)) * scale
                 gradients = backward(values, wanted[chosen], weight[chosen], weights, config, rng)
                 adam.step(gradients, config.rate * 0.5 * (1 + np.cos(np.pi * step / steps)))
                 step += 1
@@ -174,7 +171,7 @@ def fit_member(windows: Windows, scale: NDArray[np.float32], config: FitConfig, 
 
 
 def varied(flow: NDArray[np.float32], config: FitConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a batch's inputs (N, 936) as of other faces: stronger or weaker, mirrored, and placed elsewhere."""
+    """Return a batch's flow as of other faces: stronger or weaker, mirrored, and placed elsewhere."""
     n = len(flow)
     down = placements(n, rng, shift=config.shift, stretch=config.stretch)
     right = placements(n, rng, shift=config.shift, stretch=config.stretch)
@@ -182,7 +179,7 @@ def varied(flow: NDArray[np.float32], config: FitConfig, rng: np.random.Generato
     moved = down[:, None] @ (flow * gain) @ right.transpose(0, 2, 1)[:, None]
     turned = rng.random(n) < 0.5
     moved[turned] = mirrored(moved[turned])
-    return inputs(moved)
+    return np.asarray(moved)
 
 
 def backward(
@@ -193,19 +190,42 @@ def backward(
     config: FitConfig,
     rng: np.random.Generator,
 ) -> Weights:
-    """Return the gradient of the weighted cross-entropy for one batch, with dropout."""
-    values = values * dropout(values.shape, config.drop_input, rng)
-    kept = dropout((len(values), config.hidden), config.drop, rng)
-    units = np.maximum(values @ weights["kernel0"] + weights["bias0"], 0) * kept
+    """Return the gradient of the weighted cross-entropy for one batch, with dropout; forward as in `one_network`."""
+    n = len(values)
+    maps, steps = values, []
+    for layer, stride in enumerate(STRIDES):
+        seen = patches(maps, stride)
+        rows = np.maximum(seen @ weights[f"filters{layer}"] + weights[f"offsets{layer}"], 0)
+        steps.append((seen, rows))
+        maps = as_maps(rows, n)
+    flat = rows.reshape(n, -1)
+    kept = dropout((n, config.hidden), config.drop, rng)
+    units = np.maximum(flat @ weights["kernel0"] + weights["bias0"], 0) * kept
     chances = softmax(units @ weights["kernel1"] + weights["bias1"])
-    error = np.asarray((chances - wanted) * (weight / len(weight))[:, None], np.float32)
+    error = np.asarray((chances - wanted) * (weight / n)[:, None], np.float32)
     back = np.asarray((error @ weights["kernel1"].T) * kept * (units > 0), np.float32)
-    return {
-        "kernel0": values.T @ back,
-        "bias0": back.sum(axis=0),
-        "kernel1": units.T @ error,
-        "bias1": error.sum(axis=0),
-    }
+    gradients = {"kernel1": units.T @ error, "bias1": error.sum(axis=0)}
+    gradients |= {"kernel0": flat.T @ back, "bias0": back.sum(axis=0)}
+    back = back @ weights["kernel0"].T
+    for layer in reversed(range(len(STRIDES))):
+        seen, rows = steps[layer]
+        back = back.reshape(rows.shape) * (rows > 0)
+        gradients |= {f"filters{layer}": seen.T @ back, f"offsets{layer}": back.sum(axis=0)}
+        if layer:
+            back = patches_back(back @ weights[f"filters{layer}"].T, n, STRIDES[layer])
+    return gradients
+
+
+def patches_back(seen: NDArray[np.float32], n: int, stride: int) -> NDArray[np.float32]:
+    """Return the gradient of the N maps that `patches` took: (N * (S / stride) ** 2, 9 * C) -> (N, S, S, C)."""
+    taps = as_maps(seen, n)
+    side, planes = stride * taps.shape[1], taps.shape[3] // TAPS**2
+    first = 2 - stride
+    back = np.zeros((n, first + side + 1, first + side + 1, planes), np.float32)
+    for tap in range(TAPS**2):
+        r, c = divmod(tap, TAPS)
+        back[:, r : r + side : stride, c : c + side : stride] += taps[..., tap * planes : (tap + 1) * planes]
+    return back[:, first : first + side, first : first + side]
 
 
 def dropout(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -222,7 +242,7 @@ class Adam:
     weights : dict of str to ndarray
         Changed by `step`.
     decay : float
-        Of the kernels.
+        Of the kernels and filters.
     """
 
     def __init__(self, weights: Weights, *, decay: float) -> None:
@@ -239,7 +259,7 @@ class Adam:
             first, second, gradient = self._first[name], self._second[name], gradients[name]
             first += np.float32(0.1) * (gradient - first)
             second += np.float32(0.001) * (gradient * gradient - second)
-            if name.startswith("kernel"):
+            if name.startswith(("kernel", "filters")):
                 values *= np.float32(1 - rate * self._decay)
             values -= np.float32(rate / one) * first / (np.sqrt(second / np.float32(two)) + np.float32(1e-8))
 

@@ -19,7 +19,7 @@ from fastck.render.variation import HARD, Variation
 from fastck.training.calibration import calibration_error, fit_temperature
 
 SEED = 101
-PEOPLE, LOOSE_PEOPLE, SLIGHT_PEOPLE = 120, 180, 120
+PEOPLE, LOOSE_PEOPLE, SLIGHT_PEOPLE = 120, 180, 300
 CALIBRATING_PEOPLE, CHECKING_PEOPLE, BEGUN_PEOPLE = 40, 24, 12
 # Added to the seed: other people.
 OTHER_SEEDS = {"loose": 700, "slight": 1200}

@@ -1,6 +1,7 @@
-"""The bundled recogniser: a small network on optical flow, run with NumPy alone."""
+"""The bundled recogniser: small convolutional networks on optical flow, run with NumPy alone."""
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from os import PathLike
@@ -8,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from fastck.flow import FLOW_SHAPES
 
 BUNDLED = Path(__file__).with_name("bundled.npz")
-FORMAT = 2  # raised when the network takes other inputs
-# Cells of the circle within a crop's 14x14 cells.
-INSIDE = np.hypot(*(np.mgrid[:14, :14] - 6.5)) <= 7
+FORMAT = 3  # raised when the network is another kind of one
+# Cells of the circle within a crop's 28x28 cells.
+INSIDE = np.hypot(*(np.mgrid[:28, :28] - 13.5)) <= 14
+TAPS = 3  # of a filter, in each direction
+STRIDES = (2, 1, 2)  # of the convolutions: 28x28 cells, 14x14, 14x14, 7x7
 SMALLEST = 0.002  # shares of the crop's side: a flow this small is noise, and is not made larger
 TRAINED_ON = "trained on rendered people"
 
@@ -94,44 +98,70 @@ class Recogniser:
         return self.classes[best] if probabilities[best] >= self.unsure_below else None
 
 
-def pooled(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return means over 2x2 cells: (N, 3, 28, 28) float32 -> (N, 3, 14, 14) float32."""
-    n, planes, side, _ = flow.shape
-    return np.asarray(flow.reshape(n, planes, side // 2, 2, side // 2, 2).mean(axis=(3, 5), dtype=np.float32))
-
-
-def mirrored(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return flow (N, 3, rows, columns) as of a mirrored face."""
-    turned = cells[..., ::-1].copy()
+def mirrored(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return flow (N, 3, 28, 28) as of a mirrored face."""
+    turned = flow[..., ::-1].copy()
     turned[:, 0] *= -1
     return turned
 
 
-def inputs(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what the network takes, (N, 3, 14, 14) -> (N, 6 * K) float32: the flow, and the flow relative to its size.
+def inputs(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the network takes, (N, 3, 28, 28) -> (N, 28, 28, 6) float32: the flow, and that relative to its size.
 
-    Only the K cells of INSIDE count: the crop's corners show hair, clothes and background. A weak expression moves the
+    Only the cells of INSIDE count: the crop's corners show hair, clothes and background. A weak expression moves the
     same places as a strong one, each by less: relative to their size the two are alike. The size is the root mean
     square of the displacement.
     """
-    inside = cells[..., INSIDE]
-    flat = inside.reshape(len(cells), -1)
-    size = np.sqrt(2 * np.mean(np.square(inside[:, :2]), axis=(1, 2)) + np.float32(SMALLEST**2))
-    return np.concatenate([flat, flat / size[:, None]], axis=1)
+    inside = np.where(INSIDE, flow, np.float32(0))
+    square = np.square(inside[:, :2]).sum(axis=(1, 2, 3)) / np.float32(INSIDE.sum())
+    size = np.sqrt(square + np.float32(SMALLEST**2))
+    return np.concatenate([inside, inside / size[:, None, None, None]], axis=1).transpose(0, 2, 3, 1)
+
+
+def patches(maps: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+    """Return 3x3 neighbourhoods as rows: (N, S, S, C) -> (N * (S / stride) ** 2, 9 * C) float32.
+
+    Each cell's at a stride of 1; at a stride of 2, for S even, those that begin at every second cell. Zeros stand
+    beyond the maps.
+    """
+    n, side, _, planes = maps.shape
+    beyond = (2 - stride, 1)
+    padded = np.pad(maps, ((0, 0), beyond, beyond, (0, 0))).reshape(n, side + sum(beyond), -1)
+    seen = sliding_window_view(padded, (TAPS, TAPS * planes), axis=(1, 2))
+    return seen[:, ::stride, :: stride * planes].reshape(-1, TAPS**2 * planes)
+
+
+def as_maps(rows: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """Return the rows of N square maps as maps again: (N * S * S, C) -> (N, S, S, C)."""
+    side = math.isqrt(len(rows) // n)
+    return rows.reshape(n, side, side, rows.shape[1])
 
 
 def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Run the network: (N, 3, 28, 28) float32 -> (N, C) float32.
+    """Run the networks: (N, 3, 28, 28) float32 -> (N, C) float32.
 
-    Means over the 2x2 cells inside, as they are and relative to their size, times a scale; a dense layer with rectified
-    units, and a second layer. The mean of the face's and its mirror image's: both get the same answer.
+    The flow of the cells inside, as it is and relative to its size, times a scale for each plane; three convolutions; a
+    dense layer; a second one. Rectified units. The mean over the networks, which are the first axis of each array but
+    the scale, and over the face and its mirror image: both get the same answer.
     """
-    cells = pooled(flow)
-    total = np.zeros((len(flow), len(weights["bias1"])), np.float32)
-    for values in (cells, mirrored(cells)):
-        scaled = inputs(values) * weights["scale"]
-        total += np.maximum(scaled @ weights["kernel0"] + weights["bias0"], 0) @ weights["kernel1"] + weights["bias1"]
-    return total / np.float32(2)
+    both = np.concatenate([flow, mirrored(flow)])
+    seen = patches(inputs(both) * weights["scale"], STRIDES[0])
+    members = len(weights["bias1"])
+    total = np.zeros((len(both), weights["bias1"].shape[1]), np.float32)
+    for member in range(members):
+        one = {name: values[member] for name, values in weights.items() if name != "scale"}
+        total += one_network(seen, one, len(both))
+    return np.asarray((total[: len(flow)] + total[len(flow) :]) / np.float32(2 * members))
+
+
+def one_network(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    """Run one network on the neighbourhoods of N windows' inputs: (N * 14 * 14, 54) float32 -> (N, C) float32."""
+    maps = np.maximum(seen @ weights["filters0"] + weights["offsets0"], 0)
+    for layer in range(1, len(STRIDES)):
+        seen = patches(as_maps(maps, n), STRIDES[layer])
+        maps = np.maximum(seen @ weights[f"filters{layer}"] + weights[f"offsets{layer}"], 0)
+    units = np.maximum(maps.reshape(n, -1) @ weights["kernel0"] + weights["bias0"], 0)
+    return np.asarray(units @ weights["kernel1"] + weights["bias1"])
 
 
 def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,9 @@ from benchmarks.recogniser.choosing import balanced
 from benchmarks.recogniser.clips import Clips, between
 from benchmarks.recogniser.fit import (
     FitConfig,
+    backward,
+    first_weights,
     fit,
-    joined,
     placements,
     predict,
     sample_weights,
@@ -31,13 +33,13 @@ from benchmarks.recogniser.slight import (
     slight_person,
     with_other_skin,
 )
-from fastck.recognition.model import Recogniser, logits, mirrored, pooled
+from fastck.recognition.model import STRIDES, Recogniser, logits, mirrored, one_network, patches, softmax
 from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
 from fastck.render.recipes import PEAKS, VARIANTS
 from fastck.render.variation import EASY
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = FitConfig(members=2, hidden=8, epochs=2, batch=32)
+CONFIG = FitConfig(members=2, filters=(3, 4, 5), hidden=8, epochs=2, batch=32)
 
 
 def plan(folder: Path, n_jobs: int = 1) -> Plan:
@@ -92,7 +94,9 @@ def test_a_network_learns_what_can_be_learned() -> None:
         ending=np.ones(320, np.float32),
         version=np.zeros(320, np.int16),
     )
-    weights = fit(windows, FitConfig(members=2, hidden=16, epochs=20, batch=32, shift=0, stretch=0), seed=1)
+    weights = fit(
+        windows, FitConfig(members=2, filters=(8, 8, 16), hidden=16, epochs=20, batch=32, shift=0, stretch=0), seed=1
+    )
     assert (predict(windows, weights).argmax(axis=1) == code).mean() > 0.95
 
 
@@ -100,42 +104,52 @@ def test_windows_are_mirrored_moved_and_stretched() -> None:
     rng = np.random.default_rng(0)
     flow = rng.normal(0, 1, (2, 3, 28, 28)).astype(np.float32)
     still = placements(2, rng, shift=0, stretch=0)
-    cells = still[:, None] @ flow @ still.transpose(0, 2, 1)[:, None]
-    np.testing.assert_allclose(cells, pooled(flow), atol=1e-6)
-    turned = mirrored(cells)
-    np.testing.assert_array_equal(turned[:, 0], -cells[:, 0, :, ::-1])
-    np.testing.assert_array_equal(turned[:, 1:], cells[:, 1:, :, ::-1])
-    np.testing.assert_array_equal(mirrored(turned), cells)
+    np.testing.assert_allclose(still[:, None] @ flow @ still.transpose(0, 2, 1)[:, None], flow, atol=1e-6)
+    turned = mirrored(flow)
+    np.testing.assert_array_equal(turned[:, 0], -flow[:, 0, :, ::-1])
+    np.testing.assert_array_equal(turned[:, 1:], flow[:, 1:, :, ::-1])
+    np.testing.assert_array_equal(mirrored(turned), flow)
 
 
 def test_a_placement_equals_opencvs() -> None:
     rows = placements(1, np.random.default_rng(1), shift=1.0, stretch=0.1)[0]
     line = np.random.default_rng(2).normal(0, 1, 28).astype(np.float32)
-    # What it drew, read off the means of two: of ones, of the places.
+    # What it drew.
     draw = np.random.default_rng(1)
     size, shift = np.exp(draw.normal(0, 0.1)), draw.normal(0, 1.0)
     at = 13.5 + (np.arange(28) - 13.5) * size + shift
     x = at.astype(np.float32)[None]
     expected = cv2.remap(line[None], x, np.zeros_like(x), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[0]
     # OpenCV's weights are multiples of 1/32.
-    np.testing.assert_allclose(rows @ line, expected.reshape(14, 2).mean(axis=1), atol=0.06)
+    np.testing.assert_allclose(rows @ line, expected, atol=0.06)
 
 
-def test_members_joined_are_the_mean_of_their_logits() -> None:
+def test_the_answer_is_the_mean_of_the_networks_logits() -> None:
     rng = np.random.default_rng(0)
-    members = [
-        {
-            "scale": np.full(936, 2, np.float32),
-            "kernel0": rng.normal(0, 0.1, (936, 5)).astype(np.float32),
-            "bias0": rng.normal(0, 1, 5).astype(np.float32),
-            "kernel1": rng.normal(0, 1, (5, 8)).astype(np.float32),
-            "bias1": rng.normal(0, 1, 8).astype(np.float32),
-        }
-        for _ in range(3)
-    ]
+    fitted = [first_weights(CONFIG, rng) for _ in range(3)]
+    scale = {"scale": np.full(6, 2, np.float32)}
     flow = rng.normal(0, 1, (4, 3, 28, 28)).astype(np.float32)
-    expected = np.mean([logits(flow, member) for member in members], axis=0)
-    np.testing.assert_allclose(logits(flow, joined(members)), expected, atol=1e-5)
+    alone = [logits(flow, scale | {name: values[None] for name, values in one.items()}) for one in fitted]
+    together = logits(flow, scale | {name: np.stack([one[name] for one in fitted]) for name in fitted[0]})
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-5)
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    rng = np.random.default_rng(0)
+    config = replace(CONFIG, drop=0)
+    weights = first_weights(config, rng)
+    values = rng.normal(0, 1, (6, 28, 28, 6)).astype(np.float32)
+    wanted, weight = targets(np.arange(6, dtype=np.int16), 0.1), rng.uniform(0.5, 2, 6).astype(np.float32)
+
+    def loss(changed: dict[str, np.ndarray]) -> float:
+        chances = softmax(one_network(patches(values, STRIDES[0]), changed, 6)).astype(np.float64)
+        return float(-(wanted * np.log(chances)).sum(axis=1) @ weight / 6)
+
+    gradients = backward(values, wanted, weight, weights, config, rng)
+    for name, gradient in gradients.items():
+        step = rng.choice([-1e-4, 1e-4], gradient.shape).astype(np.float32)
+        ahead, behind = (loss(weights | {name: weights[name] + sign * step}) for sign in (1, -1))
+        assert ahead - behind == pytest.approx(2 * float((gradient * step).sum()), rel=0.02, abs=1e-5), name
 
 
 def test_an_expression_glides_to_another_one() -> None:
