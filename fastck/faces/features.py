@@ -67,7 +67,8 @@ def dead_leaves(seed: int) -> Gray:
     for _ in range(LEAVES):
         left, top = rng.uniform(0, LEAVES_SIDE, 2)
         radius = min(SMALLEST_LEAF / np.sqrt(1 - rng.uniform(0, 0.999)), LEAVES_SIDE / 3)
-        image[(x - left) ** 2 + (y - top) ** 2 < radius**2] = rng.uniform(0, 255)
+        around = tuple(slice(max(0, int(at - radius)), int(at + radius) + 2) for at in (top, left))
+        image[around][(x[around] - left) ** 2 + (y[around] - top) ** 2 < radius**2] = rng.uniform(0, 255)
     return np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
 
 
