@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -10,7 +11,18 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.recogniser.people import NO_CLASS, Windows, join
 from fastck.dataset.labels import EMOTIONS
-from fastck.recognition.model import INSIDE, STRIDES, TAPS, as_maps, inputs, logits, mirrored, patches, softmax
+from fastck.recognition.model import (
+    INSIDE,
+    STRIDES,
+    TAPS,
+    as_maps,
+    convolved,
+    inputs,
+    logits,
+    mirrored,
+    patches,
+    softmax,
+)
 
 CLASSES = len(EMOTIONS)
 CALMEST = 0.15  # of a window's flow: a calm one has at most so much of it
@@ -138,8 +150,8 @@ def calm_windows(windows: Windows, share: float, rng: np.random.Generator) -> Wi
 
 def first_weights(config: FitConfig, rng: np.random.Generator) -> Weights:
     """Return a network's weights before it is fitted (He et al., 2015)."""
-    planes = zip((PLANES, *config.filters), config.filters, strict=False)
-    shapes = {f"filters{layer}": (TAPS**2 * before, after) for layer, (before, after) in enumerate(planes)}
+    planes = enumerate(pairwise((PLANES, *config.filters)))
+    shapes = {f"filters{layer}": (TAPS**2 * before, after) for layer, (before, after) in planes}
     shapes |= {"kernel0": (CELLS * config.filters[-1], config.hidden), "kernel1": (config.hidden, CLASSES)}
     weights: Weights = {}
     for name, (rows, columns) in shapes.items():
@@ -195,7 +207,7 @@ def backward(
     maps, steps = values, []
     for layer, stride in enumerate(STRIDES):
         seen = patches(maps, stride)
-        rows = np.maximum(seen @ weights[f"filters{layer}"] + weights[f"offsets{layer}"], 0)
+        rows = convolved(seen, weights, layer)
         steps.append((seen, rows))
         maps = as_maps(rows, n)
     flat = rows.reshape(n, -1)

@@ -1,15 +1,37 @@
 """The text files of CK+ that hold a sequence's emotion."""
 
+import math
 import re
 from pathlib import Path
 
 from fastck.dataset.findings import Finding
-from fastck.dataset.labels import parse_label
+from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.walk import Listing, walk
 from fastck.messages import one_line, reason
 
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _CK_LABEL = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+_emotion")
 _LONGEST_LABEL = 1024  # bytes; CK+'s files hold 16
+
+
+def parse_label(content: bytes) -> int:
+    """Return the emotion code in a label file's content, such as ``b"   3.0000000e+00"``.
+
+    Raises
+    ------
+    ValueError
+        If the content is not one number that is an emotion code from 0 to 7; the text says what it is instead.
+    """
+    text = content.decode("utf-8-sig", errors="backslashreplace").strip()
+    if not text:
+        raise ValueError("the label file is empty")
+    if not _NUMBER.fullmatch(text):
+        shown = one_line(text) if len(text) <= 40 else one_line(text[:40]) + "..."
+        raise ValueError(f"the label file must hold one number, got '{shown}'")
+    value = float(text)
+    if not math.isfinite(value) or value != int(value) or int(value) not in EMOTIONS:
+        raise ValueError(f"the label must be a whole number from 0 to {max(EMOTIONS)}, got {text[:40]}")
+    return int(value)
 
 
 def read_labels(

@@ -1,10 +1,7 @@
 """Emotion labels: codes, names, and the words that stand for them."""
 
-import math
 import re
 from typing import TYPE_CHECKING
-
-from fastck.messages import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,27 +27,6 @@ _OTHER_NAMES = {
     "sad": 6,
     "surprised": 7,
 }
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-
-
-def parse_label(content: bytes) -> int:
-    """Return the emotion code in a label file's content, such as ``b"   3.0000000e+00"``.
-
-    Raises
-    ------
-    ValueError
-        If the content is not one number that is an emotion code from 0 to 7; the text says what it is instead.
-    """
-    text = content.decode("utf-8-sig", errors="backslashreplace").strip()
-    if not text:
-        raise ValueError("the label file is empty")
-    if not _NUMBER.fullmatch(text):
-        shown = one_line(text) if len(text) <= 40 else one_line(text[:40]) + "..."
-        raise ValueError(f"the label file must hold one number, got '{shown}'")
-    value = float(text)
-    if not math.isfinite(value) or value != int(value) or int(value) not in EMOTIONS:
-        raise ValueError(f"the label must be a whole number from 0 to {max(EMOTIONS)}, got {text[:40]}")
-    return int(value)
 
 
 def emotion_of_name(name: str) -> int | None:

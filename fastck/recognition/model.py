@@ -154,13 +154,17 @@ def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]
     return np.asarray((total[: len(flow)] + total[len(flow) :]) / np.float32(2 * members))
 
 
+def convolved(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]], layer: int) -> NDArray[np.float32]:
+    """Return a convolution's rectified output for neighbourhoods as `patches` gives them, a row for each."""
+    return np.asarray(np.maximum(seen @ weights[f"filters{layer}"] + weights[f"offsets{layer}"], 0))
+
+
 def one_network(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.float32]:
     """Run one network on the neighbourhoods of N windows' inputs: (N * 14 * 14, 54) float32 -> (N, C) float32."""
-    maps = np.maximum(seen @ weights["filters0"] + weights["offsets0"], 0)
+    rows = convolved(seen, weights, 0)
     for layer in range(1, len(STRIDES)):
-        seen = patches(as_maps(maps, n), STRIDES[layer])
-        maps = np.maximum(seen @ weights[f"filters{layer}"] + weights[f"offsets{layer}"], 0)
-    units = np.maximum(maps.reshape(n, -1) @ weights["kernel0"] + weights["bias0"], 0)
+        rows = convolved(patches(as_maps(rows, n), STRIDES[layer]), weights, layer)
+    units = np.maximum(rows.reshape(n, -1) @ weights["kernel0"] + weights["bias0"], 0)
     return np.asarray(units @ weights["kernel1"] + weights["bias1"])
 
 

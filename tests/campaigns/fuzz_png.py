@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fastck.dataset.labels import EMOTIONS, parse_label
+from fastck.dataset.labelfiles import parse_label
+from fastck.dataset.labels import EMOTIONS
 from fastck.images.header import ImageError
 from fastck.images.image import decode_gray
 from tests.helpers.pngfiles import SIGNATURE, chunk, exif, header, write_png

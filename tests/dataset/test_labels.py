@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastck.dataset.labels import EMOTIONS, emotion_of_name, parse_label
+from fastck.dataset.labelfiles import parse_label
+from fastck.dataset.labels import EMOTIONS, emotion_of_name
 
 
 @given(st.sampled_from(sorted(EMOTIONS)), st.text(" \t\r\n", max_size=5), st.text(" \t\r\n", max_size=5))
