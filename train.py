@@ -3,7 +3,7 @@
 import typer
 
 from fastck.cli import train
-from fastck.training.options import SettingsCommand
+from fastck.cli.training_options import SettingsCommand
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command(cls=SettingsCommand)(train)

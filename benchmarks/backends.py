@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.gpu import STEPS
 from benchmarks.machine import this_machine
-from fastck.training.memory import GIB
+from fastck.training.models.memory import GIB
 
 RESULTS = Path(__file__).with_name("backends.json")
 PHASES = (3, 5)

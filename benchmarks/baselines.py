@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from benchmarks import naive
-from fastck import bench, ops
+from fastck import bench
 from fastck.bench import LOOPS, OPENCV, OWN, QUICK, Operation, Run, again, method
 from fastck.config import FlowConfig
-from fastck.flow import FLOW_SHAPES, optical_flow, working_crop
 from fastck.kernels import flow as flow_kernels
+from fastck.ops import motion as ops
+from fastck.ops.flow import FLOW_SHAPES, optical_flow, working_crop
 
 # Part of the work of `optical_flow`: no method can be much faster.
 FLOW_FLOOR = "OpenCV's DIS alone"

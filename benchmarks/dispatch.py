@@ -55,7 +55,7 @@ def spare_workers() -> None:
     """Let the workers of this process write rows of zeros, and decode nothing."""
     import numpy as np
 
-    from fastck.ops import feature_dtype, feature_shape
+    from fastck.ops.motion import feature_dtype, feature_shape
     from fastck.pipeline import worker
     from fastck.pipeline.sequence import SequenceResult
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.scaling import LENGTH
-from fastck import ops
+from fastck.ops import motion as ops
 
 SEQUENCES, CLASSES, BATCH = 96, (1, 3, 5, 7), 32
 

@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 
 from fastck import preprocess
+from fastck.batches.gather import Gather
 from fastck.config import PreprocessConfig
-from fastck.ops import feature_dtype, feature_shape
+from fastck.ops.motion import feature_dtype, feature_shape
 from fastck.render import render_dataset
-from fastck.store.gather import Gather
-from fastck.training.config import TrainConfig
-from fastck.training.startup import chosen_backend, start_keras
+from fastck.training.models.startup import chosen_backend, start_keras
+from fastck.training.settings.config import TrainConfig
 
 BUDGET, LONGEST = 360, 90  # seconds: until the last measurement begins, and of one measurement
 STEPS = 8
@@ -67,10 +67,10 @@ def measure(
     start_keras()
     import keras
 
-    from fastck.training.backends import current_backend
-    from fastck.training.feed import in_order
-    from fastck.training.memory import plan_memory
-    from fastck.training.network import build_network, compile_network
+    from fastck.training.models.backends import current_backend
+    from fastck.training.models.feed import in_order
+    from fastck.training.models.memory import plan_memory
+    from fastck.training.models.network import build_network, compile_network
 
     backend = current_backend()
     config = TrainConfig(phase=phase, **(SMALL if small else {}))

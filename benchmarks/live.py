@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 import fastck
 from fastck.faces.finder import searching
-from fastck.live.picture import jpeg
-from fastck.live.sources import HEIGHT, WIDTH
-from fastck.live.stages import FACES, LiveResult, warm_up
 from fastck.recognition.follow import Follower
+from fastck.recognition.live.picture import jpeg
+from fastck.recognition.live.sources import HEIGHT, WIDTH
+from fastck.recognition.live.stages import FACES, LiveResult, warm_up
 
 FRAMES = 100
 NOISE = 2.0  # gray levels

@@ -19,10 +19,11 @@ import pytest
 from benchmarks import naive
 from benchmarks.feeding import BATCH, CLASSES, SEQUENCES, FilledStore, padded
 from benchmarks.scaling import LENGTH
-from fastck import images, ops
+from fastck import images
 from fastck.bench import FLOOR, METHODS, memory_copy, sample_frames
 from fastck.faces.detector import Detector
 from fastck.faces.tracking import TrackedDetector
+from fastck.ops import motion as ops
 
 FEED = f"feed: batches of {BATCH} sequences"
 
@@ -240,8 +241,8 @@ def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, worke
 @pytest.mark.parametrize("name", ["Keras' ConvLSTM2D (paper)", "fastck (fused)"])
 def test_training_step(benchmark: Any, name: str) -> None:
     pytest.importorskip("tensorflow")
-    from fastck.training.network import build_network, compile_network
-    from fastck.training.shape import NetworkShape
+    from fastck.training.models.network import build_network, compile_network
+    from fastck.training.settings.shape import NetworkShape
 
     size = 2 if benchmark.disabled else 32
     features = np.random.default_rng(0).random((size, 39, 2, 267, 1), np.float32)
@@ -256,8 +257,8 @@ def test_training_step(benchmark: Any, name: str) -> None:
 
 STARTS = {
     "import fastck": "import fastck",
-    "import fastck.ops": "import fastck.ops",
-    "first result, kernels on disk": "import numpy, fastck.ops as ops;"
+    "import fastck.ops.motion": "import fastck.ops.motion",
+    "first result, kernels on disk": "import numpy, fastck.ops.motion as ops;"
     "ops.motion_features(numpy.zeros((2, 267, 267), numpy.uint8), features=ops.FEATURES)",
 }
 

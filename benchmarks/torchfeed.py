@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from benchmarks.feeding import BATCH, CLASSES, SEQUENCES, FilledStore
-from fastck import ops
+from fastck.ops import motion as ops
 from fastck.torchdata import SequenceDataset
 
 OWN, PLAIN, READY = "PyTorch: fastck", "PyTorch: np.load per item", "PyTorch: ready tensors"

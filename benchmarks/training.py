@@ -24,7 +24,7 @@ import fastck
 from benchmarks.machine import this_machine
 from fastck import preprocess
 from fastck.config import FlowConfig, Preset
-from fastck.flow import FlowPass
+from fastck.ops.flow import FlowPass
 from fastck.render import EASY, HARD, render_dataset
 
 RESULTS = Path(__file__).with_name("training.json")

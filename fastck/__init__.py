@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
-    from fastck.flow import optical_flow
-    from fastck.ops import (
+    from fastck.ops.flow import optical_flow
+    from fastck.ops.motion import (
         erode,
         frame_difference,
         mean_pool_2x2,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastck.ops import motion_masks, motion_pools, motion_projections, pooled_shape
+from fastck.ops.motion import motion_masks, motion_pools, motion_projections, pooled_shape
 
 Run = Callable[[], np.ndarray]
 # Given frames, make a call without arguments. Buffers and footprints are made before the call.

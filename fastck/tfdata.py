@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fastck.batches.gather import Gather, SequenceStore
+from fastck.batches.orders import PREFETCH, cut_batches, pass_orders
 from fastck.config import TIMESTEPS
-from fastck.store.gather import Gather, SequenceStore
-from fastck.store.orders import PREFETCH, cut_batches, pass_orders
 
 
 def batches(

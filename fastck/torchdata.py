@@ -12,8 +12,8 @@ from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from fastck import handover
+from fastck.batches.gather import Gather, SequenceStore
 from fastck.config import TIMESTEPS
-from fastck.store.gather import Gather, SequenceStore
 from fastck.store.reader import open_store
 
 Item = tuple[torch.Tensor, torch.Tensor]
@@ -211,7 +211,7 @@ class SequenceDataset(Dataset):
         OSError
             If the file cannot be read.
         """
-        from fastck.training.foldfile import read_folds
+        from fastck.training.data.foldfile import read_folds
 
         known = folds if isinstance(folds, pd.DataFrame) else read_folds(folds)
         own = self.table["sequence"].map(known.set_index("sequence")["fold"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import naive, report, training
-from fastck import bench, kernels, ops
+from fastck import bench, kernels
+from fastck.ops import motion as ops
 
 
 def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypatch, caplog) -> None:

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
-from fastck.console import PreprocessView
-from fastck.demo import EPOCHS
+from fastck.cli.console import PreprocessView
+from fastck.cli.tour import EPOCHS
 from fastck.messages import Progress
 from fastck.render import HARD
 from tests.helpers.stores import assert_same_store
@@ -384,7 +384,7 @@ def test_demo_passes_its_options_on_and_prints_the_text(tmp_path, monkeypatch):
         on_progress(Progress(done=1, total=2, step="rendering"))
         return SimpleNamespace(text=f"{out.name} {options}")
 
-    monkeypatch.setattr("fastck.demo.run_demo", run_demo)
+    monkeypatch.setattr("fastck.cli.tour.run_demo", run_demo)
     result = run("demo", tmp_path / "[d]", "--subjects", 5, "--seed", 3, "--jobs", 2)
     assert result.exit_code == 0, result.output
     options = {"subjects": 5, "seed": 3, "epochs": EPOCHS, "n_jobs": 2}

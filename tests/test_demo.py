@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fastck import demo
-from fastck.demo import DISCLAIMER, PresetResult, demo_text, jitter, run_demo
+from fastck.cli import tour as demo
+from fastck.cli.tour import DISCLAIMER, PresetResult, demo_text, jitter, run_demo
 
 
 def test_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

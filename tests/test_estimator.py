@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastck.dataset.layouts import scan
 from fastck.estimator import MotionFeatures
-from fastck.ops import motion_masks, motion_pools, motion_projections, pad_sequence
+from fastck.ops.motion import motion_masks, motion_pools, motion_projections, pad_sequence
 from fastck.pipeline.dispatch import preprocess
 from fastck.pipeline.sequence import process_record
 

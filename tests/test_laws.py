@@ -24,7 +24,7 @@ from fastck.dataset.files import look_at_files
 from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.dataset.walk import safe_name
 from fastck.faces.box import FaceBox, clip_box, crop_boxes, fill_missing, largest
-from fastck.ops import (
+from fastck.ops.motion import (
     erode,
     frame_difference,
     motion_features,
@@ -40,8 +40,8 @@ from fastck.store.builder import StoreBuilder
 from fastck.store.finished import Entries
 from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, open_array, open_store, read_table
-from fastck.training.folds import Split
-from fastck.training.selection import select
+from fastck.training.data.folds import Split
+from fastck.training.data.selection import select
 from fastck.views.terminal import MOST_REASONS, reasons_table
 from tests.helpers.tinystore import make_store, make_table
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from fastck.dataset.labels import EMOTIONS
-from fastck.ops import unpack_masks
+from fastck.ops.motion import unpack_masks
 from fastck.store.reader import Store
-from fastck.training.config import TrainConfig
-from fastck.training.foldfile import deal_folds
+from fastck.training.data.foldfile import deal_folds
+from fastck.training.settings.config import TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 torch = pytest.importorskip("torch")

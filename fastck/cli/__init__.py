@@ -15,7 +15,7 @@ from fastck.cli.preprocessing import preprocess
 from fastck.cli.recognition import live, predict
 from fastck.cli.stores import export, info, preview
 from fastck.cli.training import report, train
-from fastck.training.options import SettingsCommand
+from fastck.cli.training_options import SettingsCommand
 from fastck.version import __version__
 
 app = typer.Typer(

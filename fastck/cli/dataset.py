@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
 from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose
-from fastck.console import console, note, one_line_errors, progress_bar, say, show_logs
 
 
 @one_line_errors
@@ -113,9 +113,9 @@ def folds(
     Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
     has in its quarantine have their fold too: what is damaged moves no other.
     """
-    from fastck.training.config import TrainConfig
-    from fastck.training.foldfile import deal_folds, read_listing
+    from fastck.training.data.foldfile import deal_folds, read_listing
     from fastck.training.run import write_table
+    from fastck.training.settings.config import TrainConfig
 
     config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
     dealt = deal_folds(read_listing(source, labels=labels, layout=layout), config)

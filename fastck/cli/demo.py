@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fastck.cli.console import console, one_line_errors, progress_bar, stderr
 from fastck.cli.options import Jobs
-from fastck.console import console, one_line_errors, progress_bar, stderr
 
 
 @one_line_errors
@@ -21,7 +21,7 @@ def demo(
 
     Needs the extra `train`. Writes OUT/: the rendered set, a store and two training runs per preset, README.md.
     """
-    from fastck.demo import EPOCHS, run_demo
+    from fastck.cli.tour import EPOCHS, run_demo
 
     with progress_bar("demo", "sequences") as update:
         result = run_demo(

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from fastck.cli.console import console, fail, one_line_errors, progress_bar, safe, say, stderr
 from fastck.cli.options import MOST_PROBLEMS, Jobs, Labels, LayoutOption, Root, UntilOption
 from fastck.config import Layout
-from fastck.console import console, fail, one_line_errors, progress_bar, safe, say, stderr
 
 
 @one_line_errors

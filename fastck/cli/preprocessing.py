@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose
-from fastck.config import CropPolicy, Mode, Preset, Search
-from fastck.console import (
+from fastck.cli.console import (
     INTERRUPTED,
     PreprocessView,
     console,
@@ -19,6 +17,8 @@ from fastck.console import (
     show_logs,
     stderr,
 )
+from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose
+from fastck.config import CropPolicy, Mode, Preset, Search
 
 
 def whole_numbers(text: str, option: str) -> tuple[int, ...]:

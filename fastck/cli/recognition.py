@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastck.console import USER_ERROR, fail, note, one_line_errors, say
+from fastck.cli.console import USER_ERROR, fail, note, one_line_errors, say
 
 
 @one_line_errors
@@ -111,6 +111,6 @@ def live(
     looked at; frames that came meanwhile are dropped and counted. Ctrl-C stops it. The bundled recogniser answers: it
     was trained on rendered people.
     """
-    from fastck.live.run import run_live
+    from fastck.recognition.live.run import run_live
 
     run_live(source, headless=headless, port=port, loop=loop, on_line=say, on_note=note)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from fastck.cli.console import console, fail, note, one_line_errors, progress_bar, say
 from fastck.cli.options import MOST_PROBLEMS, StorePath
 from fastck.config import ExportFormat, Preset
-from fastck.console import console, fail, note, one_line_errors, progress_bar, say
 
 
 @one_line_errors

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fastck.console import console, fail, one_line_errors, say
-from fastck.training.options import with_settings
+from fastck.cli.console import console, fail, one_line_errors, say
+from fastck.cli.training_options import with_settings
 
 
 @with_settings
@@ -31,8 +31,8 @@ def train(
     .json and .txt, classification_report.txt and .json, confusion_matrix.png, accuracy.png, loss.png, model.keras,
     model_summary.txt and run.json. Runs with several folds keep each fold's files under RUN/folds.
     """
-    from fastck.training.config import TrainConfig, parsed, read_settings
-    from fastck.training.report import report_text
+    from fastck.training.report.write import report_text
+    from fastck.training.settings.config import TrainConfig, parsed, read_settings
     from fastck.training.train import train as train_run
 
     if folds_file is not None and "protocol" in settings:
@@ -49,7 +49,7 @@ def train(
 @one_line_errors
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training run's folder.")]) -> None:
     """Write RUN's report again: report.html (one file), .txt, .json, the tables and the pictures; print the text."""
-    from fastck.training.report import report_text, write_report
+    from fastck.training.report.write import report_text, write_report
 
     console.print(report_text(write_report(run)), markup=False, highlight=False)
     say(f"wrote {run / 'report.html'}")

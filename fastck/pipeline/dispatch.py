@@ -18,7 +18,7 @@ from fastck.dataset.layouts import scan
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
 from fastck.messages import Progress
-from fastck.ops import STORE_FEATURES
+from fastck.ops.motion import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
 from fastck.pipeline.stopwatch import add_times

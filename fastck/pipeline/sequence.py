@@ -16,8 +16,8 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray, clip_box, crop, crop_boxes
 from fastck.faces.finder import Found, find_faces
-from fastck.flow import FlowPass
-from fastck.ops import FEATURES, motion_features
+from fastck.ops.flow import FlowPass
+from fastck.ops.motion import FEATURES, motion_features
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.frames import BadSequence, ReadOnce, decode, record_frames, whole
 from fastck.pipeline.stopwatch import Stopwatch

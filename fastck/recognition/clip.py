@@ -16,7 +16,7 @@ from fastck.pipeline.frames import BadSequence, decode, record_frames
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
-from fastck.training.predict import Prediction, predict_record
+from fastck.recognition.prediction import Prediction, predict_record
 from fastck.training.run import open_run
 
 NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged

@@ -10,7 +10,7 @@ from fastck.dataset.records import SequenceRecord
 from fastck.messages import one_line
 from fastck.pipeline.detect import input_records
 from fastck.recognition.clip import recognise
-from fastck.training.predict import Prediction, predict_record
+from fastck.recognition.prediction import Prediction, predict_record
 from fastck.training.run import Run
 
 
@@ -69,7 +69,7 @@ def answer(clips: Iterable[Answer], *, run: Run | None = None, stride: int | Non
     run : Run, optional
         An open training run; by default the bundled recogniser answers.
     stride : int, optional
-        As for `fastck.training.predict.predict`; with a run only.
+        As for `fastck.recognition.prediction.predict`; with a run only.
     """
     for clip in clips:
         if clip.record is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from fastck.flow import FLOW_SHAPES
+from fastck.ops.flow import FLOW_SHAPES
 
 BUNDLED = Path(__file__).with_name("bundled.npz")
 FORMAT = 3  # raised when the network is another kind of one

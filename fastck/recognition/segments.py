@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastck.config import FlowConfig
 from fastck.faces.box import FaceBox
-from fastck.flow import FLOW_SHAPES, FlowPass, working_crop
+from fastck.ops.flow import FLOW_SHAPES, FlowPass, working_crop
 
 # Root mean squares of the displacement, shares of the crop's side. Nine in ten expressions of the hard set reach more
 # than twice the first at their apex.

@@ -19,7 +19,7 @@ import deflate
 from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
-from fastck.ops import STORE_FEATURES
+from fastck.ops.motion import STORE_FEATURES
 from fastck.store import journal
 from fastck.store import reader as stores
 from fastck.store.arrays import StoreArrays

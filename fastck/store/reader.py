@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastck.config import PreprocessConfig
 from fastck.dataset.labels import emotion_names
 from fastck.messages import one_line
-from fastck.ops import feature_dtype, feature_shape, unpack_masks
+from fastck.ops.motion import feature_dtype, feature_shape, unpack_masks
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"

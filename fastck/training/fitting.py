@@ -11,17 +11,17 @@ import keras
 import numpy as np
 import pandas as pd
 
-from fastck.store.gather import Gather, SequenceStore
-from fastck.store.orders import accumulation_pieces, pass_orders
-from fastck.training.backends import current_backend
-from fastck.training.calibration import fit_temperature
-from fastck.training.checkpoint import HISTORY, Checkpoint
-from fastck.training.config import PHASES, TrainConfig, probability_columns
-from fastck.training.feed import Feed, in_order, training_feed
-from fastck.training.folds import Split
-from fastck.training.memory import MemoryPlan
-from fastck.training.network import build_network, calibrate_network, compile_network
-from fastck.training.shape import NetworkShape
+from fastck.batches.gather import Gather, SequenceStore
+from fastck.batches.orders import accumulation_pieces, pass_orders
+from fastck.training.data.folds import Split
+from fastck.training.models.backends import current_backend
+from fastck.training.models.checkpoint import HISTORY, Checkpoint
+from fastck.training.models.feed import Feed, in_order, training_feed
+from fastck.training.models.memory import MemoryPlan
+from fastck.training.models.network import build_network, calibrate_network, compile_network
+from fastck.training.report.calibration import fit_temperature
+from fastck.training.settings.config import PHASES, TrainConfig, probability_columns
+from fastck.training.settings.shape import NetworkShape
 
 # Keeps what does not move at all, or an emotion that nobody shows, from dividing by zero.
 TINY = 1e-12

@@ -8,11 +8,11 @@ from typing import Any
 from fastck.messages import one_line, some_names
 from fastck.store.reader import Store
 from fastck.training import run as files
-from fastck.training.backends import current_backend
-from fastck.training.config import TrainConfig
-from fastck.training.folds import Split, leakage
-from fastck.training.memory import MemoryPlan
-from fastck.training.samples import Samples
+from fastck.training.data.folds import Split, leakage
+from fastck.training.data.samples import Samples
+from fastck.training.models.backends import current_backend
+from fastck.training.models.memory import MemoryPlan
+from fastck.training.settings.config import TrainConfig
 from fastck.version import __version__
 
 

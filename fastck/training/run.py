@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fastck.store.files import sync, write_atomically
-from fastck.training.config import TrainConfig
-from fastck.training.linear import LinearModel, load_linear
-from fastck.training.startup import start_keras
+from fastck.training.models.linear import LinearModel, load_linear
+from fastck.training.models.startup import start_keras
+from fastck.training.settings.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
@@ -110,7 +110,7 @@ class Run:
         if path.name == LINEAR_MODEL:
             return load_linear(path)
         start_keras()
-        from fastck.training.network import load_network
+        from fastck.training.models.network import load_network
 
         return load_network(path)
 

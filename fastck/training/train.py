@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastck.batches.padding import padding_before
 from fastck.messages import some_names
-from fastck.store.frames import padding_before
 from fastck.training import run as files
-from fastck.training.backends import current_backend
-from fastck.training.config import PHASES, TrainConfig
-from fastck.training.evaluation import BASELINES, baseline_predictions
-from fastck.training.foldfile import file_digest, read_folds
-from fastck.training.folds import Split, make_splits
-from fastck.training.linear import sequence_vectors
-from fastck.training.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
+from fastck.training.data.foldfile import file_digest, read_folds
+from fastck.training.data.folds import Split, make_splits
+from fastck.training.data.samples import Samples, open_samples
+from fastck.training.models.backends import current_backend
+from fastck.training.models.linear import sequence_vectors
+from fastck.training.models.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
+from fastck.training.models.startup import chosen_backend, start_keras
 from fastck.training.record import describe_run, leakage_notes
-from fastck.training.report import write_report
+from fastck.training.report.evaluation import BASELINES, baseline_predictions
+from fastck.training.report.write import write_report
 from fastck.training.run import (
     Run,
     open_run,
@@ -37,8 +38,7 @@ from fastck.training.run import (
     write_table,
     write_text,
 )
-from fastck.training.samples import Samples, open_samples
-from fastck.training.startup import chosen_backend, start_keras
+from fastck.training.settings.config import PHASES, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def _fit(
     folder.mkdir(parents=True, exist_ok=True)
     fitted: Any
     if plan is None:
-        from fastck.training.linear_fitting import fit_linear_split
+        from fastck.training.models.linear_fitting import fit_linear_split
 
         fitted = fit_linear_split(samples, split, config)
         file, save, summary = files.LINEAR_MODEL, fitted.model.save, fitted.model.summary()

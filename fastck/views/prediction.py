@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastck.recognition.model import TRAINED_ON, Recogniser
-from fastck.training.predict import Prediction
+from fastck.recognition.prediction import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd

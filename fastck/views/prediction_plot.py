@@ -10,7 +10,7 @@ import numpy as np
 from fastck.config import FlowConfig
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
-from fastck.training.predict import Prediction
+from fastck.recognition.prediction import Prediction
 from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str]) -> None:
         If the file cannot be written.
     """
     try:
-        from fastck.training.plots import new_figure, save_figure
+        from fastck.training.report.plots import new_figure, save_figure
 
         figure, axes = new_figure(7, 4)
     except ImportError:

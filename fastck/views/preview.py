@@ -1,4 +1,4 @@
-"""What each stage makes of one sequence: the pictures of `fastck preview`, computed by `fastck.ops`, not drawn yet."""
+"""What each stage makes of one sequence: the pictures of `fastck preview`, computed by `ops`, not drawn yet."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +15,8 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord, part_of
 from fastck.faces.box import FaceBox, Gray, crop, crop_boxes
 from fastck.faces.finder import find_faces
-from fastck.flow import FlowPass
-from fastck.ops import erode, frame_difference, mean_pool_2x2, project, threshold
+from fastck.ops.flow import FlowPass
+from fastck.ops.motion import erode, frame_difference, mean_pool_2x2, project, threshold
 from fastck.pipeline.frames import record_frames
 from fastck.store.reader import MANIFEST, SEQUENCES, Store, folder_below
 

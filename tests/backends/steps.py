@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fastck.store.orders import accumulation_pieces
-from fastck.training.config import PHASES, TrainConfig
-from fastck.training.shape import Model
-from fastck.training.startup import start_keras
+from fastck.batches.orders import accumulation_pieces
+from fastck.training.models.startup import start_keras
+from fastck.training.settings.config import PHASES, TrainConfig
+from fastck.training.settings.shape import Model
 
 STEPS, SAMPLES, BATCH, MICRO_BATCHES = 10, 24, 8, 2
 ROWS = {"projection": (2, 24), "flow_projection": (4, 12), "flow": (3, 4, 4)}
@@ -40,7 +40,7 @@ def sequences(phase: int, channels: int, rows: int, columns: int, timesteps: int
 
 def run(name: str, folder: Path, *, remat: bool) -> tuple[np.ndarray, np.ndarray]:
     """Losses of STEPS steps, and probabilities of all sequences afterwards; saves the network."""
-    from fastck.training.network import build_network, compile_network
+    from fastck.training.models.network import build_network, compile_network
 
     phase, model = TRIED[name]
     config = TrainConfig(phase=phase, model=model, filters=3, dense=6, timesteps=7, dropout=0.0)

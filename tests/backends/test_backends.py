@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip("keras")
 
 from fastck.training import run as files
-from fastck.training.backends import current_backend
-from fastck.training.config import TrainConfig
+from fastck.training.models.backends import current_backend
+from fastck.training.models.startup import start_keras
 from fastck.training.run import open_run
-from fastck.training.startup import start_keras
+from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
 from tests.backends import steps
 from tests.helpers.tinystore import make_store, make_table
@@ -64,7 +64,7 @@ def test_ten_steps_agree_with_other_backends(exchange: Path, others: list[Path])
 
 @pytest.mark.parametrize("name", steps.TRIED)
 def test_a_network_of_another_backend_predicts_alike(others: list[Path], name: str) -> None:
-    from fastck.training.network import load_network
+    from fastck.training.models.network import load_network
 
     for folder in others:
         network = load_network(folder / f"{name}.keras")
@@ -97,7 +97,7 @@ def test_every_phase_trains_and_says_on_what(store: Path, tmp_path: Path, option
 
 
 def test_a_killed_run_ends_as_one_that_was_not(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastck.training.checkpoint import Checkpoint
+    from fastck.training.models.checkpoint import Checkpoint
 
     class Killed(BaseException):
         pass

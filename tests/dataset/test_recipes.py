@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from fastck.cli import app
 from fastck.dataset.table import read_table
 from fastck.store.reader import open_store
-from fastck.training.foldfile import read_folds
+from fastck.training.data.foldfile import read_folds
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "datasets.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

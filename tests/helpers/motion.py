@@ -5,7 +5,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from fastck import ops
+from fastck.ops import motion as ops
 
 MODES = ("wrap", "absolute", "saturate")
 DIFFERENCE = {"wrap": lambda a, b: a - b, "absolute": cv2.absdiff, "saturate": cv2.subtract}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fastck import __version__
 from fastck.config import FaceConfig, PreprocessConfig
-from fastck.ops import feature_dtype, feature_shape, mean_pool_2x2, project
+from fastck.ops.motion import feature_dtype, feature_shape, mean_pool_2x2, project
 from fastck.store.reader import FORMAT, TABLE_DTYPES, Store, open_store
 
 

@@ -13,8 +13,8 @@ from skimage import data
 import fastck
 from benchmarks import naive
 from fastck.config import FlowConfig
-from fastck.flow import FLOW_SHAPES, FlowPass, working_crop
 from fastck.kernels import flow as kernels
+from fastck.ops.flow import FLOW_SHAPES, FlowPass, working_crop
 from tests.helpers.plain_kernels import in_plain_python
 
 # Displacements are below one share of the side and kept as float32: 2^-24, and a few roundings more on the way.

@@ -12,12 +12,12 @@ import pytest
 from skimage import data
 
 from benchmarks import naive
-from fastck import ops
 from fastck.faces import pyramid, weights
 from fastck.faces import search as search_module
 from fastck.images import png as decoding
 from fastck.images.image import decode_gray
 from fastck.kernels import hog, masks, motion, png, pool, raster, resize, suppression
+from fastck.ops import motion as ops
 from tests.helpers.motion import MODES, check_all_forms, opencv_masks, smooth
 from tests.helpers.plain_kernels import in_plain_python
 from tests.helpers.pngfiles import write_png

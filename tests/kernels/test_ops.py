@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import naive
-from fastck import ops
+from fastck.ops import motion as ops
 
 SHAPES = [(2, 1, 1), (3, 1, 7), (2, 7, 1), (2, 3, 4), (2, 8, 8), (3, 31, 33), (2, 267, 267)]
 MODES = ("wrap", "absolute", "saturate")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import naive
-from fastck import ops
+from fastck.ops import motion as ops
 from tests.helpers.motion import DIFFERENCE, MODES, check_all_forms, opencv_masks, smooth
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import fastck
-from fastck.console import PreprocessView
+from fastck.cli.console import PreprocessView
 from fastck.dataset.files import look_at_files
 from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.faces.box import FaceBox
@@ -107,7 +107,7 @@ def test_the_paths_of_frames_are_a_tuple_in_all_but_memory(tmp_path):
 
 def test_the_bar_is_not_drawn_for_every_one_of_a_thousand_sequences_a_second(monkeypatch):
     drawn = []
-    monkeypatch.setattr("fastck.console.time.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("fastck.cli.console.time.perf_counter", lambda: 0.0)
     view = PreprocessView(drawn.append)
     run = dispatch.PreprocessProgress(total=1000, frames=3000)
     for _ in range(1000):

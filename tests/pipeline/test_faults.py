@@ -192,7 +192,7 @@ def test_arrays_and_models_are_loaded_without_code(path):
 def test_a_model_file_with_code_in_it_is_refused(tmp_path):
     """A Lambda layer is how a Keras file smuggles code."""
     keras = pytest.importorskip("keras")
-    from fastck.training.network import load_network
+    from fastck.training.models.network import load_network
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "bad.keras")

@@ -12,8 +12,8 @@ import fastck
 from fastck.cli import app
 from fastck.config import FaceConfig, FlowConfig, MotionConfig, PreprocessConfig
 from fastck.faces.box import FaceBox, crop
-from fastck.flow import FLOW_SHAPES, FlowPass
 from fastck.images.image import read_gray
+from fastck.ops.flow import FLOW_SHAPES, FlowPass
 from fastck.pipeline.sequence import iter_features
 from tests.helpers.stores import assert_same_store
 

@@ -8,9 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.recogniser.choosing import balanced
-from benchmarks.recogniser.clips import Clips, between
-from benchmarks.recogniser.fit import (
+from fastck.recognition.model import STRIDES, Recogniser, logits, mirrored, one_network, patches, softmax
+from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
+from fastck.render.recipes import PEAKS, VARIANTS
+from fastck.render.variation import EASY
+from tools.recogniser.choosing import balanced
+from tools.recogniser.clips import Clips, between
+from tools.recogniser.fit import (
     FitConfig,
     backward,
     first_weights,
@@ -20,11 +24,11 @@ from benchmarks.recogniser.fit import (
     sample_weights,
     targets,
 )
-from benchmarks.recogniser.make import Made, Plan, answers, make
-from benchmarks.recogniser.modelfile import model_bytes, write_model
-from benchmarks.recogniser.people import NO_CLASS, Windows, load_windows, plain_person
-from benchmarks.recogniser.recipes import COMPANIONS, LARGEST, SMILES, loose_recipe
-from benchmarks.recogniser.slight import (
+from tools.recogniser.make import Made, Plan, answers, make
+from tools.recogniser.modelfile import model_bytes, write_model
+from tools.recogniser.people import NO_CLASS, Windows, load_windows, plain_person
+from tools.recogniser.recipes import COMPANIONS, LARGEST, SMILES, loose_recipe
+from tools.recogniser.slight import (
     GRAIN,
     OTHER_SKIN,
     STRENGTH,
@@ -33,10 +37,6 @@ from benchmarks.recogniser.slight import (
     slight_person,
     with_other_skin,
 )
-from fastck.recognition.model import STRIDES, Recogniser, logits, mirrored, one_network, patches, softmax
-from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
-from fastck.render.recipes import PEAKS, VARIANTS
-from fastck.render.variation import EASY
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = FitConfig(members=2, filters=(3, 4, 5), hidden=8, epochs=2, batch=32)
@@ -254,7 +254,7 @@ def test_targets_and_weights() -> None:
 
 def test_the_command_says_what_it_does() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.recogniser", "--help"],
+        [sys.executable, "-m", "tools.recogniser", "--help"],
         capture_output=True,
         text=True,
         check=False,

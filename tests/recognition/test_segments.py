@@ -4,7 +4,7 @@ import pytest
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.finder import find_faces
-from fastck.flow import optical_flow
+from fastck.ops.flow import optical_flow
 from fastck.recognition.clip import motion_windows, read_frames
 from fastck.recognition.model import bundled
 from fastck.recognition.segments import BoxKeeper, OnsetTracker, overlap

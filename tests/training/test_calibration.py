@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastck.training.calibration import COLDEST, HOTTEST, calibration_error, fit_temperature, with_temperature
+from fastck.training.report.calibration import (
+    COLDEST,
+    HOTTEST,
+    calibration_error,
+    fit_temperature,
+    with_temperature,
+)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,12 +8,12 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.cli.training_options import spelled_out
 from fastck.store.reader import Store
-from fastck.training.classes import class_of, parse_classes, parse_merge, with_classes
-from fastck.training.config import FOUR, SEVEN, TrainConfig, read_settings
-from fastck.training.folds import make_splits
-from fastck.training.options import spelled_out
-from fastck.training.samples import make_samples
+from fastck.training.data.folds import make_splits
+from fastck.training.data.samples import make_samples
+from fastck.training.settings.classes import class_of, parse_classes, parse_merge, with_classes
+from fastck.training.settings.config import FOUR, SEVEN, TrainConfig, read_settings
 from tests.helpers.tinystore import make_store, make_table
 
 SIZES = ["--timesteps", "9", "--filters", "2", "--dense", "4", "--epochs", "1", "--protocol", "stratified-group"]

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fastck.cli import app
-from fastck.training.config import MODEL_DEFAULTS, SETTINGS, TrainConfig
-from fastck.training.settings import Setting
+from fastck.training.settings.config import MODEL_DEFAULTS, SETTINGS, TrainConfig
+from fastck.training.settings.setting import Setting
 
 
 @pytest.mark.parametrize(

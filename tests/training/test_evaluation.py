@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
-from fastck.training.evaluation import (
+from fastck.training.report.evaluation import (
     BASELINES,
     baseline_predictions,
     bootstrap_intervals,

@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("keras")
 
-from fastck.store.gather import Gather
-from fastck.training.feed import Feed
+from fastck.batches.gather import Gather
+from fastck.training.models.feed import Feed
 from tests.helpers.tinystore import make_store, make_table
 
 

@@ -14,9 +14,9 @@ from fastck.cli import app
 from fastck.dataset.check import check
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import open_store
-from fastck.training.config import TrainConfig
-from fastck.training.foldfile import deal_folds, read_folds, read_listing
-from fastck.training.folds import make_splits
+from fastck.training.data.foldfile import deal_folds, read_folds, read_listing
+from fastck.training.data.folds import make_splits
+from fastck.training.settings.config import TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from fastck.store.reader import open_store
-from fastck.training.classes import with_classes
-from fastck.training.config import FOUR, TrainConfig
-from fastck.training.folds import Split, _hold_back, leakage, make_splits
-from fastck.training.selection import balance, select
+from fastck.training.data.folds import Split, _hold_back, leakage, make_splits
+from fastck.training.data.selection import balance, select
+from fastck.training.settings.classes import with_classes
+from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 
@@ -232,7 +232,7 @@ def test_a_split_that_leaks_is_never_returned(monkeypatch: pytest.MonkeyPatch) -
         (Split(train=("S000_001",), test=("S000_003",)), "repeat1-fold01: a subject is in training and test"),
         (Split(validation=("S000_001",), test=("S000_003",)), "repeat1-fold01: a subject is in training and test"),
     ]:
-        monkeypatch.setattr("fastck.training.folds._cross_validate", lambda *given, split=split: [split])
+        monkeypatch.setattr("fastck.training.data.folds._cross_validate", lambda *given, split=split: [split])
         with pytest.raises(RuntimeError, match=message):
             make_splits(table, TrainConfig(phase=4, protocol="loso"))
 

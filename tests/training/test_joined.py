@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 import fastck
 from fastck.cli import app
 from fastck.store.joined import JoinedRows, join_stores
-from fastck.training.config import TrainConfig
-from fastck.training.folds import make_splits
-from fastck.training.samples import open_samples
+from fastck.training.data.folds import make_splits
+from fastck.training.data.samples import open_samples
+from fastck.training.settings.config import TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 APART = "leave-one-dataset-out"

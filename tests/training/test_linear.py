@@ -16,16 +16,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastck
-from fastck.store.frames import as_frames, mirrored, padded
+from fastck.batches.padding import as_frames, mirrored, padded
 from fastck.store.reader import Store, open_store
-from fastck.training import linear_fitting
-from fastck.training.config import TrainConfig
-from fastck.training.linear import LinearModel, load_linear, sequence_vectors
-from fastck.training.linear_fitting import fit_regression
-from fastck.training.report import write_report
+from fastck.training.models import linear_fitting
+from fastck.training.models.linear import LinearModel, load_linear, sequence_vectors
+from fastck.training.models.linear_fitting import fit_regression
+from fastck.training.report.wording import interval_text
+from fastck.training.report.write import write_report
 from fastck.training.run import write_table
+from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
-from fastck.training.wording import interval_text
 from tests.helpers.tinystore import make_store, make_table
 
 CONFIG = TrainConfig(phase=5, model="linear", protocol="stratified-group", folds=2, timesteps=9, augment=False)
@@ -225,11 +225,11 @@ def test_fitting_and_predicting_need_no_tensorflow(store: Path, tmp_path: Path) 
     code = f"""
 import sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None
-from fastck.training.config import TrainConfig
-from fastck.training.report import write_report
+from fastck.training.settings.config import TrainConfig
+from fastck.training.report.write import write_report
 from fastck.training.run import write_table
 from fastck.training.train import train
-from fastck.training.wording import interval_text
+from fastck.training.report.wording import interval_text
 run = train({str(store)!r}, {str(tmp_path / "run")!r}, TrainConfig(phase=5, model="linear", timesteps=9))
 import numpy as np
 print(run.model.predict(np.zeros((2, 9, 28, 28, 3), np.float32)).shape)

@@ -6,9 +6,9 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fastck.training.memory import plan_memory  # noqa: E402
-from fastck.training.network import build_network, calibrate_network, compile_network, load_network  # noqa: E402
-from fastck.training.shape import Model, NetworkShape  # noqa: E402
+from fastck.training.models.memory import plan_memory  # noqa: E402
+from fastck.training.models.network import build_network, calibrate_network, compile_network, load_network  # noqa: E402
+from fastck.training.settings.shape import Model, NetworkShape  # noqa: E402
 
 SMALL = NetworkShape(rows=2, columns=16, n_classes=3, timesteps=6, filters=4, dense=5, kernel_size=(1, 3))
 
@@ -118,7 +118,7 @@ def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch) -> Non
     """With oneDNN its result has a wrong shape; elsewhere nobody would see it."""
     import tensorflow as tf
 
-    from fastck.training.backends import current_backend
+    from fastck.training.models.backends import current_backend
 
     backend, counts = current_backend(), []
     convolve = backend.convolve
@@ -140,7 +140,7 @@ def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
     import tensorflow as tf
 
-    from fastck.store.orders import accumulation_pieces
+    from fastck.batches.orders import accumulation_pieces
 
     values, targets = padded_batch(samples=11), np.eye(3, dtype=np.float32)[np.arange(11) % 3]
     orders = [np.random.default_rng(epoch).permutation(11) for epoch in range(3)]
@@ -161,7 +161,7 @@ def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
 def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
     import tensorflow as tf
 
-    from fastck.store.orders import accumulation_pieces
+    from fastck.batches.orders import accumulation_pieces
 
     values, targets = padded_batch(samples=16), np.eye(3, dtype=np.float32)[np.arange(16) % 3]
     results = []
@@ -185,7 +185,7 @@ def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
 
 
 def test_a_calibrated_network_divides_its_logits() -> None:
-    from fastck.training.calibration import with_temperature
+    from fastck.training.report.calibration import with_temperature
 
     network = build_network(SMALL)
     before = network.predict(padded_batch(), verbose=0)

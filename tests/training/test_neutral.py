@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import fastck
-from fastck.training.config import FOUR, TrainConfig
-from fastck.training.folds import make_splits
-from fastck.training.samples import make_samples
+from fastck.training.data.folds import make_splits
+from fastck.training.data.samples import make_samples
+from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 ONSETS = TrainConfig(phase=4, neutral="first", timesteps=9)

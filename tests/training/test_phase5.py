@@ -12,11 +12,11 @@ from tests.helpers.tinystore import make_store, make_table
 
 pytest.importorskip("keras")
 
-import fastck.training.checkpoint
-from fastck.store.frames import as_frames, padding_before
+import fastck.training.models.checkpoint
+from fastck.batches.padding import as_frames, padding_before
 from fastck.store.reader import open_store
-from fastck.training.config import TrainConfig
-from fastck.training.network import load_network
+from fastck.training.models.network import load_network
+from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
 
 SMALL = TrainConfig(
@@ -78,15 +78,15 @@ def test_a_killed_run_ends_as_one_that_was_not(
     class Killed(BaseException):
         pass
 
-    write = fastck.training.checkpoint.Checkpoint._write
+    write = fastck.training.models.checkpoint.Checkpoint._write
 
-    def write_and_die(self: fastck.training.checkpoint.Checkpoint, epoch: int) -> None:
+    def write_and_die(self: fastck.training.models.checkpoint.Checkpoint, epoch: int) -> None:
         write(self, epoch)
         if epoch == 5:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.training.checkpoint.Checkpoint._write", write_and_die)
+        patch.setattr("fastck.training.models.checkpoint.Checkpoint._write", write_and_die)
         with pytest.raises(Killed):
             train(store, tmp_path / "killed", SMALL, verbose=0)
     train(store, tmp_path / "killed", SMALL, resume=True, verbose=0)
@@ -106,9 +106,9 @@ def test_the_saved_network_needs_nothing_but_the_stores_values(store: Path, run:
 
 
 def test_rare_emotions_weigh_as_much_as_common_ones(store: Path) -> None:
-    from fastck.store.gather import Gather
+    from fastck.batches.gather import Gather
     from fastck.training.fitting import _training_dataset
-    from fastck.training.memory import plan_memory
+    from fastck.training.models.memory import plan_memory
 
     opened = open_store(store)
     table = opened.table

@@ -17,9 +17,9 @@ data = pytest.importorskip("skimage.data")
 
 from fastck.cli import app  # noqa: E402
 from fastck.pipeline.dispatch import preprocess  # noqa: E402
-from fastck.training.config import TrainConfig  # noqa: E402
-from fastck.training.predict import predict, window_starts  # noqa: E402
-from fastck.training.report import write_report  # noqa: E402
+from fastck.recognition.prediction import predict, window_starts  # noqa: E402
+from fastck.training.report.write import write_report  # noqa: E402
+from fastck.training.settings.config import TrainConfig  # noqa: E402
 from fastck.training.train import train  # noqa: E402
 from fastck.views.prediction_plot import plot_prediction  # noqa: E402
 
@@ -171,7 +171,7 @@ def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path) ->
 
 def test_a_start_that_fails_shows_all_that_was_printed(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text("import os\nos.write(2, b'no such library')\nraise ImportError('broken')\n")
-    program = "from fastck.training.startup import start_keras; start_keras()"
+    program = "from fastck.training.models.startup import start_keras; start_keras()"
     places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastck
-from fastck.training.config import FOUR, TrainConfig
 from fastck.training.run import open_run, read_table, write_file, write_table
+from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 CONFIG = TrainConfig(phase=4, timesteps=9, filters=2, dense=4, epochs=1, batch_size=16, protocol="loso", per_emotion=0)

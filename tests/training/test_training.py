@@ -13,8 +13,8 @@ from tests.helpers.tinystore import make_store, make_table
 
 pytest.importorskip("keras")
 
-from fastck.training.calibration import calibration_error
-from fastck.training.config import TrainConfig, parse_bytes
+from fastck.training.report.calibration import calibration_error
+from fastck.training.settings.config import TrainConfig, parse_bytes
 from fastck.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,20 +98,20 @@ def test_the_same_seed_gives_the_same_run(store: Path, run: Path, tmp_path: Path
 def test_a_killed_run_ends_as_one_that_was_not(
     store: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fastck.training.checkpoint
+    import fastck.training.models.checkpoint
 
     class Killed(BaseException):
         pass
 
-    write = fastck.training.checkpoint.Checkpoint._write
+    write = fastck.training.models.checkpoint.Checkpoint._write
 
-    def write_and_die(self: fastck.training.checkpoint.Checkpoint, epoch: int) -> None:
+    def write_and_die(self: fastck.training.models.checkpoint.Checkpoint, epoch: int) -> None:
         write(self, epoch)
         if epoch == 2:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastck.training.checkpoint.Checkpoint._write", write_and_die)
+        patch.setattr("fastck.training.models.checkpoint.Checkpoint._write", write_and_die)
         with pytest.raises(Killed):
             train(store, tmp_path / "killed", SETTINGS, verbose=0)
     assert not (tmp_path / "killed" / "predictions.csv").exists()

@@ -11,10 +11,10 @@ import pytest
 from fastck.config import PRESETS, FlowConfig, MotionConfig, PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.faces.box import FaceBox, crop
-from fastck.flow import optical_flow
 from fastck.images.image import read_gray
 from fastck.images.video import count_video_frames
-from fastck.ops import erode, frame_difference, mean_pool_2x2, threshold
+from fastck.ops.flow import optical_flow
+from fastck.ops.motion import erode, frame_difference, mean_pool_2x2, threshold
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import Store
 from fastck.views.animation import iter_pictures, save_animation

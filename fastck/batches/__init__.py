@@ -1,0 +1,1 @@
+"""What feeds every framework: padded batches, gathered from memory-mapped features in one call."""

@@ -1,0 +1,1 @@
+"""The public operations: check, allocate, call a kernel, return. Motion in `motion`, optical flow in `flow`."""

@@ -1,0 +1,167 @@
+"""Optical flow of face crops: OpenCV's dense inverse search, and what a store keeps of it.
+
+The flow itself is OpenCV's; what comes after it is one compiled kernel. `FlowPass` holds what successive pairs share:
+the reference crop at the working size, and room to work in.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.config import FlowConfig, Reference, check_choice
+from fastck.kernels import flow as kernels
+from fastck.ops.checks import check_count, check_frames, check_out
+
+SIDE, COLUMNS = 28, 64
+# One row of each of a store's features: u, v and strain of every cell; column means and row means of u, then of v.
+FLOW_SHAPES: dict[str, tuple[int, ...]] = {"flow": (3, SIDE, SIDE), "flow_projection": (4, COLUMNS)}
+# Stand for a feature that is not asked for.
+_NO_CELLS, _NO_PROJECTION = np.empty((3, 0, 0), np.float32), np.empty((4, 0), np.float32)
+_thread = threading.local()
+
+
+def flow_shape(shape: tuple[int, ...], side: int) -> tuple[int, ...]:
+    """Shape of the flow of square crops of `shape` in side x side cells."""
+    return (shape[0] - 1, 3, side, side)
+
+
+def optical_flow(
+    crops: np.ndarray,
+    *,
+    reference: Reference = "onset",
+    side: int = SIDE,
+    compensate: bool = True,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Measure how far each part of the face has moved, and how much it is strained.
+
+    Optical flow by OpenCV's dense inverse search (Kroeger et al. 2016) from a reference crop to each crop, both brought
+    to 128x128 pixels; then the head's motion is taken out, and what is left is averaged over cells.
+
+    Parameters
+    ----------
+    crops : ndarray of shape (T, N, N), uint8
+        Gray levels; T >= 2. Not modified.
+    reference : {"onset", "previous"}
+        From the first crop to each later one, or from each crop to the next. A step's values stand where its reference
+        shows them.
+    side : int
+        Cells in a row and in a column, 1 to 128.
+    compensate : bool
+        Take out the affine motion that most of the face follows: the head's shift, turn and approach.
+    out : ndarray of shape (T-1, 3, side, side), float32, optional
+        Receives the result; may be a memmap slice.
+
+    Returns
+    -------
+    flow : ndarray of shape (T-1, 3, side, side), float32
+        Means over each cell: horizontal displacement (to the right is positive) and vertical displacement (downwards is
+        positive), both in shares of the crop's side, and strain magnitude (Shreve et al. 2009), which has no unit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+
+    Notes
+    -----
+    OpenCV divides the search among its threads, and the last digits depend on how many there are. `fastck preprocess`
+    uses one for each worker; ``cv2.setNumThreads(1)`` gives its values here.
+    """
+    crops = check_frames(crops, min_frames=2, name="crops")
+    if crops.shape[1] != crops.shape[2]:
+        raise ValueError(
+            f"crops must be square, got {crops.shape[1]} x {crops.shape[2]} pixels: crop or resize them first"
+        )
+    check_choice("reference", reference, Reference)
+    if not isinstance(compensate, bool | np.bool_):
+        raise TypeError(f"compensate must be True or False, got {compensate!r}")
+    config = FlowConfig(reference=reference, compensate=bool(compensate))
+    side = check_count("side", side)
+    if side > config.size:
+        raise ValueError(f"side must be 1 to {config.size} cells, the pixels that the flow is computed on, got {side}")
+    out = check_out(out, shape=flow_shape(crops.shape, side), dtype=np.float32)
+    FlowPass(config).fill(crops, {"flow": out})
+    return out
+
+
+class FlowPass:
+    """The flow of one sequence, stretch after stretch.
+
+    Parameters
+    ----------
+    config : FlowConfig
+    """
+
+    def __init__(self, config: FlowConfig) -> None:
+        self._config = config
+        self._reference: NDArray[np.uint8] | None = None
+        self._planes = np.empty((3, config.size, config.size), np.float32)
+
+    def rows(self, crops: NDArray[np.uint8], names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Return those of `names` that are features of the flow, each (T-1, ...); see `fill`."""
+        made = {
+            name: np.empty((len(crops) - 1, *FLOW_SHAPES[name]), np.float32) for name in names if name in FLOW_SHAPES
+        }
+        self.fill(crops, made)
+        return made
+
+    def fill(self, crops: NDArray[np.uint8], wanted: Mapping[str, NDArray[np.float32]]) -> None:
+        """Compute the steps of a stretch of crops.
+
+        Parameters
+        ----------
+        crops : ndarray of shape (T, N, N), uint8
+            The first is the sequence's first, or the last of the stretch before.
+        wanted : mapping of str to ndarray of shape (T-1, ...), float32
+            Receives the features, by their names in FLOW_SHAPES.
+        """
+        cells, projection = (wanted.get(name) for name in FLOW_SHAPES)
+        engine = _engine(self._config.preset, self._config.size)
+        if self._reference is None:
+            self._reference = working_crop(crops[0], self._config.size)
+        for t in range(len(crops) - 1):
+            crop = working_crop(crops[t + 1], self._config.size)
+            kernels.flow_features(
+                engine.calc(self._reference, crop, None),
+                self._config.compensate,
+                self._planes,
+                _NO_CELLS if cells is None else cells[t],
+                _NO_PROJECTION if projection is None else projection[t],
+            )
+            if self._config.reference == "previous":
+                self._reference = crop
+
+
+def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Bring a square crop to the working size, (N, N) uint8 -> (size, size) uint8.
+
+    Larger crops are averaged over areas, as `cv2.INTER_AREA` does in twice the time; smaller ones are interpolated.
+    """
+    if crop.shape == (size, size):
+        return crop
+    if crop.shape[0] > size:
+        out = np.empty((size, size), np.uint8)
+        kernels.shrink(crop, out)
+        return out
+    import cv2
+
+    return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def _engine(preset: str, size: int) -> Any:
+    """Return this thread's object of OpenCV's search.
+
+    It holds its image pyramids, so threads cannot share one. It also lowers its own finest scale for small images and
+    keeps that for larger ones, so each size has its own.
+    """
+    import cv2
+
+    engines = _thread.__dict__.setdefault("engines", {})
+    if (preset, size) not in engines:
+        number = getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}")
+        engines[preset, size] = cv2.DISOpticalFlow.create(number)
+    return engines[preset, size]

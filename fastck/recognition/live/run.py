@@ -1,0 +1,73 @@
+"""One live run, as the command line starts it: on a page, or as lines of text."""
+
+from collections.abc import Callable
+
+import cv2
+
+from fastck.recognition.live.capture import NewestFrame
+from fastck.recognition.live.sources import Source, open_source
+from fastck.recognition.live.stages import Totals, warm_up, watch
+from fastck.recognition.live.text import lines, totals_line
+from fastck.recognition.model import TRAINED_ON
+
+Say = Callable[[str], None]
+
+
+def run_live(source: str, *, headless: bool, port: int, loop: bool, on_line: Say, on_note: Say) -> None:
+    """Look at a source until it ends or Ctrl-C stops it.
+
+    Parameters
+    ----------
+    source : str
+        A camera's number, or a path.
+    headless : bool
+        Lines of text in place of the page.
+    port : int
+        Of the page; 0 for any free one.
+    loop : bool
+        Play a clip again and again.
+    on_line, on_note : callable
+        Called with lines of results, and with lines about the run.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the source or the port cannot be used, or aiohttp is missing.
+    KeyboardInterrupt
+        After Ctrl-C, with everything released.
+    """
+    if not headless:
+        # Before the camera is opened: without the library nothing else is of use.
+        check_server()
+    opened = open_source(source, loop=loop)
+    # One core does it all: OpenCV's threads would only take another one from the browser.
+    cv2.setNumThreads(1)
+    warm_up()
+    if headless:
+        _print_lines(opened, on_line, on_note)
+        return
+    from fastck.recognition.live.server import serve
+
+    totals = serve(opened, port=port, on_address=lambda address: on_line(f"{address} ({TRAINED_ON}; Ctrl-C stops it)"))
+    on_note(totals_line(totals))
+
+
+def check_server() -> None:
+    """Raise ValueError where the library that serves the page is missing."""
+    try:
+        import aiohttp  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "the page needs aiohttp, which is not installed: pip install 'fastck[live]', or ask for --headless"
+        ) from None
+
+
+def _print_lines(source: Source, on_line: Say, on_note: Say) -> None:
+    totals = Totals()
+    try:
+        with NewestFrame(source) as newest:
+            for line in lines(watch(newest), totals):
+                on_line(line)
+    finally:
+        on_line(TRAINED_ON)
+        on_note(totals_line(totals))

@@ -1,0 +1,137 @@
+"""From the newest frame to an emotion, stage by stage, with what each one takes."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastck.config import FaceConfig
+from fastck.faces.box import FaceBox, Gray
+from fastck.faces.finder import searching
+from fastck.pipeline.stopwatch import Stopwatch, add_times
+from fastck.recognition.follow import Follower, Reading
+from fastck.recognition.live.capture import NewestFrame
+from fastck.recognition.model import Recogniser
+
+# No doubling: faces from about 80 pixels on. A search of the doubled frame does not keep up with a camera.
+FACES = FaceConfig(upsample=(0,))
+STAGES = ("face", "flow", "model")
+WARM_UP_SIDE = 120  # pixels; room for the smallest face that is searched for
+RATE_OVER = 50  # results, two seconds of a camera
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveResult:
+    """What came of a frame.
+
+    Attributes
+    ----------
+    number : int
+        The frame's, counted over all that came.
+    gray : ndarray of shape (H, W), uint8
+    reading : Reading or None
+        Box, flow, probabilities, emotion; None as long as no face has been found.
+    milliseconds : dict of str to float
+        What the stages "face", "flow" and "model" took, those that ran.
+    delay : float
+        Milliseconds from the frame's coming to this result.
+    dropped : int
+        Frames passed over so far.
+    rate : float
+        Results a second, lately.
+    """
+
+    number: int
+    gray: Gray
+    reading: Reading | None
+    milliseconds: dict[str, float]
+    delay: float
+    dropped: int
+    rate: float
+
+
+@dataclass(kw_only=True)
+class Totals:
+    """Sums over a run, for its last line."""
+
+    results: int = 0
+    faces: int = 0
+    dropped: int = 0
+    delay: float = 0.0
+    longest_delay: float = 0.0
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, result: LiveResult) -> None:
+        """Count a result in."""
+        self.results += 1
+        self.faces += result.reading is not None and result.reading.found
+        self.dropped = result.dropped
+        self.delay += result.delay
+        self.longest_delay = max(self.longest_delay, result.delay)
+        add_times(self.milliseconds, result.milliseconds)
+
+
+def watch(
+    newest: NewestFrame,
+    *,
+    recogniser: Recogniser | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[LiveResult]:
+    """Look at the newest frame, again and again, until the source ends.
+
+    Parameters
+    ----------
+    newest : NewestFrame
+    recogniser : Recogniser, optional
+        The bundled one by default.
+    clock : callable
+        Seconds, the one that frames are stamped with.
+
+    Yields
+    ------
+    result : LiveResult
+
+    Raises
+    ------
+    ValueError, OSError
+        If the source failed.
+    """
+    follower, turn = Follower(recogniser), 0
+    finished: deque[float] = deque(maxlen=RATE_OVER)
+    with searching(FACES) as search:
+        while (frame := newest.take()) is not None:
+            if frame.turn != turn:
+                follower, turn = Follower(recogniser), frame.turn
+            stopwatch = Stopwatch()
+            with stopwatch.stage("face"):
+                found = search(frame.gray)
+            reading = follower.push(frame.gray, found, stopwatch)
+            now = clock()
+            finished.append(now)
+            yield LiveResult(
+                number=frame.number,
+                gray=frame.gray,
+                reading=reading,
+                milliseconds={stage: 1000 * taken for stage, taken in stopwatch.seconds.items()},
+                delay=1000 * (now - frame.captured),
+                dropped=newest.dropped,
+                rate=rate_of(finished),
+            )
+
+
+def warm_up(recogniser: Recogniser | None = None) -> None:
+    """Compile and load what the stages need, so that the first frames do not wait for it."""
+    noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE), dtype=np.uint8)
+    follower = Follower(recogniser)
+    with searching(FACES) as search:
+        search(noise)
+    for _ in range(2):
+        follower.push(noise, FaceBox(0, 0, WARM_UP_SIDE, WARM_UP_SIDE))
+
+
+def rate_of(finished: deque[float]) -> float:
+    """Return events a second out of their times, 0 for fewer than two."""
+    passed = finished[-1] - finished[0]
+    return (len(finished) - 1) / passed if passed > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Which sequences are trained on, validated and tested, and what a sample is."""

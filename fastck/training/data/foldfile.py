@@ -1,0 +1,129 @@
+"""Folds as a file that others can repeat: a CSV of sequence, subject and fold."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from fastck.config import Layout
+from fastck.dataset.layouts import scan
+from fastck.store.builder import JOURNAL
+from fastck.store.reader import MANIFEST, open_store
+from fastck.training.data.folds import fold_rows
+from fastck.training.settings.classes import with_classes
+from fastck.training.settings.config import TrainConfig
+
+COLUMNS = ("sequence", "subject", "fold")
+
+
+def read_listing(source: str | Path, *, labels: str | Path | None = None, layout: Layout = "ckplus") -> pd.DataFrame:
+    """List every sequence of a data set, or of the data set that a store was made of, quarantined ones too.
+
+    Parameters
+    ----------
+    source : path-like
+        A store, or a data set's folder.
+    labels, layout
+        Of a data set's folder, as for `fastck.scan`.
+
+    Returns
+    -------
+    listing : DataFrame
+        sequence, subject, emotion (nullable), label, fold, n_frames, length (steps).
+
+    Raises
+    ------
+    ValueError, OSError
+        If it is neither, or cannot be read.
+    """
+    source = Path(source)
+    if any((source / name).exists() for name in (MANIFEST, JOURNAL)):
+        return open_store(source).listing
+    rows = [
+        (
+            record.sequence,
+            record.subject,
+            record.emotion,
+            record.label,
+            record.fold,
+            record.n_frames,
+            max(record.n_frames - 1, 0),
+        )
+        for record in scan(source, labels=labels, layout=layout).records
+    ]
+    columns = ["sequence", "subject", "emotion", "label", "fold", "n_frames", "length"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({"emotion": "Int64"})
+
+
+def deal_folds(listing: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
+    """Deal all labelled sequences of a listing out into folds.
+
+    Parameters
+    ----------
+    listing : DataFrame
+        Of `read_listing`, or a store's.
+    config : TrainConfig
+        `protocol`, `folds` and `seed` are used.
+
+    Returns
+    -------
+    folds : DataFrame
+        sequence, subject, fold (from 1), sorted by sequence.
+
+    Raises
+    ------
+    ValueError
+        If the protocol has no folds, nothing is labelled, or there are too few subjects.
+    """
+    if config.protocol == "random":
+        raise ValueError("random is a single split and has no folds; choose another protocol")
+    listing = with_classes(listing)
+    labelled = listing[listing["label"] != ""]
+    labelled = labelled.sort_values("sequence").reset_index(drop=True)
+    if labelled.empty:
+        raise ValueError("no sequence is labelled: there is nothing to deal out")
+    folds = pd.Series(0, index=labelled.index)
+    for number, rows in enumerate(fold_rows(listing, labelled, config, config.seed), start=1):
+        folds.iloc[rows] = number
+    return labelled.assign(fold=folds)[list(COLUMNS)]
+
+
+def read_folds(path: str | Path) -> pd.DataFrame:
+    """Read a file of folds.
+
+    Parameters
+    ----------
+    path : path-like
+        CSV with the columns sequence and fold; others are left alone.
+
+    Returns
+    -------
+    folds : DataFrame
+        sequence, fold (a whole number of at least 1).
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a fold is no whole number from 1, or a sequence stands there twice.
+    OSError
+        If the file cannot be read.
+    """
+    kinds = {"sequence": "str", "fold": "int64"}
+    try:
+        table = pd.read_csv(
+            path, usecols=list(kinds), dtype=kinds, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} must have the columns sequence and fold, a whole number: {error}") from error
+    if (table["fold"] < 1).any():
+        raise ValueError(f"{path}: folds count from 1, got {table['fold'].min()}")
+    twice = table.loc[table["sequence"].duplicated(), "sequence"]
+    if len(twice):
+        raise ValueError(f"{path} names {len(twice)} sequences twice, for example {twice.iloc[0]!r}")
+    return table
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

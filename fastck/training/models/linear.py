@@ -1,0 +1,189 @@
+"""The linear model: a vector for each sequence, one matrix, softmax; kept as plain arrays in an .npz file.
+
+Loads neither TensorFlow nor scikit-learn.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from fastck.batches.gather import Gather, SequenceStore
+from fastck.batches.padding import mirrored, padded
+from fastck.training.settings.config import TrainConfig
+
+# What a linear model sees of a padded sequence: its last step, all steps in a row, or their mean.
+View = Literal["apex", "steps", "mean"]
+
+# Shares of a sequence at which augmented ones end.
+ENDINGS = (1.0, 0.7)
+
+
+def view_of(config: TrainConfig, feature: str) -> View:
+    """Return what a linear model sees of a feature: flow at the apex, all steps of projections, else their mean."""
+    if config.padding == "before":
+        return "apex"
+    return "steps" if feature == "projection" else "mean"
+
+
+def as_vectors(values: np.ndarray, view: View) -> np.ndarray:
+    """Return one vector for each padded sequence: (N, steps, rows, columns, channels) -> (N, D)."""
+    if view == "apex":
+        values = values[:, -1]
+    elif view == "mean":
+        values = values.mean(axis=1)
+    return values.reshape(len(values), -1)
+
+
+def sequence_vectors(
+    store: SequenceStore,
+    names: Sequence[str],
+    config: TrainConfig,
+    *,
+    feature: str | None = None,
+    augment: bool = False,
+) -> np.ndarray:
+    """Return what a linear model sees of a store's sequences.
+
+    Parameters
+    ----------
+    store : SequenceStore
+        Holds the feature: a store, or a run's samples.
+    names : sequence of str
+        Sequences.
+    config : TrainConfig
+        Says how sequences are padded and cut.
+    feature : str, optional
+        By default `config.feature`.
+    augment : bool
+        Also return each sequence mirrored, and both ended at the shares ENDINGS.
+
+    Returns
+    -------
+    vectors : ndarray of shape (N, D), float32
+        With `augment` (4 N, D): four rows for each sequence.
+    """
+    feature = config.feature if feature is None else feature
+    view = view_of(config, feature)
+    gather = Gather(
+        store,
+        names,
+        feature=feature,
+        classes=config.class_names,
+        timesteps=config.timesteps,
+        too_long=config.too_long,
+        padding=config.padding,
+    )
+    vectors = []
+    for frames in map(gather.steps, range(len(gather))):
+        ends = [max(1, int(np.ceil(share * len(frames)))) for share in ENDINGS] if augment else [len(frames)]
+        both = (frames, mirrored(frames, feature)) if augment else (frames,)
+        windows = np.stack([padded(one[:end], config.timesteps, config.padding) for end in ends for one in both])
+        vectors.append(as_vectors(windows, view))
+    return np.concatenate(vectors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearModel:
+    """Logistic regression as plain arrays.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (D,), float32
+        A vector x becomes (x - mean) / scale.
+    coefficients : ndarray of shape (C, D), float32
+    intercept : ndarray of shape (C,), float32
+        Logits are coefficients @ x + intercept; -inf for an emotion that nobody showed in training.
+    classes : ndarray of shape (C,)
+        What the classes are called in the run, in class order.
+    view : {"apex", "steps", "mean"}
+        What it sees of a padded sequence.
+    input_shape : tuple of int
+        Of a padded sequence: steps, rows, columns, channels.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    coefficients: np.ndarray
+    intercept: np.ndarray
+    classes: np.ndarray
+    view: View
+    input_shape: tuple[int, ...]
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the classes' probabilities for vectors: (N, D) -> (N, C) float32."""
+        scaled = (np.asarray(vectors, np.float64) - self.mean) / self.scale
+        logits = scaled @ self.coefficients.T.astype(np.float64) + self.intercept
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """Return the classes' probabilities for padded sequences.
+
+        Parameters
+        ----------
+        values : ndarray of shape (N, steps, rows, columns, channels)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (N, C), float32
+
+        Raises
+        ------
+        ValueError
+            If the sequences are of another shape.
+        """
+        if values.shape[1:] != self.input_shape:
+            raise ValueError(f"values must have shape (N, {str(self.input_shape)[1:]}, got {values.shape}")
+        return self.probabilities(as_vectors(values, self.view))
+
+    def with_temperature(self, temperature: float) -> "LinearModel":
+        """Return the model whose logits are divided by a temperature."""
+        return replace(
+            self,
+            coefficients=(self.coefficients / temperature).astype(np.float32),
+            intercept=(self.intercept / temperature).astype(np.float32),
+        )
+
+    def summary(self) -> str:
+        """Return one paragraph for people."""
+        classes, size = self.coefficients.shape
+        return (
+            f"logistic regression on {size:,} standardised values of a sequence ({self.view} of "
+            f"{' x '.join(map(str, self.input_shape))}), {classes} classes, {classes * (size + 1):,} parameters\n"
+        )
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file that holds the attributes under their names."""
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
+
+
+def load_linear(path: Path) -> LinearModel:
+    """Load a linear model without running any code that the file might hold.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a linear model.
+    OSError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            values: dict[str, Any] = {entry.name: file[entry.name] for entry in fields(LinearModel)}
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be loaded as a linear model: {error}") from error
+    values["view"] = str(values["view"])
+    values["input_shape"] = tuple(int(size) for size in np.atleast_1d(values["input_shape"]))
+    model = LinearModel(**values)
+    classes, size = model.coefficients.shape if model.coefficients.ndim == 2 else (0, 0)
+    wanted = {"mean": (size,), "scale": (size,), "intercept": (classes,), "classes": (classes,)}
+    if model.view not in get_args(View) or any(getattr(model, name).shape != shape for name, shape in wanted.items()):
+        raise ValueError(f"{path} cannot be loaded as a linear model: its arrays do not fit together")
+    return model

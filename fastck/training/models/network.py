@@ -1,0 +1,167 @@
+"""The networks, built with Keras: the paper's (fig. 6, 7), by name."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fastck.training.models.backends import current_backend
+from fastck.training.models.fused import FusedConvLSTM2D
+from fastck.training.models.temporal import FusedConv1D
+from fastck.training.settings.shape import TEMPORAL_KERNEL, NetworkShape
+
+
+def build_network(
+    shape: NetworkShape,
+    *,
+    dropout: float = 0.5,
+    scale: Sequence[float] | None = None,
+    seed: int = 0,
+    fused: bool = False,
+    remat: bool = False,
+) -> keras.Model:
+    """Return an untrained, uncompiled network.
+
+    Parameters
+    ----------
+    shape : NetworkShape
+        Dimensions; its `model` names one of ARCHITECTURES.
+    dropout : float
+        Share of the recurrent layer's output, or of the temporal network's features, that is dropped in training.
+    scale : sequence of float, optional
+        What each channel of the input is multiplied with, by the network's first layer. Zero steps stay zero.
+    seed : int
+        Seed of initial weights and dropout.
+    fused : bool
+        Use FusedConvLSTM2D or FusedConv1D: same weights in the same order, same results, faster; not for saving.
+    remat : bool
+        Gradient checkpointing: recompute the recurrent layer's activations in the backward pass; needs `fused`.
+
+    Returns
+    -------
+    network : keras.Model
+        Input (B, timesteps, rows, columns, channels) float32, output (B, n_classes) float32 probabilities; the last
+        layer is a dense one with softmax.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or `remat` is asked of Keras' own layer.
+    """
+    if shape.model not in ARCHITECTURES:
+        raise ValueError(f"model must be one of {', '.join(ARCHITECTURES)}, got {shape.model!r}")
+    if remat and not fused:
+        # keras.RematScope fails around ConvLSTM2D in a TensorFlow graph (Keras 3.15, keyword arguments).
+        raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
+    keras.utils.set_random_seed(seed)
+    scaling = [] if scale is None else [keras.layers.Rescaling([float(factor) for factor in scale])]
+    layers = ARCHITECTURES[shape.model](shape, dropout=dropout, seed=seed, fused=fused, remat=remat)
+    classes = keras.layers.Dense(shape.n_classes, activation="softmax", dtype="float32")
+    return keras.Sequential([keras.layers.Input(shape.input_shape), *scaling, *layers, classes])
+
+
+def _convlstm(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> list[keras.layers.Layer]:
+    """The paper's network: ConvLSTM2D, dropout, flatten, a dense layer (fig. 6, 7)."""
+    options = {"activation": "relu", "seed": seed}
+    if fused:
+        recurrent = FusedConvLSTM2D(shape.filters, shape.kernel_size, remat=remat, **options)
+    else:
+        recurrent = keras.layers.ConvLSTM2D(shape.filters, shape.kernel_size, **options)
+    return [
+        recurrent,
+        keras.layers.Dropout(dropout, seed=seed),
+        keras.layers.Flatten(),
+        keras.layers.Dense(shape.dense, activation="relu"),
+    ]
+
+
+def _temporal(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> list[keras.layers.Layer]:
+    """One convolution over time on whole frames, and its maximum over all steps: when a thing happens does not matter.
+
+    A value of the input is dropped in all steps of a sequence at once: each step alone would tell nearly the same as
+    its neighbours, and drawing so many random numbers took a third of the time. `remat` is the recurrent layer's.
+    """
+    convolution = FusedConv1D if fused else keras.layers.Conv1D
+    return [
+        keras.layers.Reshape((shape.timesteps, shape.frame_size)),
+        keras.layers.SpatialDropout1D(dropout, seed=seed),
+        convolution(shape.filters, TEMPORAL_KERNEL, padding="same", activation="relu"),
+        keras.layers.GlobalMaxPooling1D(),
+        keras.layers.Dropout(dropout, seed=seed + 1),
+    ]
+
+
+# One list of layers for each network that TrainConfig's `model` may name; the last layer is everybody's.
+ARCHITECTURES: dict[str, Callable[..., list[keras.layers.Layer]]] = {"convlstm": _convlstm, "temporal": _temporal}
+
+
+class SequenceAccuracy(keras.metrics.CategoricalAccuracy):
+    """Accuracy in which each sequence counts once, and those that only fill up a micro-batch (weight 0) not at all."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Take in a micro-batch."""
+        return super().update_state(y_true, y_pred, _counted(sample_weight))
+
+
+class SequenceLoss(keras.metrics.CategoricalCrossentropy):
+    """Categorical cross-entropy in which each sequence counts once, as in SequenceAccuracy.
+
+    Keras' own "loss" averages what the optimizer was given, in which a sequence's weight depends on how its batch was
+    cut into micro-batches.
+    """
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Take in a micro-batch."""
+        return super().update_state(y_true, y_pred, _counted(sample_weight))
+
+
+def _counted(sample_weight: Any) -> Any:
+    return None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
+
+
+def compile_network(network: keras.Model, *, learning_rate: float = 0.001, micro_batches: int = 1) -> keras.Model:
+    """Compile with categorical cross-entropy, Adam and accuracy (paper, fig. 7); return the same network.
+
+    With `micro_batches` above 1 Keras adds up the gradients of so many steps before each optimizer step.
+    """
+    accumulate = micro_batches if micro_batches > 1 else None
+    network.compile(
+        optimizer=keras.optimizers.Adam(learning_rate, gradient_accumulation_steps=accumulate),
+        loss="categorical_crossentropy",
+        # A metric called "loss" stands in the logs in place of Keras' own.
+        weighted_metrics=[SequenceAccuracy(name="accuracy"), SequenceLoss(name="loss")],
+        jit_compile=current_backend().COMPILED,
+    )
+    return network
+
+
+def calibrate_network(network: keras.Model, temperature: float) -> keras.Model:
+    """Divide the logits by a temperature, within the last layer's weights; return the same network.
+
+    Its probabilities become softmax(logits / temperature); which emotion is the most probable does not change.
+    """
+    last = network.layers[-1]
+    last.set_weights([weights / temperature for weights in last.get_weights()])
+    return network
+
+
+def load_network(path: Path) -> keras.Model:
+    """Load a saved network without running any code that the file might hold.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a network that Keras can load so.
+    OSError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # whatever Keras, zipfile, h5py or json raise on a damaged file
+        lines = str(error).splitlines()
+        raise ValueError(
+            f"{path} cannot be loaded as a network: {lines[0] if lines else type(error).__name__}"
+        ) from error

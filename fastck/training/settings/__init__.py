@@ -1,0 +1,1 @@
+"""What a training run is asked for: phases, models, classes, and the shape of what a network sees."""

@@ -1,0 +1,1 @@
+"""Makers of what is shipped: the bundled recogniser, the pictures of the documentation."""
