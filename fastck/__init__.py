@@ -45,8 +45,8 @@ _HOME = {
     "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox", "FaceDetector", "detect_faces"),
-    "flow": ("optical_flow",),
-    "ops": (
+    "ops.flow": ("optical_flow",),
+    "ops.motion": (
         "erode",
         "frame_difference",
         "mean_pool_2x2",
