@@ -100,7 +100,6 @@ def test_the_report_tells_ratios_losses_and_missed_targets() -> None:
 
 
 def test_the_report_is_written_with_its_chart(tmp_path, monkeypatch, capsys) -> None:
-    pytest.importorskip("matplotlib")
     import json
 
     source = tmp_path / "bench.json"

@@ -214,7 +214,6 @@ def test_check_says_what_is_there(rendered):
 
 
 def test_render_then_preview(tmp_path):
-    pytest.importorskip("matplotlib")
     result = run("render", tmp_path / "r", "--subjects", 1, "--sequences", 1, "--seed", 5)
     assert result.exit_code == 0, result.output
     assert "1 sequences" in result.stdout

@@ -1,6 +1,5 @@
 """The demo: rendered people, both presets, the paper's feature beside optical flow, and what the numbers mean."""
 
-import importlib.util
 import logging
 import time
 from collections.abc import Callable
@@ -95,8 +94,6 @@ class DemoResult:
 def check_demo(out: Path) -> None:
     """Raise ValueError where the demo cannot run, before it has taken minutes."""
     chosen_backend()
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("the demo draws what it trains and needs matplotlib: pip install 'fastck[train]'")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} must be a new or empty folder: choose another, or delete it first")
 
@@ -138,7 +135,7 @@ def run_demo(
     Raises
     ------
     ValueError
-        If an option is out of range, `out` is not empty, or Keras' backend or matplotlib is missing.
+        If an option is out of range, `out` is not empty, or Keras' backend is missing.
     OSError
         If a file cannot be written.
     """

@@ -24,17 +24,12 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str]) -> None:
 
     Raises
     ------
-    ValueError
-        If Matplotlib is not installed.
     OSError
         If the file cannot be written.
     """
-    try:
-        from fastck.training.report.plots import new_figure, save_figure
+    from fastck.training.report.plots import new_figure, save_figure
 
-        figure, axes = new_figure(7, 4)
-    except ImportError:
-        raise ValueError('a plot needs Matplotlib: install it with pip install "fastck[train]"') from None
+    figure, axes = new_figure(7, 4)
     if isinstance(prediction, ClipPrediction):
         figure.delaxes(axes)
         figure.set_size_inches(8, 5.5)

@@ -53,7 +53,7 @@ def save_sheet(preview: Preview, path: str | PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If matplotlib is not installed, or does not know the suffix.
+        If matplotlib does not know the suffix.
     OSError
         If the file cannot be written.
     """

@@ -120,7 +120,6 @@ def test_a_video_equals_its_frames_and_is_drawn(gray_frames: list[np.ndarray], t
 
 
 def test_plots_of_several_clips_go_into_a_folder(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     code, _, _ = run(fastck.sample(), "--plot", tmp_path / "plots")
     assert code == 0
     pictures = sorted((tmp_path / "plots").iterdir())
