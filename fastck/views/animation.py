@@ -28,7 +28,7 @@ def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float = 
     preview : Preview
         Of a clip, or of a store's sequence with its root.
     path : path-like
-        ``.gif`` (needs Pillow, which comes with ``fastck[train]``) or ``.mp4``.
+        ``.gif`` or ``.mp4``.
     fps : float
         Frames shown a second.
 
