@@ -228,14 +228,8 @@ def torch_feed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
 )
 def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, workers: int) -> None:
     method = f"PyTorch: {name}" + (f", {workers} workers" if workers else "")
-    measured = torch_feed["ways"][method]
-    note = f"torch {torch_feed['torch']}"
-    if workers:
-        note += f"; the workers' own memory is {measured['first_mb']:.0f} MB, at the end {measured['last_mb']:.0f} MB"
-        # The ready tensors show PyTorch's own way, whatever memory that takes.
-        assert name == "ready tensors" or measured["last_mb"] < 1.1 * measured["first_mb"] + 20
-    describe(benchmark, FEED, method, "batch", 1, note)
-    report_seconds(benchmark, measured["seconds"])
+    describe(benchmark, FEED, method, "batch", 1, f"torch {torch_feed['torch']}")
+    report_seconds(benchmark, torch_feed["ways"][method])
 
 
 @pytest.mark.parametrize("name", ["Keras' ConvLSTM2D (paper)", "fastck (fused)"])
