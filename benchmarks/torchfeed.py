@@ -15,13 +15,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from benchmarks.feeding import BATCH, CLASSES, SEQUENCES, FilledStore
-from fastck.ops import motion as ops
+from benchmarks.feeding import BATCH, CLASSES, PASSES, SEQUENCES, FilledStore
+from fastck.batches.padding import pad_sequence
 from fastck.torchdata import SequenceDataset
 
 OWN, PLAIN, READY = "PyTorch: fastck", "PyTorch: np.load per item", "PyTorch: ready tensors"
 WORKERS = 4
-REPEATS = 10  # of the sequences in a pass: the start of a pass then costs little
 
 
 class PlainDataset(Dataset):
@@ -34,7 +33,7 @@ class PlainDataset(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(ops.pad_sequence(np.load(self.files[index]))[:, None]), self.targets[index]
+        return torch.from_numpy(pad_sequence(np.load(self.files[index]))[:, None]), self.targets[index]
 
 
 class ReadyItem(tuple):
@@ -76,7 +75,7 @@ class Measurement:
     """One data set read pass by pass; the workers live on between passes."""
 
     def __init__(self, dataset: Any, workers: int) -> None:
-        every = Subset(dataset, list(range(SEQUENCES)) * REPEATS)
+        every = Subset(dataset, list(range(SEQUENCES)) * PASSES)
         self._loader = DataLoader(
             every, batch_size=BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
         )
