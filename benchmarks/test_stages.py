@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks import naive
-from benchmarks.feeding import BATCH, CLASSES, SEQUENCES, FilledStore, padded
+from benchmarks.feeding import BATCH, CLASSES, PASSES, SEQUENCES, FilledStore, padded
 from benchmarks.scaling import LENGTH
 from fastck import images
 from fastck.bench import FLOOR, METHODS, memory_copy, sample_frames
@@ -190,21 +190,22 @@ def test_feed(benchmark: Any, tmp_path: Path, name: str) -> None:
     store = FilledStore(tmp_path)
     one_hot = np.eye(4, dtype=np.float32)[np.arange(SEQUENCES) % 4]
     if name == "fastck":
-        dataset = batches(store, list(store.table["sequence"]), feature="projection", classes=CLASSES, batch_size=BATCH)
+        names = list(store.table["sequence"])
+        dataset = batches(store, names, feature="projection", classes=CLASSES, batch_size=BATCH, epochs=PASSES)
     elif name == "from_generator":
         kinds = (tf.TensorSpec((39, 2, 267, 1), tf.float32), tf.TensorSpec((4,), tf.float32))
         dataset = tf.data.Dataset.from_generator(
             lambda: ((padded(store, i), one_hot[i]) for i in range(SEQUENCES)), output_signature=kinds
         )
-        dataset = dataset.batch(BATCH).prefetch(1)
+        dataset = dataset.batch(BATCH).repeat(PASSES).prefetch(1)
     else:
         every = np.stack([padded(store, i) for i in range(SEQUENCES)])
-        dataset = tf.data.Dataset.from_tensor_slices((every, one_hot)).batch(BATCH).prefetch(1)
+        dataset = tf.data.Dataset.from_tensor_slices((every, one_hot)).batch(BATCH).repeat(PASSES).prefetch(1)
     note = "whole set in memory and in the graph; at most 2 GB" if name == "from_tensor_slices" else ""
-    describe(benchmark, FEED, f"tf.data: {name}", "batch", SEQUENCES // BATCH, note)
+    describe(benchmark, FEED, f"tf.data: {name}", "batch", PASSES * SEQUENCES // BATCH, note)
     got = benchmark(lambda: [features for features, _ in dataset])
     np.testing.assert_array_equal(got[0][0].numpy(), padded(store, 0))
-    assert len(got) == SEQUENCES // BATCH
+    assert len(got) == PASSES * SEQUENCES // BATCH
 
 
 @pytest.fixture(scope="module")
@@ -228,14 +229,8 @@ def torch_feed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
 )
 def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, workers: int) -> None:
     method = f"PyTorch: {name}" + (f", {workers} workers" if workers else "")
-    measured = torch_feed["ways"][method]
-    note = f"torch {torch_feed['torch']}"
-    if workers:
-        note += f"; the workers' own memory is {measured['first_mb']:.0f} MB, at the end {measured['last_mb']:.0f} MB"
-        # The ready tensors show PyTorch's own way, whatever memory that takes.
-        assert name == "ready tensors" or measured["last_mb"] < 1.1 * measured["first_mb"] + 20
-    describe(benchmark, FEED, method, "batch", 1, note)
-    report_seconds(benchmark, measured["seconds"])
+    describe(benchmark, FEED, method, "batch", 1, f"torch {torch_feed['torch']}")
+    report_seconds(benchmark, torch_feed["ways"][method])
 
 
 @pytest.mark.parametrize("name", ["Keras' ConvLSTM2D (paper)", "fastck (fused)"])

@@ -1,11 +1,10 @@
-"""How fast batches reach PyTorch, and what memory workers take: a process of its own, so that torch may be elsewhere.
+"""How fast batches reach PyTorch: a process of its own, so that torch may be elsewhere.
 
 python -m benchmarks.torchfeed FOLDER [PASSES]
-prints one line of JSON: for every way the seconds of a batch and, with workers, their memory.
+prints one line of JSON: for every way the seconds of a batch.
 """
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -16,13 +15,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from benchmarks.feeding import BATCH, CLASSES, SEQUENCES, FilledStore
-from fastck.ops import motion as ops
+from benchmarks.feeding import BATCH, CLASSES, PASSES, SEQUENCES, FilledStore
+from fastck.batches.padding import pad_sequence
 from fastck.torchdata import SequenceDataset
 
 OWN, PLAIN, READY = "PyTorch: fastck", "PyTorch: np.load per item", "PyTorch: ready tensors"
 WORKERS = 4
-REPEATS = 10  # of the sequences in a pass: the start of a pass then costs little
 
 
 class PlainDataset(Dataset):
@@ -35,7 +33,7 @@ class PlainDataset(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(ops.pad_sequence(np.load(self.files[index]))[:, None]), self.targets[index]
+        return torch.from_numpy(pad_sequence(np.load(self.files[index]))[:, None]), self.targets[index]
 
 
 class ReadyItem(tuple):
@@ -73,43 +71,28 @@ def make_datasets(folder: Path) -> dict[str, Any]:
     return {OWN: own, PLAIN: plain, READY: ReadyDataset(own)}
 
 
-def own_megabytes(loader: DataLoader) -> float:
-    """Return the memory that the loader's workers do not share with anyone, all together."""
-    total = 0
-    for worker in loader._iterator._workers:
-        text = Path(f"/proc/{worker.pid}/smaps_rollup").read_text()
-        total += sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+) kB", text, flags=re.MULTILINE))
-    return total / 1000
-
-
 class Measurement:
     """One data set read pass by pass; the workers live on between passes."""
 
     def __init__(self, dataset: Any, workers: int) -> None:
-        every = Subset(dataset, list(range(SEQUENCES)) * REPEATS)
+        every = Subset(dataset, list(range(SEQUENCES)) * PASSES)
         self._loader = DataLoader(
             every, batch_size=BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
         )
-        self._workers = workers
-        self._passes = 0
-        self.result: dict[str, float] = {"seconds": np.inf}
+        self.seconds = np.inf
 
     def run(self) -> None:
-        """Read all batches; keep the best pass's seconds for each, and the workers' memory from the second pass on."""
+        """Read all batches; keep the best pass's seconds for each."""
         start = time.perf_counter()
         count = sum(1 for _ in self._loader)
-        self.result["seconds"] = min(self.result["seconds"], (time.perf_counter() - start) / count)
-        self._passes += 1
-        if self._workers and self._passes > 1:
-            self.result["last_mb"] = own_megabytes(self._loader)
-            self.result.setdefault("first_mb", self.result["last_mb"])
+        self.seconds = min(self.seconds, (time.perf_counter() - start) / count)
 
 
 def main() -> None:
     """Measure every way, pass by pass in turns, so that what else the machine does meets all of them."""
     folder, passes = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 12
     datasets = make_datasets(folder)
-    results: dict[str, dict[str, float]] = {}
+    results: dict[str, float] = {}
     for workers in (0, WORKERS):
         # A ready tensor has no way to go without workers.
         names = [*datasets] if workers else [OWN, PLAIN]
@@ -117,7 +100,7 @@ def main() -> None:
         for _ in range(1 + passes):
             for way in ways.values():
                 way.run()
-        results |= {f"{name}, {workers} workers" if workers else name: way.result for name, way in ways.items()}
+        results |= {f"{name}, {workers} workers" if workers else name: way.seconds for name, way in ways.items()}
     print(json.dumps({"torch": torch.__version__, "ways": results}))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastck.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from fastck.batches.padding import pad_sequence
     from fastck.config import FaceConfig, FlowConfig, MotionConfig, PreprocessConfig
     from fastck.dataset.labels import EMOTIONS
     from fastck.dataset.layouts import scan
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         motion_masks,
         motion_pools,
         motion_projections,
-        pad_sequence,
         project,
         threshold,
         unpack_masks,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fastck.training.run import Run, open_run
 
 _HOME = {
+    "batches.padding": ("pad_sequence",),
     "dataset.labels": ("EMOTIONS",),
     "dataset.layouts": ("scan",),
     "dataset.records": ("SequenceRecord",),
@@ -54,7 +55,6 @@ _HOME = {
         "motion_masks",
         "motion_pools",
         "motion_projections",
-        "pad_sequence",
         "project",
         "threshold",
         "unpack_masks",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
+from fastck.batches.padding import pad_sequence
 from fastck.config import (
     TIMESTEPS,
     FaceConfig,
@@ -25,7 +26,7 @@ from fastck.config import (
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.ops.checks import check_frames
-from fastck.ops.motion import feature_shape, pad_sequence, unpack_masks
+from fastck.ops.motion import feature_shape, unpack_masks
 from fastck.pipeline.sequence import iter_features, process_frames, process_record
 from fastck.store.reader import Store, open_store
 

@@ -1,14 +1,13 @@
 """From a store to tf.data: shuffled indices, cut in batches, each gathered from the memmap in one vectorised call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from fastck.batches.gather import Gather, SequenceStore
-from fastck.batches.orders import PREFETCH, cut_batches, pass_orders
+from fastck.batches.gather import PREFETCH, Gather, SequenceStore, cut_batches, pass_orders
 from fastck.config import TIMESTEPS
 
 
@@ -69,62 +68,68 @@ def batches(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     first_passes = count(epoch, epochs)
 
-    def draw() -> Iterator[np.ndarray]:
-        """Positions of one iteration's batches."""
-        for order in pass_orders(len(gather), shuffle=shuffle, seed=seed, epoch=next(first_passes), epochs=epochs):
-            yield from cut_batches(order, batch_size)
+    def draw() -> list[np.ndarray]:
+        """Return positions of one iteration's batches."""
+        orders = pass_orders(len(gather), shuffle=shuffle, seed=seed, epoch=next(first_passes), epochs=epochs)
+        return [piece for order in orders for piece in cut_batches(order, batch_size)]
 
-    positions = tf.data.Dataset.from_generator(draw, output_signature=tf.TensorSpec((None,), tf.int64))
-    targets = tf.constant(gather.targets)
-
-    def load(rows: Any) -> tuple[Any, Any]:
-        return _values(gather, rows), tf.gather(targets, rows)
-
-    dataset = positions.map(load, num_parallel_calls=1, deterministic=True)
-    return _prefetched(dataset, epochs * -(-len(gather) // batch_size))
-
-
-def _values(gather: Gather, positions: Any, seed: Any = None) -> Any:
-    """Gather one batch within a tf.data pipeline, augmented where there is a seed."""
-    if seed is None:
-        values = tf.numpy_function(gather, [positions], tf.float32, stateful=False)
-    else:
-        values = tf.numpy_function(gather.augmented, [positions, seed], tf.float32, stateful=False)
-    values.set_shape((None, *gather.shape, gather.channels))
-    return values
-
-
-def _prefetched(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
-    return dataset.apply(tf.data.experimental.assert_cardinality(length)).prefetch(PREFETCH)
+    return gathered(gather, draw, epochs * -(-len(gather) // batch_size))
 
 
 def gathered(
     gather: Gather,
-    pieces: Sequence[np.ndarray],
+    draw: Callable[[], Sequence[np.ndarray]],
+    length: int,
     weights: Sequence[np.ndarray] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
-    """Dataset that gathers `pieces` (positions) one after another.
+    """Return batches of sequences whose positions are named: what `batches` and training read.
 
-    With `weights` each sequence has a sample weight; with `seeds`, one for each piece, the sequences are augmented.
+    Parameters
+    ----------
+    gather : Gather
+        Reads the sequences.
+    draw : callable
+        Called at the start of each iteration; returns the positions of each batch, int64.
+    length : int
+        Number of batches of an iteration.
+    weights : sequence of ndarray of float32, optional
+        Sample weights of each batch: the third part of what the dataset yields.
+    seeds : sequence of int, optional
+        One for each batch: its sequences are augmented.
+
+    Returns
+    -------
+    dataset : tf.data.Dataset
+        As `batches` returns it.
     """
-    longest = max((len(piece) for piece in pieces), default=0)
-    # One rectangular array instead of ragged pieces: positions, filled with -1 that each row cuts off again.
-    table = np.full((len(pieces), longest), -1, dtype=np.int64)
-    for row, piece in zip(table, pieces, strict=True):
-        row[: len(piece)] = piece
-    scale = np.zeros(table.shape, dtype=np.float32)
-    for factors, weight in zip(scale, weights or (), strict=weights is not None):
-        factors[: len(weight)] = weight
-    draws = np.zeros(len(pieces), np.int64) if seeds is None else np.asarray(seeds, np.int64)
+    draws = np.zeros(length, np.int64) if seeds is None else np.asarray(seeds, np.int64)
     targets = tf.constant(gather.targets)
 
     def load(positions: Any, factors: Any, seed: Any) -> tuple[Any, ...]:
-        real = tf.boolean_mask(positions, positions >= 0)
-        values = _values(gather, real, None if seeds is None else seed)
-        if weights is None:
-            return values, tf.gather(targets, real)
-        return values, tf.gather(targets, real), tf.boolean_mask(factors, positions >= 0)
+        real = positions >= 0
+        rows = tf.boolean_mask(positions, real)
+        read, given = (gather, [rows]) if seeds is None else (gather.augmented, [rows, seed])
+        values = tf.numpy_function(read, given, tf.float32, stateful=False)
+        values.set_shape((None, *gather.shape, gather.channels))
+        labelled = values, tf.gather(targets, rows)
+        return labelled if weights is None else (*labelled, tf.boolean_mask(factors, real))
 
-    rows = tf.data.Dataset.from_tensor_slices((table, scale, draws))
-    return _prefetched(rows.map(load, num_parallel_calls=1, deterministic=True), len(pieces))
+    def drawn(_: Any) -> tf.data.Dataset:
+        # One rectangular array instead of ragged pieces: positions, filled with -1 that each row cuts off again.
+        table = tf.numpy_function(lambda: _rectangle(draw(), -1, np.int64), [], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(table, (length, None)))
+
+    positions = tf.data.Dataset.range(1).flat_map(drawn)
+    factors = tf.data.Dataset.from_tensor_slices(_rectangle(weights or [np.empty(0)] * length, 0, np.float32))
+    rows = tf.data.Dataset.zip((positions, factors, tf.data.Dataset.from_tensor_slices(draws)))
+    dataset = rows.map(load, num_parallel_calls=1, deterministic=True)
+    return dataset.apply(tf.data.experimental.assert_cardinality(length)).prefetch(PREFETCH)
+
+
+def _rectangle(pieces: Sequence[np.ndarray], fill: int, dtype: type[np.generic]) -> np.ndarray:
+    """Return the pieces as rows of one array, filled up behind the shorter ones."""
+    table = np.full((len(pieces), max(map(len, pieces), default=0)), fill, dtype=dtype)
+    for row, piece in zip(table, pieces, strict=True):
+        row[: len(piece)] = piece
+    return table

@@ -1,25 +1,21 @@
 """From a store to PyTorch: a map-style data set that copies each batch out of the store's memmap in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import DTypeLike, NDArray
-from torch.utils.data import Dataset, get_worker_info
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from fastck import handover
 from fastck.batches.gather import Gather, SequenceStore
 from fastck.config import TIMESTEPS
 from fastck.store.reader import open_store
 
 Item = tuple[torch.Tensor, torch.Tensor]
-
-# Bytes; a tensor of fewer is sent with its values.
-_SMALL = 2**14
 
 
 class _Item(tuple[torch.Tensor, torch.Tensor]):
@@ -50,47 +46,12 @@ class _Batch(Sequence[Item]):
 def _collate(items: Sequence[Item], *, collate_fn_map: object = None) -> list[torch.Tensor]:
     """Put items in one batch; those that were gathered together are one already."""
     if isinstance(items, _Batch):
-        return [_sendable(items.values), _sendable(items.targets)]
+        return [items.values, items.targets]
     return [torch.stack(part) for part in zip(*items, strict=True)]
 
 
 # The way that `default_collate` names for types of one's own.
 default_collate_fn_map[_Item] = _collate
-
-
-class _Sendable(torch.Tensor):
-    """A worker's tensor that is pickled in few bytes: as a parcel where it is large, else with its values."""
-
-    # What is computed with it is an ordinary tensor.
-    __torch_function__ = torch._C._disabled_torch_function_impl
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        plain = self.as_subclass(torch.Tensor)
-        sent = handover.parcel(plain.numpy())
-        if sent is not None:
-            return _received, (sent,)
-        return (_received, (plain.numpy(),)) if plain.nbytes < _SMALL else (_as_it_is, (plain,))
-
-
-def _sendable(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.as_subclass(_Sendable) if _hands_over() else tensor
-
-
-def _received(sent: handover.Parcel | NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(handover.opened(sent) if isinstance(sent, handover.Parcel) else sent)
-
-
-def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor
-
-
-def _hands_over() -> bool:
-    """Return whether this is a DataLoader's worker process, on a system where memory can be handed over."""
-    return handover.SUPPORTED and get_worker_info() is not None
-
-
-def _empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    return handover.empty(shape, dtype) if _hands_over() else np.empty(shape, dtype)
 
 
 class SequenceDataset(Dataset):
@@ -169,24 +130,24 @@ class SequenceDataset(Dataset):
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} sequences, got index {index}")
         if not self._padded:
-            return self._own_values(index), self.targets[index]
-        return self._padded_values(np.array([index]), np.empty)[0], self.targets[index]
+            return self._unpadded_values(index), self.targets[index]
+        return self._padded_values(np.array([index]))[0], self.targets[index]
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence[Item]:
         """Return the items at `indices`; padded ones are views of one array."""
         positions = np.asarray(indices, dtype=np.int64)
         targets = self.targets[torch.from_numpy(positions)]
         if self._padded:
-            return _Batch(self._padded_values(positions, _empty), targets)
-        return list(zip(map(self._own_values, positions), targets, strict=True))
+            return _Batch(self._padded_values(positions), targets)
+        return list(zip(map(self._unpadded_values, positions), targets, strict=True))
 
-    def _padded_values(self, positions: NDArray[np.int64], empty: Callable[..., NDArray[Any]]) -> torch.Tensor:
+    def _padded_values(self, positions: NDArray[np.int64]) -> torch.Tensor:
         steps, rows, columns = self._gather.shape
-        out = empty((len(positions), steps, self._gather.channels, rows, columns), np.float32)
+        out = np.empty((len(positions), steps, self._gather.channels, rows, columns), np.float32)
         self._gather.fill(positions, np.moveaxis(out, 2, -1))
         return torch.from_numpy(out)
 
-    def _own_values(self, position: int) -> torch.Tensor:
+    def _unpadded_values(self, position: int) -> torch.Tensor:
         return torch.from_numpy(np.array(np.moveaxis(self._gather.steps(position), -1, 1), np.float32, order="C"))
 
     def splits(self, folds: str | Path | pd.DataFrame) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -214,14 +175,14 @@ class SequenceDataset(Dataset):
         from fastck.training.data.foldfile import read_folds
 
         known = folds if isinstance(folds, pd.DataFrame) else read_folds(folds)
-        own = self.table["sequence"].map(known.set_index("sequence")["fold"])
-        without = self.table.loc[own.isna(), "sequence"]
+        fold_of = self.table["sequence"].map(known.set_index("sequence")["fold"])
+        without = self.table.loc[fold_of.isna(), "sequence"]
         if len(without):
             raise ValueError(
                 f"{len(without)} of {len(self)} sequences have no fold, for example {without.iloc[0]!r}: "
                 "deal the folds out from this store, or leave those sequences out"
             )
-        tested = [(own == number).to_numpy() for number in sorted(own.unique())]
+        tested = [(fold_of == number).to_numpy() for number in sorted(fold_of.unique())]
         return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tested]
 
 
@@ -242,9 +203,6 @@ def pad_batch(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.
     targets : Tensor of shape (B,), int64
     """
     values, targets = zip(*items, strict=True)
-    lengths = torch.tensor([len(own) for own in values])
-    padded = torch.from_numpy(_empty((len(values), int(lengths.max()), *values[0].shape[1:]), np.float32))
-    for own, item in zip(padded, values, strict=True):
-        own[: len(item)] = item
-        own[len(item) :] = 0
-    return _sendable(padded), _sendable(lengths), _sendable(torch.stack(targets))
+    lengths = torch.tensor([len(steps) for steps in values])
+    padded = torch.nn.utils.rnn.pad_sequence(values, batch_first=True)
+    return padded, lengths, torch.stack(targets)

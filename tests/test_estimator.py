@@ -14,9 +14,10 @@ from sklearn.utils import InputTags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastck.batches.padding import pad_sequence
 from fastck.dataset.layouts import scan
 from fastck.estimator import MotionFeatures
-from fastck.ops.motion import motion_masks, motion_pools, motion_projections, pad_sequence
+from fastck.ops.motion import motion_masks, motion_pools, motion_projections
 from fastck.pipeline.dispatch import preprocess
 from fastck.pipeline.sequence import process_record
 

@@ -19,6 +19,7 @@ from numpy.lib.format import open_memmap
 from rich.console import Console
 
 import fastck
+from fastck.batches.padding import pad_sequence
 from fastck.config import FaceConfig, MotionConfig, PreprocessConfig
 from fastck.dataset.files import look_at_files
 from fastck.dataset.records import FramePaths, SequenceRecord
@@ -31,7 +32,6 @@ from fastck.ops.motion import (
     motion_masks,
     motion_pools,
     motion_projections,
-    pad_sequence,
     threshold,
     unpack_masks,
 )

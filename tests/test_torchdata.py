@@ -92,7 +92,7 @@ def test_workers_give_the_same_batches(store: Store, names: list[str], start: st
 
 @pytest.mark.parametrize("timesteps", [11, None])
 def test_batches_that_are_kept_stay_as_they_are(store: Store, names: list[str], timesteps: int | None) -> None:
-    """A worker uses its memory again: not that of a batch, or of a part of one, that somebody has."""
+    """What workers send next leaves batches, and parts of batches, that somebody keeps alone."""
     dataset = torchdata.SequenceDataset(store, names, feature="mask", classes=CLASSES, timesteps=timesteps)
     collate = None if timesteps else torchdata.pad_batch
     expected = list(utils.DataLoader(dataset, batch_size=2, collate_fn=collate))

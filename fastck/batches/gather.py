@@ -1,4 +1,4 @@
-"""Batches from a store: padded sequences of one feature, copied out of its memmap in one call."""
+"""Batches from a store: padded sequences of one feature, copied out of its memmap in one call, and their orders."""
 
 import time
 from collections.abc import Sequence
@@ -22,6 +22,9 @@ from fastck.batches.padding import (
 from fastck.config import TIMESTEPS
 from fastck.ops.checks import empty_aligned
 
+# Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
+PREFETCH = 2
+
 
 class SequenceStore(Protocol):
     """What this module needs of a fastck.store.reader.Store."""
@@ -42,7 +45,7 @@ class Gather:
     shape : tuple of int
         (timesteps, rows, columns) of one padded sequence.
     channels : int
-        Values of each place: three for "flow", two for "flow_projection", one for all others.
+        Values of each pixel or cell: three for "flow", two for "flow_projection", one for all others.
     lengths : ndarray of shape (n_sequences,), int64
         Steps of each sequence, without its padding.
     classes : ndarray of shape (n_sequences,), int64
@@ -153,8 +156,8 @@ class Gather:
         for sequence in np.flatnonzero(rng.random(len(indices)) < 0.5):
             out[sequence] = mirrored(out[sequence], self._feature)
         shifts = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT, size=len(indices), endpoint=True)
-        for own, steps, shift in zip(out, length.tolist(), shifts.tolist(), strict=True):
-            move(own, steps, shift, self._padding)
+        for frames, steps, shift in zip(out, length.tolist(), shifts.tolist(), strict=True):
+            move(frames, steps, shift, self._padding)
         self.seconds += time.perf_counter() - began
         return out
 
@@ -162,11 +165,11 @@ class Gather:
         """Write `length` rows of each sequence from `start` on, with zero steps around them."""
         first = padding_before(length, self.shape[0], self._padding)
         # Python's own numbers: NumPy's take several times as long in a slice.
-        places = np.stack([start, start + length, first, first + length], axis=1).tolist()
-        for own, (begin, end, left, right) in zip(out, places, strict=True):
-            own[:left] = 0
-            own[left:right] = as_frames(self._values[begin:end], self._feature)
-            own[right:] = 0
+        limits = np.stack([start, start + length, first, first + length], axis=1).tolist()
+        for frames, (begin, end, left, right) in zip(out, limits, strict=True):
+            frames[:left] = 0
+            frames[left:right] = as_frames(self._values[begin:end], self._feature)
+            frames[right:] = 0
 
 
 def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str]) -> NDArray[np.int64]:
@@ -190,11 +193,56 @@ def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str])
     if isinstance(classes, str) or not len(classes) or len(set(classes)) < len(classes):
         raise ValueError(f"classes must be a sequence of different labels or codes, got {classes!r}")
     column = "label" if names else "emotion"
-    place_of = {kind: place for place, kind in enumerate(classes)}
-    positions = np.array([place_of.get(value, -1) for value in table[column]], dtype=np.int64)
+    position_of = {kind: position for position, kind in enumerate(classes)}
+    positions = np.array([position_of.get(value, -1) for value in table[column]], dtype=np.int64)
     strange = np.flatnonzero(positions < 0)
     if len(strange):
         odd = table[column].iloc[strange[0]]
         shown = repr(odd) if names else odd
         raise ValueError(f"sequence {table.index[strange[0]]} has {column} {shown}, not one of {tuple(classes)}")
     return positions
+
+
+def cut_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut an order of positions into batches; the last one may be smaller."""
+    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
+def pass_orders(n: int, *, shuffle: bool, seed: int, epoch: int = 0, epochs: int = 1) -> list[np.ndarray]:
+    """Orders of passes `epoch` to `epoch + epochs - 1` over n sequences, each drawn from (seed, its number)."""
+    if not shuffle:
+        return [np.arange(n)] * epochs
+    return [np.random.default_rng((seed, number)).permutation(n) for number in range(epoch, epoch + epochs)]
+
+
+def accumulation_pieces(
+    orders: Sequence[np.ndarray], *, batch_size: int, micro_batches: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Cut each batch into the same number of micro-batches, weighted so that their gradients' mean is the batch's.
+
+    Keras sums the gradients of `micro_batches` steps and divides by that number, whatever each held. A batch of 34 in
+    8 micro-batches makes pieces of 5 and 4; the weight 8 * 5 / 34 of a piece restores the mean over 34. Where a
+    batch has fewer sequences than micro-batches, pieces of one sequence with weight 0 fill up.
+
+    Parameters
+    ----------
+    orders : sequence of ndarray
+        Positions, one array per pass.
+    batch_size : int
+        Sequences per optimizer step.
+    micro_batches : int
+        Pieces per optimizer step.
+
+    Returns
+    -------
+    pieces, weights : list of ndarray
+        Positions (int64) and weights (float32) of each micro-batch.
+    """
+    pieces, weights = [], []
+    for order in orders:
+        for batch in cut_batches(order, batch_size):
+            for piece in np.array_split(batch, micro_batches):
+                share = micro_batches * len(piece) / len(batch)
+                pieces.append(piece if len(piece) else batch[:1])
+                weights.append(np.full(max(len(piece), 1), share, dtype=np.float32))
+    return pieces, weights

@@ -5,6 +5,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.config import TIMESTEPS, check_choice
+from fastck.ops.checks import check_count
+
 Padding = Literal["both", "before"]
 
 # Share of a sequence after which an augmented one may end: the expression has begun to show by then.
@@ -109,9 +112,38 @@ def move(frames: NDArray[Any], length: int, shift: int, padding: Padding) -> Non
         frames[shift:] = 0 if padding == "both" else frames[shift - 1]
 
 
-def padded(frames: NDArray[Any], timesteps: int, padding: Padding) -> NDArray[np.float32]:
-    """Return one sequence with zero steps around it: (n <= timesteps, ...) -> (timesteps, ...) float32."""
-    before = padding_before(len(frames), timesteps, padding)
-    out = np.zeros((timesteps, *frames.shape[1:]), np.float32)
-    out[before : before + len(frames)] = frames
+def pad_sequence(features: NDArray[Any], *, timesteps: int = TIMESTEPS, padding: Padding = "both") -> NDArray[Any]:
+    """Bring a sequence to a number of timesteps by zeros on both sides (paper, fig. 11), or before it.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, ...), any dtype
+        One row for each step; n <= `timesteps`. Not modified.
+    timesteps : int
+        Rows of the result (paper, fig. 11: 39).
+    padding : {"both", "before"}
+        Where the zero rows stand.
+
+    Returns
+    -------
+    padded : ndarray of shape (timesteps, ...), dtype of `features`
+        With ``rest = timesteps - n``: ``ceil(rest / 2)`` zero rows, the sequence, ``floor(rest / 2)`` zero rows; or
+        all zero rows in front.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `features` is no array, or longer than `timesteps`: cut it first, knowingly.
+    """
+    timesteps = check_count("timesteps", timesteps)
+    check_choice("padding", padding, Padding)
+    if not isinstance(features, np.ndarray):
+        raise TypeError(f"features must be a NumPy array, got {type(features).__name__}: np.asarray it")
+    if features.ndim < 1:
+        raise ValueError("features must have shape (n, ...), got a scalar")
+    if len(features) > timesteps:
+        raise ValueError(f"features must have at most {timesteps} rows, got {len(features)}: cut the sequence first")
+    out = np.zeros((timesteps, *features.shape[1:]), features.dtype)
+    before = padding_before(len(features), timesteps, padding)
+    out[before : before + len(features)] = features
     return out

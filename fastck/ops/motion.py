@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastck.config import TIMESTEPS, Mode, Reference, check_choice
+from fastck.config import Mode, Reference, check_choice
 from fastck.kernels import masks, motion, pool
 from fastck.ops.checks import (
     check_count,
@@ -483,39 +483,3 @@ def unpack_masks(packed: np.ndarray, *, width: int = 267, out: np.ndarray | None
     out = check_out(out, shape=masks.shape, dtype=np.uint8)
     out[...] = masks
     return out
-
-
-def pad_sequence(features: np.ndarray, *, timesteps: int = TIMESTEPS) -> np.ndarray:
-    """Bring a sequence to a number of timesteps by zeros on both sides (paper, fig. 11).
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, ...), any dtype
-        One row for each step; n <= `timesteps`. Not modified.
-    timesteps : int
-        Rows of the result (paper, fig. 11: 39).
-
-    Returns
-    -------
-    padded : ndarray of shape (timesteps, ...), dtype of `features`
-        ``ceil(rest / 2)`` zero rows, the sequence, ``floor(rest / 2)`` zero rows, with ``rest = timesteps - n``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `features` is no array, or longer than `timesteps`: cut it first, knowingly.
-    """
-    timesteps = check_count("timesteps", timesteps)
-    if not isinstance(features, np.ndarray):
-        raise TypeError(f"features must be a NumPy array, got {type(features).__name__}: np.asarray it")
-    if features.ndim < 1:
-        raise ValueError("features must have shape (n, ...), got a scalar")
-    rest = timesteps - features.shape[0]
-    if rest < 0:
-        raise ValueError(
-            f"features must have at most {timesteps} rows, got {features.shape[0]}: cut the sequence first"
-        )
-    padded = np.zeros((timesteps, *features.shape[1:]), features.dtype)
-    left = -(-rest // 2)
-    padded[left : left + features.shape[0]] = features
-    return padded

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from fastck.batches.padding import as_frames, mirrored
 from fastck.ops.flow import FLOW_SHAPES
 
 BUNDLED = Path(__file__).with_name("bundled.npz")
@@ -98,11 +99,9 @@ class Recogniser:
         return self.classes[best] if probabilities[best] >= self.unsure_below else None
 
 
-def mirrored(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+def mirrored_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return flow (N, 3, 28, 28) as of a mirrored face."""
-    turned = flow[..., ::-1].copy()
-    turned[:, 0] *= -1
-    return turned
+    return np.moveaxis(mirrored(as_frames(flow, "flow"), "flow"), -1, 1)
 
 
 def inputs(flow: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -144,7 +143,7 @@ def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]
     dense layer; a second one. Rectified units. The mean over the networks, which are the first axis of each array but
     the scale, and over the face and its mirror image: both get the same answer.
     """
-    both = np.concatenate([flow, mirrored(flow)])
+    both = np.concatenate([flow, mirrored_flow(flow)])
     seen = patches(inputs(both) * weights["scale"], STRIDES[0])
     members = len(weights["bias1"])
     total = np.zeros((len(both), weights["bias1"].shape[1]), np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastck.batches.padding import as_frames, padded
+from fastck.batches.padding import as_frames, pad_sequence
 from fastck.config import PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
@@ -132,7 +132,9 @@ def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", str
     starts = window_starts(
         len(frames), timesteps, stride=stride, from_start=settings["arguments"]["too_long"] == "first"
     )
-    values = np.stack([padded(frames[start : start + timesteps], timesteps, padding) for start in starts])
+    windows = [frames[start : start + timesteps] for start in starts]
+    values = np.stack([pad_sequence(window, timesteps=timesteps, padding=padding) for window in windows])
+    values = values.astype(np.float32, copy=False)
     network = opened.model
     # One window at a time: memory as in the smallest training batch, whatever the clip's length.
     options = {} if isinstance(network, LinearModel) else {"batch_size": 1, "verbose": 0}

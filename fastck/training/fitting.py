@@ -11,52 +11,22 @@ import keras
 import numpy as np
 import pandas as pd
 
-from fastck.batches.gather import Gather, SequenceStore
-from fastck.batches.orders import accumulation_pieces, pass_orders
+from fastck.batches.gather import Gather, accumulation_pieces, pass_orders
 from fastck.training.data.folds import Split
+from fastck.training.data.samples import Samples
 from fastck.training.models.backends import current_backend
 from fastck.training.models.checkpoint import HISTORY, Checkpoint
 from fastck.training.models.feed import Feed, in_order, training_feed
+from fastck.training.models.fit import Fit
 from fastck.training.models.memory import MemoryPlan
 from fastck.training.models.network import build_network, calibrate_network, compile_network
 from fastck.training.report.calibration import fit_temperature
+from fastck.training.run import CHECKPOINTS, TENSORBOARD
 from fastck.training.settings.config import PHASES, TrainConfig, probability_columns
 from fastck.training.settings.shape import NetworkShape
 
 # Keeps what does not move at all, or an emotion that nobody shows, from dividing by zero.
 TINY = 1e-12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """What fitting one split gave.
-
-    Attributes
-    ----------
-    network : keras.Model
-        Trained, calibrated, made of Keras' own layers, uncompiled.
-    history : DataFrame
-        One row per epoch: HISTORY.
-    predictions : DataFrame
-        One row per test sequence: sequence, true, predicted and a calibrated probability per class.
-    training_predictions : DataFrame or None
-        The same for what it was trained on, to see how far apart the two are; None for a trial run (`max_steps`).
-    temperature : float
-        What the logits were divided by; 1 where no sequences were there to fit it on.
-    seconds, input_seconds : float
-        Time spent fitting, and the part of it in which input was gathered (beside the network's work, not before it).
-    optimizer_steps : int
-        Steps Adam took, earlier sessions included.
-    """
-
-    network: keras.Model
-    history: pd.DataFrame
-    predictions: pd.DataFrame
-    training_predictions: pd.DataFrame | None
-    temperature: float
-    seconds: float
-    input_seconds: float
-    optimizer_steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,74 +43,74 @@ class Parts:
         return self.train.seconds + self.validation.seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What is left of a training: weights without the optimizer and the compiled graphs, which take more memory."""
-
-    weights: list[np.ndarray]
-    history: pd.DataFrame
-    seconds: float
-    optimizer_steps: int
-
-
-def fit_split(
-    store: SequenceStore,
-    split: Split,
-    config: TrainConfig,
-    plan: MemoryPlan,
-    *,
-    checkpoints: Path,
-    tensorboard: Path | None = None,
-    verbose: int | str = "auto",
-) -> Fitted:
+def fit_split(samples: Samples, split: Split, plan: MemoryPlan, folder: Path, verbose: int | str = "auto") -> Fit:
     """Fit one split from its last checkpoint, or from the start, and predict its test part once.
 
     Parameters
     ----------
-    store : Store
-        Holds `config.feature`.
+    samples : Samples
+        What a run trains on, and its settings.
     split : Split
         Sequences to train on, to validate on after each epoch, and to test at the end.
-    config : TrainConfig
-        Settings.
     plan : MemoryPlan
         Micro-batches and gradient checkpointing.
-    checkpoints : Path
-        Folder of the checkpoints; removed by the caller once the result is safe.
-    tensorboard : Path, optional
-        Folder for TensorBoard logs.
+    folder : Path
+        Holds the checkpoints, which the caller removes once the result is safe, and TensorBoard's logs.
     verbose : int or "auto"
         Keras' own progress: 0 none, 1 bars, 2 a line per epoch.
 
     Returns
     -------
-    fitted : Fitted
+    fit : Fit
     """
     keras.backend.clear_session()
+    config = samples.config
     seed = fold_seed(config.seed, split)
-    parts = Parts(**{part: _gather(store, getattr(split, part), config) for part in ("train", "validation", "test")})
-    shape = config.network_shape(store.feature(config.feature).shape[1:])
+    parts = Parts(**{part: _gather(samples, getattr(split, part)) for part in ("train", "validation", "test")})
+    shape = config.network_shape(samples.feature(config.feature).shape[1:])
     scale = _scale(parts.train) if PHASES[config.phase].standardised else None
     if config.early_stopping is not None and not len(parts.validation):
         raise ValueError("early_stopping needs validation sequences, and this split has none")
-    trained = _train(parts, shape, scale, config, plan, seed, checkpoints, tensorboard, verbose)
-    input_seconds = parts.seconds
+    network = _new_network(shape, scale, config, plan, seed)
+    callbacks = _callbacks(config, plan.micro_batches, seed, folder)
+    keeper = next(callback for callback in callbacks if isinstance(callback, Checkpoint))
+    start = keeper.restore(network, config.epochs)
+    began = time.perf_counter()
+    if start < config.epochs and not keeper.stopped:
+        dataset, steps = _training_dataset(parts.train, config, plan, seed=seed, start=start)
+        network.fit(
+            dataset,
+            epochs=config.epochs,
+            initial_epoch=start,
+            # A feed has its own steps.
+            steps_per_epoch=None if isinstance(dataset, Feed) else steps,
+            validation_data=in_order(parts.validation, plan.micro_batch) if len(parts.validation) else None,
+            callbacks=[*callbacks, *_pass_starts(dataset, start)],
+            # The dataset brings its own order.
+            shuffle=False,
+            verbose=verbose,
+        )
+        del dataset
+    weights, optimizer_steps = network.get_weights(), int(network.optimizer.iterations)
+    history = pd.DataFrame(keeper.history, columns=list(HISTORY))
+    seconds, input_seconds = time.perf_counter() - began, parts.seconds
     # Adam's state and the compiled graphs go before the weights are held twice; they refer to each other in circles.
+    del network, callbacks, keeper
     keras.backend.clear_session()
     gc.collect()
-    network = build_network(shape, dropout=config.dropout, scale=scale, seed=seed)
-    network.set_weights(trained.weights)
-    temperature = _calibrate(network, parts.validation, plan.micro_batch) if split.calibrates else 1.0
+    model = build_network(shape, dropout=config.dropout, scale=scale, seed=seed)
+    model.set_weights(weights)
+    temperature = _calibrate(model, parts.validation, plan.micro_batch) if split.calibrates else 1.0
     full = config.max_steps is None
-    return Fitted(
-        network=network,
-        history=trained.history,
-        predictions=_predict(network, parts.test, plan.micro_batch, config.class_names),
-        training_predictions=_predict(network, parts.train, plan.micro_batch, config.class_names) if full else None,
+    return Fit(
+        model=model,
+        history=history,
+        predictions=_predict(model, parts.test, plan.micro_batch, config.class_names),
+        training_predictions=_predict(model, parts.train, plan.micro_batch, config.class_names) if full else None,
         temperature=temperature,
-        seconds=trained.seconds,
+        seconds=seconds,
         input_seconds=input_seconds,
-        optimizer_steps=trained.optimizer_steps,
+        optimizer_steps=optimizer_steps,
     )
 
 
@@ -149,9 +119,10 @@ def fold_seed(seed: int, split: Split) -> int:
     return int(np.random.SeedSequence((seed, split.repeat, split.fold)).generate_state(1)[0] % 2**31)
 
 
-def _gather(store: SequenceStore, sequences: Sequence[str], config: TrainConfig) -> Gather:
+def _gather(samples: Samples, sequences: Sequence[str]) -> Gather:
+    config = samples.config
     return Gather(
-        store,
+        samples,
         sequences,
         feature=config.feature,
         classes=config.class_names,
@@ -174,50 +145,6 @@ def _scale(training: Gather) -> list[float]:
     return [float(factor) for factor in 1 / np.sqrt(np.maximum(variance, TINY))]
 
 
-def _train(
-    parts: Parts,
-    shape: NetworkShape,
-    scale: list[float] | None,
-    config: TrainConfig,
-    plan: MemoryPlan,
-    seed: int,
-    checkpoints: Path,
-    tensorboard: Path | None,
-    verbose: int | str,
-) -> Trained:
-    """Train a new network, or go on with the one in the last checkpoint."""
-    network = _new_network(shape, scale, config, plan, seed)
-    callbacks = _callbacks(config, plan.micro_batches, seed, checkpoints, tensorboard)
-    keeper = next(callback for callback in callbacks if isinstance(callback, Checkpoint))
-    start = keeper.restore(network, config.epochs)
-    began = time.perf_counter()
-    if start < config.epochs and not keeper.stopped:
-        dataset, steps = _training_dataset(parts.train, config, plan, seed=seed, start=start)
-        if isinstance(dataset, Feed):
-            feed = dataset
-            callbacks.append(
-                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.start_pass(epoch - start))
-            )
-        network.fit(
-            dataset,
-            epochs=config.epochs,
-            initial_epoch=start,
-            # A feed has its own steps.
-            steps_per_epoch=None if isinstance(dataset, Feed) else steps,
-            validation_data=in_order(parts.validation, plan.micro_batch) if len(parts.validation) else None,
-            callbacks=callbacks,
-            # The dataset brings its own order.
-            shuffle=False,
-            verbose=verbose,
-        )
-    return Trained(
-        weights=network.get_weights(),
-        history=pd.DataFrame(keeper.history, columns=list(HISTORY)),
-        seconds=time.perf_counter() - began,
-        optimizer_steps=int(network.optimizer.iterations),
-    )
-
-
 def _new_network(
     shape: NetworkShape, scale: list[float] | None, config: TrainConfig, plan: MemoryPlan, seed: int
 ) -> keras.Model:
@@ -233,9 +160,7 @@ def _new_network(
     return network
 
 
-def _callbacks(
-    config: TrainConfig, micro_batches: int, seed: int, checkpoints: Path, tensorboard: Path | None
-) -> list[keras.callbacks.Callback]:
+def _callbacks(config: TrainConfig, micro_batches: int, seed: int, folder: Path) -> list[keras.callbacks.Callback]:
     """Return the callbacks in the order in which they must be called: the checkpoint sees what the others did."""
     callbacks: list[keras.callbacks.Callback] = [_DropoutSeeds(seed)]
     stopper = None
@@ -244,9 +169,16 @@ def _callbacks(
         callbacks.append(stopper)
     if config.max_steps is not None:
         callbacks.append(_StepLimit(config.max_steps, micro_batches))
-    if tensorboard is not None:
-        callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
-    return [*callbacks, Checkpoint(checkpoints, every=config.checkpoint_every, stopper=stopper)]
+    if config.tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(str(folder / TENSORBOARD)))
+    return [*callbacks, Checkpoint(folder / CHECKPOINTS, every=config.checkpoint_every, stopper=stopper)]
+
+
+def _pass_starts(dataset: Any, start: int) -> list[keras.callbacks.Callback]:
+    """Return what tells a feed which pass begins; tf.data goes on by itself."""
+    if not isinstance(dataset, Feed):
+        return []
+    return [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: dataset.start_pass(epoch - start))]
 
 
 def _training_dataset(

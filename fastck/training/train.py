@@ -21,6 +21,7 @@ from fastck.training.data.foldfile import file_digest, read_folds
 from fastck.training.data.folds import Split, make_splits
 from fastck.training.data.samples import Samples, open_samples
 from fastck.training.models.backends import current_backend
+from fastck.training.models.fit import Fit
 from fastck.training.models.linear import sequence_vectors
 from fastck.training.models.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
 from fastck.training.models.startup import chosen_backend, start_keras
@@ -114,7 +115,17 @@ def train(
             continue
         if len(splits) > 1:
             on_message(_sizes(split))
-        fitted_plan = _fit_within_memory(samples, split, config, plan, folder, verbose, on_message)
+        folder.mkdir(parents=True, exist_ok=True)
+        fitted_plan = plan
+        if plan is None:
+            from fastck.training.models.linear_fitting import fit_linear_split
+
+            fit = fit_linear_split(samples, split)
+        else:
+            fit, fitted_plan = _fit_within_memory(samples, split, plan, folder, verbose, on_message)
+        _write_fit(fit, split, config, folder)
+        # The next split needs the memory.
+        del fit
         if fitted_plan is not None and fitted_plan != plan:
             # A resumed run goes on with what fitted.
             plan = fitted_plan
@@ -214,79 +225,56 @@ def _started_plan(run_path: Path) -> MemoryPlan | None:
 def _fit_within_memory(
     samples: Samples,
     split: Split,
-    config: TrainConfig,
-    plan: MemoryPlan | None,
+    plan: MemoryPlan,
     folder: Path,
     verbose: int | str,
     on_message: Callable[[str], None],
-) -> MemoryPlan | None:
+) -> tuple[Fit, MemoryPlan]:
     """Fit one split; where the device has no memory left, anew with half the micro-batch, once. Return what fitted."""
-    try:
-        _fit(samples, split, config, plan, folder, verbose)
-        return plan
-    except Exception as error:
-        if plan is None or not current_backend().is_out_of_memory(error):
-            raise
-        if plan.halved or plan.micro_batch == 1:
-            raise ValueError(
-                f"the device has no memory left with micro-batches of {plan.micro_batch}: free some, "
-                "lower memory or micro_batch, or take fewer filters or dense units"
-            ) from error
-    # Behind the handler the error is gone, and with it the tensors that its frames held.
-    gc.collect()
-    smaller = plan.half()
-    on_message(
-        f"the device has no memory left ({plan.total / GIB:.1f} GiB were planned): "
-        f"{split.name} starts again with micro-batches of {smaller.micro_batch} in place of {plan.micro_batch}"
-    )
-    # Adam's state is kept otherwise where gradients are accumulated, and dropout is drawn otherwise.
-    shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
-    return _fit_within_memory(samples, split, config, smaller, folder, verbose, on_message)
+    from fastck.training.fitting import fit_split
 
-
-def _fit(
-    samples: Samples, split: Split, config: TrainConfig, plan: MemoryPlan | None, folder: Path, verbose: int | str
-) -> None:
-    """Fit one split and leave its files in `folder`; fold.json comes last and says that it is done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fitted: Any
-    if plan is None:
-        from fastck.training.models.linear_fitting import fit_linear_split
-
-        fitted = fit_linear_split(samples, split, config)
-        file, save, summary = files.LINEAR_MODEL, fitted.model.save, fitted.model.summary()
-    else:
-        from fastck.training.fitting import fit_split
-
-        fitted = fit_split(
-            samples,
-            split,
-            config,
-            plan,
-            checkpoints=folder / files.CHECKPOINTS,
-            tensorboard=folder / files.TENSORBOARD if config.tensorboard else None,
-            verbose=verbose,
+    while True:
+        try:
+            return fit_split(samples, split, plan, folder, verbose), plan
+        except Exception as error:
+            if not current_backend().is_out_of_memory(error):
+                raise
+            if plan.halved or plan.micro_batch == 1:
+                raise ValueError(
+                    f"the device has no memory left with micro-batches of {plan.micro_batch}: free some, "
+                    "lower memory or micro_batch, or take fewer filters or dense units"
+                ) from error
+        # Behind the handler the error is gone, and with it the tensors that its frames held.
+        gc.collect()
+        smaller = plan.half()
+        on_message(
+            f"the device has no memory left ({plan.total / GIB:.1f} GiB were planned): "
+            f"{split.name} starts again with micro-batches of {smaller.micro_batch} in place of {plan.micro_batch}"
         )
-        lines: list[str] = []
-        fitted.network.summary(print_fn=lines.append)
-        file, save, summary = files.MODEL, fitted.network.save, "\n".join(lines) + "\n"
-    write_table(folder / files.HISTORY, fitted.history)
-    write_table(folder / files.PREDICTIONS, fitted.predictions)
-    if fitted.training_predictions is not None:
-        write_table(folder / files.TRAINING_PREDICTIONS, fitted.training_predictions)
-    write_text(folder / files.SUMMARY, summary)
+        # Adam's state is kept otherwise where gradients are accumulated, and dropout is drawn otherwise.
+        shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
+        plan = smaller
+
+
+def _write_fit(fit: Fit, split: Split, config: TrainConfig, folder: Path) -> None:
+    """Leave a split's files in its folder; fold.json comes last and says that it is done."""
+    write_table(folder / files.HISTORY, fit.history)
+    write_table(folder / files.PREDICTIONS, fit.predictions)
+    if fit.training_predictions is not None:
+        write_table(folder / files.TRAINING_PREDICTIONS, fit.training_predictions)
+    write_text(folder / files.SUMMARY, fit.summary())
     if config.keep_models:
-        write_file(folder / file, save)
+        write_file(folder / (files.LINEAR_MODEL if config.model == "linear" else files.MODEL), fit.save)
     write_json(
         folder / files.FIT,
         {
             "repeat": split.repeat,
             "fold": split.fold,
-            "epochs": len(fitted.history),
-            "optimizer_steps": fitted.optimizer_steps,
-            "temperature": fitted.temperature if split.calibrates else None,
-            "seconds": round(fitted.seconds, 3),
-            "input_seconds": round(fitted.input_seconds, 3),
+            "epochs": len(fit.history),
+            "optimizer_steps": fit.optimizer_steps,
+            "temperature": fit.temperature if split.calibrates else None,
+            "seconds": round(fit.seconds, 3),
+            "input_seconds": round(fit.input_seconds, 3),
         },
     )
     shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)

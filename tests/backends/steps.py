@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastck.batches.orders import accumulation_pieces
+from fastck.batches.gather import accumulation_pieces
 from fastck.training.models.startup import start_keras
 from fastck.training.settings.config import PHASES, TrainConfig
 from fastck.training.settings.shape import Model

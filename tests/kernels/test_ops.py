@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import naive
+from fastck.batches.padding import pad_sequence
 from fastck.ops import motion as ops
 
 SHAPES = [(2, 1, 1), (3, 1, 7), (2, 7, 1), (2, 3, 4), (2, 8, 8), (3, 31, 33), (2, 267, 267)]
@@ -162,19 +163,19 @@ def test_results_go_to_out_and_inputs_stay(tmp_path) -> None:
 
 def test_sequences_are_padded_on_both_sides() -> None:
     features = np.arange(1, 13, dtype=np.float32).reshape(6, 2)
-    padded = ops.pad_sequence(features, timesteps=11)
+    padded = pad_sequence(features, timesteps=11)
     np.testing.assert_array_equal(padded[3:9], features)  # ceil(5 / 2) rows of zeros first
     assert not padded[:3].any()
     assert not padded[9:].any()
-    assert ops.pad_sequence(features).shape == (39, 2)
-    np.testing.assert_array_equal(ops.pad_sequence(features, timesteps=6), features)
-    assert ops.pad_sequence(features[:0], timesteps=2).shape == (2, 2)
+    assert pad_sequence(features).shape == (39, 2)
+    np.testing.assert_array_equal(pad_sequence(features, timesteps=6), features)
+    assert pad_sequence(features[:0], timesteps=2).shape == (2, 2)
     with pytest.raises(ValueError, match="at most 5 rows, got 6: cut"):
-        ops.pad_sequence(features, timesteps=5)
+        pad_sequence(features, timesteps=5)
     with pytest.raises(TypeError, match="features must be a NumPy array, got list"):
-        ops.pad_sequence([[1.0]])
+        pad_sequence([[1.0]])
     with pytest.raises(ValueError, match="got a scalar"):
-        ops.pad_sequence(np.array(1.0))
+        pad_sequence(np.array(1.0))
 
 
 def test_packed_masks_come_back() -> None:

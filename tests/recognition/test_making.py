@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fastck.recognition.model import STRIDES, Recogniser, logits, mirrored, one_network, patches, softmax
+from fastck.recognition.model import STRIDES, Recogniser, logits, mirrored_flow, one_network, patches, softmax
 from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
 from fastck.render.recipes import PEAKS, VARIANTS
 from fastck.render.variation import EASY
@@ -105,10 +105,10 @@ def test_windows_are_mirrored_moved_and_stretched() -> None:
     flow = rng.normal(0, 1, (2, 3, 28, 28)).astype(np.float32)
     still = placements(2, rng, shift=0, stretch=0)
     np.testing.assert_allclose(still[:, None] @ flow @ still.transpose(0, 2, 1)[:, None], flow, atol=1e-6)
-    turned = mirrored(flow)
+    turned = mirrored_flow(flow)
     np.testing.assert_array_equal(turned[:, 0], -flow[:, 0, :, ::-1])
     np.testing.assert_array_equal(turned[:, 1:], flow[:, 1:, :, ::-1])
-    np.testing.assert_array_equal(mirrored(turned), flow)
+    np.testing.assert_array_equal(mirrored_flow(turned), flow)
 
 
 def test_a_placement_equals_opencvs() -> None:

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastck
-from fastck.batches.padding import as_frames, mirrored, padded
+from fastck.batches.padding import as_frames, mirrored, pad_sequence
 from fastck.store.reader import Store, open_store
 from fastck.training.models import linear_fitting
 from fastck.training.models.linear import LinearModel, load_linear, sequence_vectors
@@ -143,10 +143,11 @@ def test_vectors_by_hand(store: Path) -> None:
     projections = TrainConfig(phase=3, model="linear", timesteps=3, too_long="first")
     steps = [as_frames(opened.sequence(name, "projection"), "projection")[:3] for name in names]
     np.testing.assert_array_equal(
-        sequence_vectors(opened, names, projections), [padded(frames, 3, "both").ravel() for frames in steps]
+        sequence_vectors(opened, names, projections), [pad_sequence(frames, timesteps=3).ravel() for frames in steps]
     )
     pooled = replace(projections, phase=2)
-    means = [padded(as_frames(opened.sequence(name, "pool34"), "pool34")[:3], 3, "both").mean(axis=0) for name in names]
+    pools = [as_frames(opened.sequence(name, "pool34"), "pool34")[:3] for name in names]
+    means = [pad_sequence(frames, timesteps=3).mean(axis=0) for frames in pools]
     np.testing.assert_allclose(sequence_vectors(opened, names, pooled), [mean.ravel() for mean in means], rtol=1e-6)
 
 
@@ -164,7 +165,10 @@ def test_a_run_is_like_any_other(store: Path, run: fastck.Run) -> None:
     rows = pd.read_csv(fold.path / "folds" / "repeat1-fold01" / "predictions.csv")
     columns = [name for name in rows if name.startswith("p_")]
     values = np.stack(
-        [padded(as_frames(opened.sequence(name, "flow"), "flow"), 9, "before") for name in rows["sequence"]]
+        [
+            pad_sequence(as_frames(opened.sequence(name, "flow"), "flow"), timesteps=9, padding="before")
+            for name in rows["sequence"]
+        ]
     )
     np.testing.assert_allclose(fold.model.predict(values), rows[columns], atol=1e-6)
 

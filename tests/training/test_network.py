@@ -140,7 +140,7 @@ def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
     import tensorflow as tf
 
-    from fastck.batches.orders import accumulation_pieces
+    from fastck.batches.gather import accumulation_pieces
 
     values, targets = padded_batch(samples=11), np.eye(3, dtype=np.float32)[np.arange(11) % 3]
     orders = [np.random.default_rng(epoch).permutation(11) for epoch in range(3)]
@@ -161,7 +161,7 @@ def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
 def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
     import tensorflow as tf
 
-    from fastck.batches.orders import accumulation_pieces
+    from fastck.batches.gather import accumulation_pieces
 
     values, targets = padded_batch(samples=16), np.eye(3, dtype=np.float32)[np.arange(16) % 3]
     results = []

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import fastck
-from fastck.batches.gather import Gather
-from fastck.batches.orders import accumulation_pieces
-from fastck.batches.padding import as_frames, mirrored
-from fastck.ops.motion import feature_shape, pad_sequence
+from fastck.batches.gather import Gather, accumulation_pieces
+from fastck.batches.padding import as_frames, mirrored, pad_sequence
+from fastck.ops.motion import feature_shape
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
 

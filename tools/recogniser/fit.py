@@ -18,7 +18,7 @@ from fastck.recognition.model import (
     convolved,
     inputs,
     logits,
-    mirrored,
+    mirrored_flow,
     patches,
     softmax,
 )
@@ -190,7 +190,7 @@ def varied(flow: NDArray[np.float32], config: FitConfig, rng: np.random.Generato
     gain = np.exp(rng.normal(0, config.gain, (n, 1, 1, 1))).astype(np.float32)
     moved = down[:, None] @ (flow * gain) @ right.transpose(0, 2, 1)[:, None]
     turned = rng.random(n) < 0.5
-    moved[turned] = mirrored(moved[turned])
+    moved[turned] = mirrored_flow(moved[turned])
     return np.asarray(moved)
 
 

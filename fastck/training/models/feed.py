@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fastck.batches.gather import Gather
-from fastck.batches.orders import PREFETCH, cut_batches
+from fastck.batches.gather import PREFETCH, Gather, cut_batches
 from fastck.training.models.backends import current_backend
 
 
@@ -89,7 +88,7 @@ def training_feed(
     if current_backend().FEED == "tf.data":
         from fastck.tfdata import gathered
 
-        return gathered(gather, pieces, weights, seeds)
+        return gathered(gather, lambda: pieces, len(pieces), weights, seeds)
     return Feed(gather, pieces, weights, seeds, steps)
 
 

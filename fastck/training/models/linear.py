@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fastck.batches.gather import Gather, SequenceStore
-from fastck.batches.padding import mirrored, padded
+from fastck.batches.padding import mirrored, pad_sequence
 from fastck.training.settings.config import TrainConfig
 
 # What a linear model sees of a padded sequence: its last step, all steps in a row, or their mean.
@@ -81,8 +81,14 @@ def sequence_vectors(
     for frames in map(gather.steps, range(len(gather))):
         ends = [max(1, int(np.ceil(share * len(frames)))) for share in ENDINGS] if augment else [len(frames)]
         both = (frames, mirrored(frames, feature)) if augment else (frames,)
-        windows = np.stack([padded(one[:end], config.timesteps, config.padding) for end in ends for one in both])
-        vectors.append(as_vectors(windows, view))
+        windows = np.stack(
+            [
+                pad_sequence(one[:end], timesteps=config.timesteps, padding=config.padding)
+                for end in ends
+                for one in both
+            ]
+        )
+        vectors.append(as_vectors(windows.astype(np.float32, copy=False), view))
     return np.concatenate(vectors)
 
 

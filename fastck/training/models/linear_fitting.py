@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastck.batches.gather import SequenceStore
 from fastck.training.data.folds import Split
+from fastck.training.data.samples import Samples
+from fastck.training.models.fit import Fit
 from fastck.training.models.linear import ENDINGS, LinearModel, sequence_vectors, view_of
 from fastck.training.report.calibration import fit_temperature
-from fastck.training.settings.config import PHASES, TrainConfig, probability_columns
+from fastck.training.settings.config import PHASES, probability_columns
 
 # Inverse strengths of the penalty, of which people that were not trained on choose one.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -24,59 +24,28 @@ TINY = 1e-12
 SMALLEST = 1e-12
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinearFit:
-    """What fitting one split gave.
-
-    Attributes
-    ----------
-    model : LinearModel
-        Fitted and calibrated.
-    history : DataFrame
-        One row: epoch, accuracy, loss, val_accuracy, val_loss, before the temperature.
-    predictions, training_predictions : DataFrame
-        One row per sequence of the test and training part: sequence, true, predicted, a probability per class.
-    temperature : float
-        What the logits were divided by; 1 where no sequences were there to fit it on.
-    seconds, input_seconds : float
-        Time spent fitting, and the part of it that reading the store took.
-    optimizer_steps : int
-        Iterations of scikit-learn's solver.
-    """
-
-    model: LinearModel
-    history: pd.DataFrame
-    predictions: pd.DataFrame
-    training_predictions: pd.DataFrame
-    temperature: float
-    seconds: float
-    input_seconds: float
-    optimizer_steps: int
-
-
-def fit_linear_split(store: SequenceStore, split: Split, config: TrainConfig) -> LinearFit:
+def fit_linear_split(samples: Samples, split: Split) -> Fit:
     """Fit one split and predict its test part once.
 
     Parameters
     ----------
-    store : SequenceStore
-        Holds `config.feature`; the label of a sequence is its class.
+    samples : Samples
+        Of its settings `phase`, `augment` and `seed` count; what only networks have does not.
     split : Split
         Sequences to train on, to calibrate on, and to test.
-    config : TrainConfig
-        `phase`, `augment` and `seed` count; what only networks have does not.
 
     Returns
     -------
-    fit : LinearFit
+    fit : Fit
     """
     began = time.perf_counter()
-    table = store.table.set_index("sequence")
+    config = samples.config
+    table = samples.table.set_index("sequence")
     classes = config.class_names
     labels = {name: table.loc[list(getattr(split, name)), "label"].to_numpy(dtype=str) for name in PARTS}
-    vectors = {name: sequence_vectors(store, getattr(split, name), config) for name in PARTS if len(labels[name])}
+    vectors = {name: sequence_vectors(samples, getattr(split, name), config) for name in PARTS if len(labels[name])}
     copies = 2 * len(ENDINGS) if config.augment else 1
-    seen = sequence_vectors(store, split.train, config, augment=True) if config.augment else vectors["train"]
+    seen = sequence_vectors(samples, split.train, config, augment=True) if config.augment else vectors["train"]
     input_seconds = time.perf_counter() - began
     phase = PHASES[config.phase]
     arrays, iterations = fit_regression(
@@ -88,7 +57,7 @@ def fit_linear_split(store: SequenceStore, split: Split, config: TrainConfig) ->
         balanced=phase.weighted,
         seed=config.seed + split.repeat,
     )
-    shape = config.network_shape(store.feature(config.feature).shape[1:])
+    shape = config.network_shape(samples.feature(config.feature).shape[1:])
     model = LinearModel(**arrays, view=view_of(config, config.feature), input_shape=shape.input_shape)
     index = {name: np.array([classes.index(label) for label in labels[name]], np.int64) for name in PARTS}
     values = {name: model.probabilities(part) for name, part in vectors.items()}
@@ -101,7 +70,7 @@ def fit_linear_split(store: SequenceStore, split: Split, config: TrainConfig) ->
         name: _table(getattr(split, name), labels[name], model.probabilities(vectors[name]), classes)
         for name in ("train", "test")
     }
-    return LinearFit(
+    return Fit(
         model=model,
         history=pd.DataFrame([history], columns=["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]),
         predictions=tables["test"],

@@ -7,8 +7,7 @@ from typing import Any
 import keras
 
 from fastck.training.models.backends import current_backend
-from fastck.training.models.fused import FusedConvLSTM2D
-from fastck.training.models.temporal import FusedConv1D
+from fastck.training.models.fused import FusedConv1D, FusedConvLSTM2D
 from fastck.training.settings.shape import TEMPORAL_KERNEL, NetworkShape
 
 

@@ -47,7 +47,7 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
         frame, n = values
         return jax.lax.switch(jnp.searchsorted(jnp.asarray(sizes), n), branches, frame, *carry), None
 
-    zeros = waiting.place(waiting.state)
+    zeros = waiting.widen(waiting.state)
     start = (jnp.broadcast_to(zeros, (samples, *zeros.shape[1:])),) * 2
     (h, _), _ = jax.lax.scan(body, start, (jnp.moveaxis(frames, 1, 0), rows))
     return h

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastck.training.models.backends.convolution import convolve as convolve
 from fastck.training.models.backends.waiting import Waiting
+from fastck.training.models.backends.waiting import convolve as convolve
 
 # On CPU, XLA made epochs several times slower.
 COMPILED = False
@@ -47,7 +47,7 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
     def go(t: Any, h: Any, c: Any, *waited: Any) -> tuple[Any, ...]:
         starting = begun[t] - tf.shape(h)[0]
         h, c = (
-            tf.concat([state, tf.repeat(waiting.place(one), starting, axis=0)], axis=0)
+            tf.concat([state, tf.repeat(waiting.widen(one), starting, axis=0)], axis=0)
             for state, one in zip((h, c), waited, strict=True)
         )
         return t + 1, *step(frames[: begun[t], t], h, c, *weights), *waited
@@ -62,7 +62,7 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
         (wait_and_go, tf.math.count_nonzero(begun < samples, dtype=tf.int32)),
         (go, steps),
     )
-    none = waiting.place(waiting.state)[:0]
+    none = waiting.widen(waiting.state)[:0]
     free = tf.TensorShape([None, *none.shape[1:]])
     state = (tf.constant(0), none, none, waiting.state, waiting.state)
     for body, end in loops:

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from fastck.training.models.backends.convolution import convolve as convolve
 from fastck.training.models.backends.waiting import Waiting
+from fastck.training.models.backends.waiting import convolve as convolve
 
 # Keras runs PyTorch without a compiler.
 COMPILED = False
@@ -22,12 +22,12 @@ def version() -> str:
 def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Sequence[Any], waiting: Waiting) -> Any:
     """Run `step` over time and return the last h: as in backends.tensorflow."""
     waited = (waiting.state, waiting.state)
-    h = c = waiting.place(waiting.state)[:0]
+    h = c = waiting.widen(waiting.state)[:0]
     for t, n in enumerate(begun.tolist()):
         starting = n - len(h)
         if starting:
-            placed = (waiting.place(state) for state in waited)
-            new_h, new_c = (state.expand(starting, *state.shape[1:]) for state in placed)
+            widened = (waiting.widen(state) for state in waited)
+            new_h, new_c = (state.expand(starting, *state.shape[1:]) for state in widened)
             h, c = torch.cat([h, new_h]), torch.cat([c, new_c])
         if n:
             h, c = step(frames[:n, t], h, c, *weights)

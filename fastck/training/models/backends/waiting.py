@@ -1,4 +1,4 @@
-"""The sample that stands for all that have seen zero frames only."""
+"""What the backends share: the sample that stands for all that have seen zero frames only, and the convolution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,12 @@ class Waiting:
     state: Any
     positions: Sequence[Sequence[int]]
 
-    def place(self, state: Any) -> Any:
+    def widen(self, state: Any) -> Any:
         """Lay a small state out to the full size."""
-        rows, columns = (ops.convert_to_tensor(places, dtype="int32") for places in self.positions)
+        rows, columns = (ops.convert_to_tensor(side, dtype="int32") for side in self.positions)
         return ops.take(ops.take(state, rows, axis=1), columns, axis=2)
+
+
+def convolve(values: Any, kernel: Any, padding: str) -> Any:
+    """Convolve (B, H, W, C) with (rows, columns, C, filters) as most backends do well; padding is "valid" or "same"."""
+    return ops.conv(values, kernel, 1, padding, "channels_last")
