@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastck.config import TIMESTEPS, Mode, Reference, check_choice
-from fastck.kernels import masks, motion, pool
+from fastck.kernels import masks, motion
 from fastck.ops.checks import (
     check_count,
     check_frames,
@@ -245,7 +245,7 @@ def mean_pool_2x2(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     """
     frames = check_frames(frames, dtypes=("uint8", "float32", "float64"))
     out = check_out(out, shape=pooled_shape(frames.shape), dtype=np.float32)
-    pool.mean_pool_2x2(frames, out)
+    motion.mean_pool_2x2(frames, out)
     return out
 
 

@@ -17,12 +17,16 @@ from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import scan
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
+from fastck.faces.finder import find_faces
+from fastck.faces.search import FrameSearch
+from fastck.faces.weights import frontal_bank
+from fastck.images.image import decode_gray
 from fastck.messages import Progress
 from fastck.ops.motion import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
+from fastck.pipeline.sequence import iter_features
 from fastck.pipeline.stopwatch import add_times
-from fastck.pipeline.warmup import compile_kernels
 from fastck.pipeline.worker import Batch, BatchOutcome, Run, Task, work_batch
 from fastck.store.builder import StoreBuilder
 from fastck.store.finished import Finished
@@ -36,6 +40,7 @@ FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
 # A batch costs Dask's client three milliseconds and more, however little is in it.
 BATCH_SEQUENCES = 192
 BATCH_FRAMES = 576  # a second or two of work, far less where frames are tiny
+WARM_UP_SIDE = 100  # pixels; larger than the smallest face that is searched for
 
 
 @dataclass(kw_only=True)
@@ -249,6 +254,26 @@ def run_batches(batches: Iterable[list[Task]], run: Run, n_jobs: int) -> Generat
         # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
         workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
         yield from workers(delayed(work_batch)(Batch(batch), run, cancellation) for batch in batches)
+
+
+def compile_kernels(config: PreprocessConfig) -> None:
+    """Compile every kernel that a run needs, in this process.
+
+    Worker processes that fill Numba's cache on disk at the same time may crash; after this they only read it.
+    """
+    grays = [np.zeros((WARM_UP_SIDE, WARM_UP_SIDE), np.uint8), np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)]
+    decoded = [decode_gray(cv2.imencode(".png", gray)[1].tobytes()) for gray in grays]
+    if not config.faces.boxes and config.faces.search == "tracked":
+        # Upsampling once more takes no other kernel, only another detector.
+        upsample = config.faces.upsample[:1]
+        find_faces(decoded, replace(config.faces, upsample=upsample))
+        # What is done around a face once there is one.
+        FrameSearch((WARM_UP_SIDE, WARM_UP_SIDE), upsample[0], frontal_bank()).widen(
+            np.zeros((0, 4), np.int64), np.zeros((0, 4))
+        )
+    side = config.faces.side
+    for _ in iter_features(np.zeros((2, side, side), np.uint8), config):
+        pass
 
 
 @contextmanager

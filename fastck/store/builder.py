@@ -20,12 +20,11 @@ from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
 from fastck.ops.motion import STORE_FEATURES
-from fastck.store import journal
 from fastck.store import reader as stores
 from fastck.store.arrays import StoreArrays
 from fastck.store.differences import config_changes, input_changes, version_changes
 from fastck.store.files import check_room, write_atomically
-from fastck.store.finished import Entries, Finished, entry_rows
+from fastck.store.finished import Entries, Finished, append_journal, entry_rows, read_journal, write_journal
 from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, FORMAT, MANIFEST
 from fastck.store.tables import checksums_parts, finished_entries, inputs_parts, quarantine_parts, sequences_parts
@@ -159,7 +158,7 @@ class StoreBuilder:
         store = stores.open_store(self.path)
         if store.quarantine.empty:
             return False
-        journal.write(self.path / JOURNAL, chain([self._head()], finished_entries(store)))
+        write_journal(self.path / JOURNAL, chain([self._head()], finished_entries(store)))
         (self.path / MANIFEST).unlink()
         return True
 
@@ -229,7 +228,7 @@ class StoreBuilder:
         check_room(self.path, self._arrays.n_bytes() + SPARE_BYTES)
         write_atomically(self.path / INPUTS, self._input_parts())
         # Before the arrays: where making them fails, the next run knows whose they are.
-        journal.write(self.path / JOURNAL, [self._head()])
+        write_journal(self.path / JOURNAL, [self._head()])
         self._arrays.allocate()
 
     def _input_parts(self) -> Iterator[bytes]:
@@ -248,14 +247,14 @@ class StoreBuilder:
 
     def record(self, entries: Entries) -> None:
         """Say that sequences are done: their rows are written, or they go to the quarantine for a reason."""
-        journal.append(self.path / JOURNAL, entries.lines)
+        append_journal(self.path / JOURNAL, entries.lines)
         self.done.take(entries.rows, entries.reasons)
 
     def _head(self) -> dict[str, Any]:
         return {"format": FORMAT, "config": self.config.as_dict(), "versions": self.versions}
 
     def _journal(self) -> Iterator[dict[str, Any]]:
-        return journal.read(self.path / JOURNAL) if (self.path / JOURNAL).exists() else iter(())
+        return read_journal(self.path / JOURNAL) if (self.path / JOURNAL).exists() else iter(())
 
     def _entries(self) -> Finished:
         done = self._nothing()

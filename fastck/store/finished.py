@@ -1,13 +1,20 @@
-"""What the journal says of the sequences that are done, in columns: there may be a million of them."""
+"""The journal, and what it says of the sequences that are done, in columns: there may be a million of them.
 
-from collections.abc import Iterable, Sequence
+The journal is a file of JSON lines that only grows, each with its checksum: what a kill tears or a disk damages does
+not count.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import deflate
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.store import journal
+from fastck.store.files import write_atomically
 from fastck.store.plan import Plan
 
 GOOD, QUARANTINED = 1, 2
@@ -15,6 +22,43 @@ GOOD, QUARANTINED = 1, 2
 FOUND = ("height", "width", "n_missed", "n_box_changes", "motion", "motion_at_box_changes")
 _COUNTS = FOUND[:4]
 NO_CHECKSUM = -1
+
+
+# -- The journal ------------------------------------------------------------------------------------------------------
+def write_journal(path: Path, entries: Iterable[dict[str, Any]]) -> None:
+    """Begin a journal with some entries, in place of what was there."""
+    write_atomically(path, map(journal_line, entries))
+
+
+def append_journal(path: Path, lines: bytes) -> None:
+    """Add lines with one write; a line before them that a kill has torn stays behind, alone."""
+    with path.open("a+b") as file:
+        size = file.tell()
+        file.seek(max(size - 1, 0))
+        torn = size and file.read(1) != b"\n"
+        file.write(b"\n" * bool(torn) + lines)
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of the whole lines in order."""
+    with path.open("rb") as file:
+        for content in file:
+            text, _, found = content.decode(errors="replace").rstrip("\r\n").rpartition("\t")
+            if text and found == _sum(text):
+                yield json.loads(text)
+
+
+def journal_line(values: dict[str, Any]) -> bytes:
+    """Return the line of an entry."""
+    text = json.dumps(values)
+    return f"{text}\t{_sum(text)}\n".encode()
+
+
+def _sum(text: str) -> str:
+    return f"{deflate.crc32(text.encode()):08x}"
+
+
+# -- What is done -----------------------------------------------------------------------------------------------------
 
 
 def row_type(arrays: Sequence[str]) -> np.dtype[Any]:
@@ -45,7 +89,7 @@ class Entries:
     def of(cls, entries: Iterable[tuple[int, str, dict[str, Any]]], arrays: Sequence[str]) -> "Entries":
         """Return the entries of sequences, each given by its place in the plan, its id, and the entry."""
         listed = list(entries)
-        lines = b"".join(journal.line({"sequence": sequence, **entry}) for _, sequence, entry in listed)
+        lines = b"".join(journal_line({"sequence": sequence, **entry}) for _, sequence, entry in listed)
         return cls(lines, *entry_rows(((place, entry) for place, _, entry in listed), arrays))
 
 
