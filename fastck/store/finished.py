@@ -59,8 +59,6 @@ def _sum(text: str) -> str:
 
 
 # -- What is done -----------------------------------------------------------------------------------------------------
-
-
 def row_type(arrays: Sequence[str]) -> np.dtype[Any]:
     """Return the dtype of an entry: place in the plan, state, what was found, and a checksum for each array."""
     found = [(name, "i4" if name in _COUNTS else "f8") for name in FOUND]
