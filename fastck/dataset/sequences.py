@@ -39,7 +39,7 @@ class Source(NamedTuple):
 def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord:
     """Return the sequence of a source, its frames in order.
 
-    A video that cannot be read stays in the list, with no frames: whoever deals out folds counts it, and preprocessing
+    A video that cannot be read stays in the list, with no frames: it counts where folds are made, and preprocessing
     puts it in quarantine. What is odd about the frames is appended to `findings`.
     """
     parts = source.parts[1:] if layout == "labelled-folders" else source.parts

@@ -146,7 +146,7 @@ class StoreBuilder:
             self.done = self._nothing()
             return
         if state == "open":
-            self.done.drop(self._arrays.spoilt(self.done))
+            self.done.drop(self._arrays.damaged(self.done))
         if self.retry:
             self._arrays.reopen(self.done.good)
             self.done.drop_quarantined()
@@ -163,7 +163,7 @@ class StoreBuilder:
         return True
 
     def _difference(self) -> str:
-        """Return in what the folder differs from the store this run would make; empty for nothing or no store yet."""
+        """Return how the folder differs from the store this run would make; empty for nothing or no store yet."""
         if (self.path / MANIFEST).exists():
             return self._finished_difference()
         entries = self._journal()
@@ -232,7 +232,7 @@ class StoreBuilder:
         self._arrays.allocate()
 
     def _input_parts(self) -> Iterator[bytes]:
-        """Yield what the store's input is known by, and take its checksum on the way."""
+        """Yield the record of the store's input, and take its checksum on the way."""
         checksum = 0
         for part in inputs_parts(self.plan):
             checksum = deflate.crc32(part, checksum)
@@ -259,9 +259,9 @@ class StoreBuilder:
     def _entries(self) -> Finished:
         done = self._nothing()
         lines = islice(self._journal(), 1, None)
-        while some := list(islice(lines, READ_ENTRIES)):
+        while part := list(islice(lines, READ_ENTRIES)):
             # Of a sequence that was taken up again the last entry counts.
-            latest = {place: entry for entry in some if (place := self.plan.place(entry["sequence"])) is not None}
+            latest = {place: entry for entry in part if (place := self.plan.place(entry["sequence"])) is not None}
             done.take(*entry_rows(latest.items(), self._arrays.names))
         return done
 
@@ -283,8 +283,8 @@ class StoreBuilder:
         if state == "lost":
             raise self._changed("arrays")
         self._arrays.sync()
-        if state == "open" and len(spoilt := self._arrays.spoilt(self.done)):
-            names = [self.plan.records[place].sequence for place in spoilt[:3].tolist()]
+        if state == "open" and len(damaged := self._arrays.damaged(self.done)):
+            names = [self.plan.records[place].sequence for place in damaged[:3].tolist()]
             raise self._changed(f"rows of {', '.join(names)}")
         good = self.done.good
         arrays = self._arrays.close(good)

@@ -1,4 +1,4 @@
-"""Which rows of a store belong to which sequence, and what its input is known by: settled before any decoding."""
+"""Which rows of a store belong to which sequence, and the record of its input: settled before any decoding."""
 
 import os
 from bisect import bisect_left
@@ -94,8 +94,8 @@ class Plan(Sequence[PlannedSequence]):
         """Yield the sequences at some places; a third of the cost of asking for one after the other."""
         columns = (self.n_frames, self._fingerprints, self._starts, self._frame_starts)
         for at in range(0, len(places), _PART):
-            own = places[at : at + _PART]
-            rows = zip(own.tolist(), *(column[own].tolist() for column in columns), strict=True)
+            part = places[at : at + _PART]
+            rows = zip(part.tolist(), *(column[part].tolist() for column in columns), strict=True)
             for place, n_frames, fingerprint, start, frame_start in rows:
                 record = self.records[place]
                 yield PlannedSequence(
@@ -122,7 +122,7 @@ class Plan(Sequence[PlannedSequence]):
         return (self._frame_starts, self.n_frames) if array == BOXES else (self._starts, self.length)
 
     def inputs(self) -> pd.DataFrame:
-        """Return what the store's input is known by: one row per sequence."""
+        """Return the record of the store's input: one row per sequence."""
         columns = self.input_columns(0, len(self))
         with plain_text():
             return pd.DataFrame(columns | {"emotion": pd.array(columns["emotion"], "Int64")})

@@ -30,10 +30,10 @@ def table_parts(names: Sequence[str], rows: Iterable[Sequence[Any]], *, quoted: 
         Quote every text; see `has_returns`.
     """
     rest = chain([names], rows)
-    while some := list(islice(rest, PART)):
+    while part := list(islice(rest, PART)):
         text = StringIO()
         lines = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL)
-        lines.writerows(some)
+        lines.writerows(part)
         # A folder's name may be bytes that are no text.
         yield text.getvalue().encode(errors="surrogateescape")
 
@@ -41,17 +41,17 @@ def table_parts(names: Sequence[str], rows: Iterable[Sequence[Any]], *, quoted: 
 def has_returns(texts: Iterable[str]) -> bool:
     """Return whether a text holds a carriage return, which the csv module does not quote and which ends a line."""
     rest = iter(texts)
-    while some := list(islice(rest, PART)):
-        if "\r" in "".join(some):
+    while part := list(islice(rest, PART)):
+        if "\r" in "".join(part):
             return True
     return False
 
 
 def inputs_parts(plan: Plan) -> Iterator[bytes]:
-    """Yield the table of what a store's input is known by, as CSV."""
+    """Yield the record of a store's input, as CSV."""
     columns = (plan.input_columns(at, at + PART) for at in _cuts(len(plan)))
     first = next(columns)
-    rows = chain.from_iterable(zip(*own.values(), strict=True) for own in chain([first], columns))
+    rows = chain.from_iterable(zip(*part.values(), strict=True) for part in chain([first], columns))
     yield from table_parts(list(first), rows, quoted=_returns_in(plan, range(len(plan))))
 
 
@@ -61,15 +61,15 @@ def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     starts, frame_starts = first_rows(plan.length[good]), first_rows(plan.n_frames[good])
 
     def rows(at: int) -> Iterator[tuple[Any, ...]]:
-        some = slice(at, at + PART)
-        places = good[some]
+        part = slice(at, at + PART)
+        places = good[part]
         records = [plan.records[place] for place in places.tolist()]
         columns: dict[str, Iterable[Any]] = {
             **{name: map(attrgetter(name), records) for name in ("sequence", "subject", "emotion", *ADDED_DTYPES)},
             "n_frames": plan.n_frames[places].tolist(),
-            "start": starts[some].tolist(),
+            "start": starts[part].tolist(),
             "length": plan.length[places].tolist(),
-            "frame_start": frame_starts[some].tolist(),
+            "frame_start": frame_starts[part].tolist(),
             **{name: _cells(done.rows[name][places]) for name in FOUND},
             "folder": plan.folders(places.tolist()),
         }
@@ -99,8 +99,8 @@ def checksums_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
         # Ids, names and digits: nothing that a CSV file would quote.
         yield "".join(
             f"{plan.records[place].sequence},{name},{crc32:08x}\n"
-            for place, own in zip(places, sums, strict=True)
-            for name, crc32 in zip(done.arrays, own, strict=True)
+            for place, values in zip(places, sums, strict=True)
+            for name, crc32 in zip(done.arrays, values, strict=True)
         ).encode()
 
 
