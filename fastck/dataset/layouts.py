@@ -161,7 +161,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
         elif listing.images:
-            sources.append(Source(listing.parts, listing.place, tuple(listing.images)))
+            sources.append(Source(listing.parts, listing.folder, tuple(listing.images)))
         elif _is_empty_sequence(listing, layout):
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:
@@ -169,7 +169,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             if layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
-                sources.append(Source(parts=(*listing.parts, Path(name).stem), place=str(path), names=()))
+                sources.append(Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=()))
     return sources
 
 
@@ -196,13 +196,13 @@ def _unique_ids(sources: list[Source], images_root: Path) -> list[str]:
     while len({name.casefold() for name in ids}) < len(ids):
         uses = Counter(name.casefold() for name in ids)
         # An id with a hash can itself be the plain id of another folder, which then takes a hash too.
-        colliding = {place for place, name in enumerate(ids) if uses[name.casefold()] > 1} - hashed
+        colliding = {index for index, name in enumerate(ids) if uses[name.casefold()] > 1} - hashed
         if not colliding:
             break
         hashed |= colliding
-        for place in colliding:
-            below = Path(sources[place].place).relative_to(images_root).parts
-            ids[place] = f"{plain[place]}-{short_hash(below)}"
+        for index in colliding:
+            below = Path(sources[index].path).relative_to(images_root).parts
+            ids[index] = f"{plain[index]}-{short_hash(below)}"
     return ids
 
 

@@ -93,8 +93,8 @@ class PreprocessProgress(Progress):
         """Count the sequences of a batch, and yield after each of them."""
         add_times(self.seconds, outcome.seconds)
         rows, reasons = outcome.entries.rows, outcome.entries.reasons
-        frames = plan.n_frames[rows["place"]].tolist()
-        for index, n_frames, missed in zip(rows["place"].tolist(), frames, rows["n_missed"].tolist(), strict=True):
+        frames = plan.n_frames[rows["index"]].tolist()
+        for index, n_frames, missed in zip(rows["index"].tolist(), frames, rows["n_missed"].tolist(), strict=True):
             self.done += 1
             self.frames_done += n_frames
             self.missed += missed

@@ -96,7 +96,7 @@ class StoreArrays:
         return "closing" if known and len(done) == len(self.plan) else "lost"
 
     def damaged(self, done: Finished) -> NDArray[np.int64]:
-        """Return the places of finished sequences whose rows are not what was written; the arrays have to be "open".
+        """Return the indices of finished sequences whose rows are not what was written; the arrays have to be "open".
 
         A kill damages nothing. A power cut may: the journal can be on disk before the rows it counts on.
         """

@@ -261,7 +261,7 @@ class StoreBuilder:
         lines = islice(self._journal(), 1, None)
         while part := list(islice(lines, READ_ENTRIES)):
             # Of a sequence that was taken up again the last entry counts.
-            latest = {place: entry for entry in part if (place := self.plan.place(entry["sequence"])) is not None}
+            latest = {index: entry for entry in part if (index := self.plan.find(entry["sequence"])) is not None}
             done.take(*entry_rows(latest.items(), self._arrays.names))
         return done
 
@@ -284,7 +284,7 @@ class StoreBuilder:
             raise self._changed("arrays")
         self._arrays.sync()
         if state == "open" and len(damaged := self._arrays.damaged(self.done)):
-            names = [self.plan.records[place].sequence for place in damaged[:3].tolist()]
+            names = [self.plan.records[index].sequence for index in damaged[:3].tolist()]
             raise self._changed(f"rows of {', '.join(names)}")
         good = self.done.good
         arrays = self._arrays.close(good)

@@ -116,14 +116,14 @@ def join_stores(paths: Sequence[str | Path]) -> JoinedStore:
     ValueError
         If one is given twice or is not a store.
     """
-    places = [Path(path).resolve() for path in paths]
-    twice = [place for place in places if places.count(place) > 1]
+    folders = [Path(path).resolve() for path in paths]
+    twice = [folder for folder in folders if folders.count(folder) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice: name each store once")
     depth = 1
-    while len({place.parts[-depth:] for place in places}) < len(places):
+    while len({folder.parts[-depth:] for folder in folders}) < len(folders):
         depth += 1
-    names = ["/".join(place.parts[-depth:]) for place in places]
+    names = ["/".join(folder.parts[-depth:]) for folder in folders]
     return JoinedStore({name: open_store(path) for name, path in zip(names, paths, strict=True)})
 
 
