@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import naive
 from fastck import bench
-from fastck.bench import LOOPS, OPENCV, OWN, QUICK, Operation, Run, again, method
+from fastck.bench import LOOPS, OPENCV, OWN, QUICK, Call, Operation, again, method
 from fastck.config import FlowConfig
 from fastck.kernels import flow as flow_kernels
 from fastck.ops import motion as ops
@@ -51,7 +51,7 @@ def inputs(stage: str, frames: np.ndarray) -> np.ndarray:
     return binary if stage == "binary" else numpy_erode(binary)() // np.uint8(255)
 
 
-def flow_floor(frames: np.ndarray) -> Run:
+def flow_floor(frames: np.ndarray) -> Call:
     """OpenCV's DIS from the first frame to all others, which are at the working size already."""
     config = FlowConfig()
     cv2.setNumThreads(1)
@@ -74,17 +74,17 @@ method("frame_difference", "NumPy")(lambda x: lambda: x[:-1] - x[1:])
 
 
 @method("frame_difference absolute", "NumPy")
-def numpy_absolute(frames: np.ndarray) -> Run:
+def numpy_absolute(frames: np.ndarray) -> Call:
     return lambda: np.maximum(frames[:-1], frames[1:]) - np.minimum(frames[:-1], frames[1:])
 
 
 @method("threshold", "NumPy")
-def numpy_threshold(frames: np.ndarray) -> Run:
+def numpy_threshold(frames: np.ndarray) -> Call:
     return lambda: (frames > 127) * np.uint8(255)
 
 
 @method("erode", "NumPy")
-def numpy_erode(frames: np.ndarray) -> Run:
+def numpy_erode(frames: np.ndarray) -> Call:
     height, width = frames.shape[1:]
 
     def run() -> np.ndarray:
@@ -106,7 +106,7 @@ method("mean_pool_2x2", "NumPy")(lambda x: lambda: numpy_pool(x))
 
 
 @method("project", "NumPy")
-def numpy_project(frames: np.ndarray) -> Run:
+def numpy_project(frames: np.ndarray) -> Call:
     def run() -> np.ndarray:
         return np.stack([frames.mean(axis=1, dtype=np.float32), frames.mean(axis=2, dtype=np.float32)], axis=1)
 
@@ -125,7 +125,7 @@ method("motion_pools x3", "NumPy")(lambda x: lambda: numpy_pool(numpy_pool(numpy
 
 
 # OpenCV, frame by frame into buffers made beforehand: that keeps them in the cache.
-def opencv(frames: np.ndarray, count: int, step: Callable[[int, np.ndarray], object]) -> Run:
+def opencv(frames: np.ndarray, count: int, step: Callable[[int, np.ndarray], object]) -> Call:
     """Call `step` for each frame with its part of the result."""
     cv2.setNumThreads(1)
     out = np.empty((count, *frames.shape[1:]), np.uint8)
@@ -139,22 +139,22 @@ def opencv(frames: np.ndarray, count: int, step: Callable[[int, np.ndarray], obj
 
 
 @method("frame_difference absolute", OPENCV)
-def opencv_absolute(frames: np.ndarray) -> Run:
+def opencv_absolute(frames: np.ndarray) -> Call:
     return opencv(frames, len(frames) - 1, lambda t, out: cv2.absdiff(frames[t], frames[t + 1], dst=out))
 
 
 @method("threshold", OPENCV)
-def opencv_threshold(frames: np.ndarray) -> Run:
+def opencv_threshold(frames: np.ndarray) -> Call:
     return opencv(frames, len(frames), lambda t, out: cv2.threshold(frames[t], 127, 255, cv2.THRESH_BINARY, dst=out))
 
 
 @method("erode", OPENCV)
-def opencv_erode(frames: np.ndarray) -> Run:
+def opencv_erode(frames: np.ndarray) -> Call:
     return opencv(frames, len(frames), lambda t, out: cv2.erode(frames[t], FOOTPRINT, dst=out))
 
 
 @method("mean_pool_2x2", OPENCV)
-def opencv_pool(frames: np.ndarray) -> Run:
+def opencv_pool(frames: np.ndarray) -> Call:
     cv2.setNumThreads(1)
     height, width = ops.pooled_shape(frames.shape[1:])
     out = np.empty((len(frames), height, width), np.float32)
@@ -170,7 +170,7 @@ def opencv_pool(frames: np.ndarray) -> Run:
 
 
 @method("project", OPENCV)
-def opencv_project(frames: np.ndarray) -> Run:
+def opencv_project(frames: np.ndarray) -> Call:
     cv2.setNumThreads(1)
     out = np.empty((len(frames), 2, frames.shape[2]), np.float32)
 
@@ -187,7 +187,7 @@ method("motion_masks", OPENCV)(bench.opencv_masks)
 
 
 @method("motion_projections absolute", OPENCV)
-def opencv_absolute_projections(frames: np.ndarray) -> Run:
+def opencv_absolute_projections(frames: np.ndarray) -> Call:
     absolute, count = opencv_absolute(frames), len(frames) - 1
     binary = opencv(frames, count, lambda t, out: None)()
     masks = np.empty_like(binary)
@@ -218,7 +218,7 @@ method("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow
 
 
 @method("optical_flow", "NumPy")
-def numpy_flow(frames: np.ndarray) -> Run:
+def numpy_flow(frames: np.ndarray) -> Call:
     config = FlowConfig()
     cv2.setNumThreads(1)
     engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
@@ -231,13 +231,13 @@ def numpy_flow(frames: np.ndarray) -> Run:
 
 
 @method("optical_flow", OWN)
-def fastck_flow(frames: np.ndarray) -> Run:
+def fastck_flow(frames: np.ndarray) -> Call:
     cv2.setNumThreads(1)
     return again(optical_flow, frames)
 
 
 @method("optical_flow after DIS", OWN)
-def fastck_after_dis(flows: np.ndarray) -> Run:
+def fastck_after_dis(flows: np.ndarray) -> Call:
     planes = np.empty((3, *flows.shape[1:3]), np.float32)
     out, nothing = np.empty((len(flows), *FLOW_SHAPES["flow"]), np.float32), np.empty((4, 0), np.float32)
 

@@ -8,12 +8,12 @@ from skimage.measure import block_reduce
 from skimage.morphology import erosion
 
 from benchmarks.baselines import FOOTPRINT, numpy_project
-from fastck.bench import Run, method
+from fastck.bench import Call, method
 
 
 # scikit-image, where it has the operation; odd sizes made even as its documentation advises (np.pad).
 @method("erode", "scikit-image")
-def skimage_erode(frames: np.ndarray) -> Run:
+def skimage_erode(frames: np.ndarray) -> Call:
     return lambda: np.stack([erosion(frame, FOOTPRINT, mode="max") for frame in frames])
 
 
@@ -37,10 +37,10 @@ method("motion_projections", "scikit-image")(lambda x: lambda: numpy_project(ski
 
 
 # TensorFlow: a compiled graph on a tensor that is there already.
-def graph(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], Run]:
+def graph(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], Call]:
     """Trace a function once, before it is timed."""
 
-    def make(frames: np.ndarray) -> Run:
+    def make(frames: np.ndarray) -> Call:
         traced = tf.function(function)
         tensor = tf.constant(frames)
         traced(tensor)

@@ -11,8 +11,7 @@ import pytest
 
 from benchmarks.test_stages import describe
 from fastck.faces.box import FaceBox
-from fastck.faces.compiled import FaceDetector
-from fastck.faces.detector import Detector
+from fastck.faces.detector import Detector, FaceDetector
 from fastck.images import read_gray
 
 Search = Callable[[np.ndarray], list[FaceBox]]

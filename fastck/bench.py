@@ -12,9 +12,9 @@ import numpy as np
 
 from fastck.ops.motion import motion_masks, motion_pools, motion_projections, pooled_shape
 
-Run = Callable[[], np.ndarray]
+Call = Callable[[], np.ndarray]
 # Given frames, make a call without arguments. Buffers and footprints are made before the call.
-Make = Callable[[np.ndarray], Run]
+Make = Callable[[np.ndarray], Call]
 METHODS: dict[str, dict[str, Make]] = {}
 OWN, OPENCV, LOOPS = "fastck", "OpenCV", "paper's loops"
 # Copying the frames once: nothing that reads all of them can be much faster.
@@ -79,7 +79,7 @@ def method(operation: str, name: str) -> Callable[[Make], Make]:
     return register
 
 
-def memory_copy(frames: np.ndarray) -> Run:
+def memory_copy(frames: np.ndarray) -> Call:
     """Copy the frames into a buffer made beforehand."""
     out = np.empty_like(frames)
 
@@ -90,7 +90,7 @@ def memory_copy(frames: np.ndarray) -> Run:
     return run
 
 
-def again(operation: Callable[..., np.ndarray], frames: np.ndarray, **options: object) -> Run:
+def again(operation: Callable[..., np.ndarray], frames: np.ndarray, **options: object) -> Call:
     """Call one of fastck's operations that fills one array again and again."""
     out = operation(frames, **options)
     return lambda: operation(frames, out=out, **options)
@@ -125,7 +125,7 @@ def pool_by_loops(frame: np.ndarray) -> np.ndarray:
     return out
 
 
-def opencv_masks(frames: np.ndarray, *, size: int = 5) -> Run:
+def opencv_masks(frames: np.ndarray, *, size: int = 5) -> Call:
     """OpenCV's best: one thread, every buffer and the footprint made beforehand; masks of 0 and 1 (T-1, H, W)."""
     import cv2
 
@@ -145,7 +145,7 @@ def opencv_masks(frames: np.ndarray, *, size: int = 5) -> Run:
 
 
 @method("motion_projections", OPENCV)
-def opencv_projections(frames: np.ndarray) -> Run:
+def opencv_projections(frames: np.ndarray) -> Call:
     """OpenCV's masks and two reductions, all in buffers made beforehand: (T-1, 2, N) float32."""
     import cv2
 
@@ -167,7 +167,7 @@ def opencv_projections(frames: np.ndarray) -> Run:
 
 
 @method("motion_pools x3", OPENCV)
-def opencv_pools(frames: np.ndarray, *, times: int = 3) -> Run:
+def opencv_pools(frames: np.ndarray, *, times: int = 3) -> Call:
     """OpenCV's masks, and area interpolation of frames made even by repeating the last row and column."""
     import cv2
 
@@ -196,21 +196,21 @@ def opencv_pools(frames: np.ndarray, *, times: int = 3) -> Run:
 
 
 @method("motion_masks packed", OPENCV)
-def opencv_packed(frames: np.ndarray) -> Run:
+def opencv_packed(frames: np.ndarray) -> Call:
     """OpenCV's masks, packed by NumPy."""
     masks = opencv_masks(frames)
     return lambda: np.packbits(masks(), axis=-1)
 
 
 @method("motion_projections", LOOPS)
-def loops_projections(frames: np.ndarray) -> Run:
+def loops_projections(frames: np.ndarray) -> Call:
     """The paper's loops on masks by OpenCV, as the paper has them."""
     masks = opencv_masks(frames)
     return lambda: np.stack([project_by_loops(mask) for mask in masks()])
 
 
 @method("motion_pools x3", LOOPS)
-def loops_pools(frames: np.ndarray) -> Run:
+def loops_pools(frames: np.ndarray) -> Call:
     """The paper's loops on masks by OpenCV, pooled three times."""
     masks = opencv_masks(frames)
     return lambda: np.stack([pool_by_loops(pool_by_loops(pool_by_loops(mask))) for mask in masks()])
@@ -231,7 +231,7 @@ def sample_frames(count: int = STEPS + 1, *, side: int = 267, seed: int = 0) -> 
     return np.stack([gray[t : t + side, t : t + side] for t in range(count)])
 
 
-def best_seconds(runs: dict[str, Run], *, budget: float) -> dict[str, float]:
+def best_seconds(runs: dict[str, Call], *, budget: float) -> dict[str, float]:
     """Shortest time of each method; they take turns, so that a busy moment of the machine meets all of them."""
     best = dict.fromkeys(runs, float("inf"))
     for run in runs.values():

@@ -33,6 +33,13 @@ def some_names(names: Sequence[object], most: int = 5) -> str:
     return ", ".join(map(one_line, names[:most])) + (", ..." if len(names) > most else "")
 
 
+def error_text(error: Exception) -> str:
+    """Return an error's text; an operating system's error as "path: what is wrong"."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def reason(error: OSError) -> str:
     """Return what the system says about an error in lower case: "permission denied"."""
     return one_line(error.strerror or error).lower()

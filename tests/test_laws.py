@@ -35,9 +35,8 @@ from fastck.ops.motion import (
     threshold,
     unpack_masks,
 )
-from fastck.store import journal
 from fastck.store.builder import StoreBuilder
-from fastck.store.finished import Entries
+from fastck.store.finished import Entries, append_journal, journal_line, read_journal
 from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, open_array, open_store, read_table
 from fastck.training.data.folds import Split
@@ -267,16 +266,16 @@ def test_a_torn_journal_keeps_its_whole_lines_and_takes_new_ones(tmp_path, lines
     path = tmp_path / "journal.jsonl"
     path.unlink(missing_ok=True)
     for line in lines:
-        journal.append(path, journal.line(line))
+        append_journal(path, journal_line(line))
     content = path.read_bytes()
     keep = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:keep])
     whole = content[:keep].count(b"\n")
-    assert list(journal.read(path))[:whole] == lines[:whole]
-    assert len(list(journal.read(path))) <= whole + 1  # a line that lacks its line break only is whole
-    journal.append(path, journal.line({"new": 1}))
-    assert list(journal.read(path))[-1] == {"new": 1}
-    assert list(journal.read(path))[:whole] == lines[:whole]
+    assert list(read_journal(path))[:whole] == lines[:whole]
+    assert len(list(read_journal(path))) <= whole + 1  # a line that lacks its line break only is whole
+    append_journal(path, journal_line({"new": 1}))
+    assert list(read_journal(path))[-1] == {"new": 1}
+    assert list(read_journal(path))[:whole] == lines[:whole]
 
 
 @given(LINES, st.data())
@@ -285,12 +284,12 @@ def test_a_spoilt_byte_costs_the_lines_it_touches(tmp_path, lines, data):
     path = tmp_path / "journal.jsonl"
     path.unlink(missing_ok=True)
     for line in lines:
-        journal.append(path, journal.line(line))
+        append_journal(path, journal_line(line))
     content = bytearray(path.read_bytes())
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
-    read = list(journal.read(path))
+    read = list(read_journal(path))
     assert len(read) >= len(lines) - 2  # a line break that is gone joins two
     assert all(line in lines for line in read)
 

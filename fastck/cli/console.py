@@ -16,12 +16,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from fastck.messages import Progress, one_line
+from fastck.messages import Progress, error_text, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fastck.pipeline.dispatch import PreprocessProgress as Run
+    from fastck.pipeline.dispatch import PreprocessProgress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,13 +68,6 @@ def fail(text: str) -> None:
     raise typer.Exit(USER_ERROR)
 
 
-def error_text(error: Exception) -> str:
-    """Return an error's text; an operating system's error as "path: what is wrong"."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
 def show_logs(verbose: bool) -> None:
     """Send the library's log to stderr: warnings, and with `verbose` what it does."""
     handler = RichHandler(console=stderr, show_path=False, show_time=False)
@@ -115,9 +108,9 @@ class PreprocessView:
         self._update = update
         self._started = time.perf_counter()
         self._next = 0.0
-        self.last: Run | None = None
+        self.last: PreprocessProgress | None = None
 
-    def __call__(self, run: "Run") -> None:
+    def __call__(self, run: "PreprocessProgress") -> None:
         """Take in how far the run is."""
         self.last = run
         now = time.perf_counter()
@@ -130,7 +123,7 @@ class PreprocessView:
             text += f", {run.quarantined} quarantined"
         self._update(Progress(done=run.frames_done, total=run.frames, step=text))
 
-    def _rate(self, run: "Run") -> float:
+    def _rate(self, run: "PreprocessProgress") -> float:
         """Return frames per second, what an earlier run had done left out."""
         return (run.frames_done - run.frames_resumed) / max(time.perf_counter() - self._started, 1e-9)
 
@@ -139,7 +132,7 @@ class PreprocessView:
         done = f"with {self.last.done} of {self.last.total} sequences done" if self.last else "before the first one"
         return f"stopped {done}; the same command goes on from here"
 
-    def summary(self, run: "Run") -> "Table":
+    def summary(self, run: "PreprocessProgress") -> "Table":
         """Return the table printed at the end."""
         from fastck.views.terminal import pairs_table
 

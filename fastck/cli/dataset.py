@@ -1,4 +1,4 @@
-"""Commands around a data set: render one, look at it, deal its sequences out into folds."""
+"""Commands around a data set: render one, look at it, split its sequences into folds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +108,7 @@ def folds(
     labels: Labels = None,
     layout: LayoutOption = "ckplus",
 ) -> None:
-    """Deal the labelled sequences of STORE or ROOT out into folds that others can repeat.
+    """Split the labelled sequences of STORE or ROOT into folds that others can repeat.
 
     Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
     has in its quarantine have their fold too: what is damaged moves no other.

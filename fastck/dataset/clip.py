@@ -38,16 +38,16 @@ def clip_record(path: str | PathLike[str]) -> SequenceRecord:
     if path.is_file():
         raise ValueError(f"a folder of frames or a video is needed, got the file {one_line(path)}")
     records = scan(path, layout="folders").records
-    own = [record for record in records if record.frames and record.frames[0].parent == path]
-    if not own and len(records) == 1:
-        own = records
-    if not own:
+    clips = [record for record in records if record.frames and record.frames[0].parent == path]
+    if not clips and len(records) == 1:
+        clips = records
+    if not clips:
         found = f"{len(records)} sequences below it: name one of them" if records else "no image and no video"
         raise ValueError(f"{one_line(path)} must hold one sequence's frames, found {found}")
-    if own[0].video is not None and not own[0].n_frames:
+    if clips[0].video is not None and not clips[0].n_frames:
         # Its decoder says why.
-        count_video_frames(own[0].video)
-    return replace(own[0], sequence=name, subject=name)
+        count_video_frames(clips[0].video)
+    return replace(clips[0], sequence=name, subject=name)
 
 
 def _name(path: Path) -> str:

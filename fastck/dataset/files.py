@@ -58,7 +58,7 @@ def look_at_files(records: Sequence[SequenceRecord]) -> tuple[NDArray[np.bytes_]
     if len(repeated):
         owners = np.searchsorted(ends, np.flatnonzero(np.isin(files, repeated)), side="right")
         again = np.unique(owners).tolist()
-    return fingerprints, _shared_files([records[place] for place in again])
+    return fingerprints, _shared_files([records[index] for index in again])
 
 
 def _shared_files(records: Sequence[SequenceRecord]) -> list[Finding]:

@@ -66,7 +66,7 @@ def scan(
     Notes
     -----
     Videos are decoded once to count their frames; the only part that takes time. One that cannot be read stays in the
-    list without frames, as an image that cannot be read stays: folds are dealt out from the list, and what is damaged
+    list without frames, as an image that cannot be read stays: folds are made from the list, and what is damaged
     must move no other.
     """
     check_choice("layout", layout, Layout)
@@ -96,7 +96,7 @@ def scan(
     if labels_root is not None:
         known = dict(zip(parts, (record.sequence for record in records), strict=True))
         emotions = read_labels(labels_root, known, findings)
-        records = [_label(record, emotions.get(own)) for record, own in zip(records, parts, strict=True)]
+        records = [_label(record, emotions.get(names)) for record, names in zip(records, parts, strict=True)]
     if layout == "labelled-folders":
         records = _label_by_folder(records, parts, images_root, findings)
     records.sort(key=lambda record: record.sequence)
@@ -161,7 +161,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
         elif listing.images:
-            sources.append(Source(listing.parts, listing.place, tuple(listing.images)))
+            sources.append(Source(listing.parts, listing.folder, tuple(listing.images)))
         elif _is_empty_sequence(listing, layout):
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:
@@ -169,7 +169,7 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             if layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
-                sources.append(Source(parts=(*listing.parts, Path(name).stem), place=str(path), names=()))
+                sources.append(Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=()))
     return sources
 
 
@@ -188,21 +188,21 @@ def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
 
 def _unique_ids(sources: list[Source], images_root: Path) -> list[str]:
     """Give every source an id; those whose plain ids collide get a hash of their path, whatever the order."""
-    own = images_root.resolve().name
-    plain = [safe_name(source.parts or (own,)) for source in sources]
+    root_name = images_root.resolve().name
+    plain = [safe_name(source.parts or (root_name,)) for source in sources]
     ids = list(plain)
     hashed: set[int] = set()
     # Compared without case, as the file systems of macOS and Windows do.
     while len({name.casefold() for name in ids}) < len(ids):
         uses = Counter(name.casefold() for name in ids)
         # An id with a hash can itself be the plain id of another folder, which then takes a hash too.
-        colliding = {place for place, name in enumerate(ids) if uses[name.casefold()] > 1} - hashed
+        colliding = {index for index, name in enumerate(ids) if uses[name.casefold()] > 1} - hashed
         if not colliding:
             break
         hashed |= colliding
-        for place in colliding:
-            below = Path(sources[place].place).relative_to(images_root).parts
-            ids[place] = f"{plain[place]}-{short_hash(below)}"
+        for index in colliding:
+            below = Path(sources[index].path).relative_to(images_root).parts
+            ids[index] = f"{plain[index]}-{short_hash(below)}"
     return ids
 
 
@@ -215,8 +215,8 @@ def _label_by_folder(
 ) -> list[SequenceRecord]:
     labelled = []
     unknown: Counter[str] = Counter()
-    for record, own in zip(records, parts, strict=True):
-        folders = own[:-1] if record.video is not None else own
+    for record, names in zip(records, parts, strict=True):
+        folders = names[:-1] if record.video is not None else names
         top = folders[0] if folders else ""
         emotion = emotion_of_name(top)
         unknown[top] += emotion is None

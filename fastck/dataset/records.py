@@ -40,13 +40,13 @@ class FramePaths(Sequence[Path]):
         return len(self.names)
 
     @overload
-    def __getitem__(self, place: int) -> Path: ...
+    def __getitem__(self, index: int) -> Path: ...
     @overload
-    def __getitem__(self, place: slice) -> "FramePaths": ...
-    def __getitem__(self, place: int | slice) -> "Path | FramePaths":
-        if isinstance(place, slice):
-            return FramePaths(self.folder, self.names[place])
-        return Path(self.folder, self.names[place])
+    def __getitem__(self, index: slice) -> "FramePaths": ...
+    def __getitem__(self, index: int | slice) -> "Path | FramePaths":
+        if isinstance(index, slice):
+            return FramePaths(self.folder, self.names[index])
+        return Path(self.folder, self.names[index])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FramePaths | tuple) and tuple(self) == tuple(other)
@@ -102,7 +102,7 @@ class SequenceRecord:
         return len(self.frames) if self.video is None else self.video_frames
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         """The folder, or the video file, as text."""
         if self.video is not None:
             return os.fspath(self.video)
@@ -157,7 +157,7 @@ class Scan:
     records : list of SequenceRecord
     findings : list of Finding
     root : Path
-        The folder that the sequences' places are told from: the root itself, of a table the folder it lies in or one
+        The folder that the sequences' paths are relative to: the root itself, of a table the folder it lies in or one
         above it.
     fingerprints : ndarray of shape (sequences,), bytes
         Digits that change with the name, size or modification time of one of a sequence's files.

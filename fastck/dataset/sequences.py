@@ -25,21 +25,21 @@ class Source(NamedTuple):
     ----------
     parts : tuple of str
         Its path below the images' root, without a video's suffix.
-    place : str
+    path : str
         The path of its folder, or of the video.
     names : tuple of str
         Its image files; empty for a video.
     """
 
     parts: tuple[str, ...]
-    place: str
+    path: str
     names: tuple[str, ...]
 
 
 def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord:
     """Return the sequence of a source, its frames in order.
 
-    A video that cannot be read stays in the list, with no frames: whoever deals out folds counts it, and preprocessing
+    A video that cannot be read stays in the list, with no frames: it counts where folds are made, and preprocessing
     puts it in quarantine. What is odd about the frames is appended to `findings`.
     """
     parts = source.parts[1:] if layout == "labelled-folders" else source.parts
@@ -47,7 +47,7 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     if not source.names:
         return _video_record(source, sequence, subject, findings)
     order = _order(source.names)
-    add = partial(_add, findings, source.place, sequence)
+    add = partial(_add, findings, source.path, sequence)
     if not order.numbered:
         add("unnumbered-frames", "has no numbers in its file names: frames are in the order of their names")
     for name in order.unnumbered:
@@ -56,9 +56,9 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
         left_out = ", ".join(map(one_line, rest))
         add("duplicate-frame", f"has frame {number} {1 + len(rest)} times: kept {one_line(kept)}, left out {left_out}")
     if order.gaps:
-        places = ", ".join(f"{before} to {after}" for before, after in order.gaps[:5])
+        gaps = ", ".join(f"{before} to {after}" for before, after in order.gaps[:5])
         more = f" and {len(order.gaps) - 5} more" if len(order.gaps) > 5 else ""
-        add("frame-gap", f"has gaps in its frame numbers, {places}{more}: kept as it is")
+        add("frame-gap", f"has gaps in its frame numbers, {gaps}{more}: kept as it is")
     if layout == "ckplus":
         foreign = [name for name in order.names if _is_foreign(name, source.parts)]
         if foreign:
@@ -68,12 +68,12 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
             )
     if len(order.names) == 1:
         add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.place, order.names))
+    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names))
 
 
 def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord:
-    path = Path(source.place)
-    add = partial(_add, findings, source.place, sequence)
+    path = Path(source.path)
+    add = partial(_add, findings, source.path, sequence)
     n_frames = 0
     try:
         n_frames = count_video_frames(path)
@@ -112,6 +112,6 @@ def _is_foreign(name: str, parts: tuple[str, ...]) -> bool:
     return named is not None and named.groups() != parts
 
 
-def _add(findings: list[Finding], place: str, sequence: str, kind: str, text: str) -> None:
-    text = f"{one_line(place)} {text}"
-    findings.append(Finding(kind=kind, sequence=sequence, path=Path(place), text=text))
+def _add(findings: list[Finding], path: str, sequence: str, kind: str, text: str) -> None:
+    text = f"{one_line(path)} {text}"
+    findings.append(Finding(kind=kind, sequence=sequence, path=Path(path), text=text))

@@ -100,12 +100,12 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         for record in records:
-            place = record.video or record.frames[0].parent
+            source = record.video or record.frames[0].parent
             cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
             cells |= {"onset": record.onset or 1} if record.onset or record.n_frames else {}
             # Of a video that cannot be read nobody knows the last frame, where the table does not name it.
             cells |= {last: (record.onset or 1) + record.n_frames - 1} if record.n_frames else {}
-            writer.writerow({"path": Path(os.path.relpath(place, path.parent)).as_posix(), **cells})
+            writer.writerow({"path": Path(os.path.relpath(source, path.parent)).as_posix(), **cells})
 
 
 @dataclass(kw_only=True)
@@ -135,13 +135,13 @@ class _Mistakes:
 
     def text(self, path: Path) -> str:
         number = sum(map(len, self._lines.values()))
-        parts = [self._part(*key, places) for key, places in self._lines.items()]
+        parts = [self._part(*key, found) for key, found in self._lines.items()]
         return f"{one_line(path)} has {number:,} mistake{'s' if number > 1 else ''}: {'; '.join(parts)}"
 
     @staticmethod
-    def _part(column: str, expected: str, places: list[tuple[int, str]]) -> str:
-        lines = sorted({line for line, _ in places})
-        first, got = min(places)
+    def _part(column: str, expected: str, found: list[tuple[int, str]]) -> str:
+        lines = sorted({line for line, _ in found})
+        first, got = min(found)
         example = f" in line {first}" if len(lines) > 1 else ""
         shown = got if len(got) <= 80 else got[:80] + "..."
         return f"column {column}, {_some_lines(lines)}: {expected}, got {one_line(shown)}{example}"
@@ -270,13 +270,13 @@ def _find_records(
     rows: list[_Row], root: Path, until: Until, findings: list[Finding], mistakes: _Mistakes
 ) -> list[SequenceRecord]:
     """Find the folders and videos of the rows, each looked at once, and cut the clips out."""
-    places: dict[str, SequenceRecord | str] = {}
+    found: dict[str, SequenceRecord | str] = {}
     used: dict[tuple[str, int, int], _Row] = {}
     records = []
     for row in rows:
-        if row.path not in places:
-            places[row.path] = _find_place(root / row.path, row.sequence, findings)
-        whole = places[row.path]
+        if row.path not in found:
+            found[row.path] = _find_clip(root / row.path, row.sequence, findings)
+        whole = found[row.path]
         if isinstance(whole, str):
             mistakes.add(row.line, "path", whole, repr(row.path))
             continue
@@ -320,23 +320,23 @@ def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
 
 
 def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
-    places = [os.path.abspath((record.video or record.frames[0]).parent) for record in records]  # noqa: PTH100
-    common = Path(os.path.commonpath([folder.absolute(), *places]))
+    folders = [os.path.abspath((record.video or record.frames[0]).parent) for record in records]  # noqa: PTH100
+    common = Path(os.path.commonpath([folder.absolute(), *folders]))
     return folder if common == folder.absolute() else common
 
 
-def _find_place(place: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str:
+def _find_clip(path: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str:
     """Return the whole sequence of a folder or video, or what is wrong with the path."""
     try:
-        is_folder, is_file = place.is_dir(), place.is_file()
+        is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError):
         # A name that the system does not take.
         is_folder = is_file = False
-    if is_file and is_video(place):
-        return make_record(Source(parts=(sequence,), place=str(place), names=()), sequence, "table", findings)
+    if is_file and is_video(path):
+        return make_record(Source(parts=(sequence,), path=str(path), names=()), sequence, "table", findings)
     if not is_folder:
         return "must be a folder of frames or a video" if is_file else "no such folder or video"
-    names = next((tuple(listing.images) for listing in walk(place, findings)), ())
+    names = next((tuple(listing.images) for listing in walk(path, findings)), ())
     if not names:
         return "the folder must hold frames itself"
-    return make_record(Source(parts=(sequence,), place=str(place), names=names), sequence, "table", findings)
+    return make_record(Source(parts=(sequence,), path=str(path), names=names), sequence, "table", findings)

@@ -34,7 +34,7 @@ class Listing(NamedTuple):
 
     Attributes
     ----------
-    place : str
+    folder : str
         The folder's path.
     parts : tuple of str
         The same below the walk's root.
@@ -43,7 +43,7 @@ class Listing(NamedTuple):
         Those of the folders that are links.
     """
 
-    place: str
+    folder: str
     parts: tuple[str, ...]
     folders: list[str]
     images: list[str]
@@ -53,8 +53,8 @@ class Listing(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The folder's path; a hundred times the cost of `place`."""
-        return Path(self.place)
+        """The folder's path; a hundred times the cost of `folder`."""
+        return Path(self.folder)
 
 
 # A folder to look at: its path, the same below the root, the folders that hold it, and whether it is a link.
@@ -100,28 +100,28 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[Listing]:
         if step is None:
             stack.pop()
             continue
-        place, parts, ancestors, is_link = step
+        folder, parts, ancestors, is_link = step
         try:
-            status = os.stat(place)  # noqa: PTH116 - a third of a Path's cost
-            with os.scandir(place) as entries:
+            status = os.stat(folder)  # noqa: PTH116 - a third of a Path's cost
+            with os.scandir(folder) as entries:
                 found = sorted(entries, key=_name_of)
         except OSError as error:
-            findings.append(_unreadable_folder(Path(place), error))
+            findings.append(_unreadable_folder(Path(folder), error))
             continue
         identity = (status.st_dev, status.st_ino)
         if identity in ancestors:
-            text = f"{one_line(place)} leads back to a folder that contains it: not followed"
-            findings.append(Finding(kind="symlink-loop", sequence="", path=Path(place), text=text))
+            text = f"{one_line(folder)} leads back to a folder that contains it: not followed"
+            findings.append(Finding(kind="symlink-loop", sequence="", path=Path(folder), text=text))
             continue
-        real = Path(place).resolve() if is_link else None
+        real = Path(folder).resolve() if is_link else None
         known = met.setdefault(status.st_dev, {})
         first = real if real is not None and _is_met_by_name(real, real_root) else known.get(status.st_ino)
         if first is not None:
-            text = f"{one_line(place)} is the folder {one_line(first)} again: left out"
-            findings.append(Finding(kind="repeated-folder", sequence="", path=Path(place), text=text))
+            text = f"{one_line(folder)} is the folder {one_line(first)} again: left out"
+            findings.append(Finding(kind="repeated-folder", sequence="", path=Path(folder), text=text))
             continue
-        known[status.st_ino] = place
-        listing = _sort_entries(place, parts, found, findings)
+        known[status.st_ino] = folder
+        listing = _sort_entries(folder, parts, found, findings)
         yield listing
         if listing.folders:
             stack.append(_below(listing, ancestors | {identity}))
@@ -129,14 +129,14 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[Listing]:
 
 def _below(listing: Listing, ancestors: frozenset[tuple[int, int]]) -> Iterator[_Step]:
     """Yield the steps to a listing's folders, one after the other: there may be a million of them."""
-    start = _start_of(listing.place)
+    start = _start_of(listing.folder)
     for name in listing.folders:
         yield start + name, (*listing.parts, name), ancestors, name in listing.linked
 
 
-def _start_of(place: str) -> str:
+def _start_of(folder: str) -> str:
     """Return what stands before the names in a folder, as pathlib joins them."""
-    return {".": "", "/": "/"}.get(place, f"{place}/")
+    return {".": "", "/": "/"}.get(folder, f"{folder}/")
 
 
 def _is_met_by_name(real: Path, root: Path) -> bool:
@@ -149,9 +149,9 @@ def _is_junk_folder(name: str) -> bool:
 
 
 def _sort_entries(
-    place: str, parts: tuple[str, ...], entries: list[os.DirEntry[str]], findings: list[Finding]
+    folder: str, parts: tuple[str, ...], entries: list[os.DirEntry[str]], findings: list[Finding]
 ) -> Listing:
-    listing = Listing(place, parts, [], [], [], [], set())
+    listing = Listing(folder, parts, [], [], [], [], set())
     images = listing.images
     for entry in entries:
         name = entry.name
@@ -165,14 +165,14 @@ def _sort_entries(
             images.append(name)
         elif _is_junk_folder(name) if is_folder else name[0] == "." or name.lower() in _JUNK_FILES:
             kind = "junk-folder" if is_folder else "junk-file"
-            findings.append(_left_out(kind, Path(place, name), "is junk"))
+            findings.append(_left_out(kind, Path(folder, name), "is junk"))
         elif is_folder:
             listing.folders.append(name)
             if entry.is_symlink():
                 listing.linked.add(name)
         elif not is_file:
             kind, what = ("broken-link", "leads nowhere") if entry.is_symlink() else ("not-a-file", "is no plain file")
-            findings.append(_left_out(kind, Path(place, name), what))
+            findings.append(_left_out(kind, Path(folder, name), what))
         elif name[name.rfind(".") :].lower() in VIDEO_SUFFIXES:
             listing.videos.append(name)
         else:

@@ -1,7 +1,6 @@
 """Face boxes: what one is, and the searches that find them."""
 
 from fastck.faces.box import FaceBox
-from fastck.faces.compiled import FaceDetector, detect_faces
-from fastck.faces.detector import Detector
+from fastck.faces.detector import Detector, FaceDetector, detect_faces
 
 __all__ = ["Detector", "FaceBox", "FaceDetector", "detect_faces"]

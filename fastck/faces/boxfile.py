@@ -41,7 +41,7 @@ class BoxFile:
         order = np.lexsort((-(bottom - top) * (right - left), frame, owner))
         keys = np.stack((owner, frame), axis=1)[order]
         first = np.r_[True, np.any(keys[1:] != keys[:-1], axis=1)][: len(order)]
-        self.sequences = [names[place] for place in by_name]
+        self.sequences = [names[number] for number in by_name]
         self.digest = digest
         # Asked for a million times, one sequence at a time: a view's numbers are Python's.
         self._boxes = boxes[order[first]].ravel().data
@@ -50,17 +50,17 @@ class BoxFile:
     @classmethod
     def of(cls, boxes: Mapping[str, Mapping[int, FaceBox]], digest: str) -> "BoxFile":
         """Return what a file with these boxes gives, by sequence and frame."""
-        rows = [(which, frame, *box) for which, own in enumerate(boxes.values()) for frame, box in own.items()]
+        rows = [(which, frame, *box) for which, frames in enumerate(boxes.values()) for frame, box in frames.items()]
         numbers = np.array(rows, np.int64).reshape(-1, 6)
         return cls(list(boxes), numbers[:, 0], numbers[:, 1:], digest)
 
     def found(self, sequence: str, n_frames: int) -> list[FaceBox | None]:
         """Return a sequence's box for each frame, None where the file has none."""
         found: list[FaceBox | None] = [None] * n_frames
-        place = bisect_left(self.sequences, sequence)
-        if place < len(self.sequences) and self.sequences[place] == sequence:
-            own = iter(self._boxes[5 * self._starts[place] : 5 * self._starts[place + 1]].tolist())
-            for frame, top, left, bottom, right in zip(own, own, own, own, own, strict=True):
+        index = bisect_left(self.sequences, sequence)
+        if index < len(self.sequences) and self.sequences[index] == sequence:
+            cells = iter(self._boxes[5 * self._starts[index] : 5 * self._starts[index + 1]].tolist())
+            for frame, top, left, bottom, right in zip(cells, cells, cells, cells, cells, strict=True):
                 if frame <= n_frames:
                     found[frame - 1] = FaceBox(top, left, bottom, right)
         return found
@@ -96,8 +96,7 @@ def read_boxes(path: str | Path) -> BoxFile:
                     expected = f"must have the columns {', '.join(COLUMNS)}, it lacks {', '.join(missing)}"
                     raise ValueError(f"{path} {expected}")
                 boxes.append(_whole_numbers(table, path, line))
-                own = [numbers.setdefault(name, len(numbers)) for name in table["sequence"]]
-                which.append(np.array(own, np.int64))
+                which.append(np.array([numbers.setdefault(name, len(numbers)) for name in table["sequence"]], np.int64))
                 line += len(table)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV file: {error}") from error
@@ -111,11 +110,11 @@ def _whole_numbers(table: pd.DataFrame, path: str | Path, line: int) -> NDArray[
     try:
         numbers = texts.astype(np.int64)
     except (ValueError, OverflowError):
-        for place, row in enumerate(texts.tolist()):
+        for below, row in enumerate(texts.tolist()):
             try:
                 np.array(list(map(int, row)), np.int64)
             except (ValueError, OverflowError):
-                raise ValueError(f"{path} line {line + place}: whole numbers expected, got {row}") from None
+                raise ValueError(f"{path} line {line + below}: whole numbers expected, got {row}") from None
         raise
     frame, top, left, bottom, right = numbers.T
     wrong = np.flatnonzero((frame < 1) | (top < 0) | (left < 0) | (bottom <= top) | (right <= left))

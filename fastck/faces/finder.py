@@ -5,8 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, largest
-from fastck.faces.compiled import FaceDetector
-from fastck.faces.detector import Detector, FaceSearch
+from fastck.faces.detector import Detector, FaceDetector, FaceSearch
 from fastck.faces.tracking import TrackedDetector
 
 Found = list[FaceBox | None]

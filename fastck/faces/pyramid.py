@@ -163,10 +163,10 @@ class Pyramid:
         self.shapes = sizes[upsample:]
         self.windows = [count_windows(shape) for shape in self.shapes]
         offsets = beginnings([height * (width + MARGIN) for height, width in sizes])
-        places = [(offset, *size, size[1] + MARGIN) for offset, size in zip(offsets, sizes, strict=False)]
+        layout = [(offset, *size, size[1] + MARGIN) for offset, size in zip(offsets, sizes, strict=False)]
         self.pixels = np.zeros(offsets[-1], np.uint8)
-        self.layout = np.array(places[upsample:], np.int64)
-        images = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in places]
+        self.layout = np.array(layout[upsample:], np.int64)
+        images = [self.pixels[o : o + h * stride].reshape(h, stride) for o, h, _, stride in layout]
         self.images = images[upsample:]
         self._frame = images[0]
         resizes = [plan_resize(old, new) for old, new in pairwise(sizes)]
@@ -178,7 +178,7 @@ class Pyramid:
             [
                 (*old, *new, resize.lanes, *run, *column, row)
                 for old, new, resize, run, column, row in zip(
-                    places, places[1:], resizes, pairwise(runs), pairwise(columns), rows, strict=False
+                    layout, layout[1:], resizes, pairwise(runs), pairwise(columns), rows, strict=False
                 )
             ],
             np.int64,

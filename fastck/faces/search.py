@@ -10,7 +10,7 @@ from fastck.faces.weights import FilterBank
 from fastck.kernels import hog, suppression
 
 Gray = NDArray[np.uint8]
-Found = NDArray[np.float64]
+Rows = NDArray[np.float64]  # of detections, or of their boxes
 Window = tuple[int, int, int, int]  # positions on a level: top, left, bottom, right, half-open
 
 TIE = 2e-5  # scores closer than this are a tie: the sums here run in another order than dlib's (differences: 3e-6)
@@ -74,7 +74,7 @@ def box_edges(n: int, level: int, upsample: int, shift: float, side: int) -> NDA
     return edges
 
 
-def frame_box(detection: Found) -> FaceBox:
+def frame_box(detection: Rows) -> FaceBox:
     """Return a detection's box in the frame."""
     left, top, right, bottom = map(int, detection[FRAME])
     return FaceBox(top, left, bottom, right)
@@ -92,7 +92,7 @@ class Detections:
         Which ones suppress each other.
     """
 
-    def __init__(self, found: Found, bank: FilterBank) -> None:
+    def __init__(self, found: Rows, bank: FilterBank) -> None:
         n = len(found)
         self.found = found[np.argsort(-found[:, SCORE], kind="stable")]
         self.overlaps = np.zeros((n, n), np.bool_)
@@ -181,7 +181,7 @@ class FrameSearch:
         rows, columns = self.pyramid.windows[level]
         return 5, 5, 5 + rows, 5 + columns
 
-    def widen(self, windows: NDArray[np.int64], boxes: Found) -> None:
+    def widen(self, windows: NDArray[np.int64], boxes: Rows) -> None:
         """Widen parts of levels by all positions whose boxes could suppress some of `boxes` or be suppressed by them.
 
         Parameters

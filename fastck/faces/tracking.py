@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.compiled import FaceDetector
-from fastck.faces.search import AREA, BOX, LEVEL, SCORE, Detections, Found, FrameSearch, frame_box
+from fastck.faces.detector import FaceDetector
+from fastck.faces.search import AREA, BOX, LEVEL, SCORE, Detections, FrameSearch, Rows, frame_box
 
 NOTHING = np.array([2**31, 2**31, -1, -1], np.int64)  # a part that holds no window
 
@@ -66,7 +66,7 @@ class TrackedDetector(FaceDetector):
         return [(frame_box(found), float(found[SCORE]))]
 
 
-def find_largest(search: FrameSearch, *, start: int) -> Found | None:
+def find_largest(search: FrameSearch, *, start: int) -> Rows | None:
     """Search the loaded frame until no window left out could change which face is the largest.
 
     Parameters

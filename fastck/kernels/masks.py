@@ -473,13 +473,14 @@ def _pool_frame(eroded, strip, times, line, t, out):
 
 
 @kernel
-def motion_words(frames, onset, mode, level, size, projections, masks, packed, pools_1, pools_2, pools_3):
+def motion_words(frames, onset, mode, level, size, forms):
     """Motion masks of (T, H, W) uint8 frames in every form asked for; a form of zero frames is not.
 
     Frame t less frame t + 1, or, with `onset`, frame 0 less frame t + 1.
-    projections (T-1, 2, N) float32, masks (T-1, H, W) uint8 of 0 and 1, packed (T-1, H, ceil(W/8)) uint8,
-    pools_k (T-1, h, w) float32, pooled k times; size up to LARGEST_FOOTPRINT.
+    Forms: projections (T-1, 2, N) float32, masks (T-1, H, W) uint8 of 0 and 1, packed (T-1, H, ceil(W/8)) uint8,
+    pools_k (T-1, h, w) float32, pooled k = 1, 2 and 3 times; size up to LARGEST_FOOTPRINT.
     """
+    projections, masks, packed, pools_1, pools_2, pools_3 = forms
     height, width = frames.shape[1], frames.shape[2]
     above, left = min(size // 2, height - 1), size // 2
     tall = above + min((size - 1) // 2, height - 1) + 1

@@ -1,4 +1,4 @@
-"""Loops from frames to motion masks, one operation each (paper, fig. 3, 4 and 14)."""
+"""Loops from frames to motion masks and what is made of them, one operation each (paper, fig. 3, 4, 13 and 14)."""
 
 import numpy as np
 
@@ -136,3 +136,20 @@ def project_floats(frames, out):
             out[t, 1, r] = np.float32(total / n)
         for c in range(n):
             out[t, 0, c] = np.float32(columns[c] / n)
+
+
+@kernel
+def mean_pool_2x2(frames, out):
+    """Mean of the pixels each 2x2 window covers: (T, H, W) uint8 or float -> (T, ceil(H/2), ceil(W/2)) float32."""
+    height, width = frames.shape[1], frames.shape[2]
+    for t in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            top = 2 * i
+            bottom = min(top + 1, height - 1)  # a window cut by the edge: its last row counts twice, the mean stays
+            for j in range(width // 2):
+                upper = np.float32(frames[t, top, 2 * j]) + np.float32(frames[t, top, 2 * j + 1])
+                lower = np.float32(frames[t, bottom, 2 * j]) + np.float32(frames[t, bottom, 2 * j + 1])
+                out[t, i, j] = (upper + lower) * np.float32(0.25)
+            if width % 2:
+                upper = np.float32(frames[t, top, width - 1])
+                out[t, i, width // 2] = (upper + np.float32(frames[t, bottom, width - 1])) * np.float32(0.5)

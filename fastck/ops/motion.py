@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastck.config import Mode, Reference, check_choice
-from fastck.kernels import masks, motion, pool
+from fastck.kernels import masks, motion
 from fastck.ops.checks import (
     check_count,
     check_frames,
@@ -24,13 +24,8 @@ _DIFFERENCE: dict[str, Callable[..., None]] = {
     "absolute": motion.frame_difference_absolute,
     "saturate": motion.frame_difference_saturate,
 }
-# How the fused kernel compares: by mode and level, and by mode for every other level.
-_COMPARISON: dict[tuple[str, int | None], int] = {
-    ("wrap", 127): masks.SIGN,  # the paper's
-    ("wrap", None): masks.WRAP,
-    ("absolute", None): masks.ABSOLUTE,
-    ("saturate", None): masks.SATURATE,
-}
+# How the fused kernel compares, by mode.
+_COMPARISON: dict[Mode, int] = {"wrap": masks.WRAP, "absolute": masks.ABSOLUTE, "saturate": masks.SATURATE}
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
 STORE_FEATURES: tuple[str, ...] = (*FEATURES, *FLOW_SHAPES)
@@ -82,21 +77,30 @@ def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return packed_shape(rows) if name == "mask" else pooled_shape(rows, times=_POOLS[name])
 
 
-def _motion_by_words(
-    frames: np.ndarray, reference: str, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]
-) -> None:
-    comparison = _COMPARISON.get((mode, level), _COMPARISON[mode, None])
-    forms = (wanted.get(form, none) for form, none in _FORMS.items())
-    masks.motion_words(frames, reference == "onset", comparison, level, size, *forms)
+def _forms(wanted: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Return the arrays for the fused operations to fill, in the order of _FORMS."""
+    return tuple(wanted.get(form, none) for form, none in _FORMS.items())
+
+
+def _fused(mode: str, level: object, size: object, reference: str) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """Return what computes the fused operations, and its arguments between the frames and the forms."""
+    check_choice("mode", mode, Mode)
+    check_choice("reference", reference, Reference)
+    above, side = int(check_gray_level("level", level)), check_count("size", size)
+    compute = masks.motion_words if side <= masks.LARGEST_FOOTPRINT else _motion_by_pixels
+    comparison = masks.SIGN if (mode, above) == ("wrap", 127) else _COMPARISON[mode]  # type: ignore[index]
+    return compute, (reference == "onset", comparison, above, side)
 
 
 def _motion_by_pixels(
-    frames: np.ndarray, reference: str, mode: str, level: int, size: int, wanted: Mapping[str, np.ndarray]
+    frames: np.ndarray, onset: bool, comparison: int, level: int, size: int, forms: Sequence[np.ndarray]
 ) -> None:
+    """Do as `masks.motion_words`, for a footprint of any size."""
+    mode: Mode = next((mode for mode, number in _COMPARISON.items() if number == comparison), "wrap")
+    wanted = {form: out for form, out in zip(_FORMS, forms, strict=True) if len(out)}
     for t in range(frames.shape[0] - 1):
-        pair = frames[[0, t + 1]] if reference == "onset" else frames[t : t + 2]
-        mask = frame_difference(pair, mode=mode)  # type: ignore[arg-type]
-        mask = erode(threshold(mask, level=level, value=1), size=size)
+        pair = frames[[0, t + 1]] if onset else frames[t : t + 2]
+        mask = erode(threshold(frame_difference(pair, mode=mode), level=level, value=1), size=size)
         pooled = mask
         for form, out in wanted.items():
             if form == "projection":
@@ -110,22 +114,6 @@ def _motion_by_pixels(
                 pooled = mean_pool_2x2(pooled)
                 if form in wanted:
                     wanted[form][t] = pooled[0]
-
-
-# Who computes the fused operations, by the largest footprint each can do; the first that fits is taken.
-_MOTION: tuple[tuple[float, Callable[..., None]], ...] = (
-    (masks.LARGEST_FOOTPRINT, _motion_by_words),  # every mode and level; the paper's 5x5 has its own loop within
-    (float("inf"), _motion_by_pixels),
-)
-
-
-def _motion(
-    frames: np.ndarray, reference: str, mode: str, level: object, size: object, wanted: Mapping[str, np.ndarray]
-) -> None:
-    check_choice("mode", mode, Mode)
-    check_choice("reference", reference, Reference)
-    above, side = int(check_gray_level("level", level)), check_count("size", size)
-    next(compute for largest, compute in _MOTION if side <= largest)(frames, reference, mode, above, side, wanted)
 
 
 def frame_difference(
@@ -245,7 +233,7 @@ def mean_pool_2x2(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     """
     frames = check_frames(frames, dtypes=("uint8", "float32", "float64"))
     out = check_out(out, shape=pooled_shape(frames.shape), dtype=np.float32)
-    pool.mean_pool_2x2(frames, out)
+    motion.mean_pool_2x2(frames, out)
     return out
 
 
@@ -319,7 +307,8 @@ def motion_features(
         )
         for name in features
     }
-    _motion(frames, reference, mode, level, size, made)
+    compute, settings = _fused(mode, level, size, reference)
+    compute(frames, *settings, _forms(made))
     return made
 
 
@@ -365,7 +354,8 @@ def motion_masks(
     frames = check_frames(frames, min_frames=2)
     shape = difference_shape(frames.shape)
     out = check_out(out, shape=packed_shape(shape) if packed else shape, dtype=np.uint8)
-    _motion(frames, reference, mode, level, size, {"mask" if packed else "unpacked": out})
+    compute, settings = _fused(mode, level, size, reference)
+    compute(frames, *settings, _forms({"mask" if packed else "unpacked": out}))
     return out
 
 
@@ -401,7 +391,8 @@ def motion_projections(
     """
     frames = check_frames(frames, min_frames=2)
     out = check_out(out, shape=projection_shape(difference_shape(frames.shape)), dtype=np.float32)
-    _motion(frames, reference, mode, level, size, {"projection": out})
+    compute, settings = _fused(mode, level, size, reference)
+    compute(frames, *settings, _forms({"projection": out}))
     return out
 
 
@@ -444,7 +435,8 @@ def motion_pools(
     out = check_out(out, shape=pooled_shape(shape, times=times), dtype=np.float32)
     form = list(_POOLS)[min(times, 3) - 1]
     pools = out if times <= 3 else np.empty(pooled_shape(shape, times=3), np.float32)
-    _motion(frames, reference, mode, level, size, {form: pools})
+    compute, settings = _fused(mode, level, size, reference)
+    compute(frames, *settings, _forms({form: pools}))
     for done in range(3, times):
         pools = mean_pool_2x2(pools, out=out if done == times - 1 else None)
     return out

@@ -62,10 +62,10 @@ class Cache:
     faces : FaceConfig
     versions : dict of str to str
         Of the libraries: a box or a crop is kept for one version of decoder, detector and fastck's own search.
-    own : BoxFile, optional
+    user_boxes : BoxFile, optional
         Boxes that the user brought: they take the place of kept detections, and none are kept.
-    keep_boxes, keep_crops : bool
-        What to keep.
+    keep_crops : bool
+        Keep crops beside the detections.
 
     Notes
     -----
@@ -79,15 +79,14 @@ class Cache:
         faces: FaceConfig,
         versions: dict[str, str],
         *,
-        own: BoxFile | None = None,
-        keep_boxes: bool = True,
+        user_boxes: BoxFile | None = None,
         keep_crops: bool = False,
     ) -> None:
         self._root = root
         self._faces = faces
         self._versions = [versions[name] for name in DECISIVE]
-        self._own = own
-        self._boxes = folder / "boxes.sqlite" if folder and keep_boxes and own is None else None
+        self._user_boxes = user_boxes
+        self._boxes = folder / "boxes.sqlite" if folder and user_boxes is None else None
         self._crops = folder / "crops" if folder and keep_crops else None
         self._base: sqlite3.Connection | None = None
         self._real_folders: dict[str, str] = {}
@@ -123,7 +122,8 @@ class Cache:
     # -- Detections ---------------------------------------------------------------------------------------------------
     def boxes(self, planned: PlannedSequence) -> Found | None:
         """Return a sequence's detections as a search would give them; None where not all of them are known."""
-        found = self._own.found(planned.sequence, planned.n_frames) if self._own else self._read(planned)
+        brought = self._user_boxes
+        found = brought.found(planned.sequence, planned.n_frames) if brought else self._read(planned)
         return None if found is None else reuse(found, planned.n_frames, self._faces)
 
     def _read(self, planned: PlannedSequence) -> Found | None:
@@ -166,8 +166,8 @@ class Cache:
             return None
         settings = json.dumps(asdict(self._faces), sort_keys=True)
         # The user's boxes belong to a sequence's id, not to its files.
-        own = self._own.found(planned.sequence, planned.n_frames) if self._own else ""
-        key = self._key(planned, settings, own)
+        brought = self._user_boxes.found(planned.sequence, planned.n_frames) if self._user_boxes else ""
+        key = self._key(planned, settings, brought)
         return CropFile(self._crops / f"{key}.npy", planned.n_frames, self._faces.side)
 
     def check_room(self, plan: Iterable[PlannedSequence]) -> None:
@@ -186,8 +186,8 @@ class Cache:
 
     def _key(self, planned: PlannedSequence, *settings: object) -> str:
         """Return a key for what was made of a sequence's files with certain settings: 64 hexadecimal digits."""
-        place = self._real_path(f"{self._root}/{planned.folder}")
-        text = "|".join(map(str, (planned.fingerprint, place, *self._versions, *settings)))
+        path = self._real_path(f"{self._root}/{planned.folder}")
+        text = "|".join(map(str, (planned.fingerprint, path, *self._versions, *settings)))
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
     def _real_path(self, path: str) -> str:

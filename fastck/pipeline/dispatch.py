@@ -1,7 +1,7 @@
 """Bulk preprocessing: the sequences of a data set, spread over workers with joblib, become a store."""
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import scan
+from fastck.dataset.records import Scan
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
+from fastck.faces.finder import find_faces
+from fastck.faces.search import FrameSearch
+from fastck.faces.weights import frontal_bank
+from fastck.images.image import decode_gray
 from fastck.messages import Progress
 from fastck.ops.motion import STORE_FEATURES
 from fastck.pipeline.cache import Cache, cache_folder
 from fastck.pipeline.cancellation import Cancellation
+from fastck.pipeline.sequence import iter_features
 from fastck.pipeline.stopwatch import add_times
-from fastck.pipeline.warmup import compile_kernels
-from fastck.pipeline.worker import Batch, BatchOutcome, Run, Task, work_batch
+from fastck.pipeline.worker import Batch, BatchOutcome, Task, WorkerContext, work_batch
 from fastck.store.builder import StoreBuilder
 from fastck.store.finished import Finished
 from fastck.store.plan import Plan
@@ -36,6 +41,7 @@ FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
 # A batch costs Dask's client three milliseconds and more, however little is in it.
 BATCH_SEQUENCES = 192
 BATCH_FRAMES = 576  # a second or two of work, far less where frames are tiny
+WARM_UP_SIDE = 100  # pixels; larger than the smallest face that is searched for
 
 
 @dataclass(kw_only=True)
@@ -80,21 +86,21 @@ class PreprocessProgress(Progress):
             frames_resumed=frames_done,
             missed=int(done.rows["n_missed"][done.good].sum()),
             quarantined=len(done.reasons),
-            reasons={plan.records[place].sequence: reason for place, reason in done.reasons.items()},
+            reasons={plan.records[index].sequence: reason for index, reason in done.reasons.items()},
         )
 
     def steps(self, outcome: BatchOutcome, plan: Plan) -> Iterator["PreprocessProgress"]:
         """Count the sequences of a batch, and yield after each of them."""
         add_times(self.seconds, outcome.seconds)
         rows, reasons = outcome.entries.rows, outcome.entries.reasons
-        frames = plan.n_frames[rows["place"]].tolist()
-        for place, n_frames, missed in zip(rows["place"].tolist(), frames, rows["n_missed"].tolist(), strict=True):
+        frames = plan.n_frames[rows["index"]].tolist()
+        for index, n_frames, missed in zip(rows["index"].tolist(), frames, rows["n_missed"].tolist(), strict=True):
             self.done += 1
             self.frames_done += n_frames
             self.missed += missed
-            if place in reasons:
+            if index in reasons:
                 self.quarantined += 1
-                self.reasons[plan.records[place].sequence] = reasons[place]
+                self.reasons[plan.records[index].sequence] = reasons[index]
             yield self
 
 
@@ -174,26 +180,17 @@ def preprocess(
     """
     faces = faces or preset_faces(preset)
     features = check_features(features)
-    own = read_boxes(boxes) if boxes is not None else None
-    if keep_crops and not box_cache and own is None:
+    user_boxes = read_boxes(boxes) if boxes is not None else None
+    if keep_crops and not box_cache and user_boxes is None:
         raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     # Absolute: workers elsewhere have another working folder.
-    root = Path(root).absolute()
-    found = scan(root, labels=labels, layout=layout, until=until)
-    for line in summarise(found.findings):
-        log.warning("%s", line)
-    if not found.records:
-        raise ValueError(
-            f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
-        )
-    # A table's sequences lie below the folder of the table.
-    root = found.root
-    faces = replace(faces, boxes=own.digest if own else "")
+    listing = _list_sequences(Path(root).absolute(), labels, layout, until)
+    faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
-    plan = Plan(found.records, root, found.fingerprints)
+    plan = Plan(listing.records, listing.root, listing.fingerprints)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
-    cache = Cache(folder, root, faces, versions, own=own, keep_boxes=box_cache, keep_crops=keep_crops)
+    cache = Cache(folder, listing.root, faces, versions, user_boxes=user_boxes, keep_crops=keep_crops)
     builder = StoreBuilder(store, config, plan, versions=versions, overwrite=overwrite, retry=retry)
     with builder, cache:
         if not builder.finished:
@@ -205,20 +202,38 @@ def preprocess(
             batches = iter_batches(iter_tasks(plan, to_do, cache), most=batch_size(len(to_do)))
             if len(to_do):
                 compile_kernels(config)
-            with closing(run_batches(batches, Run(root, config, builder.target), n_jobs)) as outcomes:
-                for outcome in outcomes:
-                    builder.record(outcome.entries)
-                    cache.keep_boxes((plan[place], boxes) for place, boxes in outcome.found)
-                    for step in progress.steps(outcome, plan):
-                        report(step)
+            context = WorkerContext(listing.root, config, builder.target)
+            with _single_threaded_cv2(), Cancellation() as cancellation:
+                work = (delayed(work_batch)(Batch(batch), context, cancellation) for batch in batches)
+                # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release
+                # the GIL.
+                workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
+                with closing(workers(work)) as outcomes:
+                    for outcome in outcomes:
+                        builder.record(outcome.entries)
+                        cache.keep_boxes((plan[index], boxes) for index, boxes in outcome.found)
+                        for step in progress.steps(outcome, plan):
+                            report(step)
             builder.finish()
     return open_store(store)
 
 
-def iter_tasks(plan: Plan, places: NDArray[np.int64], cache: Cache) -> Iterator[Task]:
+def _list_sequences(root: Path, labels: str | Path | None, layout: Layout, until: Until) -> Scan:
+    """Return the sequences of a data set, with a warning for each kind of finding."""
+    listing = scan(root, labels=labels, layout=layout, until=until)
+    for line in summarise(listing.findings):
+        log.warning("%s", line)
+    if not listing.records:
+        raise ValueError(
+            f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
+        )
+    return listing
+
+
+def iter_tasks(plan: Plan, indices: NDArray[np.int64], cache: Cache) -> Iterator[Task]:
     """Yield the task of each sequence that is to do."""
-    for place, planned in zip(places.tolist(), plan.some(places), strict=True):
-        yield Task(place, planned, plan.records[place], cache.boxes(planned), cache.crops(planned))
+    for index, planned in zip(indices.tolist(), plan.some(indices), strict=True):
+        yield Task(index, planned, plan.records[index], cache.boxes(planned), cache.crops(planned))
 
 
 def batch_size(n_sequences: int) -> int:
@@ -243,12 +258,24 @@ def iter_batches(tasks: Iterable[Task], *, most: int) -> Iterator[list[Task]]:
         yield batch
 
 
-def run_batches(batches: Iterable[list[Task]], run: Run, n_jobs: int) -> Generator[BatchOutcome, None, None]:
-    """Yield each batch's outcome as they come; when the iterator is closed, no thread is at work any more."""
-    with _single_threaded_cv2(), Cancellation() as cancellation:
-        # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release the GIL.
-        workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered", batch_size=1)
-        yield from workers(delayed(work_batch)(Batch(batch), run, cancellation) for batch in batches)
+def compile_kernels(config: PreprocessConfig) -> None:
+    """Compile every kernel that a run needs, in this process.
+
+    Worker processes that fill Numba's cache on disk at the same time may crash; after this they only read it.
+    """
+    grays = [np.zeros((WARM_UP_SIDE, WARM_UP_SIDE), np.uint8), np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)]
+    decoded = [decode_gray(cv2.imencode(".png", gray)[1].tobytes()) for gray in grays]
+    if not config.faces.boxes and config.faces.search == "tracked":
+        # Upsampling once more takes no other kernel, only another detector.
+        upsample = config.faces.upsample[:1]
+        find_faces(decoded, replace(config.faces, upsample=upsample))
+        # What is done around a face once there is one.
+        FrameSearch((WARM_UP_SIDE, WARM_UP_SIDE), upsample[0], frontal_bank()).widen(
+            np.zeros((0, 4), np.int64), np.zeros((0, 4))
+        )
+    side = config.faces.side
+    for _ in iter_features(np.zeros((2, side, side), np.uint8), config):
+        pass
 
 
 @contextmanager

@@ -7,12 +7,12 @@ Boxes are found first and cut out after that. What was decoded for the search is
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.config import PreprocessConfig
+from fastck.config import CropPolicy, PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray, clip_box, crop, crop_boxes
 from fastck.faces.finder import Found, find_faces
@@ -63,6 +63,14 @@ class SequenceResult:
     def box_changed(self) -> NDArray[np.bool_]:
         """For each step whether its two frames were cropped with different boxes: (n_frames - 1,) bool."""
         return changed_boxes(self.boxes)
+
+
+class Crops(NamedTuple):
+    """The cut-out faces of a sequence as they come, and the size in pixels of the frames that they are from."""
+
+    height: int
+    width: int
+    faces: Iterator[Gray]
 
 
 def changed_boxes(boxes: Sequence[FaceBox]) -> NDArray[np.bool_]:
@@ -119,46 +127,60 @@ def run_sequence(
     if found is None:
         with watch.stage("detect"):
             found = find_faces(source.first(), config.faces)
+    boxes = find_boxes(found, n_frames, config.faces.crop)
+    crops = open_crops(source, boxes, config.faces.side, kept=kept, load=known is not None)
+    density = write_features(crops.faces, config, write, watch)
+    changed = changed_boxes(boxes)
+    return SequenceResult(
+        found=found,
+        boxes=boxes,
+        height=crops.height,
+        width=crops.width,
+        motion=float(density.mean()),
+        motion_at_box_changes=float(density[changed].mean()) if changed.any() else float("nan"),
+        seconds=watch.seconds,
+    )
+
+
+def find_boxes(found: Found, n_frames: int, policy: CropPolicy) -> list[FaceBox]:
+    """Return the box that each frame is cropped with, out of the detections of the frames that were searched."""
     if not found:
         raise BadSequence(f"none of its {n_frames} frames can be read")
-    boxes = crop_boxes(found + [None] * (n_frames - len(found)), config.faces.crop)
+    boxes = crop_boxes(found + [None] * (n_frames - len(found)), policy)
     if not boxes:
         raise BadSequence(f"no face found in any of its {n_frames} frames")
+    return boxes
 
-    records = kept.load() if kept is not None and known is not None else None
+
+def open_crops(source: ReadOnce, boxes: Sequence[FaceBox], side: int, *, kept: CropFile | None, load: bool) -> Crops:
+    """Return the crops of a sequence: those kept where `load` says so and they are there, else cut out, and kept."""
+    records = kept.load() if kept is not None and load else None
     if records is not None:
-        height, width = int(records["height"][0]), int(records["width"][0])
-        crops: Iterator[Gray] = iter(records["crop"])
-    else:
-        frames = whole(source.again(), n_frames)
-        first = next(frames)
-        height, width = first.shape
-        crops = cut_crops(chain([first], frames), boxes, config.faces.side)
-        if kept is not None:
-            crops = kept.keep(crops, (height, width))
+        return Crops(int(records["height"][0]), int(records["width"][0]), iter(records["crop"]))
+    frames = whole(source.again(), len(boxes))
+    first = next(frames)
+    height, width = first.shape
+    crops = cut_crops(chain([first], frames), boxes, side)
+    return Crops(height, width, crops if kept is None else kept.keep(crops, (height, width)))
 
-    motion = []
+
+def write_features(
+    crops: Iterable[Gray],
+    config: PreprocessConfig,
+    write: Callable[[Mapping[str, NDArray[Any]]], None],
+    watch: Stopwatch,
+) -> NDArray[np.float64]:
+    """Compute and write the features, chunk after chunk; return each step's share of mask pixels that are on."""
+    density: list[NDArray[np.float32]] = []
     chunks = iter_features(crops, config)
     while True:
         with watch.stage("features"):
             rows = next(chunks, None)
         if rows is None:
-            break
-        motion.append(rows["projection"][:, 0].mean(axis=1))
+            return np.concatenate(density).astype(np.float64)
+        density.append(rows["projection"][:, 0].mean(axis=1))
         with watch.stage("write"):
             write({name: rows[name] for name in config.features})
-
-    density = np.concatenate(motion).astype(np.float64)
-    changed = changed_boxes(boxes)
-    return SequenceResult(
-        found=found,
-        boxes=boxes,
-        height=height,
-        width=width,
-        motion=float(density.mean()),
-        motion_at_box_changes=float(density[changed].mean()) if changed.any() else float("nan"),
-        seconds=watch.seconds,
-    )
 
 
 def cut_crops(frames: Iterable[Gray], boxes: Sequence[FaceBox], side: int) -> Iterator[Gray]:
@@ -183,26 +205,27 @@ def iter_features(crops: Iterable[Gray], config: PreprocessConfig) -> Iterator[d
     rows : dict of str to ndarray
         Up to CHUNK rows of each feature; the array is the receiver's.
     """
-    side, motion = config.faces.side, config.motion
+    motion = config.motion
     names = [name for name in FEATURES if name == "projection" or name in config.features]
     flow = FlowPass(config.flow) if config.flow else None
+    for chunk in iter_chunks(crops, config.faces.side):
+        rows = motion_features(chunk, features=names, mode=motion.mode, level=motion.level, size=motion.size)
+        yield rows if flow is None else {**rows, **flow.rows(chunk, config.features)}
+
+
+def iter_chunks(crops: Iterable[Gray], side: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield up to CHUNK + 1 successive crops in an array that is used again; each begins with the last one's end."""
     held = np.empty((CHUNK + 1, side, side), np.uint8)
     filled = 0
-
-    def features() -> dict[str, NDArray[Any]]:
-        crops = held[:filled]
-        rows = motion_features(crops, features=names, mode=motion.mode, level=motion.level, size=motion.size)
-        return rows if flow is None else {**rows, **flow.rows(crops, config.features)}
-
     for cropped in crops:
         held[filled] = cropped
         filled += 1
         if filled == len(held):
-            yield features()
+            yield held
             held[0] = held[-1]
             filled = 1
     if filled > 1:
-        yield features()
+        yield held[:filled]
 
 
 def process_frames(frames: Iterable[Gray], config: PreprocessConfig) -> SequenceResult:

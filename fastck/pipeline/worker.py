@@ -1,9 +1,13 @@
 """What runs in a worker: one sequence through all stages, its rows written, or the reason why it gives none."""
 
+import ctypes
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +19,6 @@ from fastck.dataset.files import fingerprint
 from fastck.dataset.records import SequenceRecord, packed_record, unpacked_record
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.finder import Found
-from fastck.pipeline.allocation import keep_freed_memory
 from fastck.pipeline.cache import packed_boxes
 from fastck.pipeline.cancellation import Cancellation, Cancelled
 from fastck.pipeline.cropfile import CropFile
@@ -29,9 +32,14 @@ from fastck.store.writer import RowTarget
 
 log = logging.getLogger(__name__)
 
+# glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST_BLOCK = 32 * 2**20  # bytes; the most glibc allows
+_MOST_KEPT = 64 * 2**20
+
 
 @dataclass(frozen=True)
-class Run:
+class WorkerContext:
     """What all sequences of a run have in common, wherever they are worked on; paths are absolute.
 
     Attributes
@@ -52,8 +60,8 @@ class Task(NamedTuple):
 
     Attributes
     ----------
-    place : int
-        Its place in the plan.
+    plan_index : int
+        Which one of the plan it is.
     planned : PlannedSequence
     record : SequenceRecord
     known : list of FaceBox or None, or None
@@ -62,7 +70,7 @@ class Task(NamedTuple):
         Where the crops are kept.
     """
 
-    place: int
+    plan_index: int
     planned: PlannedSequence
     record: SequenceRecord
     known: Found | None
@@ -86,7 +94,7 @@ class Batch:
         # Pickle takes a fifth of the time for plain tuples and numbers.
         plain = [
             (
-                task.place,
+                task.plan_index,
                 tuple(task.planned),
                 packed_record(task.record),
                 None if task.known is None else [box and tuple(box) for box in task.known],
@@ -99,9 +107,9 @@ class Batch:
 
 def _unpacked_batch(plain: list[Any]) -> Batch:
     tasks = []
-    for place, planned, record, known, kept in plain:
+    for index, planned, record, known, kept in plain:
         found = None if known is None else [box and FaceBox(*box) for box in known]
-        tasks.append(Task(place, PlannedSequence(*planned), unpacked_record(*record), found, kept))
+        tasks.append(Task(index, PlannedSequence(*planned), unpacked_record(*record), found, kept))
     return Batch(tasks)
 
 
@@ -122,7 +130,7 @@ class BatchOutcome:
     entries : Entries
         The journal's, in the order of the work.
     found : list of (int, bytes)
-        New detections by place in the plan, as the cache keeps them.
+        New detections by index in the plan, as the cache keeps them.
     seconds : dict of str to float
         Wall time of each stage.
     """
@@ -132,20 +140,20 @@ class BatchOutcome:
     seconds: dict[str, float]
 
 
-def work_batch(batch: Batch, run: Run, cancellation: Cancellation) -> BatchOutcome:
+def work_batch(batch: Batch, context: WorkerContext, cancellation: Cancellation) -> BatchOutcome:
     """Do several sequences, one after the other; as `work`."""
     entries, found = [], []
     seconds: dict[str, float] = {}
     for task in batch.tasks:
-        outcome = work(task, run, cancellation)
-        entries.append((task.place, task.planned.sequence, outcome.entry))
+        outcome = work(task, context, cancellation)
+        entries.append((task.plan_index, task.planned.sequence, outcome.entry))
         if outcome.found is not None:
-            found.append((task.place, packed_boxes(outcome.found)))
+            found.append((task.plan_index, packed_boxes(outcome.found)))
         add_times(seconds, outcome.seconds)
-    return BatchOutcome(Entries.of(entries, run.target.arrays), found, seconds)
+    return BatchOutcome(Entries.of(entries, context.target.arrays), found, seconds)
 
 
-def work(task: Task, run: Run, cancellation: Cancellation) -> Outcome:
+def work(task: Task, context: WorkerContext, cancellation: Cancellation) -> Outcome:
     """Take one sequence through all stages and write its rows.
 
     Raises
@@ -156,41 +164,46 @@ def work(task: Task, run: Run, cancellation: Cancellation) -> Outcome:
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)  # a worker in another process has not been told; one core per worker
     keep_freed_memory()
+    planned = task.planned
     try:
+        writer = context.target.writer(planned)
         with cancellation.working():
-            return _process(task, run, cancellation)
+            result = run_sequence(
+                lambda: _unchanged_frames(task, cancellation),
+                planned.n_frames,
+                context.config,
+                writer.write,
+                known=task.known,
+                kept=task.kept,
+            )
+            writer.write({BOXES: np.asarray(result.boxes, np.int32)})
+        entry = writer.entry(
+            height=result.height,
+            width=result.width,
+            n_missed=result.n_missed,
+            n_box_changes=int(result.box_changed.sum()),
+            motion=result.motion,
+            motion_at_box_changes=result.motion_at_box_changes,
+        )
+        return Outcome(entry, result.found if task.known is None else None, result.seconds)
     except BadSequence as error:
-        check_in_place(task.record, run.root)
+        check_in_place(task.record, context.root)
         return Outcome({"reason": str(error)})
     except (OSError, MemoryError, Cancelled):
         raise
     except Exception as error:  # one strange sequence must not end a night's run
         # With --verbose only: where a thousand sequences share it, the quarantine's summary says so in one line.
-        log.info("%s", task.planned.sequence, exc_info=True)
+        log.info("%s", planned.sequence, exc_info=True)
         text = " ".join(str(error).split())
         return Outcome({"reason": f"unexpected {type(error).__name__}: {text}"})
 
 
-def _process(task: Task, run: Run, cancellation: Cancellation) -> Outcome:
-    planned, writer = task.planned, run.target.writer(task.planned)
-
-    def frames() -> Iterator[Gray]:
-        yield from cancellation.watch(record_frames(task.record))
-        # Before anything is kept of them: rows, boxes and crops must be of the files that were listed.
-        if fingerprint(task.record) != planned.fingerprint:
-            raise BadSequence("its files have changed since they were listed")
-
-    result = run_sequence(frames, planned.n_frames, run.config, writer.write, known=task.known, kept=task.kept)
-    writer.write({BOXES: np.asarray(result.boxes, np.int32)})
-    entry = writer.entry(
-        height=result.height,
-        width=result.width,
-        n_missed=result.n_missed,
-        n_box_changes=int(result.box_changed.sum()),
-        motion=result.motion,
-        motion_at_box_changes=result.motion_at_box_changes,
-    )
-    return Outcome(entry, result.found if task.known is None else None, result.seconds)
+def _unchanged_frames(task: Task, cancellation: Cancellation) -> Iterator[Gray]:
+    """Yield a sequence's frames, until the run is over or its files are not those that were listed."""
+    yield from cancellation.watch(record_frames(task.record))
+    # Before anything is kept of them: rows, boxes and crops must be of the files that were listed.
+    if fingerprint(task.record) != task.planned.fingerprint:
+        raise BadSequence("its files have changed since they were listed")
 
 
 def check_in_place(record: SequenceRecord, root: Path) -> None:
@@ -215,3 +228,19 @@ def check_in_place(record: SequenceRecord, root: Path) -> None:
             gone = True
         if gone:
             raise OSError(f"{path} is gone: bring it back, and run the same command again to go on")
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let glibc use the blocks of one frame for the next one, also where MALLOC_TRIM_THRESHOLD_ is set.
+
+    Dask sets that variable in its workers. glibc then no longer adapts to large blocks: each file, each decompressed
+    image and each frame is fresh memory from the system, page by page, and decoding takes a quarter more time. Without
+    the variable, and under another C library, nothing is changed.
+    """
+    if "MALLOC_TRIM_THRESHOLD_" not in os.environ or sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK)
+        mallopt(_TRIM_THRESHOLD, _MOST_KEPT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
-from fastck.messages import one_line
+from fastck.messages import error_text, one_line
 from fastck.pipeline.detect import input_records
 from fastck.recognition.clip import recognise
 from fastck.recognition.prediction import Prediction, predict_record
@@ -98,6 +98,4 @@ def clips_of(path: Path) -> list[tuple[str, SequenceRecord]]:
 
 def error_line(error: Exception) -> str:
     """Return an error's text on one line; an operating system's error as "path: what is wrong"."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return one_line(f"{error.filename}: {error.strerror}")
-    return one_line(" ".join(str(error).split()))
+    return one_line(" ".join(error_text(error).split()))

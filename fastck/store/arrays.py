@@ -95,10 +95,10 @@ class StoreArrays:
         )
         return "closing" if known and len(done) == len(self.plan) else "lost"
 
-    def spoilt(self, done: Finished) -> NDArray[np.int64]:
-        """Return the places of finished sequences whose rows are not what was written; the arrays have to be "open".
+    def damaged(self, done: Finished) -> NDArray[np.int64]:
+        """Return the indices of finished sequences whose rows are not what was written; the arrays have to be "open".
 
-        A kill spoils nothing. A power cut may: the journal can be on disk before the rows it counts on.
+        A kill damages nothing. A power cut may: the journal can be on disk before the rows it counts on.
         """
         good = np.flatnonzero(done.good)
         wrong = np.zeros(len(good), bool)

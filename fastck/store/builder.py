@@ -20,12 +20,11 @@ from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
 from fastck.ops.motion import STORE_FEATURES
-from fastck.store import journal
 from fastck.store import reader as stores
 from fastck.store.arrays import StoreArrays
 from fastck.store.differences import config_changes, input_changes, version_changes
 from fastck.store.files import check_room, write_atomically
-from fastck.store.finished import Entries, Finished, entry_rows
+from fastck.store.finished import Entries, Finished, append_journal, entry_rows, read_journal, write_journal
 from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, FORMAT, MANIFEST
 from fastck.store.tables import checksums_parts, finished_entries, inputs_parts, quarantine_parts, sequences_parts
@@ -147,7 +146,7 @@ class StoreBuilder:
             self.done = self._nothing()
             return
         if state == "open":
-            self.done.drop(self._arrays.spoilt(self.done))
+            self.done.drop(self._arrays.damaged(self.done))
         if self.retry:
             self._arrays.reopen(self.done.good)
             self.done.drop_quarantined()
@@ -159,12 +158,12 @@ class StoreBuilder:
         store = stores.open_store(self.path)
         if store.quarantine.empty:
             return False
-        journal.write(self.path / JOURNAL, chain([self._head()], finished_entries(store)))
+        write_journal(self.path / JOURNAL, chain([self._head()], finished_entries(store)))
         (self.path / MANIFEST).unlink()
         return True
 
     def _difference(self) -> str:
-        """Return in what the folder differs from the store this run would make; empty for nothing or no store yet."""
+        """Return how the folder differs from the store this run would make; empty for nothing or no store yet."""
         if (self.path / MANIFEST).exists():
             return self._finished_difference()
         entries = self._journal()
@@ -229,11 +228,11 @@ class StoreBuilder:
         check_room(self.path, self._arrays.n_bytes() + SPARE_BYTES)
         write_atomically(self.path / INPUTS, self._input_parts())
         # Before the arrays: where making them fails, the next run knows whose they are.
-        journal.write(self.path / JOURNAL, [self._head()])
+        write_journal(self.path / JOURNAL, [self._head()])
         self._arrays.allocate()
 
     def _input_parts(self) -> Iterator[bytes]:
-        """Yield what the store's input is known by, and take its checksum on the way."""
+        """Yield the record of the store's input, and take its checksum on the way."""
         checksum = 0
         for part in inputs_parts(self.plan):
             checksum = deflate.crc32(part, checksum)
@@ -248,21 +247,21 @@ class StoreBuilder:
 
     def record(self, entries: Entries) -> None:
         """Say that sequences are done: their rows are written, or they go to the quarantine for a reason."""
-        journal.append(self.path / JOURNAL, entries.lines)
+        append_journal(self.path / JOURNAL, entries.lines)
         self.done.take(entries.rows, entries.reasons)
 
     def _head(self) -> dict[str, Any]:
         return {"format": FORMAT, "config": self.config.as_dict(), "versions": self.versions}
 
     def _journal(self) -> Iterator[dict[str, Any]]:
-        return journal.read(self.path / JOURNAL) if (self.path / JOURNAL).exists() else iter(())
+        return read_journal(self.path / JOURNAL) if (self.path / JOURNAL).exists() else iter(())
 
     def _entries(self) -> Finished:
         done = self._nothing()
         lines = islice(self._journal(), 1, None)
-        while some := list(islice(lines, READ_ENTRIES)):
+        while part := list(islice(lines, READ_ENTRIES)):
             # Of a sequence that was taken up again the last entry counts.
-            latest = {place: entry for entry in some if (place := self.plan.place(entry["sequence"])) is not None}
+            latest = {index: entry for entry in part if (index := self.plan.find(entry["sequence"])) is not None}
             done.take(*entry_rows(latest.items(), self._arrays.names))
         return done
 
@@ -284,8 +283,8 @@ class StoreBuilder:
         if state == "lost":
             raise self._changed("arrays")
         self._arrays.sync()
-        if state == "open" and len(spoilt := self._arrays.spoilt(self.done)):
-            names = [self.plan.records[place].sequence for place in spoilt[:3].tolist()]
+        if state == "open" and len(damaged := self._arrays.damaged(self.done)):
+            names = [self.plan.records[index].sequence for index in damaged[:3].tolist()]
             raise self._changed(f"rows of {', '.join(names)}")
         good = self.done.good
         arrays = self._arrays.close(good)

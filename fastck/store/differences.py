@@ -1,4 +1,4 @@
-"""In what a store on disk differs from the one that a run would make, in words."""
+"""How a store on disk differs from the one that a run would make, in words."""
 
 import json
 from collections.abc import Collection
@@ -38,14 +38,14 @@ def version_changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str] = ()) -> list[str]:
-    """Return in what a store's input differs from today's, in one sentence or none.
+    """Return how a store's input differs from today's, in one sentence or none.
 
     Parameters
     ----------
     path : Path
         The store's record of its input.
     table : DataFrame
-        Today's, as `fastck.store.plan.inputs_table` makes it.
+        Today's, as `fastck.store.plan.Plan.inputs` gives it.
     may_change : collection of str
         Sequences whose files may be others, as long as their number is the same.
     """

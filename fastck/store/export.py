@@ -3,21 +3,25 @@
 import json
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fastck.config import ExportFormat, check_choice
 from fastck.messages import Progress
-from fastck.store.parquet import write_parquet
-from fastck.store.reader import SEQUENCES, Store
+from fastck.store.reader import BOXES, SEQUENCES, Store
 
 CHUNK_BYTES = 2**20  # a reader that takes one sequence should not have to inflate much more
 SHARD_CHUNKS = 64  # chunks per file: object stores and parallel file systems want few large ones
 INDEX = "index.json"
+# Columns that say where rows lie in the store's own arrays, and mean nothing outside of it.
+PLACES = ("start", "frame_start")
+GROUP_BYTES = 2**25  # of Parquet's row groups: what a reader has to hold at once
 
 
 def export_store(
@@ -72,7 +76,7 @@ def export_store(
         elif to == "tfrecord":
             _write_tfrecord(store, temporary, shards, report)
         else:
-            write_parquet(store, temporary, shards, report)
+            _write_parquet(store, temporary, shards, report)
         if to != "parquet":
             # Parquet has the table's columns in every file, and its readers take a folder of nothing else.
             shutil.copyfile(store.path / SEQUENCES, temporary / SEQUENCES)
@@ -133,3 +137,75 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Prog
     layout = {name: {"row_shape": list(array.shape[1:]), "dtype": array.dtype.str} for name, array in arrays.items()}
     index = {"files": files, "features": layout, "side": store.config.faces.side, "manifest": store.manifest}
     (out / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------------
+def _write_parquet(store: Store, out: Path, shards: int, report: Callable[[Progress], None]) -> None:
+    """Write a store's sequences to `shards` files in the folder `out`, or to one for each where there are fewer."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError('export to parquet needs PyArrow: install it with pip install "fastck[parquet]"') from None
+    n = len(store.table)
+    shards = max(min(shards, n), 1)
+    done = 0
+    for shard, part in enumerate(np.array_split(np.arange(n), shards)):
+        file = out / f"fastck-{shard:05d}-of-{shards:05d}.parquet"
+        bounds = list(_groups(store, part)) or [slice(0, 0)]
+        first = _arrow_table(store, bounds[0])
+        with parquet.ParquetWriter(file, first.schema, compression="zstd") as writer:
+            for number, rows in enumerate(bounds):
+                writer.write_table(_arrow_table(store, rows) if number else first)
+                done += rows.stop - rows.start
+                report(Progress(done=done, total=n))
+
+
+def _groups(store: Store, part: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut successive sequences into groups of about GROUP_BYTES each."""
+    if not len(part):
+        return
+    bytes_a_step = sum(store.feature(name)[:1].nbytes for name in store.features)
+    sizes = store.table["length"].to_numpy()[part] * bytes_a_step
+    number = (np.cumsum(sizes) - sizes) // GROUP_BYTES
+    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(part)]
+    for low, high in pairwise(edges):
+        yield slice(int(part[0]) + low, int(part[0]) + high)
+
+
+def _arrow_table(store: Store, rows: slice) -> Any:
+    """Return some sequences as an Arrow table: the store's columns, then the frames' boxes and the features."""
+    import pyarrow as pa
+
+    table = store.table.iloc[rows]
+    columns: dict[str, Any] = {}
+    for name in table.columns.drop(list(PLACES)):
+        values = table[name]
+        if name in ("emotion", "onset"):
+            columns[name] = pa.array(values.to_numpy("float64", na_value=np.nan), pa.float64(), from_pandas=True).cast(
+                "int64"
+            )
+        elif values.dtype.kind in "if":
+            columns[name] = pa.array(values.to_numpy())
+        else:
+            # A folder's name may be bytes that are no text, which Parquet cannot hold.
+            columns[name] = pa.array([_as_text(value) for value in values], pa.string())
+    columns[BOXES] = _lists(store.boxes, table["frame_start"].to_numpy(), table["n_frames"].to_numpy())
+    for name in store.features:
+        columns[name] = _lists(store.feature(name), table["start"].to_numpy(), table["length"].to_numpy())
+    return pa.table(columns).replace_schema_metadata({"fastck": json.dumps(store.manifest)})
+
+
+def _as_text(value: str) -> str:
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _lists(array: NDArray[Any], start: NDArray[np.int64], length: NDArray[np.int64]) -> Any:
+    """Return rows that follow one another as an Arrow array: per sequence a list of rows, each as nested lists."""
+    import pyarrow as pa
+
+    begin, total = (int(start[0]) if len(start) else 0), int(length.sum())
+    rows = np.ascontiguousarray(array[begin : begin + total])
+    nested = pa.array(rows.reshape(-1))
+    for size in reversed(rows.shape[1:]):
+        nested = pa.ListArray.from_arrays(np.arange(0, len(nested) + 1, size, dtype=np.int32), nested)
+    return pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(length)]).astype(np.int32), nested)

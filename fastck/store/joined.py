@@ -45,8 +45,8 @@ class JoinedRows:
         owner = np.searchsorted(self._starts, positions, side="right") - 1
         out = np.empty((len(positions), *self.shape[1:]), self.dtype)
         for number in np.unique(owner):
-            own = owner == number
-            out[own] = self._arrays[number][positions[own] - self._starts[number]]
+            chosen = owner == number
+            out[chosen] = self._arrays[number][positions[chosen] - self._starts[number]]
         return out
 
 
@@ -66,7 +66,7 @@ class JoinedStore:
         """Names of the features that all of them hold, in the same shape."""
         first, *others = self.stores.values()
         return tuple(
-            name for name in first.features if all(_layout(first, name) == _layout(own, name) for own in others)
+            name for name in first.features if all(_layout(first, name) == _layout(other, name) for other in others)
         )
 
     @cached_property
@@ -91,13 +91,13 @@ class JoinedStore:
         ValueError
             If a store does not hold the feature, or in another shape than the first.
         """
-        arrays = {own: store.feature(name) for own, store in self.stores.items()}
+        arrays = {dataset: store.feature(name) for dataset, store in self.stores.items()}
         (first, values), *others = arrays.items()
-        for own, array in others:
+        for dataset, array in others:
             if (array.shape[1:], array.dtype) != (values.shape[1:], values.dtype):
                 raise ValueError(
                     f"stores that are trained together must hold {name!r} in one shape: {first} has "
-                    f"{values.shape[1:]} {values.dtype}, {own} {array.shape[1:]} {array.dtype}"
+                    f"{values.shape[1:]} {values.dtype}, {dataset} {array.shape[1:]} {array.dtype}"
                 )
         return JoinedRows(list(arrays.values()))
 
@@ -116,14 +116,14 @@ def join_stores(paths: Sequence[str | Path]) -> JoinedStore:
     ValueError
         If one is given twice or is not a store.
     """
-    places = [Path(path).resolve() for path in paths]
-    twice = [place for place in places if places.count(place) > 1]
+    folders = [Path(path).resolve() for path in paths]
+    twice = [folder for folder in folders if folders.count(folder) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice: name each store once")
     depth = 1
-    while len({place.parts[-depth:] for place in places}) < len(places):
+    while len({folder.parts[-depth:] for folder in folders}) < len(folders):
         depth += 1
-    names = ["/".join(place.parts[-depth:]) for place in places]
+    names = ["/".join(folder.parts[-depth:]) for folder in folders]
     return JoinedStore({name: open_store(path) for name, path in zip(names, paths, strict=True)})
 
 
@@ -133,5 +133,5 @@ def _layout(store: Store, feature: str) -> tuple[tuple[int, ...], str] | None:
 
 
 def _named(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    own = {column: [f"{name}/{value}" for value in table[column]] for column in ("sequence", "subject")}
-    return table.assign(dataset=name, **own)
+    columns = {column: [f"{name}/{value}" for value in table[column]] for column in ("sequence", "subject")}
+    return table.assign(dataset=name, **columns)

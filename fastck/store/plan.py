@@ -1,4 +1,4 @@
-"""Which rows of a store belong to which sequence, and what its input is known by: settled before any decoding."""
+"""Which rows of a store belong to which sequence, and the record of its input: settled before any decoding."""
 
 import os
 from bisect import bisect_left
@@ -82,22 +82,22 @@ class Plan(Sequence[PlannedSequence]):
         return len(self.records)
 
     @overload
-    def __getitem__(self, place: int) -> PlannedSequence: ...
+    def __getitem__(self, index: int) -> PlannedSequence: ...
     @overload
-    def __getitem__(self, place: slice) -> list[PlannedSequence]: ...
-    def __getitem__(self, place: int | slice) -> PlannedSequence | list[PlannedSequence]:
-        if isinstance(place, slice):
-            return list(self.some(np.arange(*place.indices(len(self)))))
-        return next(self.some(np.array([range(len(self))[place]])))
+    def __getitem__(self, index: slice) -> list[PlannedSequence]: ...
+    def __getitem__(self, index: int | slice) -> PlannedSequence | list[PlannedSequence]:
+        if isinstance(index, slice):
+            return list(self.some(np.arange(*index.indices(len(self)))))
+        return next(self.some(np.array([range(len(self))[index]])))
 
-    def some(self, places: NDArray[np.int64]) -> Iterator[PlannedSequence]:
-        """Yield the sequences at some places; a third of the cost of asking for one after the other."""
+    def some(self, indices: NDArray[np.int64]) -> Iterator[PlannedSequence]:
+        """Yield the sequences at some indices; a third of the cost of asking for one after the other."""
         columns = (self.n_frames, self._fingerprints, self._starts, self._frame_starts)
-        for at in range(0, len(places), _PART):
-            own = places[at : at + _PART]
-            rows = zip(own.tolist(), *(column[own].tolist() for column in columns), strict=True)
-            for place, n_frames, fingerprint, start, frame_start in rows:
-                record = self.records[place]
+        for at in range(0, len(indices), _PART):
+            part = indices[at : at + _PART]
+            rows = zip(part.tolist(), *(column[part].tolist() for column in columns), strict=True)
+            for index, n_frames, fingerprint, start, frame_start in rows:
+                record = self.records[index]
                 yield PlannedSequence(
                     record.sequence,
                     record.subject,
@@ -112,17 +112,17 @@ class Plan(Sequence[PlannedSequence]):
                     record.fold,
                 )
 
-    def place(self, sequence: str) -> int | None:
-        """Return the place of a sequence; None where it is not planned."""
-        place = bisect_left(self.records, sequence, key=lambda record: record.sequence)
-        return place if place < len(self) and self.records[place].sequence == sequence else None
+    def find(self, sequence: str) -> int | None:
+        """Return the index of a sequence; None where it is not planned."""
+        index = bisect_left(self.records, sequence, key=lambda record: record.sequence)
+        return index if index < len(self) and self.records[index].sequence == sequence else None
 
     def rows(self, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first row and the number of rows of every sequence in an array of the planned shape."""
         return (self._frame_starts, self.n_frames) if array == BOXES else (self._starts, self.length)
 
     def inputs(self) -> pd.DataFrame:
-        """Return what the store's input is known by: one row per sequence."""
+        """Return the record of the store's input: one row per sequence."""
         columns = self.input_columns(0, len(self))
         with plain_text():
             return pd.DataFrame(columns | {"emotion": pd.array(columns["emotion"], "Int64")})
@@ -147,15 +147,15 @@ class Plan(Sequence[PlannedSequence]):
     def _added(self) -> list[str]:
         return [name for name, cell in _ADDED.items() if any(map(cell, self.records))]
 
-    def folders(self, places: Iterable[int]) -> list[str]:
+    def folders(self, indices: Iterable[int]) -> list[str]:
         """Return sequences' folders, or their video files, relative to the root."""
-        return [self._folder(self.records[place]) for place in places]
+        return [self._folder(self.records[index]) for index in indices]
 
     def _folder(self, record: SequenceRecord) -> str:
-        place = record.place
-        if place.startswith(self._above) and ".." not in place:
-            return place[len(self._above) :]
-        return Path(os.path.relpath(place, self._root)).as_posix()
+        path = record.path
+        if path.startswith(self._above) and ".." not in path:
+            return path[len(self._above) :]
+        return Path(os.path.relpath(path, self._root)).as_posix()
 
 
 def first_rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
 from fastck.dataset.labels import emotion_names
-from fastck.messages import one_line
+from fastck.messages import error_text, one_line
 from fastck.ops.motion import feature_dtype, feature_shape, unpack_masks
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
@@ -182,7 +182,7 @@ class Store:
     def listing(self) -> pd.DataFrame:
         """One row per sequence that was planned, good or not.
 
-        Columns: sequence, subject, emotion, label, fold, n_frames, length (steps). Folds are dealt out from it, so
+        Columns: sequence, subject, emotion, label, fold, n_frames, length (steps). Folds are made from it, so
         that a sequence that ends in the quarantine moves no other.
         """
         path = self.path / "inputs.csv"
@@ -276,7 +276,7 @@ class Store:
             sizes = {"sequences": len(self.table), "quarantined": len(self.quarantine)}
             expected = self.checksums
         except (ValueError, OSError) as error:
-            yield _what(error)
+            yield error_text(error)
             return
         for name, size in sizes.items():
             if size != counts[name]:
@@ -285,7 +285,7 @@ class Store:
             try:
                 array = self._array(name)
             except (ValueError, OSError) as error:
-                yield _what(error)
+                yield error_text(error)
                 continue
             sums = expected[expected["array"] == name].set_index("sequence")["crc32"].to_dict()
             start, length = ("frame_start", "n_frames") if name == BOXES else ("start", "length")
@@ -293,10 +293,6 @@ class Store:
                 rows = array[row[start] : row[start] + row[length]]
                 if checksum(rows) != sums.get(row["sequence"]):
                     yield f"{name}.npy: the rows of {one_line(row['sequence'])} are not what was written"
-
-
-def _what(error: Exception) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def checksum(rows: NDArray[Any], before: str = "00000000") -> str:

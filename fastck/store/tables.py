@@ -30,10 +30,10 @@ def table_parts(names: Sequence[str], rows: Iterable[Sequence[Any]], *, quoted: 
         Quote every text; see `has_returns`.
     """
     rest = chain([names], rows)
-    while some := list(islice(rest, PART)):
+    while part := list(islice(rest, PART)):
         text = StringIO()
         lines = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL)
-        lines.writerows(some)
+        lines.writerows(part)
         # A folder's name may be bytes that are no text.
         yield text.getvalue().encode(errors="surrogateescape")
 
@@ -41,17 +41,17 @@ def table_parts(names: Sequence[str], rows: Iterable[Sequence[Any]], *, quoted: 
 def has_returns(texts: Iterable[str]) -> bool:
     """Return whether a text holds a carriage return, which the csv module does not quote and which ends a line."""
     rest = iter(texts)
-    while some := list(islice(rest, PART)):
-        if "\r" in "".join(some):
+    while part := list(islice(rest, PART)):
+        if "\r" in "".join(part):
             return True
     return False
 
 
 def inputs_parts(plan: Plan) -> Iterator[bytes]:
-    """Yield the table of what a store's input is known by, as CSV."""
+    """Yield the record of a store's input, as CSV."""
     columns = (plan.input_columns(at, at + PART) for at in _cuts(len(plan)))
     first = next(columns)
-    rows = chain.from_iterable(zip(*own.values(), strict=True) for own in chain([first], columns))
+    rows = chain.from_iterable(zip(*part.values(), strict=True) for part in chain([first], columns))
     yield from table_parts(list(first), rows, quoted=_returns_in(plan, range(len(plan))))
 
 
@@ -61,17 +61,17 @@ def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     starts, frame_starts = first_rows(plan.length[good]), first_rows(plan.n_frames[good])
 
     def rows(at: int) -> Iterator[tuple[Any, ...]]:
-        some = slice(at, at + PART)
-        places = good[some]
-        records = [plan.records[place] for place in places.tolist()]
+        part = slice(at, at + PART)
+        indices = good[part]
+        records = [plan.records[index] for index in indices.tolist()]
         columns: dict[str, Iterable[Any]] = {
             **{name: map(attrgetter(name), records) for name in ("sequence", "subject", "emotion", *ADDED_DTYPES)},
-            "n_frames": plan.n_frames[places].tolist(),
-            "start": starts[some].tolist(),
-            "length": plan.length[places].tolist(),
-            "frame_start": frame_starts[some].tolist(),
-            **{name: _cells(done.rows[name][places]) for name in FOUND},
-            "folder": plan.folders(places.tolist()),
+            "n_frames": plan.n_frames[indices].tolist(),
+            "start": starts[part].tolist(),
+            "length": plan.length[indices].tolist(),
+            "frame_start": frame_starts[part].tolist(),
+            **{name: _cells(done.rows[name][indices]) for name in FOUND},
+            "folder": plan.folders(indices.tolist()),
         }
         return zip(*(columns[name] for name in names), strict=True)
 
@@ -82,9 +82,9 @@ def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
 
 def quarantine_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     """Yield a finished store's table of the sequences that were left out, as CSV."""
-    places = sorted(done.reasons)
-    folders = zip(places, plan.folders(places), strict=True)
-    left_out = [(plan.records[place].sequence, done.reasons[place], folder) for place, folder in folders]
+    indices = sorted(done.reasons)
+    folders = zip(indices, plan.folders(indices), strict=True)
+    left_out = [(plan.records[index].sequence, done.reasons[index], folder) for index, folder in folders]
     quoted = has_returns(chain.from_iterable(left_out))
     yield from table_parts(("sequence", "reason", "folder"), left_out, quoted=quoted)
 
@@ -94,22 +94,22 @@ def checksums_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
     yield b"sequence,array,crc32\n"
     good = np.flatnonzero(done.good)
     for at in _cuts(len(good)):
-        places = good[at : at + PART].tolist()
-        sums = done.rows["crc32"][places].tolist()
+        indices = good[at : at + PART].tolist()
+        sums = done.rows["crc32"][indices].tolist()
         # Ids, names and digits: nothing that a CSV file would quote.
         yield "".join(
-            f"{plan.records[place].sequence},{name},{crc32:08x}\n"
-            for place, own in zip(places, sums, strict=True)
-            for name, crc32 in zip(done.arrays, own, strict=True)
+            f"{plan.records[index].sequence},{name},{crc32:08x}\n"
+            for index, values in zip(indices, sums, strict=True)
+            for name, crc32 in zip(done.arrays, values, strict=True)
         ).encode()
 
 
-def _returns_in(plan: Plan, places: Sequence[int]) -> bool:
+def _returns_in(plan: Plan, indices: Sequence[int]) -> bool:
     """Return whether a text in sequences' rows holds a carriage return; ids never do."""
-    records = [plan.records[place] for place in places]
+    records = [plan.records[index] for index in indices]
     texts = chain.from_iterable((record.subject, record.label, record.fold) for record in records)
     # A folder below the root is a part of its path.
-    return has_returns(texts) or (has_returns(record.place for record in records) and has_returns(plan.folders(places)))
+    return has_returns(texts) or (has_returns(record.path for record in records) and has_returns(plan.folders(indices)))
 
 
 def _cells(column: NDArray[Any]) -> list[Any]:

@@ -19,18 +19,18 @@ class SequenceWriter:
     ----------
     path : Path
         The store's folder; absolute, as the writer may be sent to another process.
-    places : dict of str to (int, int)
+    spans : dict of str to (int, int)
         For each array the sequence's first row and its number of rows.
     totals : dict of str to int
         Rows of each array in all.
     """
 
-    def __init__(self, path: Path, places: dict[str, tuple[int, int]], totals: dict[str, int]) -> None:
+    def __init__(self, path: Path, spans: dict[str, tuple[int, int]], totals: dict[str, int]) -> None:
         self._path = path
-        self._places = places
+        self._spans = spans
         self._totals = totals
-        self._written = dict.fromkeys(places, 0)
-        self._sums = dict.fromkeys(places, "00000000")
+        self._written = dict.fromkeys(spans, 0)
+        self._sums = dict.fromkeys(spans, "00000000")
 
     def write(self, rows: Mapping[str, NDArray[Any]]) -> None:
         """Write the next rows of some arrays.
@@ -43,7 +43,7 @@ class SequenceWriter:
             If they cannot be written.
         """
         for name, values in rows.items():
-            start, length = self._places[name]
+            start, length = self._spans[name]
             written = self._written[name] + len(values)
             if written > length:
                 raise ValueError(f"{name} takes {length} rows of this sequence, got {written}")
@@ -68,7 +68,7 @@ class SequenceWriter:
         ValueError
             If rows are missing.
         """
-        missing = [name for name, (_, length) in self._places.items() if self._written[name] != length]
+        missing = [name for name, (_, length) in self._spans.items() if self._written[name] != length]
         if missing:
             raise ValueError(f"rows of {', '.join(missing)} are missing")
         row = {

@@ -27,8 +27,8 @@ from random import Random
 import fastck
 from fastck.pipeline.cluster import dask_cluster
 from fastck.pipeline.dispatch import PreprocessProgress
-from fastck.store import journal
 from fastck.store.builder import JOURNAL, LOCK, SPARE_BYTES
+from fastck.store.finished import read_journal
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask"), "box_cache": False}
 FRAMES = 5  # of each sequence
@@ -82,7 +82,7 @@ def resumed_note(store: Path) -> Path:
 def done_in(store: Path) -> set[str]:
     """Return the sequences that a store's journal says are done."""
     path = store / JOURNAL
-    return {line["sequence"] for line in islice(journal.read(path), 1, None)} if path.exists() else set()
+    return {line["sequence"] for line in islice(read_journal(path), 1, None)} if path.exists() else set()
 
 
 def await_progress(store: Path, process: int, before: int) -> None:

@@ -11,8 +11,7 @@ import pytest
 from skimage import data
 
 from fastck.faces.box import FaceBox, largest
-from fastck.faces.compiled import SIZES, FaceDetector, detect_faces
-from fastck.faces.detector import Detector
+from fastck.faces.detector import SIZES, Detector, FaceDetector, detect_faces
 from fastck.faces.search import FrameSearch
 from fastck.faces.tracking import TrackedDetector, find_largest
 from fastck.pipeline.compare import compare_boxes, edge_distance

@@ -16,7 +16,7 @@ from fastck.faces import pyramid, weights
 from fastck.faces import search as search_module
 from fastck.images import png as decoding
 from fastck.images.image import decode_gray
-from fastck.kernels import hog, masks, motion, png, pool, raster, resize, suppression
+from fastck.kernels import hog, masks, motion, png, raster, resize, suppression
 from fastck.ops import motion as ops
 from tests.helpers.motion import MODES, check_all_forms, opencv_masks, smooth
 from tests.helpers.plain_kernels import in_plain_python
@@ -41,7 +41,7 @@ from tests.helpers.searching import check_features, check_levels
 )
 def test_motion_in_every_form(shape, mode, level, size) -> None:
     frames = smooth(*shape)
-    with in_plain_python(masks, motion, pool):
+    with in_plain_python(masks, motion):
         check_all_forms(
             frames, opencv_masks(frames, mode=mode, level=level, size=size), mode=mode, level=level, size=size
         )
@@ -50,7 +50,7 @@ def test_motion_in_every_form(shape, mode, level, size) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_single_operations(mode) -> None:
     frames = smooth(3, 9, 9)
-    with in_plain_python(motion, pool):
+    with in_plain_python(motion):
         difference = np.empty((2, 9, 9), np.uint8)
         getattr(motion, f"frame_difference_{mode}")(frames, 1, difference)
         np.testing.assert_array_equal(difference, naive.frame_difference(frames, mode=mode))

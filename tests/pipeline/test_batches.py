@@ -13,8 +13,8 @@ from fastck.faces.box import FaceBox
 from fastck.pipeline import dispatch
 from fastck.pipeline.cropfile import CropFile
 from fastck.pipeline.worker import Batch, Task
-from fastck.store import journal
 from fastck.store.builder import JOURNAL
+from fastck.store.finished import read_journal
 from fastck.store.plan import Plan, PlannedSequence
 from tests.helpers.stores import assert_same_store
 
@@ -48,7 +48,7 @@ def test_batches_give_the_same_bytes_and_tell_every_sequence(rendered, one_by_on
 
 def test_what_was_said_to_be_done_is_in_the_journal(rendered, one_by_one, tmp_path, batches_of_three):
     def kill(run):
-        entries = list(journal.read(tmp_path / "store" / JOURNAL))[1:]
+        entries = list(read_journal(tmp_path / "store" / JOURNAL))[1:]
         assert len(entries) >= run.done
         if run.done == 2:
             raise Stopped

@@ -120,7 +120,7 @@ def test_crops_of_own_boxes_belong_to_the_sequence_s_id(tmp_path):
     """The same files under another id, as another layout or root gives it, have other boxes in the same CSV."""
     own = BoxFile.of({"one": {1: FaceBox(0, 0, 9, 9)}, "two": {1: FaceBox(1, 1, 9, 9)}}, "digest")
     faces = FaceConfig(boxes="digest")
-    with Cache(tmp_path, tmp_path, faces, VERSIONS, own=own, keep_crops=True) as cache:
+    with Cache(tmp_path, tmp_path, faces, VERSIONS, user_boxes=own, keep_crops=True) as cache:
         assert cache.boxes(plan("one")) == [FaceBox(0, 0, 9, 9)]
         assert cache.crops(plan("one")).path != cache.crops(plan("two")).path
         assert cache.crops(plan("one")).path == cache.crops(plan("one")).path

@@ -11,9 +11,9 @@ import pytest
 
 import fastck
 from fastck.store import builder as building
-from fastck.store import journal
 from fastck.store.builder import JOURNAL
 from fastck.store.files import allocate, write_rows
+from fastck.store.finished import append_journal, journal_line, read_journal
 from tests.helpers import processes
 from tests.helpers.stores import assert_same_store
 
@@ -230,6 +230,6 @@ def test_a_table_that_lies_about_its_sequences_names_no_other_file(whole, tmp_pa
 
 def test_the_journal_holds_plain_json_only(tmp_path):
     path = tmp_path / JOURNAL
-    journal.append(path, journal.line({"sequence": "S005_001", "reason": "é\n\t\x00"}))
-    assert list(journal.read(path)) == [{"sequence": "S005_001", "reason": "é\n\t\x00"}]
+    append_journal(path, journal_line({"sequence": "S005_001", "reason": "é\n\t\x00"}))
+    assert list(read_journal(path)) == [{"sequence": "S005_001", "reason": "é\n\t\x00"}]
     assert path.read_bytes().isascii()

@@ -94,7 +94,7 @@ def test_frames_of_two_sizes_are_told_apart_across_the_passes():
 FAULTS = """
 import resource, sys
 import numpy as np
-from fastck.pipeline.allocation import keep_freed_memory
+from fastck.pipeline.worker import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

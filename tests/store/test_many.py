@@ -64,10 +64,10 @@ def test_the_last_entry_of_a_sequence_counts(plan, tmp_path):
 
 
 def test_places_of_sequences(plan):
-    assert [plan.place(planned.sequence) for planned in plan] == list(range(12))
-    assert plan.place("") is None
-    assert plan.place("P000_0115") is None
-    assert plan.place("Z") is None
+    assert [plan.find(planned.sequence) for planned in plan] == list(range(12))
+    assert plan.find("") is None
+    assert plan.find("P000_0115") is None
+    assert plan.find("Z") is None
     assert [planned.start for planned in plan] == list(range(0, 24, 2))
     assert [planned.frame_start for planned in plan[2:4]] == [6, 9]
     assert plan[-1].sequence == "P000_011"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fastck.messages import Progress
-from fastck.store import parquet
+from fastck.store import export
 from fastck.store.export import export_store
 from fastck.store.reader import Store
 from tests.helpers.tinystore import make_store, make_table
@@ -44,7 +44,7 @@ def test_pandas_reads_a_row_per_sequence(
 ) -> None:
     from pyarrow import parquet as arrow
 
-    monkeypatch.setattr(parquet, "GROUP_BYTES", group_bytes)
+    monkeypatch.setattr(export, "GROUP_BYTES", group_bytes)
     told: list[Progress] = []
     out = export_store(store, tmp_path / "out", to="parquet", shards=3, on_progress=told.append)
     files = sorted(path.name for path in out.iterdir())

@@ -67,7 +67,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", ["write_atomically", "allocate", "write_rows"])
 def test_killed_at_every_step_of_opening_and_closing(dataset, undisturbed, tmp_path, monkeypatch, name):
-    users = {"write_rows": ["writer"], "allocate": ["arrays"], "write_atomically": ["builder", "journal"]}[name]
+    users = {"write_rows": ["writer"], "allocate": ["arrays"], "write_atomically": ["builder", "finished"]}[name]
     real = getattr(storefiles, name)
     finished = False
     for step in range(40):

@@ -62,7 +62,7 @@ def load_clips(path: Path) -> Clips:
         return Clips(**{entry.name: file[entry.name] for entry in fields(Clips)})
 
 
-Found = tuple[NDArray[np.float16], int, str]  # an apex's flow, code and act
+Clip = tuple[NDArray[np.float16], int, str]  # an apex's flow, code and act
 
 
 class Unasked(Recogniser):
@@ -89,7 +89,7 @@ def apex_flow(scene: Scene, poses: Sequence[Pose], film: np.random.Generator) ->
     return np.stack([reading.moment.flow for reading in near_apex(strongest_window(readings))]).astype(np.float16)
 
 
-def person_clips(seed: int, number: int, variation: Variation) -> list[Found]:
+def person_clips(seed: int, number: int, variation: Variation) -> list[Clip]:
     """Render a person's clips, every emotion and every neutral act once."""
     cv2.setNumThreads(1)
     scene, manner = Person(seed, number, variation).get()
@@ -104,7 +104,7 @@ def person_clips(seed: int, number: int, variation: Variation) -> list[Found]:
     return found
 
 
-def person_begun_clips(seed: int, number: int, variation: Variation) -> list[Found]:
+def person_begun_clips(seed: int, number: int, variation: Variation) -> list[Clip]:
     """Render a person's clips that begin with an expression: each goes back to rest, and on to another one.
 
     The code is that of the expression at the clip's beginning and at its end.
@@ -147,7 +147,7 @@ def between(first: Pose, last: Pose, n_frames: int) -> list[Pose]:
 
 
 def render_clips(
-    seed: int, people: int, variation: Variation, *, one: Callable[..., list[Found]] = person_clips, n_jobs: int = -1
+    seed: int, people: int, variation: Variation, *, one: Callable[..., list[Clip]] = person_clips, n_jobs: int = -1
 ) -> Clips:
     """Render people's clips, the same for any number of jobs; only the flow at the apex is kept.
 

@@ -73,7 +73,7 @@ class NewestFrame:
                     self.dropped += self._frame is not None
                     self._frame = frame
                     self._changed.notify_all()
-        # Whoever takes frames is told, in the own thread.
+        # Raised again in the thread that takes the frames.
         except Exception as error:
             self._error = error
         finally:
