@@ -70,7 +70,8 @@ def predict(
     answers = []
     failed = False
     try:
-        for answered in answer(clips, run=opened, stride=stride, keep_flow=video is not None):
+        drawn_too = plot is not None or video is not None
+        for answered in answer(clips, run=opened, stride=stride, keep_flow=drawn_too):
             answers.append(answered.in_short())
             if answered.prediction is None:
                 failed = True

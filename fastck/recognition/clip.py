@@ -35,9 +35,18 @@ class ClipPrediction(Prediction):
 
     readings: tuple[Reading, ...]
 
+    def check_flow(self) -> None:
+        """Raise ValueError where the flow of each frame, which pictures show, was not kept."""
+        if not all(reading.moment.flow.size for reading in self.readings):
+            raise ValueError("a picture shows the flow of frames, which was not kept: predict with keep_flow=True")
+
 
 def predict(
-    clip: str | PathLike[str], run: str | PathLike[str] | None = None, *, stride: int | None = None
+    clip: str | PathLike[str],
+    run: str | PathLike[str] | None = None,
+    *,
+    stride: int | None = None,
+    keep_flow: bool = False,
 ) -> Prediction:
     """Say which emotion a clip shows.
 
@@ -53,6 +62,8 @@ def predict(
         With a run only: frames between the windows of a clip that is longer than the network's `timesteps`; by default
         windows do not overlap, apart from the earliest one. The last window ends with the clip (the first one starts
         with it in a run that kept the first frames of long sequences), as the network was trained.
+    keep_flow : bool
+        Keep the bundled recogniser's flow of each frame, 9 kB, for a plot or a video of them.
 
     Returns
     -------
@@ -76,7 +87,7 @@ def predict(
     check_stride(stride, run)
     if run is not None:
         return predict_record(open_run(run), clip_record(clip), source=fspath(clip), stride=stride)
-    return recognise(clip_record(clip), source=fspath(clip))
+    return recognise(clip_record(clip), source=fspath(clip), keep_flow=keep_flow)
 
 
 def check_stride(stride: int | None, run: object) -> None:
@@ -100,7 +111,7 @@ def recognise(
     recogniser : Recogniser, optional
         In place of the bundled one.
     keep_flow : bool
-        Keep the flow of each frame, 9 kB, for a video of them.
+        Keep the flow of each frame, 9 kB, for a plot or a video of them.
 
     Raises
     ------

@@ -48,7 +48,8 @@ def _write(text: str, path: Path) -> None:
     if path == STDOUT:
         sys.stdout.write(text)
     else:
-        write_atomically(path, text.encode())
+        # A name that is not UTF-8 is written as the bytes it is made of.
+        write_atomically(path, text.encode(errors="surrogateescape"))
 
 
 def draw(answer: Answer, *, plot: Path | None, video: Path | None, several: bool) -> list[Path]:

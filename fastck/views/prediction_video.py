@@ -34,7 +34,7 @@ def save_prediction_video(
     Parameters
     ----------
     prediction : ClipPrediction
-        Of `record`, with the flow of each frame: from ``recognise(record, keep_flow=True)``.
+        Of `record`, with the flow of each frame: from ``fastck.predict(clip, keep_flow=True)``.
     record : SequenceRecord
         Its frames are read again.
     path : path-like
@@ -52,8 +52,7 @@ def save_prediction_video(
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise ValueError(f"a video is written as .mp4, got {path.name!r}")
-    if not all(reading.moment.flow.size for reading in prediction.readings):
-        raise ValueError("a video shows the flow of each frame: predict with keep_flow=True")
+    prediction.check_flow()
     if fps is None:
         fps = video_rate(record.video) if record.video else FPS
     save_mp4(iter_pictures(prediction, record), path, fps)
