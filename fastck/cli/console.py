@@ -31,6 +31,7 @@ stderr = Console(stderr=True)
 
 # Exit codes; 130 is the shells' own for Ctrl-C, 1 is rich's where the reader of the output is gone.
 USER_ERROR, INTERRUPTED, CLOSED_PIPE = 2, 130, 1
+ASCII_BAR = str.maketrans({"█": "#", "░": "-"})
 REFRESH = 0.1  # seconds
 
 
@@ -148,12 +149,21 @@ class PreprocessView:
 
 def say(text: str) -> None:
     """Print one line on stdout as it is, however strange the names in it, and never broken in two."""
-    console.print(safe(text), highlight=False, soft_wrap=True)
+    console.print(encodable(safe(text), console.encoding), highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Print one line on stderr, however strange the names in it."""
-    stderr.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
+    stderr.print(encodable(one_line(text), stderr.encoding), markup=False, highlight=False, soft_wrap=True)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return text that a terminal's or file's encoding can show: bars in ASCII, other characters by their number."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(ASCII_BAR).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def safe(text: str) -> str:

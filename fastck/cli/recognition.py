@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastck.cli.console import USER_ERROR, fail, note, one_line_errors, say
+from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, say
 
 
 @one_line_errors
@@ -68,26 +68,36 @@ def predict(
     clips = list_clips(inputs or [])
     to_stdout = Path("-") in (json_file, csv_file)
     answers = []
-    for answered in answer(clips, run=opened, stride=stride):
-        answers.append(answered)
-        if answered.prediction is None:
-            note(f"error: {answered.source}: {answered.error}")
-            continue
-        if not to_stdout:
-            say(prediction_line(answered.prediction))
-        for text in answered.prediction.notes:
-            note(text)
-        for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1):
-            note(f"wrote {drawn}")
-    trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
-    if trained_on and not to_stdout:
-        say(trained_on)
-    for path, write in ((json_file, write_json), (csv_file, write_table)):
-        if path is not None:
-            write(answers, path)
-            if path != Path("-"):
-                note(f"wrote {path}")
-    if any(given.error for given in answers):
+    failed = False
+    try:
+        drawn_too = plot is not None or video is not None
+        for answered in answer(clips, run=opened, stride=stride, keep_flow=drawn_too):
+            answers.append(answered.in_short())
+            if answered.prediction is None:
+                failed = True
+                note(f"error: {answered.source}: {answered.error}")
+                continue
+            if not to_stdout:
+                say(prediction_line(answered.prediction))
+            for text in answered.prediction.notes:
+                note(text)
+            try:
+                for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1):
+                    note(f"wrote {drawn}")
+            except (ValueError, OSError) as error:
+                failed = True
+                note(f"error: {answered.source} is answered but not drawn: {error_text(error)}")
+        trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
+        if trained_on and not to_stdout:
+            say(trained_on)
+    finally:
+        # After Ctrl-C or an error too: whatever was answered is written.
+        for path, write in ((json_file, write_json), (csv_file, write_table)):
+            if path is not None and answers:
+                write(answers, path)
+                if path != Path("-"):
+                    note(f"wrote {path}")
+    if failed:
         raise typer.Exit(USER_ERROR)
 
 

@@ -11,11 +11,11 @@ from fastck.config import FaceConfig
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.finder import searching
 from fastck.pipeline.frames import BadSequence, decode, record_frames
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
+from fastck.recognition.person import following
 from fastck.recognition.prediction import Prediction, predict_record
 from fastck.training.run import open_run
 
@@ -30,13 +30,24 @@ class ClipPrediction(Prediction):
     Attributes
     ----------
     readings : tuple of Reading
-        One for each frame from the first face on.
+        One for each frame from the first face on; their flow is empty unless it was asked for.
     """
 
     readings: tuple[Reading, ...]
 
+    def check_flow(self) -> None:
+        """Raise ValueError where the flow of each frame, which pictures show, was not kept."""
+        if not all(reading.moment.flow.size for reading in self.readings):
+            raise ValueError("a picture shows the flow of frames, which was not kept: predict with keep_flow=True")
 
-def predict(clip: str | PathLike[str], run: str | PathLike[str] | None = None) -> Prediction:
+
+def predict(
+    clip: str | PathLike[str],
+    run: str | PathLike[str] | None = None,
+    *,
+    stride: int | None = None,
+    keep_flow: bool = False,
+) -> Prediction:
     """Say which emotion a clip shows.
 
     Parameters
@@ -44,8 +55,15 @@ def predict(clip: str | PathLike[str], run: str | PathLike[str] | None = None) -
     clip : path-like
         A folder of frames or a video file.
     run : path-like, optional
-        A training run, whose network is used after its own preprocessing. By default the bundled recogniser answers: it
-        was trained on rendered people, needs NumPy only, and finds onset and apex itself.
+        A training run, or the folder of one of its folds, whose network is used after its own preprocessing. By default
+        the bundled recogniser answers: it was trained on rendered people, needs NumPy only, and finds onset and apex
+        itself.
+    stride : int, optional
+        With a run only: frames between the windows of a clip that is longer than the network's `timesteps`; by default
+        windows do not overlap, apart from the earliest one. The last window ends with the clip (the first one starts
+        with it in a run that kept the first frames of long sequences), as the network was trained.
+    keep_flow : bool
+        Keep the bundled recogniser's flow of each frame, 9 kB, for a plot or a video of them.
 
     Returns
     -------
@@ -56,7 +74,7 @@ def predict(clip: str | PathLike[str], run: str | PathLike[str] | None = None) -
     Raises
     ------
     ValueError
-        If the clip holds no face or fewer than two frames, or the run has no network.
+        If the clip holds no face or fewer than two frames, or the run has no network or more than one.
     OSError
         If a file cannot be read.
 
@@ -66,13 +84,23 @@ def predict(clip: str | PathLike[str], run: str | PathLike[str] | None = None) -
     >>> fastck.predict(fastck.sample() / "cohn-kanade-images/S001/001").emotion
     'happy'
     """
-    record = clip_record(clip)
+    check_stride(stride, run)
     if run is not None:
-        return predict_record(open_run(run), record, source=fspath(clip))
-    return recognise(record, source=fspath(clip))
+        return predict_record(open_run(run), clip_record(clip), source=fspath(clip), stride=stride)
+    return recognise(clip_record(clip), source=fspath(clip), keep_flow=keep_flow)
 
 
-def recognise(record: SequenceRecord, *, source: str = "", recogniser: Recogniser | None = None) -> ClipPrediction:
+def check_stride(stride: int | None, run: object) -> None:
+    """Raise ValueError where a stride between windows is no number of frames, or there is no run to use it."""
+    if stride is not None and run is None:
+        raise ValueError("--stride is for --run: the bundled recogniser finds its windows itself")
+    if stride is not None and stride < 1:
+        raise ValueError(f"stride must be at least 1 frame, got {stride}")
+
+
+def recognise(
+    record: SequenceRecord, *, source: str = "", recogniser: Recogniser | None = None, keep_flow: bool = False
+) -> ClipPrediction:
     """Say what a sequence shows with the bundled recogniser.
 
     Parameters
@@ -82,6 +110,8 @@ def recognise(record: SequenceRecord, *, source: str = "", recogniser: Recognise
         What the user named the clip by; the sequence's name by default.
     recogniser : Recogniser, optional
         In place of the bundled one.
+    keep_flow : bool
+        Keep the flow of each frame, 9 kB, for a plot or a video of them.
 
     Raises
     ------
@@ -89,7 +119,9 @@ def recognise(record: SequenceRecord, *, source: str = "", recogniser: Recognise
         If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
     """
     recogniser = recogniser or bundled()
-    readings, n_frames, n_missed = read_frames(decode(record_frames(record), Stopwatch()), recogniser)
+    readings, n_frames, n_missed = read_frames(
+        decode(record_frames(record), Stopwatch()), recogniser, keep_flow=keep_flow
+    )
     if n_frames < 2:
         raise BadSequence(f"motion takes two frames, got {n_frames}")
     if not readings:
@@ -111,19 +143,21 @@ def recognise(record: SequenceRecord, *, source: str = "", recogniser: Recognise
     )
 
 
-def read_frames(frames: Iterable[Gray], recogniser: Recogniser) -> tuple[tuple[Reading, ...], int, int]:
+def read_frames(
+    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False
+) -> tuple[tuple[Reading, ...], int, int]:
     """Return the readings of a clip, how many frames it has, and how many had no face."""
     follower = Follower(recogniser)
     readings: list[Reading] = []
     n_frames = n_missed = 0
-    with searching(FaceConfig()) as search:
+    with following(FaceConfig()) as search:
         for gray in frames:
             found: FaceBox | None = search(gray)
             n_frames += 1
             n_missed += found is None
             reading = follower.push(gray, found)
             if reading is not None:
-                readings.append(reading)
+                readings.append(reading if keep_flow else reading.without_flow())
     return tuple(readings), n_frames, n_missed
 
 
@@ -154,9 +188,14 @@ def strongest_window(readings: Sequence[Reading]) -> Sequence[Reading]:
 
 
 def near_apex(window: Sequence[Reading]) -> list[Reading]:
-    """Return the readings of a window whose displacement is nearly the largest, its first one never among them."""
-    largest = max(map(_size, window))
-    return [reading for reading in window[1:] if _size(reading) >= NEAR_APEX * largest]
+    """Return the readings of a window whose displacement is nearly the largest.
+
+    The frame at rest that a window begins with is never among them. A window has none where the face moves in the very
+    frame from which on a new onset counts.
+    """
+    moving = window[1:] if window[0].moment.resting and len(window) > 1 else window
+    largest = max(map(_size, moving))
+    return [reading for reading in moving if _size(reading) >= NEAR_APEX * largest]
 
 
 def _size(reading: Reading) -> float:
@@ -185,4 +224,4 @@ def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
             rested, moved = 0, True
     if moved:
         windows.append(readings[begin:])
-    return [window for window in windows if len(window) > 1] or [readings]
+    return windows or [readings]

@@ -1,6 +1,6 @@
 """Frame after frame from gray image to emotion: what clips and a live picture share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ class Reading:
     found: bool
     probabilities: NDArray[np.float32]
     emotion: str | None
+
+    def without_flow(self) -> "Reading":
+        """Return the reading with an empty flow: an hour of video has 1 GB of it."""
+        return replace(self, moment=replace(self.moment, flow=self.moment.flow[:0].copy()))
 
 
 class Follower:

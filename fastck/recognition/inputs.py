@@ -9,7 +9,7 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.messages import error_text, one_line
 from fastck.pipeline.detect import input_records
-from fastck.recognition.clip import recognise
+from fastck.recognition.clip import ClipPrediction, recognise
 from fastck.recognition.prediction import Prediction, predict_record
 from fastck.training.run import Run
 
@@ -35,6 +35,12 @@ class Answer:
     prediction: Prediction | None = None
     error: str = ""
 
+    def in_short(self) -> "Answer":
+        """Return the answer without what is known of each frame, which only pictures need."""
+        if isinstance(self.prediction, ClipPrediction):
+            return replace(self, prediction=replace(self.prediction, readings=()))
+        return self
+
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
         if self.prediction is None:
@@ -59,7 +65,9 @@ def list_clips(inputs: Sequence[str | PathLike[str]]) -> list[Answer]:
     return clips
 
 
-def answer(clips: Iterable[Answer], *, run: Run | None = None, stride: int | None = None) -> Iterator[Answer]:
+def answer(
+    clips: Iterable[Answer], *, run: Run | None = None, stride: int | None = None, keep_flow: bool = False
+) -> Iterator[Answer]:
     """Answer clip after clip.
 
     Parameters
@@ -69,7 +77,9 @@ def answer(clips: Iterable[Answer], *, run: Run | None = None, stride: int | Non
     run : Run, optional
         An open training run; by default the bundled recogniser answers.
     stride : int, optional
-        As for `fastck.recognition.prediction.predict`; with a run only.
+        As for `fastck.predict`; with a run only.
+    keep_flow : bool
+        As for `fastck.recognition.clip.recognise`.
     """
     for clip in clips:
         if clip.record is None:
@@ -77,7 +87,7 @@ def answer(clips: Iterable[Answer], *, run: Run | None = None, stride: int | Non
             continue
         try:
             if run is None:
-                prediction: Prediction = recognise(clip.record, source=clip.source)
+                prediction: Prediction = recognise(clip.record, source=clip.source, keep_flow=keep_flow)
             else:
                 prediction = predict_record(run, clip.record, source=clip.source, stride=stride)
         except (ValueError, OSError) as error:

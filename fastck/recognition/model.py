@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from fastck.batches.padding import as_frames, mirrored
 from fastck.ops.flow import FLOW_SHAPES
@@ -68,6 +69,8 @@ class Recogniser:
             raise ValueError(f"{path} is no model of fastck's recogniser: {error}") from error
         self.classes: tuple[str, ...] = tuple(self.about["classes"])
         self.unsure_below: float = self.about["unsure_below"]
+        if damaged := [name for name, array in values.items() if not np.isfinite(array).all()]:
+            raise ValueError(f"{path} is damaged: expected finite weights, {', '.join(damaged)} has others")
         self._weights = values
 
     def probabilities(self, flow: NDArray[Any]) -> NDArray[np.float32]:
@@ -91,7 +94,8 @@ class Recogniser:
         flow = np.asarray(flow, dtype=np.float32)
         if flow.ndim != 4 or flow.shape[1:] != FLOW_SHAPES["flow"]:
             raise ValueError(f"flow must have shape (N, 3, 28, 28), got {flow.shape}")
-        return softmax(logits(flow, self._weights) / np.float32(self.about["temperature"]))
+        with blas().limit(limits=1, user_api="blas"):
+            return softmax(logits(flow, self._weights) / np.float32(self.about["temperature"]))
 
     def decide(self, probabilities: NDArray[np.float32]) -> str | None:
         """Return the name of the most likely class of one row (8,), None where that is unsure."""
@@ -171,6 +175,12 @@ def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax of each row, (N, C) float32."""
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """Return what limits NumPy's BLAS, looked up once: more threads wait for each other longer than they work."""
+    return ThreadpoolController()
 
 
 @cache

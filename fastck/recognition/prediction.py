@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, replace
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import pandas as pd
 
 from fastck.batches.padding import as_frames, pad_sequence
 from fastck.config import PreprocessConfig
-from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
+from fastck.messages import one_line
 from fastck.pipeline.sequence import process_record
 from fastck.training.models.linear import LinearModel
-from fastck.training.run import Run, open_run
+from fastck.training.run import Run
 from fastck.training.settings.config import PHASES, probability_columns
 
 
@@ -92,38 +91,26 @@ class Prediction:
         }
 
 
-def predict(run: str | PathLike[str], clip: str | PathLike[str], *, stride: int | None = None) -> Prediction:
-    """Predict the emotion of a clip with a run's network, after the same preprocessing as the run's store.
+def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", stride: int | None = None) -> Prediction:
+    """Predict the emotion of a sequence that is listed already, with a run that is open.
+
+    The sequence goes through the same preprocessing as the run's store.
 
     Parameters
     ----------
-    run : path-like
-        A training run's folder, or the folder of one of its folds.
-    clip : path-like
-        A folder of frames or a video file.
+    opened : Run
+    record : SequenceRecord
+    source : str
+        What the user named the clip by; the sequence's name by default.
     stride : int, optional
-        Frames between the windows of a clip that is longer than the network's `timesteps`; by default windows do not
-        overlap, apart from the earliest one. The last window ends with the clip (the first one starts with it in a
-        run that kept the first frames of long sequences), as the network was trained.
-
-    Returns
-    -------
-    prediction : Prediction
+        As for `fastck.predict`.
 
     Raises
     ------
     ValueError
-        If the run has no network or more than one, or the clip holds no face or too few frames.
-    OSError
-        If a file cannot be read.
+        If the run has no network or more than one, the clip holds no face or too few frames, or the network's answer is
+        no number.
     """
-    if stride is not None and stride < 1:
-        raise ValueError(f"stride must be at least 1 frame, got {stride}")
-    return predict_record(open_run(run), clip_record(clip), source=fspath(clip), stride=stride)
-
-
-def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", stride: int | None = None) -> Prediction:
-    """Predict the emotion of a sequence that is listed already, with a run that is open; otherwise as `predict`."""
     model, settings = opened.model_path, opened.record
     config, notes = _preprocessing(settings)
     result = process_record(record, config)
@@ -139,6 +126,8 @@ def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", str
     # One window at a time: memory as in the smallest training batch, whatever the clip's length.
     options = {} if isinstance(network, LinearModel) else {"batch_size": 1, "verbose": 0}
     probabilities = np.asarray(network.predict(values, **options))
+    if not np.isfinite(probabilities).all():
+        raise ValueError(f"{one_line(model)} gives no finite probabilities: its weights are damaged, train it again")
     table = _table(probabilities, starts, np.minimum(len(frames), starts + timesteps), settings["classes"])
     return Prediction(
         clip=record.sequence,

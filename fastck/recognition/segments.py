@@ -29,7 +29,8 @@ class Moment:
     frame, onset : int
         Numbers in the clip, counted from 0.
     flow : ndarray of shape (3, 28, 28), float32
-        From the onset to this crop, as `optical_flow` has it; zeros where the crop is its own onset.
+        From the onset to this crop, as `optical_flow` has it; zeros where the crop is its own onset. Empty where it was
+        not kept.
     displacement : float
         Root mean square of the flow's displacement, in shares of the crop's side.
     """

@@ -34,7 +34,8 @@ def prediction_table(predictions: Iterable[Prediction]) -> "pd.DataFrame":
     parts = []
     for prediction in predictions:
         part = prediction.table.drop(columns="predicted")
-        part.insert(0, "input", prediction.source)
+        # Strings of Arrow refuse a path that is not UTF-8.
+        part.insert(0, "input", pd.Series([prediction.source] * len(part), index=part.index, dtype=object))
         part["emotion"] = part["emotion"].fillna(UNSURE)
         if prediction.trained_on:
             part["note"] = prediction.trained_on

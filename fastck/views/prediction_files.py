@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastck.recognition.clip import ClipPrediction
+from fastck.recognition.clip import ClipPrediction, check_stride
 from fastck.recognition.inputs import Answer
 from fastck.store.files import write_atomically
 from fastck.views.prediction import prediction_table
@@ -25,10 +25,7 @@ def check_outputs(
     """Raise ValueError where options do not go together, or a folder to write to is missing."""
     if json_file == csv_file == STDOUT:
         raise ValueError("--json and --csv cannot both go to stdout: name a file for one of them")
-    if run is None and stride is not None:
-        raise ValueError("--stride is for --run: the bundled recogniser finds its windows itself")
-    if stride is not None and stride < 1:
-        raise ValueError(f"stride must be at least 1 frame, got {stride}")
+    check_stride(stride, run)
     if run is not None and video is not None:
         raise ValueError("--video shows what the bundled recogniser sees: leave --run out")
     for path in (json_file, csv_file, plot, video):
@@ -51,7 +48,8 @@ def _write(text: str, path: Path) -> None:
     if path == STDOUT:
         sys.stdout.write(text)
     else:
-        write_atomically(path, text.encode())
+        # A name that is not UTF-8 is written as the bytes it is made of.
+        write_atomically(path, text.encode(errors="surrogateescape"))
 
 
 def draw(answer: Answer, *, plot: Path | None, video: Path | None, several: bool) -> list[Path]:

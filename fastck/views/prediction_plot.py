@@ -59,6 +59,7 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
 
 
 def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
+    prediction.check_flow()
     readings = prediction.readings
     shown = spread(readings)
     grid = figure.add_gridspec(3, PICTURES + 1, height_ratios=(1.1, 0.9, 1.8))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
+from fastck.images.video import video_rate
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
@@ -26,31 +27,34 @@ Picture = NDArray[np.uint8]
 
 
 def save_prediction_video(
-    prediction: ClipPrediction, record: SequenceRecord, path: str | PathLike[str], *, fps: float = FPS
+    prediction: ClipPrediction, record: SequenceRecord, path: str | PathLike[str], *, fps: float | None = None
 ) -> None:
     """Write a clip with box, flow and bars drawn over it.
 
     Parameters
     ----------
     prediction : ClipPrediction
-        Of `record`.
+        Of `record`, with the flow of each frame: from ``fastck.predict(clip, keep_flow=True)``.
     record : SequenceRecord
         Its frames are read again.
     path : path-like
         ``.mp4``.
-    fps : float
-        Frames shown a second.
+    fps : float, optional
+        Frames shown a second; by default a video's own, 12 for a folder of frames.
 
     Raises
     ------
     ValueError
-        If the suffix is another.
+        If the suffix is another, or the prediction has no flow.
     OSError
         If the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise ValueError(f"a video is written as .mp4, got {path.name!r}")
+    prediction.check_flow()
+    if fps is None:
+        fps = video_rate(record.video) if record.video else FPS
     save_mp4(iter_pictures(prediction, record), path, fps)
 
 

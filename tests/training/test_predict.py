@@ -17,7 +17,8 @@ data = pytest.importorskip("skimage.data")
 
 from fastck.cli import app  # noqa: E402
 from fastck.pipeline.dispatch import preprocess  # noqa: E402
-from fastck.recognition.prediction import predict, window_starts  # noqa: E402
+from fastck.recognition.clip import predict  # noqa: E402
+from fastck.recognition.prediction import window_starts  # noqa: E402
 from fastck.training.report.write import write_report  # noqa: E402
 from fastck.training.settings.config import TrainConfig  # noqa: E402
 from fastck.training.train import train  # noqa: E402
@@ -66,7 +67,7 @@ def test_predict_on_a_sequences_folder_equals_the_run(root: Path, run: Path, fil
     # Each sequence with the number 4 is longer than the network takes: its last window is what was trained on.
     long = table["sequence"].str.endswith("_004")
     for row in pd.concat([table[long].head(1), table[~long].head(1)]).to_dict("records"):
-        prediction = predict(run, root / "cohn-kanade-images" / row["sequence"][:4] / row["sequence"][5:])
+        prediction = predict(root / "cohn-kanade-images" / row["sequence"][:4] / row["sequence"][5:], run)
         columns = [name for name in table.columns if name.startswith("p_")]
         last = prediction.table.iloc[-1]
         np.testing.assert_allclose(last[columns].astype(float), [row[name] for name in columns], atol=1e-5)
@@ -76,7 +77,7 @@ def test_predict_on_a_sequences_folder_equals_the_run(root: Path, run: Path, fil
 
 
 def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path) -> None:
-    prediction = predict(run, root / "cohn-kanade-images" / "S000" / "004", stride=1)
+    prediction = predict(root / "cohn-kanade-images" / "S000" / "004", run, stride=1)
     assert prediction.n_frames == 8
     assert prediction.n_missed == 0
     assert prediction.table[["first_frame", "last_frame"]].to_numpy().tolist() == [[0, 5], [1, 6], [2, 7]]
@@ -112,22 +113,22 @@ def test_windows(length: int, timesteps: int, options: dict[str, int], starts: l
 
 def test_unusable_runs_and_clips_are_refused(root: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a training run"):
-        predict(tmp_path, root / "cohn-kanade-images" / "S000" / "001")
+        predict(root / "cohn-kanade-images" / "S000" / "001", tmp_path)
     with pytest.raises(ValueError, match="must hold one sequence's frames"):
-        predict(run, root)
+        predict(root, run)
     with pytest.raises(ValueError, match="stride must be at least 1"):
-        predict(run, root, stride=0)
+        predict(root, run, stride=0)
     gray = tmp_path / "gray"
     gray.mkdir()
     for frame in range(3):
         cv2.imwrite(str(gray / f"{frame}.png"), np.full((120, 120), 90, np.uint8))
     with pytest.raises(ValueError, match="face"):
-        predict(run, gray)
+        predict(gray, run)
 
 
 def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path: Path) -> None:
     clip = root / "cohn-kanade-images" / "S000" / "004"
-    prediction = predict(run, clip)
+    prediction = predict(clip, run)
     files = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "p.png")]
     result = CliRunner().invoke(app, ["predict", str(clip), "--run", str(run), *files], env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
@@ -190,10 +191,10 @@ def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path) -
     (copy / "folds" / "repeat1-fold01").mkdir(parents=True)
     (copy / "model.keras").rename(copy / "folds" / "repeat1-fold01" / "model.keras")
     with pytest.raises(ValueError, match=r"holds 1 models, one per fold: name one, such as .*repeat1-fold01"):
-        predict(copy, tmp_path)
+        predict(tmp_path, copy)
     shutil.rmtree(copy / "folds")
     with pytest.raises(ValueError, match="holds no model: it was trained with keep_models off"):
-        predict(copy, tmp_path)
+        predict(tmp_path, copy)
     settings = json.loads((copy / "run.json").read_text())
     for text, message in [
         ("{", "is damaged"),
@@ -211,6 +212,6 @@ def test_a_run_on_given_boxes_says_that_it_detects(root: Path, run: Path, tmp_pa
     settings["store"]["config"]["faces"]["boxes"] = "0" * 64
     (copy / "run.json").write_text(json.dumps(settings))
     clip = root / "cohn-kanade-images" / "S000" / "001"
-    prediction = predict(copy, clip)
+    prediction = predict(clip, copy)
     assert prediction.notes == ("the run's store used a file of face boxes; here faces are detected",)
-    pd.testing.assert_frame_equal(prediction.table, predict(run, clip).table)
+    pd.testing.assert_frame_equal(prediction.table, predict(clip, run).table)

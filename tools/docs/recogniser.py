@@ -104,7 +104,7 @@ def main() -> None:
             print(line, flush=True)
         print()
     clips = sorted((fastck.sample() / "cohn-kanade-images").glob("*/*"))
-    plot_prediction(fastck.predict(clips[SHOWN]), PICTURE)
+    plot_prediction(fastck.predict(clips[SHOWN], keep_flow=True), PICTURE)
 
 
 if __name__ == "__main__":

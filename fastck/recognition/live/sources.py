@@ -18,6 +18,7 @@ from fastck.messages import one_line
 from fastck.pipeline.frames import record_frames
 
 FPS = 25.0  # of a folder of frames, and what is asked of a camera
+MOST_CAMERAS = 99  # the largest number; OpenCV takes what is above as another driver and a camera of it
 WIDTH, HEIGHT = 640, 480  # pixels asked of a camera; larger frames are shrunk to fit
 
 
@@ -62,6 +63,11 @@ class Camera:
 
     def __init__(self, number: int) -> None:
         self.name = f"camera {number}"
+        if number > MOST_CAMERAS:
+            raise ValueError(
+                f"expected a camera's number from 0 to {MOST_CAMERAS}, or the path of a video or a folder of frames, "
+                f"got {number}"
+            )
         with quiet_opencv():
             self._capture = cv2.VideoCapture(number)
         if not self._capture.isOpened():
@@ -142,6 +148,8 @@ def open_source(source: str, *, loop: bool = False) -> Source:
     ValueError, OSError
         If there is none, or it cannot be read; one line that says what was expected.
     """
+    if not source.strip():
+        raise ValueError('got "": expected a camera\'s number, or the path of a video or a folder of frames')
     if source.isdecimal():
         if loop:
             raise ValueError("--loop is for a video or a folder of frames: a camera does not end")

@@ -14,6 +14,7 @@ from fastck.pipeline.stopwatch import Stopwatch, add_times
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.model import Recogniser
+from fastck.recognition.person import following
 
 # No doubling: faces from about 80 pixels on. A search of the doubled frame does not keep up with a camera.
 FACES = FaceConfig(upsample=(0,))
@@ -100,7 +101,7 @@ def watch(
     """
     follower, turn = Follower(recogniser), 0
     finished: deque[float] = deque(maxlen=RATE_OVER)
-    with searching(FACES) as search:
+    with following(FACES) as search:
         while (frame := newest.take()) is not None:
             if frame.turn != turn:
                 follower, turn = Follower(recogniser), frame.turn
