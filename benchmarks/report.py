@@ -143,7 +143,7 @@ def stage_table(rows: list[Row]) -> list[str]:
 def gains(rows: list[Row]) -> list[str]:
     """Return what a user gains: fastck beside what it takes the place of; empty where bulk runs were not measured."""
     at = {(row.operation, row.method): row.seconds for row in rows if row.side == 267 or row.kind == "stage"}
-    bulk = next((row.operation for row in rows if row.operation.startswith("bulk: ")), None)
+    bulk = next((row.operation for row in rows if row.operation.startswith("bulk: ")), "")
     pairs = [
         (bulk, "stable preset", "paper's script", "a whole data set, preset `stable`"),
         (bulk, "paper preset", "paper's script", "the same, preset `paper`: bit for bit the script's"),

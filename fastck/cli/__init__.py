@@ -21,7 +21,7 @@ from fastck.cli.training_options import SettingsCommand
 from fastck.version import __version__
 
 # What `fastck --help` shows: the commands by what they are for, each with a line that 80 columns do not cut.
-GROUPS = {
+GROUPS: dict[str, dict[Callable[..., None], str]] = {
     "Use what is there": {
         predict: "Say which emotion videos or folders of frames show",
         live: "Say it while a camera runs",
