@@ -203,7 +203,8 @@ def _gray(frame: "VideoFrame") -> NDArray[np.uint8]:
     if form.is_rgb or form.has_palette or form.is_bit_stream or form.is_bayer or not planar:
         # FFmpeg's converter refuses what it cannot do, such as some interlaced frames.
         return cv2.cvtColor(frame.to_ndarray(format="bgr24"), cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
-    plane, order = frame.planes[luma.plane], ">" if form.is_big_endian else "<"
+    plane: Any = frame.planes[luma.plane]
+    order = ">" if form.is_big_endian else "<"
     kind = np.dtype(np.uint8 if luma.bits <= 8 else f"{order}u2")
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
     levels = rows[:, : frame.width * kind.itemsize].view(kind)
@@ -252,7 +253,8 @@ def upright(gray: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.ui
 def _display_matrix(frame: "VideoFrame") -> Any:
     from av.sidedata.sidedata import Type
 
-    for data in frame.side_data:
+    entries: Any = frame.side_data
+    for data in entries:
         if data.type == Type.DISPLAYMATRIX:
             return np.frombuffer(data, np.int32)
     return None
