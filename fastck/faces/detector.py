@@ -28,9 +28,12 @@ def box_from_dlib(rectangle: Any, shape: tuple[int, ...]) -> FaceBox | None:
 
 def check_upsample(upsample: int) -> int:
     """Return how often an image is doubled before a search."""
+    # 1.0 equals 1, and would be kept in its place where detectors are kept; dlib takes whole numbers only.
+    if isinstance(upsample, bool) or not isinstance(upsample, int | np.integer):
+        raise TypeError(f"upsample must be an integer, got {upsample!r}")
     if upsample not in (0, 1, 2):
         raise ValueError(f"upsample must be 0, 1 or 2, got {upsample!r}")
-    return upsample
+    return int(upsample)
 
 
 def detector_version() -> str:

@@ -1,22 +1,68 @@
-"""One video file -> gray frames, decoded by OpenCV's FFmpeg."""
+"""One video file -> gray frames, decoded by FFmpeg through PyAV."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.images.header import ImageError
-from fastck.images.quiet import quiet_opencv
+from fastck.images.header import MAX_PIXELS, ImageError
 from fastck.messages import one_line
 
-VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"})
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".divx",
+        ".dv",
+        ".f4v",
+        ".flv",
+        ".gif",
+        ".m1v",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpe",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".qt",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+    ]
+)
 USUAL_FPS = 25.0
 MOST_FPS = 1000.0  # a container that gives more gives its time base
+# Formats that hold pictures. FFmpeg knows others that open more files (playlists) or draw text.
+_FORMATS = (
+    "mov,matroska,avi,asf,flv,ogg,mpeg,mpegts,mpegvideo,h264,hevc,m4v,mjpeg,dv,mxf,gif,nut,ivf,obu,yuv4mpegpipe,rm,vc1"
+)
+# Those whose header says how long they are; of others FFmpeg estimates it from the file.
+_TIMED = frozenset({"mov", "matroska", "avi", "asf", "flv"})
+# A decoder must not invent what is missing.
+_STRICT = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+_LIMITED, _FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
+_WIDEST_PIXEL = 16
 
 
 def is_video(path: str | PathLike[str]) -> bool:
@@ -36,24 +82,21 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
     Yields
     ------
     gray : ndarray of shape (H, W), uint8
-        The decoded frame through ``cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)``.
+        The luma of the decoded frame, 0 to 255, as players show it: upright and with square pixels. Frames without
+        luma go through ``cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)``.
 
     Raises
     ------
     ImageError
-        If the file is no video that OpenCV can decode.
+        If the file is no video that FFmpeg can decode, is damaged, or ends before the length that its header says.
     OSError
         If the file cannot be read.
     """
-    with _opened(path) as capture:
+    with _opened(path) as (container, stream):
         # Seeking by number lands elsewhere in many files; every frame is decoded, and only those wanted are converted.
-        if not all(capture.grab() for _ in range(skip)):
-            return
-        while True:
-            good, frame = capture.read()
-            if not good:
-                return
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        for number, frame in enumerate(_decoded(container, stream)):
+            if number >= skip:
+                yield _as_shown(_gray(frame), frame, stream)
 
 
 def video_rate(path: str | PathLike[str]) -> float:
@@ -62,12 +105,12 @@ def video_rate(path: str | PathLike[str]) -> float:
     Raises
     ------
     ImageError
-        If the file is no video that OpenCV can decode.
+        If the file is no video that FFmpeg can decode.
     OSError
         If the file cannot be read.
     """
-    with _opened(path) as capture:
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
+    with _opened(path) as (_, stream):
+        rate = float(stream.guessed_rate or 0)
     return rate if 0 < rate <= MOST_FPS else USUAL_FPS
 
 
@@ -77,28 +120,141 @@ def count_video_frames(path: str | PathLike[str]) -> int:
     Raises
     ------
     ImageError
-        If the file is no video that OpenCV can decode.
+        If the file is no video that FFmpeg can decode, is damaged, or ends before the length that its header says.
     OSError
         If the file cannot be read.
     """
-    count = 0
-    with _opened(path) as capture:
-        while capture.grab():
-            count += 1
-    return count
+    with _opened(path) as (container, stream):
+        return sum(1 for _ in _decoded(container, stream))
 
 
 @contextmanager
-def _opened(path: str | PathLike[str]) -> Iterator[cv2.VideoCapture]:
+def _opened(path: str | PathLike[str]) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    # Only for those who have videos.
+    import av
+    import av.logging
+
+    name = one_line(os.fspath(path))
     with Path(path).open("rb"):  # a missing or forbidden file is the system's error, not the decoder's
         pass
-    # Read by OpenCV when it opens its first video: FFmpeg says nothing for itself (-8 is its AV_LOG_QUIET).
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with quiet_opencv():
-        capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise ImageError(f"{one_line(os.fspath(path))}: not a video that can be decoded")
+    # What FFmpeg says is in the exceptions.
+    av.logging.set_level(None)
+    # The protocol is named, so that a colon in the name is no other one.
+    place = os.fsdecode(b"file:" + os.fsencode(path))
     try:
-        yield capture
-    finally:
-        capture.release()
+        with av.open(
+            place, metadata_errors="replace", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        ) as container:
+            stream = container.streams.best("video")
+            if stream is None or stream.codec_context is None:
+                raise ImageError(f"{name}: not a video that can be decoded")
+            stream.codec_context.options = _STRICT
+            # Sequences are spread over processes.
+            stream.codec_context.thread_count = 1
+            try:
+                yield container, stream
+            except ImageError as error:
+                raise ImageError(f"{name}: {error}") from None
+    except av.FFmpegError as error:
+        raise ImageError(f"{name}: not a video that can be decoded") from error
+
+
+def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["VideoFrame"]:
+    """Yield the decoded frames; every packet and frame has to be whole, and the last where the header says."""
+    import av
+
+    said = container.duration if not _TIMED.isdisjoint(container.format.name.split(",")) else None
+    start = (container.start_time or 0) / av.time_base
+    end, before, longest, n_frames = 0.0, None, 0.0, 0
+    try:
+        for packet in container.demux():
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is not None and packet.time_base is not None:
+                begin = float(time * packet.time_base) - start
+                end = max(end, begin + float((packet.duration or 0) * packet.time_base))
+                if packet.stream_index == stream.index:
+                    longest = max(longest, 0.0 if before is None else begin - before)
+                    before = begin
+            if packet.stream_index != stream.index:
+                continue
+            if packet.is_corrupt:
+                raise ImageError(f"the video is damaged or cut off after frame {n_frames}")
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise ImageError(f"frame {n_frames + 1} of the video is damaged")
+                n_frames += 1
+                yield frame
+    except av.FFmpegError as error:
+        text = f"the video is damaged after frame {n_frames} ({error.strerror})"
+        raise ImageError(text if n_frames else f"not a video that can be decoded ({error.strerror})") from None
+    # Containers round, and the last frame's own length is often not told.
+    if said is not None and said / av.time_base - end > 2 * max(longest, 1 / MOST_FPS):
+        raise ImageError(
+            f"the video is cut off: its header says {said / av.time_base:.2f} seconds, and it ends after {end:.2f}"
+            f" ({n_frames} frames): copy it again"
+        )
+
+
+def _gray(frame: "VideoFrame") -> NDArray[np.uint8]:
+    """Return the gray levels of a frame as stored, 0 to 255."""
+    form = frame.format
+    luma = form.components[0]
+    planar = all(part.plane != luma.plane for part in form.components[1:])
+    if form.is_rgb or form.has_palette or form.is_bit_stream or form.is_bayer or not planar:
+        # FFmpeg's converter refuses what it cannot do, such as some interlaced frames.
+        return cv2.cvtColor(frame.to_ndarray(format="bgr24"), cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
+    plane: Any = frame.planes[luma.plane]
+    order = ">" if form.is_big_endian else "<"
+    kind = np.dtype(np.uint8 if luma.bits <= 8 else f"{order}u2")
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
+    levels = rows[:, : frame.width * kind.itemsize].view(kind)
+    # Formats that keep their values in the upper bits have ten of sixteen.
+    shift = 16 - luma.bits if form.name.startswith(("p0", "p2", "p4")) and luma.bits > 8 else 0
+    gray = form.name.startswith("gray")
+    limited = frame.color_range == _LIMITED or not (gray or form.name.startswith("yuvj") or frame.color_range == _FULL)
+    table = _expansion(luma.bits, limited)
+    if kind.itemsize == 1:
+        # A copy: the decoder uses its memory again.
+        return cv2.LUT(levels, table).astype(np.uint8, copy=False) if limited else levels.copy()
+    return table[np.minimum(levels >> shift, len(table) - 1)]
+
+
+@cache
+def _expansion(bits: int, limited: bool) -> NDArray[np.uint8]:
+    """Return the gray level of each value of `bits` bits; black is 16 and white 235 of 255 in limited range."""
+    values = np.arange(1 << bits, dtype=np.float64) / (1 << max(bits - 8, 0))
+    levels = (values - 16) * (255 / 219) if limited else np.arange(1 << bits) * (255 / ((1 << bits) - 1))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def _as_shown(gray: NDArray[np.uint8], frame: "VideoFrame", stream: "VideoStream") -> NDArray[np.uint8]:
+    """Return a frame with square pixels, turned and mirrored as the container's display matrix says."""
+    ratio = stream.sample_aspect_ratio
+    if ratio and ratio != 1 and 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
+        height, width = gray.shape
+        # The longer side grows: nothing that was seen is lost.
+        size = (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
+        if size[0] * size[1] > MAX_PIXELS:
+            raise ImageError(f"{size[0]} x {size[1]} square pixels; more than {MAX_PIXELS:,} are refused")
+        gray = cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    matrix = _display_matrix(frame)
+    return gray if matrix is None else upright(gray, matrix)
+
+
+def upright(gray: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Turn and mirror a frame as a container's display matrix, nine numbers, says."""
+    # A point (x, y) is shown at (ax + cy, bx + dy); a turn by less than a quarter is taken as the nearest quarter.
+    a, b, c, d = (int(matrix[at]) for at in (0, 1, 3, 4))
+    if abs(b) > abs(a):
+        gray, a, d = gray.T, c, b
+    return np.ascontiguousarray(gray[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _display_matrix(frame: "VideoFrame") -> Any:
+    from av.sidedata.sidedata import Type
+
+    entries: Any = frame.side_data
+    for data in entries:
+        if data.type == Type.DISPLAYMATRIX:
+            return np.frombuffer(data, np.int32)
+    return None

@@ -3,9 +3,12 @@
 import logging
 from collections.abc import Callable
 from functools import cache, partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import config, njit
+from numba.core.caching import FunctionCache
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +22,79 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return partial(kernel, **options)
     settings = {"nogil": True, "error_model": "numpy", **options}  # Python's model tests every divisor for zero
+    compiled = _compiled(function, settings)
     try:
-        return njit(cache=True, **settings)(function)
-    except RuntimeError:  # Numba found no folder to write to: a read-only install without a home
+        compiled._cache = KernelCache(function)
+    except (RuntimeError, OSError):  # Numba found no folder to write to: a read-only install without a home
         _say_once()
+    return compiled
+
+
+class KernelCache(FunctionCache):
+    """Numba's cache on disk: fresh as long as no file of kernels changes, and never a reason to stop.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        # Numba looks at the function's own file only, and kernels use each other's.
+        self._cache_file._source_stamp = _sources()
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what is kept for a signature, None where that is nothing or damaged."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a damaged pickle raises anything
+            logger.debug("a kernel is compiled anew: %r", error)
+            self._enabled = self._emptied()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled where there is room for it."""
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # a full disk, a damaged index: the kernel is there all the same
+            logger.debug("a kernel cannot be kept: %r", error)
+            _say_once()
+
+    def _emptied(self) -> bool:
+        try:
+            self.flush()
+        except OSError:
+            _say_once()
+            return False
+        return True
+
+
+def _compiled(function: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    """Return the function for Numba to compile, even where NUMBA_DISABLE_JIT is set: vector loops have no other way."""
+    disabled = config.DISABLE_JIT
+    if disabled:
+        _say_compiled()
+    config.DISABLE_JIT = 0
+    try:
         return njit(**settings)(function)
+    finally:
+        config.DISABLE_JIT = disabled
+
+
+@cache
+def _sources() -> str:
+    """Return a digest of every file in this folder."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def _say_compiled() -> None:
+    logger.warning("NUMBA_DISABLE_JIT does not count for fastck's kernels: they run compiled only")
 
 
 @cache
 def _say_once() -> None:
-    logger.warning("kernels are compiled anew in every process: set NUMBA_CACHE_DIR to a writable folder")
+    logger.warning("kernels are compiled anew in every process: set NUMBA_CACHE_DIR to a writable folder with room")

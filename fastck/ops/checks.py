@@ -1,7 +1,7 @@
 """What the operations ask of their arguments, and the shapes they return."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,18 @@ def check_frames(
     return view
 
 
-def check_out(out: object, *, shape: tuple[int, ...], dtype: npt.DTypeLike, name: str = "out") -> np.ndarray:
-    """Return `out`, or a new array where it is None; kernels write to it, so it has to fit exactly."""
+def check_out(
+    out: object,
+    *,
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    name: str = "out",
+    apart: Iterable[np.ndarray] = (),
+) -> np.ndarray:
+    """Return `out`, or a new array where it is None; kernels write to it, so it has to fit exactly.
+
+    `apart` are the arrays that are read or written meanwhile: they must not share memory with it.
+    """
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
@@ -37,6 +47,8 @@ def check_out(out: object, *, shape: tuple[int, ...], dtype: npt.DTypeLike, name
         raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError(f"{name} must be C-contiguous, aligned and writeable: pass a slice along the first axis")
+    if any(np.may_share_memory(out, other) for other in apart):
+        raise ValueError(f"{name} must not share memory with the frames or another out: pass a new array")
     return out.view(np.ndarray)
 
 

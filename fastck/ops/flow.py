@@ -83,7 +83,7 @@ def optical_flow(
     side = check_count("side", side)
     if side > config.size:
         raise ValueError(f"side must be 1 to {config.size} cells, the pixels that the flow is computed on, got {side}")
-    out = check_out(out, shape=flow_shape(crops.shape, side), dtype=np.float32)
+    out = check_out(out, shape=flow_shape(crops.shape, side), dtype=np.float32, apart=[crops])
     FlowPass(config).fill(crops, {"flow": out})
     return out
 

@@ -146,7 +146,7 @@ def frame_difference(
     check_choice("mode", mode, Mode)
     check_choice("reference", reference, Reference)
     frames = check_frames(frames, min_frames=2)
-    out = check_out(out, shape=difference_shape(frames.shape), dtype=np.uint8)
+    out = check_out(out, shape=difference_shape(frames.shape), dtype=np.uint8, apart=[frames])
     _DIFFERENCE[mode](frames, 0 if reference == "onset" else 1, out)
     return out
 
@@ -206,7 +206,7 @@ def erode(frames: np.ndarray, *, size: int = 5, out: np.ndarray | None = None) -
     """
     frames = check_frames(frames)
     size = check_count("size", size)
-    out = check_out(out, shape=frames.shape, dtype=np.uint8)
+    out = check_out(out, shape=frames.shape, dtype=np.uint8, apart=[frames])
     motion.erode(frames, size, out)
     return out
 
@@ -232,8 +232,8 @@ def mean_pool_2x2(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
         If `frames` is not of that dtype or shape, or `out` does not fit.
     """
     frames = check_frames(frames, dtypes=("uint8", "float32", "float64"))
-    out = check_out(out, shape=pooled_shape(frames.shape), dtype=np.float32)
-    motion.mean_pool_2x2(frames, out)
+    out = check_out(out, shape=pooled_shape(frames.shape), dtype=np.float32, apart=[frames])
+    (motion.mean_pool_2x2_doubles if frames.dtype == np.float64 else motion.mean_pool_2x2)(frames, out)
     return out
 
 
@@ -258,7 +258,7 @@ def project(frames: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         If `frames` is not of that dtype or shape or not square, or `out` does not fit.
     """
     frames = check_frames(frames, dtypes=("uint8", "float32", "float64"))
-    out = check_out(out, shape=projection_shape(frames.shape), dtype=np.float32)
+    out = check_out(out, shape=projection_shape(frames.shape), dtype=np.float32, apart=[frames])
     (motion.project_integers if frames.dtype == np.uint8 else motion.project_floats)(frames, out)
     return out
 
@@ -301,12 +301,11 @@ def motion_features(
     unknown = sorted(set(given) - set(features))
     if unknown:
         raise ValueError(f"out holds arrays for features not asked for: {', '.join(unknown)}")
-    made = {
-        name: check_out(
-            given.get(name), shape=_motion_shape(name, frames.shape), dtype=feature_dtype(name), name=f"out[{name!r}]"
-        )
-        for name in features
-    }
+    made: dict[str, np.ndarray] = {}
+    for name in features:
+        shape, dtype = _motion_shape(name, frames.shape), feature_dtype(name)
+        apart = [frames, *made.values()]
+        made[name] = check_out(given.get(name), shape=shape, dtype=dtype, name=f"out[{name!r}]", apart=apart)
     compute, settings = _fused(mode, level, size, reference)
     compute(frames, *settings, _forms(made))
     return made
@@ -353,7 +352,7 @@ def motion_masks(
     """
     frames = check_frames(frames, min_frames=2)
     shape = difference_shape(frames.shape)
-    out = check_out(out, shape=packed_shape(shape) if packed else shape, dtype=np.uint8)
+    out = check_out(out, shape=packed_shape(shape) if packed else shape, dtype=np.uint8, apart=[frames])
     compute, settings = _fused(mode, level, size, reference)
     compute(frames, *settings, _forms({"mask" if packed else "unpacked": out}))
     return out
@@ -390,7 +389,7 @@ def motion_projections(
         If an argument is not as above.
     """
     frames = check_frames(frames, min_frames=2)
-    out = check_out(out, shape=projection_shape(difference_shape(frames.shape)), dtype=np.float32)
+    out = check_out(out, shape=projection_shape(difference_shape(frames.shape)), dtype=np.float32, apart=[frames])
     compute, settings = _fused(mode, level, size, reference)
     compute(frames, *settings, _forms({"projection": out}))
     return out
@@ -432,7 +431,7 @@ def motion_pools(
     frames = check_frames(frames, min_frames=2)
     times = check_count("times", times)
     shape = difference_shape(frames.shape)
-    out = check_out(out, shape=pooled_shape(shape, times=times), dtype=np.float32)
+    out = check_out(out, shape=pooled_shape(shape, times=times), dtype=np.float32, apart=[frames])
     form = list(_POOLS)[min(times, 3) - 1]
     pools = out if times <= 3 else np.empty(pooled_shape(shape, times=3), np.float32)
     compute, settings = _fused(mode, level, size, reference)

@@ -1,0 +1,77 @@
+"""What kernels need of Numba's cache on disk, and arrays that share memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastck
+from fastck import kernels
+
+CODE = "import numpy as np, fastck; print(fastck.frame_difference(np.zeros((2, 9, 9), np.uint8)).sum())"
+
+
+def run(before: str = "", **environment: str) -> str:
+    command = f'{before} exec "{sys.executable}" -c "{CODE}"'
+    done = subprocess.run(["bash", "-c", command], env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_full_disk_under_the_cache_does_not_end_the_work(tmp_path: Path) -> None:
+    assert run("ulimit -f 4;", NUMBA_CACHE_DIR=str(tmp_path)) == "0"
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+def test_damaged_cache_is_made_anew(tmp_path: Path, pattern: str) -> None:
+    assert run(NUMBA_CACHE_DIR=str(tmp_path)) == "0"
+    files = list(tmp_path.rglob(pattern))
+    for path in files:
+        path.write_bytes(b"")
+    assert files
+    assert run(NUMBA_CACHE_DIR=str(tmp_path)) == "0"
+    assert all(path.stat().st_size for path in files)
+
+
+def test_kernels_run_where_numba_is_told_not_to_compile() -> None:
+    assert run(NUMBA_DISABLE_JIT="1") == "0"
+
+
+def test_cache_depends_on_every_file_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = kernels._sources()
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "vectors.py"))
+    kernels._sources.cache_clear()
+    try:
+        assert kernels._sources() != before
+    finally:
+        kernels._sources.cache_clear()
+
+
+@pytest.mark.parametrize("values", [[1e8 + 1, -1e8, 0, 0], [3e38] * 4])
+def test_doubles_are_averaged_as_doubles(values: list[float]) -> None:
+    frames = np.array(values).reshape(1, 2, 2)
+    assert fastck.mean_pool_2x2(frames)[0, 0, 0] == np.float32(frames.mean())
+
+
+@pytest.mark.parametrize("name", ["motion_masks", "frame_difference"])
+@pytest.mark.parametrize("reference", ["previous", "onset"])
+def test_out_that_shares_memory_with_the_frames_is_refused(name: str, reference: str) -> None:
+    frames = np.zeros((3, 8, 8), np.uint8)
+    with pytest.raises(ValueError, match="must not share memory"):
+        getattr(fastck, name)(frames, reference=reference, out=frames[1:])
+
+
+def test_threshold_may_work_in_place() -> None:
+    frames = np.full((1, 2, 2), 200, np.uint8)
+    assert (fastck.threshold(frames, out=frames) == 255).all()
+
+
+def test_upsample_of_another_type_is_refused_and_keeps_the_detector() -> None:
+    gray = np.zeros((90, 90), np.uint8)
+    with pytest.raises(TypeError, match="upsample must be an integer"):
+        fastck.detect_faces(gray, 1.0)  # type: ignore[arg-type]
+    assert fastck.detect_faces(gray) == []
