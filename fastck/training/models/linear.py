@@ -231,7 +231,12 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], shape: NetworkShape | N
         raise ValueError(f"it lacks {', '.join(missing)}")
     both = shapes["coefficients"]
     classes, size = both if len(both) == 2 else (0, 0)
-    wanted = {"mean": (size,), "scale": (size,), "intercept": (classes,), "classes": (classes,)}
+    wanted: dict[str, tuple[int, ...]] = {
+        "mean": (size,),
+        "scale": (size,),
+        "intercept": (classes,),
+        "classes": (classes,),
+    }
     wanted |= {"view": (), "input_shape": (4,)}
     if classes == 0 or any(shapes[name] != one for name, one in wanted.items()):
         raise ValueError("its arrays do not fit together")
