@@ -198,6 +198,19 @@ class Store:
         return planned.assign(label=label, fold=fold, length=length)[list(_LISTED)]
 
     @cached_property
+    def fingerprints(self) -> pd.DataFrame:
+        """One row per planned sequence: sequence, fingerprint (of its files); none where the store lists none."""
+        path, kinds = self.path / "inputs.csv", {"sequence": "str", "fingerprint": "str"}
+        if not path.exists():
+            return pd.DataFrame({name: [] for name in kinds}, dtype="str")
+        return read_table(path, kinds)[list(kinds)]
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the store lists its checksums."""
+        return (self.path / CHECKSUMS).exists()
+
+    @cached_property
     def checksums(self) -> pd.DataFrame:
         """One row per good sequence and array: sequence, array, crc32 (8 hexadecimal digits)."""
         return read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})

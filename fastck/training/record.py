@@ -9,6 +9,7 @@ from fastck.messages import one_line, some_names
 from fastck.store.reader import Store
 from fastck.training import run as files
 from fastck.training.data.folds import Split, leakage
+from fastck.training.data.people import shared_notes
 from fastck.training.data.samples import Samples
 from fastck.training.models.backends import current_backend
 from fastck.training.models.memory import MemoryPlan
@@ -57,18 +58,22 @@ def describe_run(
         "store": stores[0],
         "stores": stores,
         "memory_plan": None if plan is None else plan.as_dict(),
-        "leakage": leakage(table, splits),
+        "leakage": leakage(table.assign(subject=[samples.people.get(own, own) for own in table["subject"]]), splits),
         "notes": _notes(samples, config, splits),
         "splits": sides,
     }
 
 
 def leakage_notes(splits: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the subjects that folds of the user's own put into training and test, for a record's notes."""
-    both = {name for split in splits for name in set(split["train_subjects"]) & set(split["test_subjects"])}
-    if not both:
-        return []
-    return [f"subject leakage: the folds put {len(both)} subjects into training and test: {some_names(sorted(both))}"]
+    """Name the subjects that folds of the user's own put into training or validation and test, for a record's notes."""
+    notes = []
+    for part, word in (("train", "training"), ("validation", "validation")):
+        key = f"{part}_subjects"
+        both = {name for split in splits for name in set(split[key]) & set(split["test_subjects"])}
+        if both:
+            some = some_names(sorted(both))
+            notes.append(f"subject leakage: the folds put {len(both)} subjects into {word} and test: {some}")
+    return notes
 
 
 def _versions(backend: str | None) -> dict[str, str]:
@@ -105,6 +110,7 @@ def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> li
     configs = {store.config.hash() for store in samples.stores.values()}
     if len(configs) > 1:
         notes.append("the stores were made with different settings: fastck info says which")
+    notes += shared_notes(samples.people)
     lost = listing[listing["label"].isin(classes) & ~listing["sequence"].isin(table["sequence"])]
     if len(lost):
         notes.append(f"{len(lost)} sequences of these classes are quarantined in the store and in no part")

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from fastck.config import PreprocessConfig
+from fastck.messages import one_line
+from fastck.ops.motion import feature_shape
 from fastck.store.files import sync, write_atomically
 from fastck.training.models.linear import LinearModel, load_linear
 from fastck.training.models.startup import start_keras
 from fastck.training.settings.config import TrainConfig
+from fastck.training.settings.shape import NetworkShape
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +34,10 @@ CONFUSION_PICTURE, ACCURACY_PICTURE, LOSS_PICTURE = "confusion_matrix.png", "acc
 FIT, MODEL, LINEAR_MODEL, SUMMARY = "fold.json", "model.keras", "model.npz", "model_summary.txt"
 HISTORY, PREDICTIONS, TRAINING_PREDICTIONS = "history.csv", "predictions.csv", "training_predictions.csv"
 CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
+
+# What every run.json holds.
+_PARTS = {"arguments": dict, "status": str, "classes": list, "store": dict, "splits": list}
+_JSON = {dict: "an object", str: "text", list: "a list"}
 
 # Columns that are not numbers: whatever they hold is text, "NA", "None" and "001" too.
 _TEXT = ("sequence", "subject", "baseline", "true", "predicted")
@@ -58,6 +66,12 @@ class Run:
     def settings(self) -> TrainConfig:
         """The settings it was trained with."""
         return TrainConfig.from_dict(self.record["arguments"])
+
+    @property
+    def shape(self) -> NetworkShape:
+        """The dimensions of its model, by its settings and the store's."""
+        side = PreprocessConfig.from_dict(self.record["store"]["config"]).faces.side
+        return self.settings.network_shape(feature_shape(self.settings.feature, side))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -108,7 +122,10 @@ class Run:
         """The trained model, loaded without running any code that its file might hold."""
         path = self.model_path
         if path.name == LINEAR_MODEL:
-            return load_linear(path)
+            try:
+                return load_linear(path, shape=self.shape).in_order(self.classes)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: {error}") from error
         start_keras()
         from fastck.training.models.network import load_network
 
@@ -155,13 +172,18 @@ def read_record(path: Path) -> dict[str, Any]:
         record = read_json(file)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path} is not a training run: it has no {RECORD}") from None
-    if not {"arguments", "status", "classes", "store", "splits"} <= set(record):
+    if not set(_PARTS) <= set(record):
         raise ValueError(f"{file} was not written by fastck")
     version = record.get("format")
     if version != FORMAT:
         older = isinstance(version, int) and version < FORMAT
         what = "train again into another folder: its classes were codes, not names" if older else "update fastck"
         raise ValueError(f"{file} has format {version}, this fastck reads format {FORMAT}: {what}")
+    for name, kind in _PARTS.items():
+        if not isinstance(record[name], kind):
+            raise ValueError(f"{file} is damaged: {name} must be {_JSON[kind]}, got {one_line(record[name])[:60]}")
+    if not all(isinstance(name, str) for name in record["classes"]):
+        raise ValueError(f"{file} is damaged: its classes must be names")
     return record
 
 

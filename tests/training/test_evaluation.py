@@ -12,7 +12,9 @@ from fastck.training.report.evaluation import (
     bootstrap_intervals,
     confusion,
     evaluate,
+    exact_interval,
     metrics,
+    subject_intervals,
     wilson_interval,
 )
 
@@ -92,6 +94,47 @@ def test_a_resample_without_an_emotion_says_nothing_about_it() -> None:
         np.testing.assert_array_equal(intervals[name], np.ones_like(intervals[name]))
     counts[0] = 0
     assert bootstrap_intervals(counts)["recall"][:, 3].tolist() == [0, 1]
+
+
+@given(n=st.integers(1, 60), share=st.floats(0, 1), each=st.floats(0.1, 9))
+def test_the_exact_interval_of_equal_people_equals_scipy(n: int, share: float, each: float) -> None:
+    right = round(share * n)
+    expected = binomtest(right, n).proportion_ci(method="exact")
+    assert exact_interval(right / n, np.full(n, each)) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_a_person_who_weighs_most_counts_nearly_alone() -> None:
+    assert exact_interval(1.0, np.array([1000.0, 1, 1]))[0] == pytest.approx(0.025, abs=0.01)
+    assert exact_interval(1.0, np.zeros(3)) == (0, 1)
+
+
+def test_no_interval_is_without_width() -> None:
+    # All right, all wrong, each person three of four right, and one person alone.
+    right = np.tile(np.diag([2, 2, 2]), (6, 1, 1))
+    wrong = np.roll(right, 1, axis=2)
+    same = 3 * right + wrong
+    for counts in (right, wrong, same, same[:1]):
+        intervals, values = subject_intervals(counts), metrics(counts.sum(axis=0))
+        for name, (low, high) in intervals.items():
+            assert np.all(high - low > 0.2), name
+            assert np.all((low <= values[name]) & (values[name] <= high)), name
+    six = binomtest(6, 6).proportion_ci(method="exact")
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert subject_intervals(right)[name] == pytest.approx((six.low, six.high))
+
+
+def test_accuracys_interval_covers_where_people_differ() -> None:
+    rng = np.random.default_rng(0)
+    hits, runs = 0, 150
+    for _ in range(runs):
+        # 30 people of 10 sequences; how often each is recognised differs, its mean is 0.7.
+        right = rng.binomial(10, rng.beta(1.4, 0.6, 30))
+        counts = np.zeros((30, 2, 2))
+        counts[:, 0, 0], counts[:, 0, 1] = right, 10 - right
+        low, high = subject_intervals(counts, seed=1)["accuracy"]
+        hits += bool(low <= 0.7 <= high)
+    # Wilson's interval over sequences covers two thirds.
+    assert hits / runs >= 0.9
 
 
 def test_a_prediction_without_a_subject_is_refused() -> None:

@@ -307,3 +307,22 @@ def test_unlabelled_sequences_are_never_used() -> None:
 def test_settings_are_checked(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_dict(settings)
+
+
+def test_leakage_looks_at_who_validates_but_is_not_tested() -> None:
+    table = pd.DataFrame({"sequence": list("abcd"), "subject": ["S1", "S2", "S3", "S1"]})
+    validated = Split(train=("b",), validation=("d",), test=("a", "c"))
+    assert leakage(table, [validated]) == 0.5
+    # Under the protocol "random" the test part validates: it is nobody else.
+    assert leakage(table, [Split(train=("b",), validation=("a", "c"), test=("a", "c"))]) == 0
+
+
+def test_folds_may_be_numbered_by_a_date() -> None:
+    table = make_table(subjects=6)
+    numbers = {subject: 20260101 + place // 2 for place, subject in enumerate(sorted(table["subject"].unique()))}
+    folds = pd.DataFrame({"sequence": table["sequence"], "fold": table["subject"].map(numbers)})
+    config = TrainConfig(phase=4, per_emotion=0)
+    splits = make_splits(table, config, folds=folds)
+    assert [split.fold for split in splits] == [20260100, 20260101, 20260102]
+    small = make_splits(table, config, folds=folds.assign(fold=folds["fold"] - 20260100))
+    assert [split.test for split in splits] == [split.test for split in small]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -11,6 +12,7 @@ from fastck.cli import app
 from fastck.store.joined import JoinedRows, join_stores
 from fastck.training.data.folds import make_splits
 from fastck.training.data.samples import open_samples
+from fastck.training.record import describe_run
 from fastck.training.settings.config import TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
@@ -134,3 +136,56 @@ def test_the_tables_folds_are_a_protocol() -> None:
     assert by_name[0].test == second.test
     sequences = make_splits(table.assign(fold=["1", "2"] * 12), config)
     assert [len(split.test) for split in sequences] == [12, 12]
+
+
+def list_files(store: Path, marks: list[str], sums: list[str]) -> None:
+    """Give a store the lists of its sequences' fingerprints and checksums."""
+    table = fastck.open_store(store).table
+    listed = table[["sequence", "subject", "emotion", "n_frames", "folder"]].assign(fingerprint=marks)
+    listed.to_csv(store / "inputs.csv", index=False)
+    parts = [
+        pd.DataFrame({"sequence": table["sequence"], "array": array, "crc32": sums})
+        for array in ("boxes", "projection")
+    ]
+    pd.concat(parts).to_csv(store / "checksums.csv", index=False)
+
+
+@pytest.mark.parametrize("alike", ["files", "content"])
+def test_people_of_two_stores_are_found(tmp_path: Path, alike: str) -> None:
+    table = make_table(subjects=3)
+    one, two, three = (make_store(tmp_path / name, table).path for name in "abc")
+    count = len(table)
+
+    def own(word: str) -> list[str]:
+        return [f"{word}{place}" for place in range(count)]
+
+    first = own("x")
+    # Of the second store's people one sequence of the second is the first store's third person.
+    second = ["q", *own("y")[1:4], "q", first[8], *own("y")[6:]]
+    files, content = (first, own("m")) if alike == "files" else (own("m"), first)
+    list_files(one, files, content)
+    files, content = (second, own("n")) if alike == "files" else (own("n"), second)
+    list_files(two, files, content)
+    list_files(three, own("z"), own("p"))
+    samples = open_samples([one, two, three], TrainConfig(phase=4, protocol="loso", per_emotion=0))
+    assert samples.people == {"a/S002": "a/S002", "b/S001": "a/S002"}
+    splits = make_splits(samples.store.table, samples.config, listing=samples.store.listing)
+    record = describe_run(samples, samples.config, splits, None, None)
+    # Both of nine, and each is four sequences of 36.
+    assert record["leakage"] == pytest.approx(8 / 36)
+    assert any("the same people are in several stores, 1 of them: a/S002 = b/S001." in note for note in record["notes"])
+
+
+def test_a_person_is_one_over_three_stores(tmp_path: Path) -> None:
+    table = make_table(subjects=1)
+    stores = [make_store(tmp_path / name, table).path for name in "abc"]
+    for store, marks in zip(stores, (["1", "2", "3", "4"], ["5", "6", "7", "8"], ["8", "9", "1", "0"]), strict=True):
+        list_files(store, marks, [f"{store.name}{place}" for place in range(4)])
+    people = open_samples(stores, TrainConfig(phase=4)).people
+    assert set(people) == {"a/S000", "b/S000", "c/S000"}
+    assert len(set(people.values())) == 1
+
+
+def test_a_single_store_and_one_without_lists_share_nobody(stores: list[Path]) -> None:
+    assert open_samples(stores, TrainConfig(phase=4)).people == {}
+    assert open_samples(stores[0], TrainConfig(phase=4)).people == {}

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     write_table(copy / "predictions.csv", run.predictions.assign(predicted=wrong))
     report = write_report(copy)
     assert report["best"]["name"] == "nearest centroid"
-    said = "best model: nearest centroid, accuracy 1.000 [0.916, 1.000]: a baseline beats the trained linear model"
+    said = "best model: nearest centroid, accuracy 1.000 [0.541, 1.000]: a baseline beats the trained linear model"
     assert said in (copy / "report.txt").read_text()
     page = (copy / "report.html").read_text()
     assert said in page
@@ -241,3 +242,125 @@ print(run.model.predict(np.zeros((2, 9, 28, 28, 3), np.float32)).shape)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(2, 7)"
+
+
+def test_rows_in_another_order_go_by_their_names(run: fastck.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    fold = copy / "folds" / "repeat1-fold01"
+    before = fastck.open_run(fold).model
+    model = load_linear(fold / "model.npz")
+    order = [3, 1, 0, 2, 6, 5, 4]
+    turned = replace(
+        model,
+        coefficients=model.coefficients[order],
+        intercept=model.intercept[order],
+        classes=model.classes[order],
+    )
+    turned.save(fold / "model.npz")
+    after = fastck.open_run(fold).model
+    values = np.random.default_rng(0).normal(size=(5, *model.input_shape))
+    np.testing.assert_array_equal(after.predict(values), before.predict(values))
+    replace(model, classes=np.array([f"x{name}" for name in model.classes])).save(fold / "model.npz")
+    with pytest.raises(ValueError, match="it is of another run"):
+        _ = fastck.open_run(fold).model
+
+
+def write_header(path: Path, name: str, header: str) -> None:
+    """Replace an array of an .npz file with one of which there is only a header."""
+    with zipfile.ZipFile(path) as file:
+        parts = {entry: file.read(entry) for entry in file.namelist()}
+    text = header.ljust(117) + "\n"
+    parts[f"{name}.npy"] = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for entry, data in parts.items():
+            file.writestr(entry, data)
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000,)", "(7, 1000000000000)", "(-5,)", "(7, 3, 3)"])
+@pytest.mark.parametrize("name", ["coefficients", "mean", "classes"])
+def test_a_size_that_is_not_there_takes_no_memory(run: fastck.Run, tmp_path: Path, name: str, shape: str) -> None:
+    file = tmp_path / "model.npz"
+    shutil.copy(run.path / "folds" / "repeat1-fold01" / "model.npz", file)
+    write_header(file, name, f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}")
+    with pytest.raises(ValueError, match=r"model\.npz cannot be loaded as a linear model: ") as told:
+        load_linear(file)
+    assert "\n" not in str(told.value)
+
+
+def test_a_small_file_of_large_arrays_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.npz"
+    np.savez_compressed(file, mean=np.zeros(2**25, np.float32))
+    assert file.stat().st_size < 2**18
+    with pytest.raises(ValueError, match="its arrays claim 134217728 bytes"):
+        load_linear(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": np.nan}, "without nan"),
+        ({"scale": 0.0}, "scale above 0"),
+        ({"coefficients": np.inf}, "must be finite"),
+        ({"mean": 1j}, "must hold numbers or text"),
+    ],
+)
+def test_weights_that_give_no_number_are_refused(
+    run: fastck.Run, tmp_path: Path, change: dict[str, float], message: str
+) -> None:
+    model = load_linear(run.path / "folds" / "repeat1-fold01" / "model.npz")
+    arrays = {name: np.full_like(getattr(model, name), value, np.dtype(type(value))) for name, value in change.items()}
+    replace(model, **arrays).save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match=message):
+        load_linear(tmp_path / "model.npz")
+
+
+def test_a_model_of_other_sizes_than_the_runs_is_refused(run: fastck.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    fold = copy / "folds" / "repeat1-fold01"
+    model = load_linear(fold / "model.npz")
+    short = replace(
+        model, coefficients=model.coefficients[:5], intercept=model.intercept[:5], classes=model.classes[:5]
+    )
+    short.save(fold / "model.npz")
+    with pytest.raises(ValueError, match="it tells 5 classes apart, the run 7"):
+        _ = fastck.open_run(fold).model
+    replace(model, input_shape=(3, *model.input_shape[1:])).save(fold / "model.npz")
+    with pytest.raises(ValueError, match="or the run's input"):
+        _ = fastck.open_run(fold).model
+
+
+def test_a_dollar_in_a_name_is_no_formula(run: fastck.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    names = {"happy": r"paid $\5 to \10$", "anger": "$x^", "fear": "a\x01"}
+    record = json.loads((copy / "run.json").read_text())
+    record["classes"] = [names.get(name, name) for name in record["classes"]]
+    (copy / "run.json").write_text(json.dumps(record))
+    for file in ("predictions.csv", "baselines.csv"):
+        table = getattr(run, file.removesuffix(".csv"))
+        columns = {column: [names.get(own, own) for own in table[column]] for column in ("true", "predicted")}
+        table = table.assign(**columns).rename(columns={f"p_{old}": f"p_{new}" for old, new in names.items()})
+        write_table(copy / file, table)
+    (copy / "confusion_matrix.png").unlink()
+    write_report(copy)
+    assert (copy / "confusion_matrix.png").exists()
+    assert "paid $" in (copy / "report.html").read_text()
+
+
+def test_a_picture_that_cannot_be_drawn_costs_only_itself(
+    run: fastck.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no fonts")
+
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    (copy / "report.html").unlink()
+    monkeypatch.setattr("fastck.training.report.write.plot_confusion", fail)
+    write_report(copy)
+    assert "confusion_matrix.png could not be drawn: no fonts" in caplog.text
+    page = (copy / "report.html").read_text()
+    assert "loss" in page
+    assert "the maximum of 4 models by test accuracy" in page

@@ -166,7 +166,7 @@ def _cross_validate(
     """Test every selected sequence once; balance only what trains, and validate on held-back training data."""
     seed = config.seed + repeat
     if folds is not None:
-        parts, independent = _given_rows(selected, folds)
+        numbered, independent = _given_rows(selected, folds)
     else:
         independent = config.protocol in SUBJECT_INDEPENDENT
         if _balanced_first(config):
@@ -175,9 +175,10 @@ def _cross_validate(
         parts = list(fold_rows(listing, selected, config, seed))
         if config.protocol == "table":
             independent = _keeps_subjects(selected["subject"], parts)
+        numbered = list(enumerate(parts))
     by = "subject" if independent else "sequence"
     splits = []
-    for fold, rows in enumerate(parts):
+    for fold, rows in numbered:
         test = selected.iloc[rows]
         rest = selected.drop(test.index)
         if test.empty:
@@ -204,14 +205,15 @@ def _cross_validate(
     return splits
 
 
-def _given_rows(selected: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.ndarray], bool]:
-    """Row positions of each given fold's test part, and whether no subject is in two of them."""
+def _given_rows(selected: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[tuple[int, np.ndarray]], bool]:
+    """Each given fold, from 0, with the row positions of its test part; and whether no subject is in two of them."""
     own = selected["sequence"].map(folds.set_index("sequence")["fold"])
     without = selected.loc[own.isna(), "sequence"]
     if len(without):
         raise ValueError(f"{len(without)} sequences have no fold, for example {without.iloc[0]!r}")
-    parts = [np.flatnonzero(own == number) for number in range(1, int(folds["fold"].max()) + 1)]
-    return parts, _keeps_subjects(selected["subject"], parts)
+    # Folds may be numbered by a date: only the numbers that occur are looked at.
+    parts = [(int(number) - 1, np.flatnonzero(own == number)) for number in np.unique(own)]
+    return parts, _keeps_subjects(selected["subject"], [rows for _, rows in parts])
 
 
 def _keeps_subjects(subjects: pd.Series, parts: Iterable[np.ndarray]) -> bool:
@@ -324,7 +326,10 @@ def _check_split(selected: pd.DataFrame, split: Split, *, independent: bool) -> 
 
 
 def leakage(table: pd.DataFrame, splits: Iterable[Split]) -> float:
-    """Share of test sequences whose subject is also in that split's training part.
+    """Share of test sequences whose subject is also in that split's training part, or validates there.
+
+    Early stopping and the temperature go by the validating sequences. Those that are the tested ones themselves, as
+    under the protocol "random", do not count as others.
 
     Parameters
     ----------
@@ -341,7 +346,7 @@ def leakage(table: pd.DataFrame, splits: Iterable[Split]) -> float:
     subjects = dict(zip(table["sequence"], table["subject"], strict=True))
     seen = total = 0
     for split in splits:
-        training = {subjects[name] for name in split.train}
-        seen += sum(subjects[name] in training for name in split.test)
+        known = {subjects[name] for name in {*split.train, *split.validation}.difference(split.test)}
+        seen += sum(subjects[name] in known for name in split.test)
         total += len(split.test)
     return seen / total if total else float("nan")

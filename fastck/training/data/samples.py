@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastck.store.joined import JoinedRows, JoinedStore, join_stores
 from fastck.store.reader import Store, open_store
 from fastck.training.data.neutral import with_onsets
+from fastck.training.data.people import people_of
 from fastck.training.settings.classes import ALL, every_class, with_classes
 from fastck.training.settings.config import TrainConfig
 
@@ -53,6 +54,11 @@ class Samples:
     def listing(self) -> pd.DataFrame:
         """One row per sequence that was planned, quarantined ones too; label is the class."""
         return with_classes(self.store.listing, self.config.merge)
+
+    @cached_property
+    def people(self) -> dict[str, str]:
+        """Which subjects of several stores are one person; empty where nobody is in two of them."""
+        return people_of(self.stores)
 
     def feature(self, name: str) -> NDArray[Any] | JoinedRows:
         """Return all rows of a feature, read where they lie."""

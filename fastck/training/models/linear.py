@@ -3,17 +3,20 @@
 Loads neither TensorFlow nor scikit-learn.
 """
 
-import zipfile
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fastck.arrayfile import read_arrays
 from fastck.batches.gather import Gather, SequenceStore
 from fastck.batches.padding import mirrored, pad_sequence
+from fastck.messages import some_names
 from fastck.training.settings.config import TrainConfig
+from fastck.training.settings.shape import NetworkShape
 
 # What a linear model sees of a padded sequence: its last step, all steps in a row, or their mean.
 View = Literal["apex", "steps", "mean"]
@@ -154,6 +157,24 @@ class LinearModel:
             intercept=(self.intercept / temperature).astype(np.float32),
         )
 
+    def in_order(self, classes: Sequence[str]) -> "LinearModel":
+        """Return the model whose rows are in the order of these names, by its own.
+
+        Raises
+        ------
+        ValueError
+            If its classes are others.
+        """
+        own = [str(name) for name in self.classes]
+        if sorted(own) != sorted(classes):
+            raise ValueError(
+                f"the model tells {some_names(own)} apart, the run {some_names(list(classes))}: it is of another run"
+            )
+        rows = [own.index(name) for name in classes]
+        return replace(
+            self, coefficients=self.coefficients[rows], intercept=self.intercept[rows], classes=self.classes[rows]
+        )
+
     def summary(self) -> str:
         """Return one paragraph for people."""
         classes, size = self.coefficients.shape
@@ -168,28 +189,62 @@ class LinearModel:
             np.savez(file, allow_pickle=False, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
 
 
-def load_linear(path: Path) -> LinearModel:
+def load_linear(path: Path, *, shape: NetworkShape | None = None) -> LinearModel:
     """Load a linear model without running any code that the file might hold.
+
+    Parameters
+    ----------
+    path : Path
+    shape : NetworkShape, optional
+        What the model must take and give; looked at before memory is taken.
 
     Raises
     ------
     ValueError
-        If the file is not a linear model.
+        If the file is not a linear model, or one of another shape.
     OSError
         If it cannot be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            values: dict[str, Any] = {entry.name: file[entry.name] for entry in fields(LinearModel)}
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be loaded as a linear model: {error}") from error
+    what = "cannot be loaded as a linear model"
+    arrays = read_arrays(path, what, check=lambda shapes: _check_shapes(shapes, shape))
+    values: dict[str, Any] = {entry.name: arrays[entry.name] for entry in fields(LinearModel)}
+    numbers = [name for name in arrays if name not in ("classes", "view")]
+    if any(arrays[name].dtype.kind == "U" for name in numbers):
+        raise ValueError(f"{path} {what}: one of {', '.join(numbers)} is text")
     values["view"] = str(values["view"])
-    values["input_shape"] = tuple(int(size) for size in np.atleast_1d(values["input_shape"]))
+    values["input_shape"] = tuple(int(size) for size in values["input_shape"])
     model = LinearModel(**values)
-    classes, size = model.coefficients.shape if model.coefficients.ndim == 2 else (0, 0)
-    wanted = {"mean": (size,), "scale": (size,), "intercept": (classes,), "classes": (classes,)}
-    if model.view not in get_args(View) or any(getattr(model, name).shape != shape for name, shape in wanted.items()):
-        raise ValueError(f"{path} cannot be loaded as a linear model: its arrays do not fit together")
+    steps, *frame = model.input_shape
+    size = math.prod(frame) * (steps if model.view == "steps" else 1)
+    if (
+        model.view not in get_args(View)
+        or model.mean.size != size
+        or (shape and model.input_shape != shape.input_shape)
+    ):
+        raise ValueError(f"{path} {what}: its arrays do not fit together, or the run's input")
+    # The intercept of a class that nobody showed is -inf.
+    if not (np.isfinite(model.coefficients).all() and np.isfinite(model.mean).all() and (model.scale > 0).all()):
+        raise ValueError(f"{path} {what}: its weights must be finite, and its scale above 0")
     return model
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], shape: NetworkShape | None) -> None:
+    """Refuse arrays that are missing, or do not fit together or a run."""
+    missing = [entry.name for entry in fields(LinearModel) if entry.name not in shapes]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    both = shapes["coefficients"]
+    classes, size = both if len(both) == 2 else (0, 0)
+    wanted: dict[str, tuple[int, ...]] = {
+        "mean": (size,),
+        "scale": (size,),
+        "intercept": (classes,),
+        "classes": (classes,),
+    }
+    wanted |= {"view": (), "input_shape": (4,)}
+    if classes == 0 or any(shapes[name] != one for name, one in wanted.items()):
+        raise ValueError("its arrays do not fit together")
+    if shape is not None and classes != shape.n_classes:
+        raise ValueError(f"it tells {classes} classes apart, the run {shape.n_classes}")

@@ -130,6 +130,83 @@ def bootstrap_intervals(
     return {name: _quantiles(values, drawn, ends) for name, values in metrics(resampled).items()}
 
 
+def exact_interval(share: float, weights: np.ndarray, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share, with people in place of trials.
+
+    A bootstrap says nothing where all resamples agree: where everything is right or wrong, or there is one subject. The
+    exact binomial interval with an effective number of trials still does, as Korn and Graubard take it for clustered
+    samples. How alike one subject's sequences are cannot be seen there; the number is Kish's for sequences that are all
+    alike, which is the number of subjects where each weighs the same.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+    weights : ndarray of shape (S,)
+        What each subject contributes to the share.
+    confidence : float
+        0 to 1.
+
+    Returns
+    -------
+    low, high : float
+        (0, 1) where nobody contributes.
+
+    References
+    ----------
+    Clopper, C. J. and Pearson, E. S. (1934), Biometrika 26, 404-413.
+    Korn, E. L. and Graubard, B. I. (1998), Survey Methodology 24, 193-201.
+    Kish, L. (1965), Survey Sampling, Wiley.
+    """
+    from scipy.stats import beta
+
+    total = float(weights.sum())
+    if total == 0:
+        return 0.0, 1.0
+    n = total**2 / float(np.square(weights).sum())
+    # Sums of fractions may end a rounding error beyond what they stand for.
+    right = n * min(1.0, max(0.0, share))
+    tail, rounding = (1 - confidence) / 2, 1e-9 * n
+    low = 0.0 if right <= rounding else float(beta.ppf(tail, right, n - right + 1))
+    high = 1.0 if right >= n - rounding else float(beta.ppf(1 - tail, right + 1, n - right))
+    return low, high
+
+
+def subject_intervals(counts: np.ndarray, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Intervals of all metrics: `bootstrap_intervals`, and `exact_interval` where those have no width.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (S, C, C)
+        Confusion matrix of each subject; all zeros for one that is not tested.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    intervals : dict
+        As `bootstrap_intervals`.
+    """
+    counts = counts[counts.any(axis=(1, 2))]
+    intervals, values = bootstrap_intervals(counts, seed=seed), metrics(counts.sum(axis=0))
+    support, called = counts.sum(axis=-1), counts.sum(axis=-2)
+    # The mean over classes weighs a sequence by how rare its class is.
+    balanced = _ratio(support, support.sum(axis=0)).sum(axis=-1)
+    weights = {
+        "accuracy": support.sum(axis=-1),
+        "balanced_accuracy": balanced,
+        "macro_f1": balanced,
+        "precision": called,
+        "recall": support,
+        "f1": support + called,
+    }
+    for name, ends in intervals.items():
+        for place in np.argwhere(np.ptp(ends, axis=0) < 1e-9):
+            at = tuple(place)
+            ends[:, *at] = exact_interval(float(values[name][at]), weights[name][:, *at])
+    return intervals
+
+
 def _quantiles(values: np.ndarray, drawn: np.ndarray, ends: Sequence[float]) -> np.ndarray:
     """Quantiles over the resamples; of a metric of each class, over the resamples in which the class was drawn."""
     if values.ndim == 1:
@@ -156,8 +233,8 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[str], seed: int = 0
     Returns
     -------
     summary : dict
-        Plain JSON values: "n" and "subjects"; "accuracy" (Wilson interval), "balanced_accuracy" and "macro_f1"
-        (subject-clustered bootstrap), each {"value", "low", "high"}; "per_class" by name with the same and "support";
+        Plain JSON values: "n" and "subjects"; "accuracy", "balanced_accuracy" and "macro_f1" with the intervals of
+        `subject_intervals`, each {"value", "low", "high"}; "per_class" by name with the same and "support";
         "confusion" summed over repeats; "repeats" with count, and mean and standard deviation of the three metrics.
 
     Raises
@@ -172,28 +249,24 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[str], seed: int = 0
         raise ValueError(f"{int(nobody.sum())} of {len(predictions)} test predictions name no subject")
     repeats = predictions["repeat"] if "repeat" in predictions else pd.Series(0, index=predictions.index)
     n_repeats = int(repeats.nunique())
-    by_subject = np.stack(
-        [
-            confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
-            for _, rows in predictions.groupby("subject", sort=True)
-        ]
-    )
-    by_repeat = np.stack(
-        [
-            confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
-            for _, rows in predictions.groupby(repeats)
-        ]
-    )
-    mean_counts = by_subject.sum(axis=0) / n_repeats
-    values, intervals = metrics(mean_counts), bootstrap_intervals(by_subject / n_repeats, seed=seed)
-    each = metrics(by_repeat)
-    low, high = wilson_interval(float(np.trace(mean_counts)), float(mean_counts.sum()))
+    subjects = sorted(predictions["subject"].unique())
+    # Repeat, subject, true, predicted.
+    counts = np.zeros((n_repeats, len(subjects), len(classes), len(classes)), dtype=np.int64)
+    for number, (_, repeat) in enumerate(predictions.groupby(repeats)):
+        for subject, rows in repeat.groupby("subject"):
+            own = confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
+            counts[number, subjects.index(subject)] = own
+    by_repeat = counts.sum(axis=1)
+    mean_counts = by_repeat.sum(axis=0) / n_repeats
+    values, each = metrics(mean_counts), metrics(by_repeat)
+    # Ends are averaged over the repeats: these do not make the people more.
+    ends = [subject_intervals(own, seed=seed) for own in counts]
+    intervals = {name: np.mean([own[name] for own in ends], axis=0) for name in values}
     summary: dict[str, Any] = {
         "n": len(predictions) / n_repeats,
-        "subjects": len(by_subject),
-        "accuracy": {"value": float(values["accuracy"]), "low": low, "high": high},
+        "subjects": len(subjects),
     }
-    for name in ("balanced_accuracy", "macro_f1"):
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         summary[name] = _entry(values[name], intervals[name])
     summary["per_class"] = {
         name: {
@@ -205,7 +278,7 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[str], seed: int = 0
         }
         for position, name in enumerate(classes)
     }
-    summary["confusion"] = by_subject.sum(axis=0).tolist()
+    summary["confusion"] = by_repeat.sum(axis=0).tolist()
     summary["repeats"] = {"count": n_repeats} | {
         name: {"mean": float(each[name].mean()), "sd": float(each[name].std(ddof=1)) if n_repeats > 1 else None}
         for name in ("accuracy", "balanced_accuracy", "macro_f1")

@@ -11,6 +11,7 @@ from fastck.training.report.wording import (
     headline,
     interval_text,
     leakage_line,
+    maximum_lines,
     network_name,
     setting_text,
 )
@@ -45,6 +46,7 @@ def html_page(report: dict[str, Any], pictures: Sequence[Path]) -> bytes:
         best=best["name"],
         # A line of its own only where the trained model is not the best one.
         beaten=headline(report) if best["baseline"] else "",
+        maximum="".join(maximum_lines(report)),
         leakage=leakage_line(report),
         models=_models(report),
         repeats=_repeats(evaluation["repeats"]),

@@ -28,11 +28,25 @@ def headline(report: dict[str, Any]) -> str:
     return f"{line}: a baseline beats the trained {network_name(report)}, accuracy {own}"
 
 
+def maximum_lines(report: dict[str, Any]) -> list[str]:
+    """Return, as one line, that the best of several models was chosen by test accuracy; nothing for a single model."""
+    count = 1 + len(report["baselines"])
+    return [] if count == 1 else [f"(the maximum of {count} models by test accuracy: it flatters the one it names)"]
+
+
+def stops_on_test(run: dict[str, Any]) -> bool:
+    """Return whether early stopping chose a network's epoch on the part that tests it."""
+    arguments = run["arguments"]
+    stops = arguments["model"] != "linear" and arguments.get("early_stopping") is not None
+    return stops and any(set(split["validation"]) & set(split["test"]) for split in run["splits"])
+
+
 def leakage_line(report: dict[str, Any]) -> str:
-    """Return how many test sequences have their subject in training."""
+    """Return how many test sequences have their subject in training or validation."""
     share = report["leakage"]
     verdict = "accuracy on new people is not measured" if share > 0 else "subject-independent"
-    return f"{100 * share:.0f} % of the test sequences have their subject in the training part: {verdict}"
+    known = "have their subject in the training part or its validation"
+    return f"{100 * share:.0f} % of the test sequences {known}: {verdict}"
 
 
 def calibration_line(report: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a run is worth, from its own files: report.json, report.txt, report.html, scikit-learn's report and pictures."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from fastck.training.report.wording import (
     headline,
     interval_text,
     leakage_line,
+    maximum_lines,
     network_name,
+    stops_on_test,
 )
 from fastck.training.run import Run, open_run, write_json, write_text
 from fastck.training.settings.config import PHASES, SUBJECT_INDEPENDENT, probability_columns
+
+logger = logging.getLogger(__name__)
 
 
 def write_report(run_path: str | Path) -> dict[str, Any]:
@@ -56,13 +61,29 @@ def write_report(run_path: str | Path) -> dict[str, Any]:
     write_json(run.path / files.REPORT, report)
     write_text(run.path / files.REPORT_TEXT, report_text(report))
     _write_classification(run)
-    pictures = [run.path / name for name in (files.CONFUSION_PICTURE, files.ACCURACY_PICTURE, files.LOSS_PICTURE)]
-    plot_confusion(np.array(report["evaluation"]["confusion"]), run.classes, pictures[0])
-    label = "validation (the test part)" if report["protocol"] == "random" else "validation"
-    for quantity, picture in zip(("accuracy", "loss"), pictures[1:], strict=True):
-        plot_curves(run.history, quantity, picture, validation=label)
-    write_atomically(run.path / files.REPORT_PAGE, html_page(report, pictures))
+    write_atomically(run.path / files.REPORT_PAGE, html_page(report, _draw(run, report)))
     return report
+
+
+def _draw(run: Run, report: dict[str, Any]) -> list[Path]:
+    """Draw the report's pictures; return those that could be drawn."""
+    label = "validation (the test part)" if report["protocol"] == "random" else "validation"
+    counts = np.array(report["evaluation"]["confusion"])
+    names = [one_line(name) for name in run.classes]
+    drawings: dict[str, Callable[[Path], None]] = {
+        files.CONFUSION_PICTURE: lambda path: plot_confusion(counts, names, path),
+        files.ACCURACY_PICTURE: lambda path: plot_curves(run.history, "accuracy", path, validation=label),
+        files.LOSS_PICTURE: lambda path: plot_curves(run.history, "loss", path, validation=label),
+    }
+    drawn = []
+    for name, draw in drawings.items():
+        try:
+            draw(run.path / name)
+        except Exception as error:  # whatever Matplotlib raises: the figures are worth more than their pictures
+            logger.warning("%s could not be drawn: %s", run.path / name, one_line(error))
+        else:
+            drawn.append(run.path / name)
+    return drawn
 
 
 def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.DataFrame | None) -> dict[str, Any]:
@@ -168,13 +189,19 @@ def _protocol_text(run: dict[str, Any]) -> str:
         file = run["folds_file"]
         return f"{folds} folds of {one_line(file['name'])} (SHA-256 {file['sha256']}), predictions pooled"
     if protocol == "random":
-        share = 100 * arguments["test_size"]
-        return (
-            f"one random {100 - share:.0f}/{share:.0f} split of balanced sequences; the test part was the validation "
-            "set as well (the paper's protocol)"
+        share, count = 100 * arguments["test_size"], len(run["splits"])
+        splits = "one random" if count == 1 else f"{count} random"
+        text = (
+            f"{splits} {100 - share:.0f}/{share:.0f} split{'s' if count > 1 else ''} of balanced sequences; the test "
+            "part was the validation set as well (the paper's protocol)"
         )
+        if stops_on_test(run):
+            text += "; early stopping chose the epoch on the test part: the accuracy flatters"
+        return text
     if protocol == "table":
         return f"{folds} folds of the table's column fold, predictions pooled"
+    if run["leakage"] > 0 and protocol in SUBJECT_INDEPENDENT:
+        return f"{folds} folds by {protocol}, predictions pooled; the same people are in several stores"
     if protocol == "leave-one-dataset-out":
         return f"each of {folds} data sets tested on a network that never saw it, predictions pooled"
     if protocol in SUBJECT_INDEPENDENT:
@@ -193,6 +220,7 @@ def report_text(report: dict[str, Any]) -> str:
         f"protocol {report['protocol']}: {report['protocol_text']}",
         leakage_line(report),
         headline(report),
+        *maximum_lines(report),
         "",
     ]
     lines.append(
