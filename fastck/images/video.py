@@ -145,7 +145,7 @@ def _opened(path: str | PathLike[str]) -> Iterator[tuple["InputContainer", "Vide
         with av.open(
             place, metadata_errors="replace", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
         ) as container:
-            stream = container.streams.best("video")
+            stream: Any = container.streams.best("video")
             if stream is None or stream.codec_context is None:
                 raise ImageError(f"{name}: not a video that can be decoded")
             stream.codec_context.options = _STRICT
@@ -179,7 +179,8 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
                 continue
             if packet.is_corrupt:
                 raise ImageError(f"the video is damaged or cut off after frame {n_frames}")
-            for frame in packet.decode():
+            frames: Any = packet.decode()
+            for frame in frames:
                 if frame.is_corrupt:
                     raise ImageError(f"frame {n_frames + 1} of the video is damaged")
                 n_frames += 1
