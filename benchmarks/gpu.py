@@ -69,7 +69,7 @@ def measure(
 
     from fastck.training.models.backends import current_backend
     from fastck.training.models.feed import in_order
-    from fastck.training.models.memory import plan_memory
+    from fastck.training.models.memory import Room, plan_memory
     from fastck.training.models.network import build_network, compile_network
 
     backend = current_backend()
@@ -90,7 +90,7 @@ def measure(
             padding=config.padding,
         )
         shape = config.network_shape(store.feature(config.feature).shape[1:])
-        plan = plan_memory(shape, batch_size=samples, budget=2**62, backend=keras.backend.backend())
+        plan = plan_memory(shape, Room(budget=2**62, backend=keras.backend.backend()), batch_size=samples)
         # XLA under TensorFlow cannot compile the fused layer, whose number of samples changes: there it is Keras' own.
         fused = not (compiled and keras.backend.backend() == "tensorflow")
         network = build_network(shape, dropout=0.0, fused=fused)

@@ -23,7 +23,7 @@ from fastck.training.data.samples import Samples, open_samples
 from fastck.training.models.backends import current_backend
 from fastck.training.models.fit import Fit
 from fastck.training.models.linear import sequence_vectors
-from fastck.training.models.memory import GIB, SHARE, MemoryPlan, device_memory, plan_memory
+from fastck.training.models.memory import GIB, SHARE, MemoryPlan, Room, device_memory, plan_memory
 from fastck.training.models.startup import chosen_backend, start_keras
 from fastck.training.record import describe_run, leakage_notes
 from fastck.training.report.evaluation import BASELINES, baseline_predictions
@@ -167,16 +167,19 @@ def _plan(samples: Samples, config: TrainConfig, splits: Sequence[Split], backen
         # The zero steps in front cost nothing.
         before = padding_before(lengths[used].to_numpy(dtype=np.int64), config.timesteps, config.padding)
         active = [int(steps) for steps in config.timesteps - before]
+    room = Room(
+        budget=config.memory or int(SHARE * (current_backend().device_bytes() or device_memory())),
+        backend=backend,
+        device=current_backend().device_name() or "CPU",
+        fits=len(splits),
+    )
     return plan_memory(
         config.network_shape(samples.feature(config.feature).shape[1:]),
+        room,
         batch_size=config.batch_size,
-        budget=config.memory or int(SHARE * (current_backend().device_bytes() or device_memory())),
         micro_batch=config.micro_batch,
         remat=config.remat if config.fused else False,
         active_steps=active,
-        fits=len(splits),
-        backend=backend,
-        device=current_backend().device_name() or "CPU",
     )
 
 

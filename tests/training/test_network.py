@@ -6,7 +6,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fastck.training.models.memory import plan_memory  # noqa: E402
+from fastck.training.models.memory import Room, plan_memory  # noqa: E402
 from fastck.training.models.network import build_network, calibrate_network, compile_network, load_network  # noqa: E402
 from fastck.training.settings.shape import Model, NetworkShape  # noqa: E402
 
@@ -223,12 +223,12 @@ PHASE_3 = NetworkShape(rows=2, columns=267, n_classes=7)
 
 
 def test_plan_cuts_until_it_fits() -> None:
-    roomy = plan_memory(PHASE_3, budget=64 * 2**30)
+    roomy = plan_memory(PHASE_3, Room(budget=64 * 2**30))
     assert (roomy.micro_batch, roomy.micro_batches, roomy.remat, roomy.accumulators) == (64, 1, False, 0)
-    tight = plan_memory(PHASE_3, budget=2 * 2**30)
+    tight = plan_memory(PHASE_3, Room(budget=2 * 2**30))
     assert tight.total <= 2 * 2**30
     assert tight.micro_batch * tight.micro_batches >= 64 > tight.micro_batch
-    first = plan_memory(PHASE_1, budget=20 * 2**30)
+    first = plan_memory(PHASE_1, Room(budget=20 * 2**30))
     assert first.total <= 20 * 2**30
     assert first.micro_batch * first.micro_batches == 64
     assert first.accumulators == 4 * first.parameters
@@ -236,18 +236,18 @@ def test_plan_cuts_until_it_fits() -> None:
 
 def test_plan_counts_what_each_fit_before_leaves_behind() -> None:
     small = NetworkShape(rows=2, columns=267, n_classes=4, filters=8)
-    one, sixty = plan_memory(small, budget=2**40), plan_memory(small, budget=2**40, fits=60)
+    one, sixty = plan_memory(small, Room(budget=2**40)), plan_memory(small, Room(budget=2**40, fits=60))
     # Measured: 60 fits under `loso` peaked at 2.65 GiB, a single one at 1.24.
     assert sixty.total - one.total == pytest.approx((2.65 - 1.24) * 2**30, rel=0.05)
 
 
 def test_plan_says_when_nothing_fits() -> None:
     with pytest.raises(ValueError, match=r"needs about .* GiB even in micro-batches of 1, 4.0 GiB are allowed"):
-        plan_memory(PHASE_1, budget=4 * 2**30)
+        plan_memory(PHASE_1, Room(budget=4 * 2**30))
 
 
 def test_plan_keeps_to_what_was_asked() -> None:
     shape = NetworkShape(rows=34, columns=34, n_classes=7, kernel_size=(3, 3))
-    plan = plan_memory(shape, budget=2**40, micro_batch=5, remat=True)
+    plan = plan_memory(shape, Room(budget=2**40), micro_batch=5, remat=True)
     assert (plan.micro_batch, plan.micro_batches, plan.remat) == (5, 13, True)
     assert "64 in 13 micro-batches of 5" in plan.text()

@@ -12,7 +12,7 @@ from fastck.training.data.samples import Samples
 from fastck.training.models.fit import Fit
 from fastck.training.models.linear import ENDINGS, LinearModel, sequence_vectors, view_of
 from fastck.training.report.calibration import fit_temperature
-from fastck.training.settings.config import PHASES, probability_columns
+from fastck.training.settings.config import PHASES, Phase, probability_columns
 
 # Inverse strengths of the penalty, of which people that were not trained on choose one.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -47,14 +47,12 @@ def fit_linear_split(samples: Samples, split: Split) -> Fit:
     copies = 2 * len(ENDINGS) if config.augment else 1
     seen = sequence_vectors(samples, split.train, config, augment=True) if config.augment else vectors["train"]
     input_seconds = time.perf_counter() - began
-    phase = PHASES[config.phase]
     arrays, iterations = fit_regression(
         seen,
         np.repeat(labels["train"], copies),
         np.repeat(table.loc[list(split.train), "subject"].to_numpy(dtype=str), copies),
         classes,
-        standardise=phase.standardised,
-        balanced=phase.weighted,
+        phase=PHASES[config.phase],
         seed=config.seed + split.repeat,
     )
     shape = config.network_shape(samples.feature(config.feature).shape[1:])
@@ -88,8 +86,7 @@ def fit_regression(
     subjects: np.ndarray,
     classes: Sequence[Any],
     *,
-    standardise: bool = True,
-    balanced: bool = True,
+    phase: Phase = PHASES[5],
     seed: int = 0,
 ) -> tuple[dict[str, np.ndarray], int]:
     """Fit multinomial logistic regression, its penalty chosen on people that were not trained on.
@@ -104,10 +101,9 @@ def fit_regression(
         Who it is; nobody is on both sides when the penalty is chosen.
     classes : sequence
         All classes, in order.
-    standardise : bool
-        Whether every column is brought to mean 0 and standard deviation 1; otherwise all are divided by one number.
-    balanced : bool
-        Whether rare classes weigh more.
+    phase : Phase
+        Whether every column is brought to mean 0 and standard deviation 1, or all are divided by one number; whether
+        rare classes weigh more.
     seed : int
         Of the inner folds.
 
@@ -124,8 +120,10 @@ def fit_regression(
 
     # Sums of thousands of values: float32 would lose digits.
     spread = vectors.std(axis=0, dtype=np.float64)
-    mean = vectors.mean(axis=0, dtype=np.float64) if standardise else np.zeros_like(spread)
-    scale = np.where(spread > 0, spread, 1.0) if standardise else np.full_like(spread, float(spread.max()) or 1.0)
+    mean = vectors.mean(axis=0, dtype=np.float64) if phase.standardised else np.zeros_like(spread)
+    scale = (
+        np.where(spread > 0, spread, 1.0) if phase.standardised else np.full_like(spread, float(spread.max()) or 1.0)
+    )
     coefficients = np.zeros((len(classes), vectors.shape[1]))
     # No probability for a class that nobody showed.
     intercept = np.full(len(classes), -np.inf)
@@ -137,7 +135,9 @@ def fit_regression(
         # BLAS splits these small products among threads that mostly wait for each other: six times the processor time.
         with threadpool_limits(1):
             points, basis, middle = _rotated((vectors - mean) / scale)
-            regression: Any = LogisticRegression(max_iter=ITERATIONS, class_weight="balanced" if balanced else None)
+            regression: Any = LogisticRegression(
+                max_iter=ITERATIONS, class_weight="balanced" if phase.weighted else None
+            )
             folds = min(INNER_FOLDS, _fewest_subjects(labels, subjects))
             if folds > 1:
                 splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

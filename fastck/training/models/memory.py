@@ -151,17 +151,36 @@ class MemoryPlan:
         return "\n".join(["memory plan", *lines, f"  {cut}"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a process may use, and what it trains with.
+
+    Attributes
+    ----------
+    budget : int
+        Bytes allowed.
+    backend : {"tensorflow", "jax", "torch"}
+        Keras' backend.
+    device : str
+        Whose memory `budget` is, for the plan's text.
+    fits : int
+        Networks that the process trains, one after the other.
+    """
+
+    budget: int
+    backend: str = "tensorflow"
+    device: str = "CPU"
+    fits: int = 1
+
+
 def plan_memory(
     shape: NetworkShape,
+    room: Room | None = None,
     *,
     batch_size: int = 64,
-    budget: int | None = None,
     micro_batch: int | None = None,
     remat: bool | None = None,
     active_steps: Sequence[int] | None = None,
-    fits: int = 1,
-    backend: str = "tensorflow",
-    device: str = "CPU",
 ) -> MemoryPlan:
     """Choose the largest micro-batch that fits, rematerialising only where nothing else does.
 
@@ -169,10 +188,10 @@ def plan_memory(
     ----------
     shape : NetworkShape
         Dimensions of the network.
+    room : Room, optional
+        None takes 85 % of `device_memory()`.
     batch_size : int
         Sequences of one optimizer step.
-    budget : int, optional
-        Bytes allowed; None takes 85 % of `device_memory()`.
     micro_batch : int, optional
         Sequences in memory at once; None chooses.
     remat : bool, optional
@@ -180,12 +199,6 @@ def plan_memory(
     active_steps : sequence of int, optional
         Steps that the recurrent layer works on in each training sequence; all `timesteps` by default. The fused
         layer leaves the zero frames in front out.
-    fits : int
-        Networks that one process trains, one after the other.
-    backend : {"tensorflow", "jax", "torch"}
-        Keras' backend.
-    device : str
-        Whose memory `budget` is, for the plan's text.
 
     Returns
     -------
@@ -196,30 +209,20 @@ def plan_memory(
     ValueError
         If nothing fits.
     """
-    budget = int(SHARE * device_memory()) if budget is None else budget
+    room = Room(budget=int(SHARE * device_memory())) if room is None else room
     sizes = [micro_batch] if micro_batch else _micro_batches(batch_size)
     plan = None
     for keep in [False, True] if remat is None else [remat]:
         for size in sizes:
-            steps = _worst_steps(active_steps if FACTORS[backend].skips else None, size, shape.timesteps)
-            plan = _estimate(
-                shape,
-                batch_size=batch_size,
-                micro_batch=size,
-                remat=keep,
-                budget=budget,
-                steps=steps,
-                fits=fits,
-                backend=backend,
-                device=device,
-            )
-            if plan.total <= budget:
+            steps = _worst_steps(active_steps if FACTORS[room.backend].skips else None, size, shape.timesteps)
+            plan = _estimate(shape, room, batch_size=batch_size, micro_batch=size, remat=keep, steps=steps)
+            if plan.total <= room.budget:
                 return plan
     if plan is None:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     raise ValueError(
         f"training needs about {plan.total / GIB:.1f} GiB even in micro-batches of {plan.micro_batch}, "
-        f"{budget / GIB:.1f} GiB are allowed; allow more with memory, or take fewer filters or dense units"
+        f"{room.budget / GIB:.1f} GiB are allowed; allow more with memory, or take fewer filters or dense units"
     )
 
 
@@ -242,18 +245,9 @@ def _worst_steps(active_steps: Sequence[int] | None, size: int, timesteps: int) 
 
 
 def _estimate(
-    shape: NetworkShape,
-    *,
-    batch_size: int,
-    micro_batch: int,
-    remat: bool,
-    budget: int,
-    steps: float,
-    fits: int,
-    backend: str,
-    device: str,
+    shape: NetworkShape, room: Room, *, batch_size: int, micro_batch: int, remat: bool, steps: float
 ) -> MemoryPlan:
-    factors = FACTORS[backend]
+    factors = FACTORS[room.backend]
     parameters = shape.parameters
     micro_batches = -(-batch_size // micro_batch)
     state = FLOAT * shape.state_size * micro_batch
@@ -267,14 +261,14 @@ def _estimate(
         update=int(UPDATE_COPIES * FLOAT * parameters),
         activations=int((kept * steps + factors.working) * state),
         inputs=int(INPUT_COPIES * FLOAT * shape.input_size * micro_batch),
-        framework=factors.framework + factors.per_fit * (fits - 1),
-        budget=budget,
+        framework=factors.framework + factors.per_fit * (room.fits - 1),
+        budget=room.budget,
         batch_size=batch_size,
         micro_batch=micro_batch,
         micro_batches=micro_batches,
         remat=remat,
-        backend=backend,
-        device=device,
+        backend=room.backend,
+        device=room.device,
     )
 
 
