@@ -49,7 +49,7 @@ def predict(
     """
     from fastck.recognition.inputs import answer, list_clips
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import check_outputs, draw, write_json, write_table
+    from fastck.views.prediction_files import check_outputs, draw, name_drawings, write_json, write_table
 
     if about:
         from fastck.recognition.model import bundled
@@ -66,6 +66,7 @@ def predict(
 
         opened = open_run(run)
     clips = list_clips(inputs or [])
+    names = name_drawings(clips, (plot, video, json_file, csv_file))
     to_stdout = Path("-") in (json_file, csv_file)
     answers = []
     for answered in answer(clips, run=opened, stride=stride):
@@ -77,7 +78,7 @@ def predict(
             say(prediction_line(answered.prediction))
         for text in answered.prediction.notes:
             note(text)
-        for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1):
+        for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1, name=names.get(answered.source)):
             note(f"wrote {drawn}")
     trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
     if trained_on and not to_stdout:

@@ -7,7 +7,7 @@ from typing import Any
 
 import deflate
 
-from fastck.store.files import write_atomically
+from fastck.outputs import write_atomically
 
 
 def write(path: Path, entries: Iterable[dict[str, Any]]) -> None:

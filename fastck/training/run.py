@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fastck.store.files import sync, write_atomically
+from fastck.outputs import replacing, write_atomically
+from fastck.store.files import sync
 from fastck.training.models.linear import LinearModel, load_linear
 from fastck.training.models.startup import start_keras
 from fastck.training.settings.config import TrainConfig
@@ -236,7 +237,6 @@ def write_file(path: Path, save: Callable[[Path], object]) -> None:
 
     The other name ends alike: Keras knows the format by it.
     """
-    temporary = path.with_name(f"tmp-{path.name}")
-    save(temporary)
-    sync(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save(temporary)
+        sync(temporary)

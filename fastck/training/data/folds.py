@@ -210,7 +210,8 @@ def _given_rows(selected: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[np.nd
     without = selected.loc[own.isna(), "sequence"]
     if len(without):
         raise ValueError(f"{len(without)} sequences have no fold, for example {without.iloc[0]!r}")
-    parts = [np.flatnonzero(own == number) for number in range(1, int(folds["fold"].max()) + 1)]
+    # Folds may be numbered by dates or ids.
+    parts = [np.flatnonzero(own == number) for number in np.unique(folds["fold"])]
     return parts, _keeps_subjects(selected["subject"], parts)
 
 
