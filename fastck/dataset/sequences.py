@@ -57,6 +57,9 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     for number, kept, rest in order.duplicates:
         left_out = ", ".join(map(one_line, rest))
         add("duplicate-frame", f"has frame {number} {1 + len(rest)} times: kept {one_line(kept)}, left out {left_out}")
+    if order.open_order:
+        names = f"{one_line(order.names[0])}, {one_line(order.names[1])}"
+        add("open-order", f"has two numbers in its file names that say different orders: taken as {names}, ...")
     if order.gaps:
         places = ", ".join(f"{before} to {after}" for before, after in order.gaps[:5])
         more = f" and {len(order.gaps) - 5} more" if len(order.gaps) > 5 else ""

@@ -42,7 +42,8 @@ def export_store(
         name or a table's own text, empty for none), fold (empty for none), onset (1 for whole sequences), length, and
         the raw bytes of each feature, whose row shapes and dtypes stand in ``index.json``. "parquet" (extra `parquet`):
         one row per sequence with the columns of the store's table, "boxes" and each feature as nested lists (step by
-        step); the manifest is in the schema's metadata under "fastck". Masks are packed in all formats, as in the store.
+        step); the manifest is in the schema's metadata under "fastck". Masks are packed in all formats, as in the
+        store.
     shards : int
         Number of TFRecord or Parquet files (no more than sequences); not used for Zarr.
     on_progress : callable, optional
