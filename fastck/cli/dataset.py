@@ -76,9 +76,12 @@ def check(
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
+    from fastck.outputs import check_output
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
+    if csv is not None and root.is_file():
+        check_output(csv, [root])
     with progress_bar("check", "sequences") as update:
         report = check_root(
             root,

@@ -37,14 +37,21 @@ def detect(
     """
     import csv
     import io
+    from itertools import chain
 
+    from fastck.outputs import check_output, write_atomically
     from fastck.pipeline.detect import COLUMNS, find_all_faces, input_records
-    from fastck.store.files import write_atomically
 
     if not out.absolute().parent.is_dir():
         fail(f"the folder of {out} does not exist: make it first")
     records = input_records(inputs, layout=layout)
+    check_output(out, chain.from_iterable(record.files() for record in records))
     if draw is not None:
+        for record in records:
+            # Names that CK+'s own frames have, where it is their folder.
+            first = draw / f"{record.sequence}_00000001.png"
+            if first.exists():
+                fail(f"{first} is there already: name a new folder for --draw")
         draw.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

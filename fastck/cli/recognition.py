@@ -49,7 +49,7 @@ def predict(
     """
     from fastck.recognition.inputs import answer, list_clips
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import check_outputs, draw, write_json, write_table
+    from fastck.views.prediction_files import check_outputs, draw, name_drawings, write_json, write_table
 
     if about:
         from fastck.recognition.model import bundled
@@ -66,6 +66,7 @@ def predict(
 
         opened = open_run(run)
     clips = list_clips(inputs or [])
+    names = name_drawings(clips, (plot, video, json_file, csv_file))
     to_stdout = Path("-") in (json_file, csv_file)
     answers = []
     failed = False
@@ -82,7 +83,9 @@ def predict(
             for text in answered.prediction.notes:
                 note(text)
             try:
-                for drawn in draw(answered, plot=plot, video=video, several=len(clips) > 1):
+                for drawn in draw(
+                    answered, plot=plot, video=video, several=len(clips) > 1, name=names.get(answered.source)
+                ):
                     note(f"wrote {drawn}")
             except (ValueError, OSError) as error:
                 failed = True

@@ -55,6 +55,7 @@ def preview(
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
 ) -> None:
     """Draw every stage of one sequence: frame, box, crop, difference, mask, eroded mask, pooled, flow, projections."""
+    from fastck.outputs import check_output
     from fastck.store.reader import open_store
     from fastck.views.animation import save_animation
     from fastck.views.preview import preview_clip, preview_store
@@ -62,6 +63,9 @@ def preview(
 
     if out is None and gif is None and mp4 is None:
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
+    for path in (out, gif, mp4):
+        if path is not None:
+            check_output(path, [source] if root is None else [source, root])
     if sequence is None:
         drawn = preview_clip(source, preset=preset, compare=compare, columns=columns)
     else:

@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "frame-gap": ("kept", "sequences with gaps in their frame numbers"),
     "foreign-frames": ("kept", "sequences with frames named after another sequence"),
     "unnumbered-frames": ("kept", "sequences without frame numbers, in the order of their names"),
+    "open-order": ("kept", "sequences whose names hold two numbers that say different orders: look at them"),
     "neutral-label": ("kept", "sequences labelled neutral, which CK+ gives to none"),
 }
 

@@ -32,12 +32,13 @@ _OTHER_NAMES = {
 def emotion_of_name(name: str) -> int | None:
     """Return the emotion code that a folder's name stands for, or None.
 
-    Digits are codes ("3", "03"); words are the names of `EMOTIONS` in any case, or their common relatives
+    Digits are codes ("3", "03", "3.0"); words are the names of `EMOTIONS` in any case, or their common relatives
     ("happiness", "sad").
     """
     word = name.strip().lower()
-    if re.fullmatch(r"[0-9]{1,3}", word):
-        return int(word) if int(word) in EMOTIONS else None
+    # pandas writes a column of codes with an empty cell as 5.0.
+    if re.fullmatch(r"[0-9]{1,3}(\.0*)?", word):
+        return int(float(word)) if int(float(word)) in EMOTIONS else None
     codes = {emotion: code for code, emotion in EMOTIONS.items()}
     return codes.get(word, _OTHER_NAMES.get(word))
 

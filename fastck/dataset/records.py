@@ -138,6 +138,15 @@ def unpacked_record(folder: str | None, names: tuple[Any, ...], *others: Any) ->
     return SequenceRecord(frames=frames, **dict(zip(_OTHERS, others, strict=True)))
 
 
+def relative_place(place: str | os.PathLike[str], folder: str) -> str:
+    """Return a place told from a folder that is free of links; never by ".." through a link, which leads elsewhere.
+
+    A name that is a link itself keeps it: the clip is known by that name.
+    """
+    above, name = os.path.split(os.path.abspath(place))  # noqa: PTH100
+    return Path(os.path.relpath(os.path.join(os.path.realpath(above), name), folder)).as_posix()  # noqa: PTH118
+
+
 def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:
     """Return the part of a whole sequence from one frame to another, both counted from 1 and included."""
     if (first, last) == (1, record.n_frames):

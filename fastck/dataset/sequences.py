@@ -16,6 +16,8 @@ from fastck.messages import one_line, reason
 _CK_FRAME = re.compile(r"([A-Za-z]+[0-9]+)_([0-9]+)_[0-9]+\.")
 # S005_001: subject, then number of the recording
 _CK_SEQUENCE = re.compile(r"([A-Za-z]+[0-9]+)[_-][0-9]+")
+# RAVDESS (Livingstone and Russo, 2018) has each actor's songs and speech in folders of their own.
+_RAVDESS_FOLDER = re.compile(r"(?:Video|Audio)_(?:Song|Speech)_(Actor_[0-9]+)", re.IGNORECASE)
 
 
 class Source(NamedTuple):
@@ -55,6 +57,9 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     for number, kept, rest in order.duplicates:
         left_out = ", ".join(map(one_line, rest))
         add("duplicate-frame", f"has frame {number} {1 + len(rest)} times: kept {one_line(kept)}, left out {left_out}")
+    if order.open_order:
+        names = f"{one_line(order.names[0])}, {one_line(order.names[1])}"
+        add("open-order", f"has two numbers in its file names that say different orders: taken as {names}, ...")
     if order.gaps:
         gaps = ", ".join(f"{before} to {after}" for before, after in order.gaps[:5])
         more = f" and {len(order.gaps) - 5} more" if len(order.gaps) > 5 else ""
@@ -90,14 +95,17 @@ def _video_record(source: Source, sequence: str, subject: str, findings: list[Fi
 
 
 def subject_of(parts: tuple[str, ...]) -> str:
-    """Return the subject of a path below the root (below the label): ("S005", "001") and ("S005_001",) give S005."""
+    """Return the subject of a path below the root (below the label): ("S005", "001") and ("S005_001",) give S005.
+
+    RAVDESS' Video_Song_Actor_01 and Video_Speech_Actor_01 both give Actor_01.
+    """
     return _subject_of(parts[0])
 
 
 # One string for all sequences of a person.
 @lru_cache(maxsize=1024)
 def _subject_of(name: str) -> str:
-    named = _CK_SEQUENCE.fullmatch(name)
+    named = _CK_SEQUENCE.fullmatch(name) or _RAVDESS_FOLDER.fullmatch(name)
     return safe_name((named[1] if named else name,))
 
 

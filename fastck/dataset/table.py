@@ -5,8 +5,10 @@ table are collected and told together, by column and line.
 """
 
 import csv
+import io
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,15 +19,17 @@ from fastck.config import Until, check_choice
 from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
-from fastck.dataset.records import Scan, SequenceRecord, part_of
+from fastck.dataset.records import Scan, SequenceRecord, part_of, relative_place
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.walk import safe_name, walk
 from fastck.images.video import is_video
 from fastck.messages import one_line
+from fastck.outputs import write_atomically
 
 COLUMNS = ("path", "subject", "label", "sequence", "onset", "apex", "offset", "fold")
 REQUIRED = ("path", "subject")
 _WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # pandas writes a column with empty cells as 12.0
+_NOTHING = {"nan", "<na>", "nat"}
 _SHOWN_LINES = 5
 
 
@@ -96,16 +100,18 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
     """
     path = Path(path)
     last = "offset" if until == "offset" else "apex"
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
-        writer.writeheader()
-        for record in records:
-            source = record.video or record.frames[0].parent
-            cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
-            cells |= {"onset": record.onset or 1} if record.onset or record.n_frames else {}
-            # Of a video that cannot be read nobody knows the last frame, where the table does not name it.
-            cells |= {last: (record.onset or 1) + record.n_frames - 1} if record.n_frames else {}
-            writer.writerow({"path": Path(os.path.relpath(source, path.parent)).as_posix(), **cells})
+    folder = os.path.realpath(path.parent)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, restval="")
+    writer.writeheader()
+    for record in records:
+        source = record.video or record.frames[0].parent
+        cells = {name: getattr(record, name) for name in ("subject", "label", "sequence", "fold")}
+        cells |= {"onset": record.onset or 1} if record.onset or record.n_frames else {}
+        # Of a video that cannot be read nobody knows the last frame, where the table does not name it.
+        cells |= {last: (record.onset or 1) + record.n_frames - 1} if record.n_frames else {}
+        writer.writerow({"path": relative_place(source, folder), **cells})
+    write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 @dataclass(kw_only=True)
@@ -166,7 +172,9 @@ def _lines(path: Path, findings: list[Finding], mistakes: _Mistakes) -> Iterator
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         start = file.readline()
         file.seek(0)
-        reader = csv.reader(file, delimiter=max(",;\t", key=start.count))
+        delimiter = max(",;\t", key=start.count)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        line = 1
         try:
             names = [name.strip().lower() for name in next(reader, [])]
             _check_columns(path, names, findings)
@@ -174,11 +182,23 @@ def _lines(path: Path, findings: list[Finding], mistakes: _Mistakes) -> Iterator
             for cells in reader:
                 if len(cells) > len(names) and any(map(str.strip, cells[len(names) :])):
                     mistakes.add(line, names[-1], f"{len(names)} cells a line are expected", str(len(cells)))
+                elif any(_holds_a_line(cell, delimiter, len(names)) for cell in cells):
+                    got = f"a quote that is closed in line {reader.line_num}"
+                    mistakes.add(line, names[0], "a quoted cell must not hold whole lines of the table", got)
                 elif any(map(str.strip, cells)):
                     yield line, dict(zip(names, cells, strict=False))
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise ValueError(f"{one_line(path)} line {reader.line_num} is not CSV: {error}") from None
+            last = f" (read on to line {reader.line_num})" if reader.line_num > line else ""
+            raise ValueError(
+                f"{one_line(path)} line {line} is not CSV: {error}{last}; a cell that holds a quote is quoted, and the "
+                "quote doubled"
+            ) from None
+
+
+def _holds_a_line(cell: str, delimiter: str, columns: int) -> bool:
+    """Return whether a stray quote seems to have swallowed a line: remarks of several lines hold no such commas."""
+    return "\n" in cell and any(part.count(delimiter) >= columns - 1 for part in cell.splitlines()[1:])
 
 
 def _check_columns(path: Path, names: list[str], findings: list[Finding]) -> None:
@@ -203,6 +223,9 @@ def _check_columns(path: Path, names: list[str], findings: list[Finding]) -> Non
 
 def _read_row(line: int, cells: dict[str, str], mistakes: _Mistakes) -> _Row:
     text = {name: cells.get(name, "").strip() for name in COLUMNS}
+    for name in ("subject", "label", "fold"):
+        # One person spelled in two ways of Unicode is one; what pandas writes for an empty cell is none.
+        text[name] = "" if text[name].lower() in _NOTHING else unicodedata.normalize("NFC", text[name])
     row = _Row(
         line=line,
         path=cells["path"] if text["path"] else "",
@@ -320,9 +343,10 @@ def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
 
 
 def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
-    folders = [os.path.abspath((record.video or record.frames[0]).parent) for record in records]  # noqa: PTH100
-    common = Path(os.path.commonpath([folder.absolute(), *folders]))
-    return folder if common == folder.absolute() else common
+    places = [os.path.realpath((record.video or record.frames[0]).parent) for record in records]
+    real = os.path.realpath(folder)
+    common = os.path.commonpath([real, *places])
+    return folder if common == real else Path(common)
 
 
 def _find_clip(path: Path, sequence: str, findings: list[Finding]) -> SequenceRecord | str:
@@ -336,7 +360,10 @@ def _find_clip(path: Path, sequence: str, findings: list[Finding]) -> SequenceRe
         return make_record(Source(parts=(sequence,), path=str(path), names=()), sequence, "table", findings)
     if not is_folder:
         return "must be a folder of frames or a video" if is_file else "no such folder or video"
-    names = next((tuple(listing.images) for listing in walk(path, findings)), ())
+    listing = next(walk(path, findings), None)
+    if listing is None:
+        return f"the folder cannot be read ({findings.pop().text})"
+    names = tuple(listing.images)
     if not names:
         return "the folder must hold frames itself"
     return make_record(Source(parts=(sequence,), path=str(path), names=names), sequence, "table", findings)

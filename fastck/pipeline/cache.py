@@ -89,6 +89,7 @@ class Cache:
         self._boxes = folder / "boxes.sqlite" if folder and user_boxes is None else None
         self._crops = folder / "crops" if folder and keep_crops else None
         self._base: sqlite3.Connection | None = None
+        self._told = False
         self._real_folders: dict[str, str] = {}
         self._turn = threading.Lock()  # joblib asks for tasks from threads of its own
 
@@ -114,10 +115,13 @@ class Cache:
             self._base.close()
 
     def _give_up(self, error: Exception) -> None:
-        log.warning("detections are not kept between runs: %s: %s", self._boxes, error)
-        if self._base is not None:
-            self._base.close()
-        self._base = None
+        with self._turn:
+            base, self._base = self._base, None
+            told, self._told = self._told, True
+        if not told:
+            log.warning("detections are not kept between runs: %s: %s", self._boxes, error)
+        if base is not None:
+            base.close()
 
     # -- Detections ---------------------------------------------------------------------------------------------------
     def boxes(self, planned: PlannedSequence) -> Found | None:
@@ -131,6 +135,9 @@ class Cache:
             return None
         try:
             with self._turn:
+                # Another thread may have given up meanwhile.
+                if self._base is None:
+                    return None
                 row = self._base.execute("SELECT boxes FROM found WHERE key = ?", (self._box_key(planned),)).fetchone()
         except sqlite3.Error as error:
             self._give_up(error)
@@ -149,9 +156,12 @@ class Cache:
             return
         try:
             # One transaction: each costs as much as a hundred rows.
-            with self._turn, self._base:
-                self._base.execute("BEGIN")
-                self._base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?)", rows)
+            with self._turn:
+                if self._base is None:
+                    return
+                with self._base:
+                    self._base.execute("BEGIN")
+                    self._base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?)", rows)
         except sqlite3.Error as error:
             self._give_up(error)
 

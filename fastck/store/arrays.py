@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.config import PreprocessConfig
+from fastck.outputs import replacing
 from fastck.store.files import allocate, copy_rows, read_pieces, sync
 from fastck.store.finished import Finished
 from fastck.store.plan import Plan
@@ -35,6 +36,7 @@ class StoreArrays:
         self.path = path
         self.plan = plan
         self.names: tuple[str, ...] = (BOXES, *config.features)
+        self._side = config.faces.side
         self._layouts = {name: array_layout(name, config.faces.side) for name in self.names}
 
     def dtype(self, name: str) -> np.dtype[Any]:
@@ -95,6 +97,14 @@ class StoreArrays:
         )
         return "closing" if known and len(done) == len(self.plan) else "lost"
 
+    def is_like(self, name: str) -> bool:
+        """Return whether a file has an array's name and its kind of rows, whatever their number."""
+        try:
+            array = open_array(self._file(name))
+        except (OSError, ValueError):
+            return False
+        return (array.shape[1:], array.dtype) == array_layout(name, self._side)
+
     def damaged(self, done: Finished) -> NDArray[np.int64]:
         """Return the indices of finished sequences whose rows are not what was written; the arrays have to be "open".
 
@@ -148,11 +158,10 @@ class StoreArrays:
 
     def _replace(self, name: str, shape: tuple[int, ...], moves: Iterable[Move]) -> None:
         """Put an array of another shape, zeros but for the rows that are moved, in the place of the old one."""
-        temporary = self.path / f"{name}.npy.tmp"
-        allocate(temporary, shape, self.dtype(name))
-        copy_rows(self._file(name), temporary, moves)
-        sync(temporary)
-        temporary.replace(self._file(name))
+        with replacing(self._file(name)) as temporary:
+            allocate(temporary, shape, self.dtype(name))
+            copy_rows(self._file(name), temporary, moves)
+            sync(temporary)
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.npy"

@@ -5,11 +5,13 @@ is computed again, to the same bytes. Only the process that holds the lock write
 write nothing but the rows of their own sequence.
 """
 
+import errno
 import json
 import logging
 import os
 import socket
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +22,11 @@ from filelock import FileLock, Timeout
 
 from fastck.config import PreprocessConfig
 from fastck.ops.motion import STORE_FEATURES
+from fastck.outputs import is_temporary, write_atomically
 from fastck.store import reader as stores
 from fastck.store.arrays import StoreArrays
 from fastck.store.differences import config_changes, input_changes, version_changes
-from fastck.store.files import check_room, write_atomically
+from fastck.store.files import check_room
 from fastck.store.finished import Entries, Finished, append_journal, entry_rows, read_journal, write_journal
 from fastck.store.plan import Plan
 from fastck.store.reader import BOXES, FORMAT, MANIFEST
@@ -33,6 +36,10 @@ from fastck.store.writer import RowTarget
 log = logging.getLogger(__name__)
 
 JOURNAL, INPUTS, LOCK, OWNER = "journal.jsonl", "inputs.csv", ".lock", ".lock-owner"
+OWNED_BY = "process "
+# What a record of an input begins with.
+INPUTS_BEGIN = b"sequence,subject,emotion,n_frames,folder,fingerprint"
+READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 SPARE_BYTES = 64 * 2**20  # room for the tables, the journal and the file system itself
 READ_ENTRIES = 10_000  # of a journal that are taken in at once
 
@@ -96,7 +103,15 @@ class StoreBuilder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"the store must be a folder, {self.path} is a file")
         self.path.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        # Before the lock: a folder of somebody else's gets no file of ours, not even that one.
+        self._check_own()
+        try:
+            self._acquire()
+        except OSError as error:
+            if error.errno in READ_ONLY and self._is_complete():
+                self.finished = True
+                return self
+            raise
         try:
             self._prepare()
         except BaseException:
@@ -116,17 +131,26 @@ class StoreBuilder:
             owner = self.path / OWNER
             holder = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
             raise BlockingIOError(f"{self.path} is being written by {holder}; wait for it or stop it first") from None
-        (self.path / OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        write_atomically(self.path / OWNER, f"{OWNED_BY}{os.getpid()} on {socket.gethostname()}".encode())
 
     def _release(self) -> None:
-        (self.path / OWNER).unlink(missing_ok=True)
+        # Of a store on a read-only disk nothing is held.
+        if self._lock.is_locked:
+            (self.path / OWNER).unlink(missing_ok=True)
         self._lock.release()  # the lock's file stays: removing it would let two runs hold locks on different files
+
+    def _is_complete(self) -> bool:
+        """Return whether the folder, which cannot be written, holds the very store that this run would make."""
+        complete = (self.path / MANIFEST).exists() and not self.overwrite and not self.retry
+        return complete and not self._difference()
 
     # -- Opening ------------------------------------------------------------------------------------------------------
     def _prepare(self) -> None:
         difference = self._difference()
         if difference and not self.overwrite:
             raise ValueError(f"{self.path} {difference}; take another folder, or --overwrite to replace it")
+        self._check_room_for_names()
+        self._remove_temporary()
         if difference:
             self._clear()
         if (self.path / MANIFEST).exists():
@@ -168,8 +192,7 @@ class StoreBuilder:
             return self._finished_difference()
         entries = self._journal()
         head = next(entries, None)
-        if head is None:
-            self._check_own()
+        if head is None or "clearing" in head:
             return ""
         if "config" not in head:
             return "has a damaged journal that no longer says how the store was made"
@@ -185,7 +208,7 @@ class StoreBuilder:
             store = stores.open_store(self.path)
             quarantined = set(store.quarantine["sequence"]) if self.retry else set()
         except ValueError:
-            if not self.overwrite or not (self.path / INPUTS).exists():
+            if not self.overwrite or not self._is_own_inputs():
                 raise
             return "is damaged"
         versions = store.manifest["versions"] if quarantined else self.versions
@@ -204,31 +227,87 @@ class StoreBuilder:
         return f"was begun with {', '.join(others)}: go on with these versions" if others else ""
 
     def _check_own(self) -> None:
-        """Raise ValueError where the folder without manifest and journal holds what no killed run leaves behind."""
-        known = {LOCK, OWNER, INPUTS, INPUTS + ".tmp"}
-        # The first file that is written, and the last that is removed.
-        if (self.path / INPUTS).exists():
-            known |= {path.name for path in self._own_files()} | {JOURNAL + ".tmp"}
-        strange = sorted(entry.name for entry in self.path.iterdir() if entry.name not in known)
-        if strange:
-            raise ValueError(f"{self.path} is neither empty nor a store (it holds {strange[0]}): take another")
+        """Raise ValueError where the folder is no store, finished or not, and not empty either."""
+        marked = self._is_own_manifest() or next(self._journal(), None) is not None or self._is_own_inputs()
+        for entry in sorted(self.path.iterdir()):
+            if not marked and not self._is_own_trace(entry):
+                raise ValueError(f"{self.path} is neither empty nor a store (it holds {entry.name}): take another")
+        lock = self.path / LOCK
+        if lock.is_symlink() or (lock.exists() and lock.stat().st_size):
+            raise ValueError(f"{lock} is not fastck's, whose lock is an empty file: take another folder, or remove it")
+
+    def _is_own_trace(self, entry: Path) -> bool:
+        """Return whether a run may have left this in a folder that it had not begun to fill."""
+        if entry.is_symlink() or not entry.is_file():
+            return False
+        if entry.name == OWNER:
+            # The run that wrote it may end just now.
+            with suppress(FileNotFoundError):
+                return entry.read_bytes().startswith(OWNED_BY.encode())
+        return entry.name in (LOCK, OWNER) or is_temporary(entry.name)
+
+    def _is_own_manifest(self) -> bool:
+        """Return whether the folder's manifest is a store's, sound or not: web pages and others have one too."""
+        try:
+            return b'"input_hash"' in (self.path / MANIFEST).read_bytes()
+        except OSError:
+            return False
+
+    def _is_own_inputs(self) -> bool:
+        """Return whether the folder's record of an input is one that fastck wrote: many a table has its name."""
+        try:
+            with (self.path / INPUTS).open("rb") as file:
+                return file.readline(200).replace(b'"', b"").startswith(INPUTS_BEGIN)
+        except OSError:
+            return False
+
+    def _check_room_for_names(self) -> None:
+        """Raise ValueError where an array that this run would make is there and not the store's."""
+        own = self._own_arrays()
+        for name in self._arrays.names:
+            if name not in own and os.path.lexists(self.path / f"{name}.npy"):
+                raise ValueError(
+                    f"{self.path / name}.npy is there and not the store's: move it, or take another folder"
+                )
+
+    def _own_arrays(self) -> set[str]:
+        """Return the names of the arrays that the store in the folder is said to have."""
+        with suppress(ValueError):
+            return set(stores.open_store(self.path).manifest["arrays"])
+        head = next(self._journal(), {})
+        if "clearing" in head:
+            return set(head["clearing"])
+        if "config" in head:
+            return {BOXES, *head["config"]["features"]}
+        # Manifest or journal are damaged: arrays speak for themselves.
+        return {name for name in (BOXES, *STORE_FEATURES) if self._is_own_inputs() and self._arrays.is_like(name)}
 
     def _clear(self) -> None:
-        """Remove the store's own files, the marks of completion first."""
+        """Remove the store's own files, the marks of completion first and the mark whose they are last."""
+        own = sorted(self._own_arrays())
+        if own:
+            # Whatever is killed from here on, the next run knows what is its own.
+            write_journal(self.path / JOURNAL, [{"format": FORMAT, "clearing": own}])
         for path in self._own_files():
             path.unlink(missing_ok=True)
 
-    def _own_files(self) -> list[Path]:
-        """Return every file a store may have, in the order in which they are removed: INPUTS says whose the rest is."""
+    def _own_files(self) -> Iterator[Path]:
+        """Yield every file that the store may have, in the order in which they are removed."""
         tables = [stores.SEQUENCES, stores.QUARANTINE, stores.CHECKSUMS]
-        arrays = [f"{name}.npy{end}" for name in (BOXES, *STORE_FEATURES) for end in ("", ".tmp")]
-        return [self.path / name for name in (MANIFEST, JOURNAL, *tables, *arrays, INPUTS)]
+        arrays = [f"{name}.npy" for name in sorted(self._own_arrays())]
+        yield from (self.path / name for name in (MANIFEST, *tables, *arrays, INPUTS, JOURNAL))
+
+    def _remove_temporary(self) -> None:
+        """Remove what runs that were killed have left under names of their own."""
+        for entry in sorted(self.path.iterdir()):
+            if is_temporary(entry.name):
+                entry.unlink(missing_ok=True)
 
     def _create(self) -> None:
         check_room(self.path, self._arrays.n_bytes() + SPARE_BYTES)
-        write_atomically(self.path / INPUTS, self._input_parts())
-        # Before the arrays: where making them fails, the next run knows whose they are.
+        # First of all: whatever fails from here on, the next run knows whose the rest is.
         write_journal(self.path / JOURNAL, [self._head()])
+        write_atomically(self.path / INPUTS, self._input_parts())
         self._arrays.allocate()
 
     def _input_parts(self) -> Iterator[bytes]:

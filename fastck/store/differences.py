@@ -11,7 +11,14 @@ from fastck.store.reader import read_table
 
 # Libraries whose version may change a byte of a feature; joblib and pandas only carry them.
 DECISIVE = ("fastck", "numpy", "numba", "opencv", "dlib")
-INPUT_DTYPES = {"sequence": "str", "fingerprint": "str", "emotion": "Int64", "n_frames": "int64"}
+INPUT_DTYPES = {
+    "sequence": "str",
+    "subject": "str",
+    "emotion": "Int64",
+    "n_frames": "int64",
+    "folder": "str",
+    "fingerprint": "str",
+}
 # Written where there is something to say in them.
 ADDED_INPUT_DTYPES = {"label": "str", "fold": "str"}
 
@@ -58,6 +65,8 @@ def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str
     was, is_now = before.loc[common], now.loc[common]
     changed = (was["fingerprint"] != is_now["fingerprint"]).to_numpy(bool)
     allowed = common.isin(list(may_change)) & (was["n_frames"] == is_now["n_frames"]).to_numpy(bool)
+    moved = (was["folder"] != is_now["folder"]).to_numpy(bool)
+    others = (was["subject"] != is_now["subject"]).to_numpy(bool)
     relabelled = was["emotion"].fillna(-1) != is_now["emotion"].fillna(-1)
     for name in ADDED_INPUT_DTYPES:
         nothing = pd.Series("", common)
@@ -66,6 +75,8 @@ def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str
         "since removed": before.index.difference(now.index),
         "since added": now.index.difference(before.index),
         "since changed": common[changed & ~allowed],
+        "since moved to another path": common[moved],
+        "since given another subject": common[others],
         "since relabelled": common[relabelled.to_numpy(bool)],
     }
     said = [f"{len(names)} sequences {kind} ({', '.join(names[:3])})" for kind, names in kinds.items() if len(names)]

@@ -42,10 +42,12 @@ def export_store(
     to : {"zarr", "tfrecord", "parquet"}
         "zarr" (extra `zarr`): a Zarr 3 group with one sharded, compressed array per feature and one of "boxes", rows as
         in the store; the manifest is in its attributes, ``sequences.csv`` beside. "tfrecord" (extra `train`): one
-        ``tf.train.Example`` per sequence with the keys sequence, subject, emotion (-1 for none), length, and the raw
-        bytes of each feature, whose row shapes and dtypes stand in ``index.json``. "parquet" (extra `parquet`): one row
-        per sequence with the columns of the store's table, "boxes" and each feature as nested lists (step by step);
-        the manifest is in the schema's metadata under "fastck". Masks are packed in all formats, as in the store.
+        ``tf.train.Example`` per sequence with the keys sequence, subject, emotion (-1 for none), label (an emotion's
+        name or a table's own text, empty for none), fold (empty for none), onset (1 for whole sequences), length, and
+        the raw bytes of each feature, whose row shapes and dtypes stand in ``index.json``. "parquet" (extra `parquet`):
+        one row per sequence with the columns of the store's table, "boxes" and each feature as nested lists (step by
+        step); the manifest is in the schema's metadata under "fastck". Masks are packed in all formats, as in the
+        store.
     shards : int
         Number of TFRecord or Parquet files (no more than sequences); not used for Zarr.
     on_progress : callable, optional
@@ -128,6 +130,9 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Prog
                     "subject": data(row.subject.encode()),
                     "emotion": number(-1 if pd.isna(row.emotion) else int(row.emotion)),
                     "length": number(row.length),
+                    "label": data(row.label.encode()),
+                    "fold": data(row.fold.encode()),
+                    "onset": number(1 if pd.isna(row.onset) else int(row.onset)),
                 }
                 for name, array in arrays.items():
                     keys[name] = data(np.ascontiguousarray(array[row.start : row.start + row.length]).tobytes())

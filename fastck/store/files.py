@@ -20,16 +20,6 @@ BLOCK = 4 * 2**20  # bytes that are read at once
 NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a whole file, given at once or in parts, or nothing, and have it on disk when this returns."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.writelines((data,) if isinstance(data, bytes) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def check_room(folder: Path, needed: int, *, what: str = "", advice: str = "make room first") -> None:
     """Raise OSError where a folder's file system has fewer bytes left than are needed."""
     free = shutil.disk_usage(folder).free

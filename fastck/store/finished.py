@@ -14,7 +14,7 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.store.files import write_atomically
+from fastck.outputs import write_atomically
 from fastck.store.plan import Plan
 
 GOOD, QUARANTINED = 1, 2

@@ -14,7 +14,8 @@ import pandas as pd
 from fastck.config import PreprocessConfig
 from fastck.messages import one_line
 from fastck.ops.motion import feature_shape
-from fastck.store.files import sync, write_atomically
+from fastck.outputs import replacing, write_atomically
+from fastck.store.files import sync
 from fastck.training.models.linear import LinearModel, load_linear
 from fastck.training.models.startup import start_keras
 from fastck.training.settings.config import TrainConfig
@@ -258,7 +259,6 @@ def write_file(path: Path, save: Callable[[Path], object]) -> None:
 
     The other name ends alike: Keras knows the format by it.
     """
-    temporary = path.with_name(f"tmp-{path.name}")
-    save(temporary)
-    sync(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save(temporary)
+        sync(temporary)

@@ -78,3 +78,20 @@ def test_gaps() -> None:
     assert order_frames([f"{n}.png" for n in range(0, 50, 5)]).gaps == ()
     assert order_frames([f"{n}.png" for n in (0, 5, 10, 20, 25)]).gaps == ((10, 20),)
     assert order_frames(["3.png"]).gaps == ()
+
+
+def test_times_are_ordered_by_all_their_numbers() -> None:
+    clock = [f"RGB-11-{s // 1000 + 26:02d}-{s % 1000:03d}.png" for s in range(765, 4000, 33)]
+    assert list(order_frames(sorted(clock, key=lambda name: name[-7:])).names) == clock
+    assert order_frames(clock).open_order is False
+    seconds = [f"t{0.765 + 0.033 * n:.3f}.png" for n in range(60)]
+    assert list(order_frames(seconds[::-1]).names) == seconds
+    mixed = ["t0.5.png", "t0.75.png", "t1.0.png", "t1.25.png"]
+    assert list(order_frames(mixed[::-1]).names) == mixed
+    counted = [f"clip1.{n}.png" for n in range(1, 13)]
+    assert list(order_frames(counted[::-1]).names) == counted
+
+
+def test_names_that_leave_the_order_open_are_told() -> None:
+    assert order_frames(["9_1.png", "4_2.png", "7_3.png"]).open_order
+    assert not order_frames(["1_4.png", "2_7.png", "3_9.png"]).open_order

@@ -369,3 +369,25 @@ def test_names_that_are_no_text_survive(tmp_path: Path) -> None:
         path.touch()
     write_table([SequenceRecord(sequence="s", subject="S1", frames=frames)], tmp_path / "clips.csv")
     assert read_table(tmp_path / "clips.csv").records[0].frames == frames
+
+
+@pytest.mark.parametrize("note", ['"sits close to" the wall', '"sits close to', '"a\nb,c,d,e,f\n"'])
+def test_a_stray_quote_swallows_no_clip(tmp_path: Path, note: str) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    path = tmp_path / "t.csv"
+    path.write_text(f"path,subject,label,note\na,1,happy,{note}\nb,2,happy,\n")
+    with pytest.raises(ValueError, match=r"line 2"):
+        read_table(path)
+
+
+def test_what_pandas_writes_for_codes_and_gaps_is_read_and_a_person_has_one_spelling(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    path = tmp_path / "t.csv"
+    path.write_text("path,subject,label\na,Zo\u00eb,5.0\nb,Zoe\u0308,nan\nc,3,<NA>\n", encoding="utf-8")
+    records = read_table(path).records
+    assert [record.label for record in records] == ["happy", "", ""]
+    assert records[0].subject == records[1].subject

@@ -90,3 +90,19 @@ def test_a_store_without_these_columns_is_read(sample: Path, tmp_path: Path) -> 
     # An older version wrote the same record of its input: nothing is to do.
     assert "label" not in (store.path / "inputs.csv").read_text()
     assert fastck.preprocess(sample, store.path).table.equals(fastck.open_store(store.path).table)
+
+
+def test_a_table_with_another_subject_or_path_is_another_input(clips: Path) -> None:
+    store = make(clips)
+    text = clips.read_text()
+    clips.write_text(text.replace(",L032,", ",L008,"))
+    with pytest.raises(ValueError, match=r"1 sequences since given another subject \(images_L032_001\)"):
+        make(clips)
+    shutil.copytree(clips.parent / "images/L032", clips.parent / "images/L099")
+    named = [f"c{n},{line}" for n, line in enumerate(text.splitlines()[1:])]
+    clips.write_text("\n".join(["sequence," + text.splitlines()[0], *named]))
+    other = fastck.preprocess(clips, clips.parent / "named", layout="table")
+    clips.write_text(clips.read_text().replace("images/L032", "images/L099"))
+    with pytest.raises(ValueError, match=r"1 sequences since moved to another path \(c1\)"):
+        fastck.preprocess(clips, other.path, layout="table")
+    assert store.table["subject"].tolist() == ["L008", "L032", "L063"]

@@ -118,6 +118,8 @@ def read_folds(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path} must have the columns sequence and fold, a whole number: {error}") from error
     if (table["fold"] < 1).any():
         raise ValueError(f"{path}: folds count from 1, got {table['fold'].min()}")
+    # An id is NFC in a store; macOS writes names in NFD.
+    table["sequence"] = table["sequence"].str.normalize("NFC")
     twice = table.loc[table["sequence"].duplicated(), "sequence"]
     if len(twice):
         raise ValueError(f"{path} names {len(twice)} sequences twice, for example {twice.iloc[0]!r}")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastck.messages import one_line
-from fastck.store.files import write_atomically
+from fastck.outputs import write_atomically
 from fastck.training import run as files
 from fastck.training.report.calibration import calibration_error, with_temperature
 from fastck.training.report.evaluation import evaluate

@@ -1,0 +1,57 @@
+"""Files that are written whole or not at all, under names that nobody else has, and never over what is read."""
+
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fastck.messages import one_line
+
+_TEMPORARY = ".fastck-"
+_IS_TEMPORARY = re.compile(r"\.fastck-[0-9a-f]{32}(\.|$)")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a name beside a file, which nobody else has; what is written there takes the file's place, or vanishes.
+
+    A link in the file's place is replaced too: nothing is ever written through it.
+    """
+    # Some writers know the format by the last suffixes.
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}{''.join(path.suffixes[-2:])[-20:]}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file has a name that `replacing` gave it: a run was killed before it had its own."""
+    return _IS_TEMPORARY.match(name) is not None
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a whole file, given at once or in parts, or nothing, and have it on disk when this returns."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.writelines((data,) if isinstance(data, bytes) else data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_output(out: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise ValueError where a file that is to be written is one of those that are read, by whatever name.
+
+    A folder among the inputs stands for every file below it.
+    """
+    if not out.exists():
+        return
+    real = out.resolve()
+    for path in inputs:
+        read = Path(os.path.realpath(path))
+        if read == real or read in real.parents or (read.exists() and out.samefile(read)):
+            raise ValueError(f"{one_line(out)} is one of the files that are read, and would be lost: name another file")
