@@ -454,7 +454,8 @@ def test_a_foreign_folder_with_a_manifest_is_never_cleared(rendered, tmp_path):
     for name in ("manifest.json", "weights.npy"):
         (tmp_path / name).write_text("{}")
     for options in ([], ["--overwrite"]):
-        assert "is not a store's manifest" in the_error(run("preprocess", rendered, tmp_path, *OPTIONS, *options))
+        said = the_error(run("preprocess", rendered, tmp_path, *OPTIONS, *options))
+        assert "is neither empty nor a store" in said
     assert (tmp_path / "weights.npy").read_text() == "{}"
 
 

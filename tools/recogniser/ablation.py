@@ -93,7 +93,7 @@ def real_clips(root: Path) -> Clips:
     for record in scan(root, layout="ckplus").records:
         if record.emotion is None:
             continue
-        readings, _, _ = read_frames(record_frames(record), bundled())
+        readings, _, _ = read_frames(record_frames(record), bundled(), keep_flow=True)
         flows.append(np.stack([reading.moment.flow for reading in near_apex(strongest_window(readings))]))
         codes.append(record.emotion)
         names.append(record.sequence)

@@ -83,7 +83,7 @@ def apex_flow(scene: Scene, poses: Sequence[Pose], film: np.random.Generator) ->
     """Return the flow near the apex of a clip that is rendered; None where no face was found in two frames."""
     buffers = scene.buffers()
     frames = (gray_of(scene.render(pose, key=int(film.integers(2**63)), buffers=buffers)) for pose in poses)
-    readings, _, _ = read_frames(frames, Unasked())
+    readings, _, _ = read_frames(frames, Unasked(), keep_flow=True)
     if len(readings) < 2:
         return None
     return np.stack([reading.moment.flow for reading in near_apex(strongest_window(readings))]).astype(np.float16)
