@@ -40,8 +40,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Hypothesis' own profile "ci": the same examples each time, so that what passed passes. A plain pytest and the
+# campaigns go on looking for others.
 check: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci
 
 # What Numba's cache on disk holds is not compiled again, and coverage would not see the code that compiles it.
 coverage: $(VENV)/.installed
