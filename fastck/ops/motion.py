@@ -77,19 +77,17 @@ def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return packed_shape(rows) if name == "mask" else pooled_shape(rows, times=_POOLS[name])
 
 
-def _forms(wanted: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Return the arrays for the fused operations to fill, in the order of _FORMS."""
-    return tuple(wanted.get(form, none) for form, none in _FORMS.items())
-
-
-def _fused(mode: str, level: object, size: object, reference: str) -> tuple[Callable[..., None], tuple[Any, ...]]:
-    """Return what computes the fused operations, and its arguments between the frames and the forms."""
+def _fuse(
+    frames: np.ndarray, wanted: Mapping[str, np.ndarray], mode: str, level: object, size: object, reference: str
+) -> None:
+    """Fill the wanted arrays, by their names in _FORMS, in one pass over the frames."""
     check_choice("mode", mode, Mode)
     check_choice("reference", reference, Reference)
     above, side = int(check_gray_level("level", level)), check_count("size", size)
     compute = masks.motion_words if side <= masks.LARGEST_FOOTPRINT else _motion_by_pixels
     comparison = masks.SIGN if (mode, above) == ("wrap", 127) else _COMPARISON[mode]  # type: ignore[index]
-    return compute, (reference == "onset", comparison, above, side)
+    forms = tuple(wanted.get(form, none) for form, none in _FORMS.items())
+    compute(frames, reference == "onset", comparison, above, side, forms)
 
 
 def _motion_by_pixels(
@@ -306,8 +304,7 @@ def motion_features(
         shape, dtype = _motion_shape(name, frames.shape), feature_dtype(name)
         apart = [frames, *made.values()]
         made[name] = check_out(given.get(name), shape=shape, dtype=dtype, name=f"out[{name!r}]", apart=apart)
-    compute, settings = _fused(mode, level, size, reference)
-    compute(frames, *settings, _forms(made))
+    _fuse(frames, made, mode, level, size, reference)
     return made
 
 
@@ -353,8 +350,7 @@ def motion_masks(
     frames = check_frames(frames, min_frames=2)
     shape = difference_shape(frames.shape)
     out = check_out(out, shape=packed_shape(shape) if packed else shape, dtype=np.uint8, apart=[frames])
-    compute, settings = _fused(mode, level, size, reference)
-    compute(frames, *settings, _forms({"mask" if packed else "unpacked": out}))
+    _fuse(frames, {"mask" if packed else "unpacked": out}, mode, level, size, reference)
     return out
 
 
@@ -390,8 +386,7 @@ def motion_projections(
     """
     frames = check_frames(frames, min_frames=2)
     out = check_out(out, shape=projection_shape(difference_shape(frames.shape)), dtype=np.float32, apart=[frames])
-    compute, settings = _fused(mode, level, size, reference)
-    compute(frames, *settings, _forms({"projection": out}))
+    _fuse(frames, {"projection": out}, mode, level, size, reference)
     return out
 
 
@@ -434,8 +429,7 @@ def motion_pools(
     out = check_out(out, shape=pooled_shape(shape, times=times), dtype=np.float32, apart=[frames])
     form = list(_POOLS)[min(times, 3) - 1]
     pools = out if times <= 3 else np.empty(pooled_shape(shape, times=3), np.float32)
-    compute, settings = _fused(mode, level, size, reference)
-    compute(frames, *settings, _forms({form: pools}))
+    _fuse(frames, {form: pools}, mode, level, size, reference)
     for done in range(3, times):
         pools = mean_pool_2x2(pools, out=out if done == times - 1 else None)
     return out

@@ -70,8 +70,13 @@ def methods() -> Iterator[tuple[str, Flow]]:
     """Yield each method, DIS as a new object: it keeps a scale that it lowered for a smaller image."""
     for preset in ("ULTRAFAST", "FAST", "MEDIUM"):
         engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset}"))
-        yield f"DIS {preset.lower()}", lambda a, b, engine=engine: engine.calc(a, b, None)
+        yield f"DIS {preset.lower()}", dense(engine)
     yield "Farneback", lambda a, b: cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+
+
+def dense(engine: cv2.DISOpticalFlow) -> Flow:
+    """Let the engine begin each pair anew."""
+    return lambda before, after: engine.calc(before, after, None)
 
 
 def main() -> None:

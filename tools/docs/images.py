@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fastck import erode, frame_difference, preprocess, threshold
+from fastck.config import Mode
 from fastck.dataset.check import CKPLUS_EMOTIONS
 from fastck.render import EASY, HARD, contact_sheet, render_dataset
 from fastck.render.sheet import CAPTION
 from fastck.training.data.folds import Split, leakage, make_splits
-from fastck.training.settings.config import TrainConfig
+from fastck.training.settings.config import Protocol, TrainConfig
 from fastck.views.preview import Preview, View, preview_clip
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -32,11 +33,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder) / "faces"
         render_dataset(faces, subjects=3, sequences=2, seed=0)
-        table = preprocess(faces, Path(folder) / "store", box_cache=False).table.set_index("sequence")
-        still = table["n_box_changes"].idxmin()
-        jumpy = table["n_box_changes"].idxmax()
-        write_wrapping(preview_clip(faces / table.loc[still, "folder"], columns=60))
-        write_one_box(preview_clip(faces / table.loc[jumpy, "folder"], compare=True, columns=60))
+        table = preprocess(faces, Path(folder) / "store", box_cache=False).table
+        folders = table.sort_values("n_box_changes", kind="stable")["folder"].tolist()
+        write_wrapping(preview_clip(faces / folders[0], columns=60))
+        write_one_box(preview_clip(faces / folders[-1], compare=True, columns=60))
         write_rendered_faces(Path(folder))
     write_splits()
 
@@ -44,9 +44,16 @@ def main() -> None:
 def write_wrapping(preview: Preview) -> None:
     """Two crops, and what each mode makes of them before and after erosion."""
     crops = np.stack([np.asarray(crop) for crop in preview.views[0].stages["crop"]])
-    step = int(np.argmax(preview.views[0].density))  # the step with most motion
+    density = preview.views[0].density
+    assert density is not None, "a preview of masks has a density"
+    step = int(np.argmax(density))
     pair = np.ascontiguousarray(crops[[step, step + 1]])
-    modes = [("wrap", 127, 5), ("absolute", 127, 5), ("absolute", 15, 2), ("saturate", 15, 2)]
+    modes: list[tuple[Mode, int, int]] = [
+        ("wrap", 127, 5),
+        ("absolute", 127, 5),
+        ("absolute", 15, 2),
+        ("saturate", 15, 2),
+    ]
     figure = Figure(figsize=(9.2, 5.4))
     axes = figure.subplots(3, 5)
     for row, (axis, crop, text) in enumerate(
@@ -93,10 +100,10 @@ def write_rendered_faces(folder: Path) -> None:
     easy = Image.open(contact_sheet(folder / "easy.png", subjects=[4], variation=EASY))
     hard = Image.open(contact_sheet(folder / "hard.png", subjects=HARD_PEOPLE, variation=HARD))
     # The second sheet's captions would repeat the first's.
-    hard = hard.crop((0, CAPTION, hard.width, hard.height))
-    sheet = Image.new("L", (easy.width, easy.height + hard.height), 255)
+    below = hard.crop((0, CAPTION, hard.width, hard.height))
+    sheet = Image.new("L", (easy.width, easy.height + below.height), 255)
     sheet.paste(easy.convert("L"), (0, 0))
-    sheet.paste(hard.convert("L"), (0, easy.height))
+    sheet.paste(below.convert("L"), (0, easy.height))
     size = (sheet.width * 3 // 4, sheet.height * 3 // 4)
     write_picture(sheet.resize(size, Image.Resampling.LANCZOS), "rendered-faces", colours=64)
 
@@ -105,7 +112,8 @@ def write_splits() -> None:
     """Who is tested on whom: CK+'s labelled sequences under a random split and under subject-independent folds."""
     table = ckplus_like_table()
     figure = Figure(figsize=(9.2, 4.2))
-    for axis, protocol in zip(figure.subplots(2, 1), ("random", "subject-10fold"), strict=True):
+    protocols: tuple[Protocol, Protocol] = ("random", "subject-10fold")
+    for axis, protocol in zip(figure.subplots(2, 1), protocols, strict=True):
         config = TrainConfig(protocol=protocol, per_emotion=0)
         splits = make_splits(table, config)
         grid = split_grid(table, splits[0])

@@ -45,7 +45,8 @@ def main(rendered: str) -> None:
     model = train(open_store(rendered))
     shares = dict(zip(model.classes_, model.predict_proba([values_of(flow)])[0], strict=True))
     figure = Figure(figsize=(9.2, 6.4), facecolor="white")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.35, 1.45, 1.7])
+    parts: Any = figure.subfigures(3, 1, height_ratios=[1.35, 1.45, 1.7])
+    top, middle, bottom = parts
     draw_frames(top, preview.frames, box)
     draw_masks(middle, preview.views[0].stages["crop"], masks)
     draw_features(bottom, projections, flow)
@@ -130,7 +131,7 @@ def save(figure: Figure) -> None:
     """Write the picture with 96 grays and 160 colours, so that it stays small."""
     figure.savefig(TARGET, dpi=130)
     picture = Image.open(TARGET).convert("RGB")
-    colours = picture.quantize(160, Image.Quantize.MAXCOVERAGE).getpalette()[: 3 * 160]
+    colours = (picture.quantize(160, Image.Quantize.MAXCOVERAGE).getpalette() or [])[: 3 * 160]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.repeat(np.linspace(0, 255, 96).astype(int), 3).tolist() + colours)
     picture.quantize(palette=palette, dither=Image.Dither.NONE).save(TARGET, optimize=True)

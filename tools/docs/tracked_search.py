@@ -40,8 +40,10 @@ def main() -> None:
     search = Recorder(first.shape, 1, frontal_bank())
     search.load(first)
     last = find_largest(search, start=search.levels - 1)
+    assert last is not None, "the rendered face was not found"
     search.load(second)
     face = find_largest(search, start=int(last[LEVEL]))
+    assert face is not None, "the rendered face was lost"
     figure = Figure(figsize=(9.2, 5.2))
     axes = figure.subplots(3, 5).ravel()
     for level, axis in enumerate(axes[: search.levels]):
