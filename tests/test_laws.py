@@ -280,7 +280,7 @@ def test_a_torn_journal_keeps_its_whole_lines_and_takes_new_ones(tmp_path, lines
 
 @given(LINES, st.data())
 @quick
-def test_a_spoilt_byte_costs_the_lines_it_touches(tmp_path, lines, data):
+def test_a_damaged_byte_costs_the_lines_it_touches(tmp_path, lines, data):
     path = tmp_path / "journal.jsonl"
     path.unlink(missing_ok=True)
     for line in lines:
@@ -373,10 +373,10 @@ def small_store(tmp_path_factory):
 
 def test_a_header_that_says_it_is_shorter_is_noticed(small_store):
     """It would move all values by as many bytes."""
-    spoilt = bytearray((small_store.path / "mask.npy").read_bytes())
-    spoilt[8] -= 1
+    altered = bytearray((small_store.path / "mask.npy").read_bytes())
+    altered[8] -= 1
     damaged = small_store.path / "damaged.npy"
-    damaged.write_bytes(bytes(spoilt))
+    damaged.write_bytes(bytes(altered))
     with pytest.raises(ValueError, match=r"damaged\.npy is damaged"):
         open_array(damaged)
 
@@ -387,12 +387,12 @@ def test_any_damage_to_an_array_s_header_is_noticed_or_harmless(small_store, dat
     path = small_store.path / "mask.npy"
     content = path.read_bytes()
     right = np.array(open_memmap(path, mode="r"))
-    spoilt = bytearray(content)
+    altered = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):
-        spoilt[data.draw(st.integers(0, 127))] = data.draw(st.integers(0, 255))
+        altered[data.draw(st.integers(0, 127))] = data.draw(st.integers(0, 255))
     keep = data.draw(st.sampled_from([len(content), 0, 5, 9, 60, 128, len(content) - 1]))
     damaged = path.with_name("damaged.npy")
-    damaged.write_bytes(bytes(spoilt[:keep]))
+    damaged.write_bytes(bytes(altered[:keep]))
     try:
         found = open_array(damaged)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""How a store on disk differs from the one that a run would make, in words."""
+"""What keeps a store on disk from being gone on with: other input, other settings, other versions."""
 
 import json
 from collections.abc import Collection

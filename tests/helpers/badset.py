@@ -80,7 +80,7 @@ SORTS: dict[str, tuple[str, Callable[[Gray], bytes]]] = {
 }
 
 # Contents of the second frame that cost the sequence, and what is said of it.
-SPOILT: dict[str, tuple[Callable[[Gray], bytes], str]] = {
+DAMAGED: dict[str, tuple[Callable[[Gray], bytes], str]] = {
     "truncated": (lambda gray: png(gray)[:-2000], "the PNG file is cut off"),
     "zero-bytes": (lambda _: b"", "the file is empty"),
     "text": (
@@ -150,7 +150,7 @@ def build(root: Path, rendered: Path, faces: Sequence[Gray]) -> BadSet:
         contents = [write(face) for face in faces]
         made.add(name, contents, suffix)
         made.add(f"{name}-twin", [png(cv2.imdecode(np.frombuffer(c, np.uint8), 0)) for c in contents])
-    for name, (write, _) in SPOILT.items():
+    for name, (write, _) in DAMAGED.items():
         made.add(name, [plain[0], write(faces[1]), plain[2]])
     tiny, blank = png(np.zeros((1, 1), np.uint8)), png(np.full_like(faces[0], 128))
     made.add("one-pixel", [tiny] * FRAMES)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import fastck
 from fastck.cli import app
 from tests.helpers import badset, processes
-from tests.helpers.badset import LABELS, NAMES, SORTS, SPOILT
+from tests.helpers.badset import DAMAGED, LABELS, NAMES, SORTS
 from tests.helpers.smalldisk import small_disk
 from tests.helpers.stores import assert_same_store
 
@@ -114,10 +114,10 @@ def test_the_rest_of_the_set_has_the_same_bytes(outcome):
             )
 
 
-@pytest.mark.parametrize("name", SPOILT)
-def test_a_spoilt_frame_costs_its_sequence_and_says_why(outcome, name):
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_frame_costs_its_sequence_and_says_why(outcome, name):
     reason = outcome.reason(name)
-    assert re.search(SPOILT[name][1], reason)
+    assert re.search(DAMAGED[name][1], reason)
     if name != "size-changes":
         assert reason.startswith("00000002.png: ")
     assert len(reason) < 200
@@ -214,7 +214,7 @@ def test_what_the_scan_left_out_is_told_by_the_run_too(outcome, text):
 def test_reasons_are_told_on_the_terminal(outcome):
     text = outcome.done.stdout
     assert re.search(r"no face found in any of its 3 frames\W+2\W", text)
-    for name in SPOILT:
+    for name in DAMAGED:
         assert f"{name}_001" in text
     assert "\x1b" not in text
 
@@ -223,8 +223,8 @@ def test_the_deep_check_finds_the_same_files(outcome):
     assert outcome.checked.returncode == 0, outcome.checked.stderr
     assert "Traceback" not in outcome.checked.stderr
     text = outcome.checked.stdout
-    spoilt = len(SPOILT) - 1 + 1  # "size-changes" decodes; "forbidden" does not
-    assert re.search(rf"{spoilt}\D+images that do not decode", text)
+    damaged = len(DAMAGED) - 1 + 1  # "size-changes" decodes; "forbidden" does not
+    assert re.search(rf"{damaged}\D+images that do not decode", text)
     assert "sequences whose image size changes" in text
 
 

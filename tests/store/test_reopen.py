@@ -69,7 +69,7 @@ def test_a_finished_store_is_complete_under_any_version(rendered, whole, other_d
     assert store.manifest["versions"]["dlib"] != "18.0"
 
 
-def test_a_spoilt_first_line_is_told_and_can_be_overwritten(rendered, unfinished, whole):
+def test_a_damaged_first_line_is_told_and_can_be_overwritten(rendered, unfinished, whole):
     path = unfinished / JOURNAL
     path.write_bytes(b"x" + path.read_bytes()[1:])
     with pytest.raises(ValueError, match="has a damaged journal that no longer says how the store was made; take"):
