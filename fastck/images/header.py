@@ -1,7 +1,7 @@
 """Kind and size of an image from its first bytes, so that an absurd size is refused before anything is allocated."""
 
-import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192; OpenCV alone would accept 2**30 and allocate gigabytes
@@ -16,8 +16,6 @@ _OTHER_KINDS = (
     (b"PK\3\4", "a ZIP archive"),
 )
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
-# In a scan the byte 255 is escaped by a 0, and the restart markers D0 to D7 belong to it: any other marker ends it.
-_JPEG_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
 _JPEG_HUFFMAN = frozenset(range(0xC0, 0xC8)) - {0xC4}
 _JPEG_SINGLE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # markers without a length; 0 is none at all
@@ -106,8 +104,33 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 
 
 def _parse_jpeg(data: bytes) -> ImageHeader:
-    at = 2
-    while True:
+    for marker, at, _ in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES:
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
+            return ImageHeader(kind="JPEG", width=width, height=height, channels=channels, bits=bits)
+    raise ImageError("the header is damaged: a JPEG without a size")
+
+
+def jpeg_holds(data: bytes, header: ImageHeader) -> bool:
+    """Return whether a JPEG file is long enough for its size.
+
+    With Huffman codes each block of 8x8 samples takes a bit or more; of the blocks that the whole image has, a file
+    holds at least half.
+    """
+    coded = any(marker in _JPEG_HUFFMAN for marker, _, _ in _jpeg_segments(data))
+    return not coded or 16 * len(data) >= -(-header.width // 8) * -(-header.height // 8)
+
+
+def bare_jpeg(data: bytes) -> bytes:
+    """Return a JPEG file without the stray bytes between the segments of its header."""
+    segments = list(_jpeg_segments(data))
+    return b"".join([data[:2], *(data[at:end] for _, at, end in segments), data[segments[-1][2] :]])
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, beginning and end of each segment up to the first scan's."""
+    marker, at = 0, 2
+    while marker not in (_JPEG_SCAN, _JPEG_END):
         at = data.find(b"\xff", at)  # bytes between two segments are passed over, as libjpeg does
         if at < 0:
             raise ImageError("the header is cut off or damaged")
@@ -116,41 +139,12 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
             at += 1
         elif marker in _JPEG_SINGLE:
             at += 2
-        elif marker in _JPEG_FRAMES:
-            bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
-            return ImageHeader(kind="JPEG", width=width, height=height, channels=channels, bits=bits)
-        else:
+        elif marker != _JPEG_END:
             length = struct.unpack_from(">H", data, at + 2)[0]
-            if marker in (_JPEG_END, _JPEG_SCAN) or length < 2:  # image data or the end before any size
-                raise ImageError("the header is damaged: a JPEG without a size")
+            if length < 2:
+                raise ImageError("the header is cut off or damaged")
+            yield marker, at, at + 2 + length
             at += 2 + length
-
-
-def jpeg_is_whole(data: bytes, header: ImageHeader) -> bool:
-    """Return whether a JPEG file goes on to its end marker, and holds as much as its size asks for at the least.
-
-    What follows the end marker is somebody else's: motion photos keep their video there. With Huffman codes each block
-    of 8x8 samples takes a bit or more; of the blocks that the whole image has, a file holds at least half.
-    """
-    blocks = -(-header.width // 8) * -(-header.height // 8)
-    least = 0
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        marker = data[at + 1]
-        if marker == _JPEG_END:
-            return 8 * at >= least
-        if marker == 0xFF:
-            at += 1
-        elif marker in _JPEG_SINGLE:
-            at += 2
-        else:
-            if marker in _JPEG_HUFFMAN:
-                least = blocks // 2
-            at += 2 + max(int.from_bytes(data[at + 2 : at + 4]), 2)
-            if marker == _JPEG_SCAN:
-                found = _JPEG_SCAN_END.search(data, at)
-                at = found.start() if found else len(data)
-    return False
 
 
 def _parse_bmp(data: bytes) -> ImageHeader:

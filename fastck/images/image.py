@@ -10,9 +10,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
-from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, jpeg_is_whole, read_header
+from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, bare_jpeg, jpeg_holds, read_header
 from fastck.images.png import decode_png, essential_png, inflate, parse_png
 from fastck.images.quiet import quiet_opencv
 from fastck.messages import one_line
@@ -72,9 +73,8 @@ def decode_gray(content: bytes) -> NDArray[np.uint8]:
         inflate(png)  # so that damaged data is refused here, in our words
         return _decode_opencv(essential_png(png), "PNG")
     header = read_header(content)
-    # OpenCV's JPEG decoder may fill up a cut-off file with gray.
-    if header.kind == "JPEG" and not jpeg_is_whole(content, header):
-        raise ImageError("the JPEG file is cut off")
+    if header.kind == "JPEG":
+        return _decode_jpeg(content, header)
     return _decode_opencv(content, header.kind)
 
 
@@ -109,6 +109,29 @@ def _read_file(path: str | PathLike[str], most: int) -> bytes:
                 f"{one_line(os.fspath(path))}: the file has {size:,} bytes; more than {most:,} are refused"
             )
         return file.readall()
+
+
+def _decode_jpeg(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+    """Decode with libjpeg-turbo, as OpenCV does, but with its warnings as errors: holes are filled up with gray."""
+    if not jpeg_holds(content, header):
+        raise ImageError("the JPEG file is cut off")
+    try:
+        gray = _decode_strictly(content)
+    except ValueError as error:
+        raise ImageError(f"the JPEG file is damaged or cut off: {one_line(error)}") from None
+    # Turning by EXIF and inks are left to OpenCV.
+    plain = header.channels in (1, 3) and b"Exif\0\0" not in content
+    return gray if plain else _decode_opencv(content, "JPEG")
+
+
+def _decode_strictly(content: bytes) -> NDArray[np.uint8]:
+    try:
+        return simplejpeg.decode_jpeg(content, "GRAY", strict=True)[..., 0]
+    except ValueError as error:
+        if "extraneous" not in str(error):
+            raise
+        # Between the segments of the header stray bytes do no harm; in the image data they are what is left of damage.
+        return simplejpeg.decode_jpeg(bare_jpeg(content), "GRAY", strict=True)[..., 0]
 
 
 def _decode_opencv(content: bytes, kind: str) -> NDArray[np.uint8]:

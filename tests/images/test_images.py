@@ -15,6 +15,7 @@ import av.codec.context
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 
 from fastck.images import image as images
@@ -178,8 +179,25 @@ def test_jpeg_that_cannot_hold_its_size_never_reaches_a_decoder(
     frame = content.index(b"\xff\xc2" if options else b"\xff\xc0")
     content[frame + 5 : frame + 9] = struct.pack(">HH", 8192, 8192)
     path.write_bytes(content)
-    monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("the decoder was called"))
+    for library, function in ((cv2, "imdecode"), (simplejpeg, "decode_jpeg")):
+        monkeypatch.setattr(library, function, lambda *args, **options: pytest.fail("the decoder was called"))
     assert_refused(path, "cut off")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + exif(1)}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, object]) -> None:
+    path = save(picture(mode, (320, 240)), "a.jpg", **options)
+    assert_as_imread(path)
+    whole = path.read_bytes()
+    middle = (whole.index(b"\xff\xda") + len(whole)) // 2
+    for content in (
+        whole[:middle] + b"\xff\xd9",
+        whole[:middle] + bytes(len(whole) - middle - 2) + b"\xff\xd9",
+        whole[:middle] + b"\xff" * 200 + whole[middle + 200 :],
+    ):
+        path.write_bytes(content)
+        assert_refused(path, "the JPEG file is damaged or cut off: ")
 
 
 def test_the_smallest_jpegs_there_are_still_decode(save: Save) -> None:
@@ -312,13 +330,13 @@ def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
 
 
 def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save(picture(), "a.jpg")
+    path = save(picture(), "a.bmp")
 
     def fail(*args: object) -> None:
         raise cv2.error("OpenCV(5.0.0) error: (-4:Insufficient memory)\n Failed to allocate")
 
     monkeypatch.setattr(cv2, "imdecode", fail)
-    assert_refused(path, "the JPEG file does not decode: OpenCV.*Insufficient memory")
+    assert_refused(path, "the BMP file does not decode: OpenCV.*Insufficient memory")
 
 
 def log_level() -> int:
