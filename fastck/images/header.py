@@ -11,7 +11,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_KINDS = (
     (b"GIF8", "a GIF"),
-    (b"RIFF", "a RIFF file (WebP, AVI)"),
+    (b"RIFF", "a RIFF file (AVI, WAV)"),
     (b"%PDF", "a PDF"),
     (b"PK\3\4", "a ZIP archive"),
 )
@@ -19,6 +19,7 @@ _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
 _JPEG_HUFFMAN = frozenset(range(0xC0, 0xC8)) - {0xC4}
 _JPEG_SINGLE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # markers without a length; 0 is none at all
+_WEBP_ANIMATED = 2
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 258, 277, 322, 323
 
 
@@ -33,7 +34,7 @@ class ImageHeader:
     Attributes
     ----------
     kind : str
-        "PNG", "JPEG", "TIFF" or "BMP".
+        "PNG", "JPEG", "TIFF", "BMP" or "WebP".
     width, height : int
         Pixels as stored, before an EXIF orientation is applied.
     channels : int
@@ -60,7 +61,7 @@ def read_header(data: bytes) -> ImageHeader:
     Raises
     ------
     ImageError
-        If the content is no PNG, JPEG, TIFF or BMP, if its header is damaged or cut off, or if it has more than
+        If the content is no PNG, JPEG, TIFF, BMP or WebP, if its header is damaged or cut off, or if it has more than
         `MAX_PIXELS` pixels or `MAX_SIDE` on one side.
     """
     try:
@@ -92,12 +93,14 @@ def _parse(data: bytes) -> tuple[ImageHeader, int]:
         return _parse_tiff(data)
     if data.startswith(b"BM"):
         return _parse_bmp(data), 0
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _parse_webp(data), 0
     if not data:
         raise ImageError("the file is empty")
     what = next(
         (name for start, name in _OTHER_KINDS if data.startswith(start)), f"a file that begins with {data[:8]!r}"
     )
-    raise ImageError(f"the content must be PNG, JPEG, TIFF or BMP, got {what}")
+    raise ImageError(f"the content must be PNG, JPEG, TIFF, BMP or WebP, got {what}")
 
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -132,7 +135,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     marker, at = 0, 2
     while marker not in (_JPEG_SCAN, _JPEG_END):
         at = data.find(b"\xff", at)  # bytes between two segments are passed over, as libjpeg does
-        if at < 0:
+        if at < 0 or at + 1 == len(data):
             raise ImageError("the header is cut off or damaged")
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
@@ -140,7 +143,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         elif marker in _JPEG_SINGLE:
             at += 2
         elif marker != _JPEG_END:
-            length = struct.unpack_from(">H", data, at + 2)[0]
+            length = int.from_bytes(data[at + 2 : at + 4])
             if length < 2:
                 raise ImageError("the header is cut off or damaged")
             yield marker, at, at + 2 + length
@@ -158,6 +161,26 @@ def _parse_bmp(data: bytes) -> ImageHeader:
     return ImageHeader(kind="BMP", width=width, height=abs(height), channels=channels, bits=min(bits, 8))
 
 
+def _parse_webp(data: bytes) -> ImageHeader:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        flags, width, height = (
+            data[20],
+            1 + int.from_bytes(data[24:27], "little"),
+            1 + int.from_bytes(data[27:30], "little"),
+        )
+        if flags & 2:
+            raise ImageError("the content must be one image, got an animated WebP: convert it to a video")
+    elif kind == b"VP8L":
+        (sides,) = struct.unpack_from("<I", data, 21)
+        width, height = 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    elif kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    else:
+        raise ImageError("the header is cut off or damaged")
+    return ImageHeader(kind="WebP", width=width, height=height, channels=3, bits=8)
+
+
 def _parse_tiff(data: bytes) -> tuple[ImageHeader, int]:
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -172,6 +195,9 @@ def _parse_tiff(data: bytes) -> tuple[ImageHeader, int]:
     values = {}
     for number in range(min(count, 4096)):
         tag, form, n = struct.unpack_from(entry, data, at + number * size)
+        # Which of two a decoder takes nobody knows.
+        if tag in values:
+            raise ImageError(f"the header is damaged: a TIFF with tag {tag} twice")
         values[tag] = _tiff_value(data, at + number * size + struct.calcsize(entry), order, form, n, 8 if big else 4)
     if _TIFF_WIDTH not in values or _TIFF_HEIGHT not in values:
         raise ImageError("the header is damaged: a TIFF without a size")

@@ -83,6 +83,9 @@ def test_every_suffix(save: Save, mode: str, name: str) -> None:
         ("RGBA", "alpha.bmp", {}),
         ("RGBA", "alpha.tif", {}),
         ("LA", "alpha.png", {}),
+        ("RGB", "lossy.webp", {}),
+        ("RGBA", "lossless.webp", {"lossless": True}),
+        ("RGB", "photo.webp", {"exif": b"Exif\0\0" + exif(1)}),
     ],
 )
 def test_sorts_of_file(save: Save, mode: str, name: str, options: dict[str, object]) -> None:
@@ -129,8 +132,11 @@ def test_first_page_and_first_image(save: Save) -> None:
 
 
 def test_other_formats_are_refused_by_name(save: Save, tmp_path: Path) -> None:
-    assert_refused(save(picture(), "a.gif").rename(tmp_path / "gif.png"), "must be PNG, JPEG, TIFF or BMP, got a GIF")
-    assert_refused(save(picture(), "a.webp").rename(tmp_path / "webp.jpg"), "got a RIFF file")
+    assert_refused(
+        save(picture(), "a.gif").rename(tmp_path / "gif.png"), "must be PNG, JPEG, TIFF, BMP or WebP, got a GIF"
+    )
+    (tmp_path / "sound.png").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
+    assert_refused(tmp_path / "sound.png", "got a RIFF file")
     (tmp_path / "text.png").write_text("not an\nimage")
     assert_refused(tmp_path / "text.png", r"got a file that begins with b'not an\\ni'")
     (tmp_path / "empty.png").touch()
