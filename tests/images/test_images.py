@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -463,6 +464,38 @@ def test_gray_of_ten_bits_and_limited_range(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mkv", GRADIENT, "ffv1", "yuv420p10le")
     for frame, gray in zip(read_video(path), GRADIENT, strict=True):
         np.testing.assert_allclose(frame, gray.astype(int), atol=1)
+
+
+def test_clips_of_one_video_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", "mp4v", 30)
+    whole = list(read_video(path))
+    opened = []
+    open_container = av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: opened.append(1) or open_container(*args, **options))
+    for start in range(0, 30, 5):
+        clip = list(islice(read_video(path, skip=start), 3))
+        np.testing.assert_array_equal(clip, whole[start : start + 3])
+    assert len(opened) == 1
+    # Further back, in two readers at once, and another file of the same name.
+    first, second = read_video(path, skip=2), read_video(path, skip=2)
+    for n in range(2, 6):
+        np.testing.assert_array_equal(next(first), whole[n])
+        np.testing.assert_array_equal(next(second), whole[n])
+    first.close()
+    write_video(tmp_path / "b.mp4", "mp4v", 9).replace(path)
+    assert len(list(read_video(path, skip=6))) == 3
+    assert len(opened) == 4
+    second.close()
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        next(read_video(path, skip=20))
+
+
+def test_a_program_that_reads_a_part_of_a_video_ends_in_silence(tmp_path: Path) -> None:
+    code = "import sys; from fastck.images import read_video; print(next(iter(read_video(sys.argv[1]))).shape)"
+    run = [sys.executable, "-c", code, str(write_video(tmp_path / "a.avi"))]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(32, 48)\n", "")
 
 
 def test_broken_video_is_refused_without_noise(tmp_path: Path) -> None:
