@@ -20,9 +20,8 @@ _IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
 # Pictures and videos that people have, and what to make of them.
 _UNREAD = {
-    **dict.fromkeys((".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl"), "PNG files, an animation to a video"),
+    **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".jxl"), "PNG files, an animation to a video"),
     **dict.fromkeys((".pgm", ".ppm", ".pnm", ".tga", ".raw", ".cr2", ".nef", ".dng"), "PNG files"),
-    **dict.fromkeys((".3gp", ".mts", ".m2ts", ".ts", ".vob", ".asf"), "AVI or MP4"),
 }
 
 

@@ -1,7 +1,7 @@
 """Kind and size of an image from its first bytes, so that an absurd size is refused before anything is allocated."""
 
-import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192; OpenCV alone would accept 2**30 and allocate gigabytes
@@ -11,16 +11,15 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_KINDS = (
     (b"GIF8", "a GIF"),
-    (b"RIFF", "a RIFF file (WebP, AVI)"),
+    (b"RIFF", "a RIFF file (AVI, WAV)"),
     (b"%PDF", "a PDF"),
     (b"PK\3\4", "a ZIP archive"),
 )
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
-# In a scan the byte 255 is escaped by a 0, and the restart markers D0 to D7 belong to it: any other marker ends it.
-_JPEG_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
 _JPEG_HUFFMAN = frozenset(range(0xC0, 0xC8)) - {0xC4}
 _JPEG_SINGLE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # markers without a length; 0 is none at all
+_WEBP_ANIMATED = 2
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 258, 277, 322, 323
 
 
@@ -35,7 +34,7 @@ class ImageHeader:
     Attributes
     ----------
     kind : str
-        "PNG", "JPEG", "TIFF" or "BMP".
+        "PNG", "JPEG", "TIFF", "BMP" or "WebP".
     width, height : int
         Pixels as stored, before an EXIF orientation is applied.
     channels : int
@@ -62,7 +61,7 @@ def read_header(data: bytes) -> ImageHeader:
     Raises
     ------
     ImageError
-        If the content is no PNG, JPEG, TIFF or BMP, if its header is damaged or cut off, or if it has more than
+        If the content is no PNG, JPEG, TIFF, BMP or WebP, if its header is damaged or cut off, or if it has more than
         `MAX_PIXELS` pixels or `MAX_SIDE` on one side.
     """
     try:
@@ -94,63 +93,61 @@ def _parse(data: bytes) -> tuple[ImageHeader, int]:
         return _parse_tiff(data)
     if data.startswith(b"BM"):
         return _parse_bmp(data), 0
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _parse_webp(data), 0
     if not data:
         raise ImageError("the file is empty")
     what = next(
         (name for start, name in _OTHER_KINDS if data.startswith(start)), f"a file that begins with {data[:8]!r}"
     )
-    raise ImageError(f"the content must be PNG, JPEG, TIFF or BMP, got {what}")
+    raise ImageError(f"the content must be PNG, JPEG, TIFF, BMP or WebP, got {what}")
 
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 
 
 def _parse_jpeg(data: bytes) -> ImageHeader:
-    at = 2
-    while True:
+    for marker, at, _ in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES:
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
+            return ImageHeader(kind="JPEG", width=width, height=height, channels=channels, bits=bits)
+    raise ImageError("the header is damaged: a JPEG without a size")
+
+
+def jpeg_holds(data: bytes, header: ImageHeader) -> bool:
+    """Return whether a JPEG file is long enough for its size.
+
+    With Huffman codes each block of 8x8 samples takes a bit or more; of the blocks that the whole image has, a file
+    holds at least half.
+    """
+    coded = any(marker in _JPEG_HUFFMAN for marker, _, _ in _jpeg_segments(data))
+    return not coded or 16 * len(data) >= -(-header.width // 8) * -(-header.height // 8)
+
+
+def bare_jpeg(data: bytes) -> bytes:
+    """Return a JPEG file without the stray bytes between the segments of its header."""
+    segments = list(_jpeg_segments(data))
+    return b"".join([data[:2], *(data[at:end] for _, at, end in segments), data[segments[-1][2] :]])
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, beginning and end of each segment up to the first scan's."""
+    marker, at = 0, 2
+    while marker not in (_JPEG_SCAN, _JPEG_END):
         at = data.find(b"\xff", at)  # bytes between two segments are passed over, as libjpeg does
-        if at < 0:
+        if at < 0 or at + 1 == len(data):
             raise ImageError("the header is cut off or damaged")
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
         elif marker in _JPEG_SINGLE:
             at += 2
-        elif marker in _JPEG_FRAMES:
-            bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
-            return ImageHeader(kind="JPEG", width=width, height=height, channels=channels, bits=bits)
-        else:
-            length = struct.unpack_from(">H", data, at + 2)[0]
-            if marker in (_JPEG_END, _JPEG_SCAN) or length < 2:  # image data or the end before any size
-                raise ImageError("the header is damaged: a JPEG without a size")
+        elif marker != _JPEG_END:
+            length = int.from_bytes(data[at + 2 : at + 4])
+            if length < 2:
+                raise ImageError("the header is cut off or damaged")
+            yield marker, at, at + 2 + length
             at += 2 + length
-
-
-def jpeg_is_whole(data: bytes, header: ImageHeader) -> bool:
-    """Return whether a JPEG file goes on to its end marker, and holds as much as its size asks for at the least.
-
-    What follows the end marker is somebody else's: motion photos keep their video there. With Huffman codes each block
-    of 8x8 samples takes a bit or more; of the blocks that the whole image has, a file holds at least half.
-    """
-    blocks = -(-header.width // 8) * -(-header.height // 8)
-    least = 0
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        marker = data[at + 1]
-        if marker == _JPEG_END:
-            return 8 * at >= least
-        if marker == 0xFF:
-            at += 1
-        elif marker in _JPEG_SINGLE:
-            at += 2
-        else:
-            if marker in _JPEG_HUFFMAN:
-                least = blocks // 2
-            at += 2 + max(int.from_bytes(data[at + 2 : at + 4]), 2)
-            if marker == _JPEG_SCAN:
-                found = _JPEG_SCAN_END.search(data, at)
-                at = found.start() if found else len(data)
-    return False
 
 
 def _parse_bmp(data: bytes) -> ImageHeader:
@@ -162,6 +159,26 @@ def _parse_bmp(data: bytes) -> ImageHeader:
     channels = 1 if bits <= 8 else 4 if bits == 32 else 3
     # A negative height means rows from top to bottom.
     return ImageHeader(kind="BMP", width=width, height=abs(height), channels=channels, bits=min(bits, 8))
+
+
+def _parse_webp(data: bytes) -> ImageHeader:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        flags, width, height = (
+            data[20],
+            1 + int.from_bytes(data[24:27], "little"),
+            1 + int.from_bytes(data[27:30], "little"),
+        )
+        if flags & 2:
+            raise ImageError("the content must be one image, got an animated WebP: convert it to a video")
+    elif kind == b"VP8L":
+        (sides,) = struct.unpack_from("<I", data, 21)
+        width, height = 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    elif kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    else:
+        raise ImageError("the header is cut off or damaged")
+    return ImageHeader(kind="WebP", width=width, height=height, channels=3, bits=8)
 
 
 def _parse_tiff(data: bytes) -> tuple[ImageHeader, int]:
@@ -178,6 +195,9 @@ def _parse_tiff(data: bytes) -> tuple[ImageHeader, int]:
     values = {}
     for number in range(min(count, 4096)):
         tag, form, n = struct.unpack_from(entry, data, at + number * size)
+        # Which of two a decoder takes nobody knows.
+        if tag in values:
+            raise ImageError(f"the header is damaged: a TIFF with tag {tag} twice")
         values[tag] = _tiff_value(data, at + number * size + struct.calcsize(entry), order, form, n, 8 if big else 4)
     if _TIFF_WIDTH not in values or _TIFF_HEIGHT not in values:
         raise ImageError("the header is damaged: a TIFF without a size")

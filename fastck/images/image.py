@@ -1,7 +1,8 @@
 """One image file -> a gray frame.
 
-PNG files of the usual sort are decoded by `fastck.images.png`, everything else by OpenCV. Either way the size is
-read from the header and refused above `MAX_PIXELS` before anything is allocated for it.
+PNG files of the usual sort are decoded by `fastck.images.png`, JPEG files by simplejpeg, everything else by OpenCV.
+Each way the size is read from the header and refused above `MAX_PIXELS` before anything is allocated for it, and damage
+that a decoder passes over is looked for.
 """
 
 import os
@@ -10,16 +11,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
-from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, jpeg_is_whole, read_header
+from fastck.images.bmp import check_bmp
+from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, bare_jpeg, jpeg_holds, read_header
 from fastck.images.png import decode_png, essential_png, inflate, parse_png
 from fastck.images.quiet import quiet_opencv
+from fastck.images.tiff import check_tiff
 from fastck.messages import one_line
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib", ".webp"})
 MAX_FILE_BYTES = 1 << 30  # twice what MAX_PIXELS take as uncompressed 16-bit colour with alpha
 _HEADER_BYTES = 1 << 16
+_TWELVE_BITS = 1 << 12
+_DARK = 16  # gray levels; what 12 bits come to when they are taken for 16
 
 
 def is_image(path: str | PathLike[str]) -> bool:
@@ -33,14 +39,15 @@ def read_gray(path: str | PathLike[str]) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : path-like
-        A PNG, JPEG, TIFF or BMP file; its content decides the format, not its name. Of a file with several pages the
-        first is read, of an animated PNG the still image that readers without animation show. An EXIF orientation is
-        applied.
+        A PNG, JPEG, TIFF, BMP or WebP file; its content decides the format, not its name. Of a file with several pages
+        the first is read, of an animated PNG the still image that readers without animation show. An EXIF orientation
+        is applied.
 
     Returns
     -------
     gray : ndarray of shape (H, W), uint8
-        Gray levels 0 to 255; 16-bit files are scaled as OpenCV does. Colour animations alone may differ from OpenCV: by
+        Gray levels 0 to 255; 16-bit files are scaled as OpenCV does, and those that use 12 of their bits or
+        fewer are refused. Colour animations alone may differ from OpenCV: by
         one gray level for rounding, and where the still image is not the first of the animation.
 
     Raises
@@ -63,19 +70,23 @@ def decode_gray(content: bytes) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        If the content is no PNG, JPEG, TIFF or BMP, is damaged, cut off, or has more than `MAX_PIXELS` pixels.
+        If the content is no PNG, JPEG, TIFF, BMP or WebP, is damaged, cut off, or has more than `MAX_PIXELS` pixels.
     """
     if content.startswith(PNG_SIGNATURE):
         png = parse_png(content)
         if png.is_plain:
             return decode_png(png)
         inflate(png)  # so that damaged data is refused here, in our words
-        return _decode_opencv(essential_png(png), "PNG")
+        content = essential_png(png)
     header = read_header(content)
-    # OpenCV's JPEG decoder may fill up a cut-off file with gray.
-    if header.kind == "JPEG" and not jpeg_is_whole(content, header):
-        raise ImageError("the JPEG file is cut off")
-    return _decode_opencv(content, header.kind)
+    if header.kind == "JPEG":
+        return _decode_jpeg(content, header)
+    if header.kind == "BMP":
+        check_bmp(content, header)
+    gray = _decode_tiff(content, header) if header.kind == "TIFF" else _decode_opencv(content, header.kind)
+    if header.bits == 16 and gray.max() <= _DARK:
+        _refuse_fewer_bits(content)
+    return gray
 
 
 def read_image_header(path: str | PathLike[str]) -> ImageHeader:
@@ -84,7 +95,7 @@ def read_image_header(path: str | PathLike[str]) -> ImageHeader:
     Raises
     ------
     ImageError
-        If the content is no PNG, JPEG, TIFF or BMP, or its header is damaged or asks for too many pixels.
+        If the content is no PNG, JPEG, TIFF, BMP or WebP, or its header is damaged or asks for too many pixels.
     OSError
         If the file cannot be read.
     """
@@ -109,6 +120,48 @@ def _read_file(path: str | PathLike[str], most: int) -> bytes:
                 f"{one_line(os.fspath(path))}: the file has {size:,} bytes; more than {most:,} are refused"
             )
         return file.readall()
+
+
+def _decode_jpeg(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+    """Decode with libjpeg-turbo, as OpenCV does, but with its warnings as errors: holes are filled up with gray."""
+    if not jpeg_holds(content, header):
+        raise ImageError("the JPEG file is cut off")
+    try:
+        gray = _decode_strictly(content)
+    except ValueError as error:
+        raise ImageError(f"the JPEG file is damaged or cut off: {one_line(error)}") from None
+    # Turning by EXIF and inks are left to OpenCV.
+    plain = header.channels in (1, 3) and b"Exif\0\0" not in content
+    return gray if plain else _decode_opencv(content, "JPEG")
+
+
+def _decode_strictly(content: bytes) -> NDArray[np.uint8]:
+    try:
+        return simplejpeg.decode_jpeg(content, "GRAY", strict=True)[..., 0]
+    except ValueError as error:
+        if "extraneous" not in str(error):
+            raise
+        # Between the segments of the header stray bytes do no harm; in the image data they are what is left of damage.
+        return simplejpeg.decode_jpeg(bare_jpeg(content), "GRAY", strict=True)[..., 0]
+
+
+def _decode_tiff(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+    tiles = check_tiff(content, header)
+    try:
+        return _decode_opencv(content, "TIFF")
+    except ImageError:
+        if tiles is None:
+            raise
+        return tiles
+
+
+def _refuse_fewer_bits(content: bytes) -> None:
+    """Refuse a file of 16 bits whose values use 12 or fewer of them, as cameras write: it would come out black."""
+    levels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if levels is not None and 0 < levels.max() < _TWELVE_BITS:
+        raise ImageError(
+            f"the values of a 16-bit image must go up to 65535, got at most {levels.max()}, which is black: scale them"
+        )
 
 
 def _decode_opencv(content: bytes, kind: str) -> NDArray[np.uint8]:

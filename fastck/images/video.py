@@ -1,8 +1,11 @@
 """One video file -> gray frames, decoded by FFmpeg through PyAV."""
 
+import atexit
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -92,11 +95,48 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
     OSError
         If the file cannot be read.
     """
-    with _opened(path) as (container, stream):
-        # Seeking by number lands elsewhere in many files; every frame is decoded, and only those wanted are converted.
-        for number, frame in enumerate(_decoded(container, stream)):
-            if number >= skip:
+    # Seeking by number lands elsewhere in many files; every frame is decoded, and only those wanted are converted.
+    reader = _take_reader(path, skip)
+    for frame, stream in reader.frames:
+        reader.n_read += 1
+        if reader.n_read > skip:
+            try:
                 yield _as_shown(_gray(frame), frame, stream)
+            except GeneratorExit:
+                _paused.reader = reader
+                raise
+
+
+@dataclass(kw_only=True)
+class _Reader:
+    """A video whose first `n_read` frames were decoded."""
+
+    file: tuple[object, ...]
+    frames: Iterator[tuple["VideoFrame", "VideoStream"]]
+    n_read: int = 0
+
+
+# Where a thread stopped reading last: the clips of one long video follow each other.
+_paused = threading.local()
+# Before PyAV's own parts are taken down.
+atexit.register(lambda: _paused.__dict__.clear())
+
+
+def _take_reader(path: str | PathLike[str], skip: int) -> _Reader:
+    """Return the reader that stopped before the frames wanted, or a new one."""
+    status = os.stat(path)  # noqa: PTH116 - a missing or forbidden file is the system's error, not the decoder's
+    # A forked process shares the place in the file with its parent.
+    file = (os.getpid(), os.fspath(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    reader: _Reader | None = _paused.__dict__.pop("reader", None)
+    if reader is None or reader.file != file or reader.n_read > skip:
+        reader = _Reader(file=file, frames=_read(path))
+    return reader
+
+
+def _read(path: str | PathLike[str]) -> Iterator[tuple["VideoFrame", "VideoStream"]]:
+    with _opened(path) as (container, stream):
+        for frame in _decoded(container, stream):
+            yield frame, stream
 
 
 def video_rate(path: str | PathLike[str]) -> float:

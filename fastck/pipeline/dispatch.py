@@ -306,5 +306,5 @@ def check_features(features: Sequence[str]) -> tuple[str, ...]:
 # -- Versions ---------------------------------------------------------------------------------------------------------
 def library_versions() -> dict[str, str]:
     """Return the versions of what decides a store's bytes."""
-    named = {name: version(name) for name in ("numpy", "numba", "joblib", "pandas")}
+    named = {name: version(name) for name in ("numpy", "numba", "joblib", "pandas", "av", "simplejpeg", "pillow")}
     return {"fastck": __version__, **named, "opencv": cv2.__version__, "dlib": detector_version()}

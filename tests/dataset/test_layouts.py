@@ -411,7 +411,7 @@ def test_files_that_two_subjects_share_are_told(tmp_path: Path, how: str) -> Non
 
 
 @pytest.mark.parametrize("layout", ["folders", "labelled-folders", "ckplus"])
-@pytest.mark.parametrize("suffix", ["webp", "WEBP", "heic", "pgm", "jxl"])
+@pytest.mark.parametrize("suffix", ["avif", "AVIF", "heic", "pgm", "jxl"])
 def test_formats_that_are_not_read_are_named(tmp_path: Path, layout: layouts.Layout, suffix: str) -> None:
     place = tmp_path / "cohn-kanade-images/S005/001" if layout == "ckplus" else tmp_path / "happy/S005"
     touch(place / f"clip.{suffix}", place / "a.mat")

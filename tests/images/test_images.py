@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ import av.codec.context
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 
 from fastck.images import image as images
@@ -82,6 +84,9 @@ def test_every_suffix(save: Save, mode: str, name: str) -> None:
         ("RGBA", "alpha.bmp", {}),
         ("RGBA", "alpha.tif", {}),
         ("LA", "alpha.png", {}),
+        ("RGB", "lossy.webp", {}),
+        ("RGBA", "lossless.webp", {"lossless": True}),
+        ("RGB", "photo.webp", {"exif": b"Exif\0\0" + exif(1)}),
     ],
 )
 def test_sorts_of_file(save: Save, mode: str, name: str, options: dict[str, object]) -> None:
@@ -128,8 +133,11 @@ def test_first_page_and_first_image(save: Save) -> None:
 
 
 def test_other_formats_are_refused_by_name(save: Save, tmp_path: Path) -> None:
-    assert_refused(save(picture(), "a.gif").rename(tmp_path / "gif.png"), "must be PNG, JPEG, TIFF or BMP, got a GIF")
-    assert_refused(save(picture(), "a.webp").rename(tmp_path / "webp.jpg"), "got a RIFF file")
+    assert_refused(
+        save(picture(), "a.gif").rename(tmp_path / "gif.png"), "must be PNG, JPEG, TIFF, BMP or WebP, got a GIF"
+    )
+    (tmp_path / "sound.png").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
+    assert_refused(tmp_path / "sound.png", "got a RIFF file")
     (tmp_path / "text.png").write_text("not an\nimage")
     assert_refused(tmp_path / "text.png", r"got a file that begins with b'not an\\ni'")
     (tmp_path / "empty.png").touch()
@@ -178,8 +186,25 @@ def test_jpeg_that_cannot_hold_its_size_never_reaches_a_decoder(
     frame = content.index(b"\xff\xc2" if options else b"\xff\xc0")
     content[frame + 5 : frame + 9] = struct.pack(">HH", 8192, 8192)
     path.write_bytes(content)
-    monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("the decoder was called"))
+    for library, function in ((cv2, "imdecode"), (simplejpeg, "decode_jpeg")):
+        monkeypatch.setattr(library, function, lambda *args, **options: pytest.fail("the decoder was called"))
     assert_refused(path, "cut off")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + exif(1)}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, object]) -> None:
+    path = save(picture(mode, (320, 240)), "a.jpg", **options)
+    assert_as_imread(path)
+    whole = path.read_bytes()
+    middle = (whole.index(b"\xff\xda") + len(whole)) // 2
+    for content in (
+        whole[:middle] + b"\xff\xd9",
+        whole[:middle] + bytes(len(whole) - middle - 2) + b"\xff\xd9",
+        whole[:middle] + b"\xff" * 200 + whole[middle + 200 :],
+    ):
+        path.write_bytes(content)
+        assert_refused(path, "the JPEG file is damaged or cut off: ")
 
 
 def test_the_smallest_jpegs_there_are_still_decode(save: Save) -> None:
@@ -312,13 +337,13 @@ def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
 
 
 def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save(picture(), "a.jpg")
+    path = save(picture(), "a.bmp")
 
     def fail(*args: object) -> None:
         raise cv2.error("OpenCV(5.0.0) error: (-4:Insufficient memory)\n Failed to allocate")
 
     monkeypatch.setattr(cv2, "imdecode", fail)
-    assert_refused(path, "the JPEG file does not decode: OpenCV.*Insufficient memory")
+    assert_refused(path, "the BMP file does not decode: OpenCV.*Insufficient memory")
 
 
 def log_level() -> int:
@@ -439,6 +464,38 @@ def test_gray_of_ten_bits_and_limited_range(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mkv", GRADIENT, "ffv1", "yuv420p10le")
     for frame, gray in zip(read_video(path), GRADIENT, strict=True):
         np.testing.assert_allclose(frame, gray.astype(int), atol=1)
+
+
+def test_clips_of_one_video_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", "mp4v", 30)
+    whole = list(read_video(path))
+    opened = []
+    open_container = av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: opened.append(1) or open_container(*args, **options))
+    for start in range(0, 30, 5):
+        clip = list(islice(read_video(path, skip=start), 3))
+        np.testing.assert_array_equal(clip, whole[start : start + 3])
+    assert len(opened) == 1
+    # Further back, in two readers at once, and another file of the same name.
+    first, second = read_video(path, skip=2), read_video(path, skip=2)
+    for n in range(2, 6):
+        np.testing.assert_array_equal(next(first), whole[n])
+        np.testing.assert_array_equal(next(second), whole[n])
+    first.close()
+    write_video(tmp_path / "b.mp4", "mp4v", 9).replace(path)
+    assert len(list(read_video(path, skip=6))) == 3
+    assert len(opened) == 4
+    second.close()
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        next(read_video(path, skip=20))
+
+
+def test_a_program_that_reads_a_part_of_a_video_ends_in_silence(tmp_path: Path) -> None:
+    code = "import sys; from fastck.images import read_video; print(next(iter(read_video(sys.argv[1]))).shape)"
+    run = [sys.executable, "-c", code, str(write_video(tmp_path / "a.avi"))]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(32, 48)\n", "")
 
 
 def test_broken_video_is_refused_without_noise(tmp_path: Path) -> None:

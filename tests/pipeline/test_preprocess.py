@@ -4,6 +4,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import joblib
 import numpy as np
@@ -304,3 +305,4 @@ def test_opencv_threads_are_given_back(rendered, tmp_path):
 def test_versions_name_what_decides_the_bytes(rendered_store):
     assert rendered_store.manifest["versions"] == dispatch.library_versions()
     assert rendered_store.manifest["versions"]["opencv"] == cv2.__version__
+    assert rendered_store.manifest["versions"]["av"] == av.__version__
