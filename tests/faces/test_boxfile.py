@@ -35,6 +35,10 @@ def test_of_several_faces_in_a_frame_the_largest_counts(tmp_path):
         (HEADER + "s,1,0,0,5,5\ns,0,0,0,5,5\n", "line 3: frame >= 1"),
         (HEADER + "s,1,-1,0,5,5\n", "line 2: frame >= 1"),
         (HEADER + "s,1,5,0,5,5\n", "line 2: frame >= 1"),
+        (HEADER + 's,1,0,0,5,5\n"s,2,0,0,5,5\ns,3,0,0,5,5\n', "line 3 is not CSV: unexpected end of data"),
+        (HEADER + 's,1,0,0,5,5\n"s,2,0,0,5,5\n",1,0,0,5,5\n', "line 3, column sequence: a quoted cell must not hold"),
+        (HEADER + "s,1,0,0,5,5,7\n", "line 2, column right: 6 cells a line are expected, got 7"),
+        (HEADER + "s,1,0,0\n", "line 2: whole numbers expected"),
     ],
 )
 def test_wrong_files_name_the_line(tmp_path, text, message):
