@@ -20,7 +20,7 @@ from fastck.dataset.csvfile import csv_rows
 from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
-from fastck.dataset.records import Scan, SequenceRecord, part_of, relative_place
+from fastck.dataset.records import Scan, SequenceRecord, part_of, real_place, relative_place
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.walk import safe_name, walk
 from fastck.images.video import is_video
@@ -235,10 +235,10 @@ def _read_row(line: int, cells: dict[str, str], mistakes: _Mistakes) -> _Row:
 
 def _name_rows(rows: list[_Row], mistakes: _Mistakes) -> None:
     """Give every row an id, and see to it that no two have the same."""
-    clips: dict[tuple[str, tuple[tuple[str, int], ...]], _Row] = {}
+    clips: dict[tuple[Path, tuple[tuple[str, int], ...]], _Row] = {}
     clips_of: Counter[str] = Counter(row.path for row in rows)
     for row in rows:
-        first = clips.setdefault((os.path.normpath(row.path), tuple(sorted(row.numbers.items()))), row)
+        first = clips.setdefault((Path(row.path), tuple(sorted(row.numbers.items()))), row)
         if first is not row and row.path:
             _add_repeated(row, first, mistakes)
     owners: dict[str, _Row] = {}
@@ -319,7 +319,9 @@ def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
 
 
 def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
-    places = [os.path.realpath((record.video or record.frames[0]).parent) for record in records]
+    # A root is a folder: of a video the one that holds it.
+    clips = [(real_place(record.path), record.video) for record in records]
+    places = [os.path.dirname(place) if video else place for place, video in clips]  # noqa: PTH120
     real = os.path.realpath(folder)
     common = os.path.commonpath([real, *places])
     return folder if common == real else Path(common)

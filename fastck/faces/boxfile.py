@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastck.dataset.csvfile import csv_rows
 from fastck.faces.box import FaceBox
+from fastck.messages import one_line, some_names
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right")
 _READ_LINES = 100_000  # that are in memory as text at once
@@ -54,6 +55,32 @@ class BoxFile:
         rows = [(which, frame, *box) for which, frames in enumerate(boxes.values()) for frame, box in frames.items()]
         numbers = np.array(rows, np.int64).reshape(-1, 6)
         return cls(list(boxes), numbers[:, 0], numbers[:, 1:], digest)
+
+    def strangers(self, n_frames: Mapping[str, int]) -> list[str]:
+        """Return a line for boxes of sequences that are not there, and one for boxes of frames that they do not have.
+
+        Parameters
+        ----------
+        n_frames : mapping of sequence id to int
+            The sequences that there are, with their number of frames.
+        """
+        lines = []
+        unknown = [name for name in self.sequences if name not in n_frames]
+        if unknown:
+            lines.append(
+                f"boxes of {len(unknown)} sequences that are not there, {some_names(unknown)}: left out; those "
+                f"that are there are called {some_names(list(n_frames), 3)}"
+            )
+        frames = np.asarray(self._boxes)[::5]
+        beyond = []
+        for index, name in enumerate(self.sequences):
+            # They stand in the order of their frames.
+            last = frames[self._starts[index + 1] - 1]
+            if last > n_frames.get(name, last):
+                beyond.append(f"frame {last} of {one_line(name)}, which has {n_frames[name]}")
+        if beyond:
+            lines.append(f"boxes of frames that {len(beyond)} sequences do not have, {beyond[0]}: left out")
+        return lines
 
     def found(self, sequence: str, n_frames: int) -> list[FaceBox | None]:
         """Return a sequence's box for each frame, None where the file has none."""
