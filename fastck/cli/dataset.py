@@ -82,7 +82,7 @@ def check(
     show_logs(verbose)
     if csv is not None and root.is_file():
         check_output(csv, [root])
-    with progress_bar("check", "sequences") as update:
+    with progress_bar("check", "images") as update:
         report = check_root(
             root,
             labels=labels,

@@ -1,5 +1,6 @@
 """One clip by its path: a folder of frames or a video file, outside of any data set."""
 
+import os
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -32,7 +33,8 @@ def clip_record(path: str | PathLike[str]) -> SequenceRecord:
         If the path does not exist or cannot be read.
     """
     path = Path(path)
-    name = _name(path.resolve())
+    # Not `resolve`, which fails on links that lead in a circle.
+    name = _name(Path(os.path.realpath(path)))
     if path.is_file() and is_video(path):
         return SequenceRecord(sequence=name, subject=name, video=path, video_frames=count_video_frames(path))
     if path.is_file():

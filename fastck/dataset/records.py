@@ -138,13 +138,20 @@ def unpacked_record(folder: str | None, names: tuple[Any, ...], *others: Any) ->
     return SequenceRecord(frames=frames, **dict(zip(_OTHERS, others, strict=True)))
 
 
-def relative_place(place: str | os.PathLike[str], folder: str) -> str:
-    """Return a place told from a folder that is free of links; never by ".." through a link, which leads elsewhere.
+def real_place(place: str | os.PathLike[str]) -> str:
+    """Return a place free of links and "..", which behind a link leads elsewhere than its text says.
 
     A name that is a link itself keeps it: the clip is known by that name.
     """
-    above, name = os.path.split(os.path.abspath(place))  # noqa: PTH100
-    return Path(os.path.relpath(os.path.join(os.path.realpath(above), name), folder)).as_posix()  # noqa: PTH118
+    above, name = os.path.split(place)
+    if name in ("", ".", ".."):
+        return os.path.realpath(place)
+    return os.path.join(os.path.realpath(above), name)  # noqa: PTH118
+
+
+def relative_place(place: str | os.PathLike[str], folder: str) -> str:
+    """Return a place told from a folder that is free of links."""
+    return Path(os.path.relpath(real_place(place), folder)).as_posix()
 
 
 def part_of(record: SequenceRecord, first: int, last: int) -> SequenceRecord:

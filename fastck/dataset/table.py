@@ -16,10 +16,11 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.config import Until, check_choice
+from fastck.dataset.csvfile import csv_rows
 from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
-from fastck.dataset.records import Scan, SequenceRecord, part_of, relative_place
+from fastck.dataset.records import Scan, SequenceRecord, part_of, real_place, relative_place
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.walk import safe_name, walk
 from fastck.images.video import is_video
@@ -169,36 +170,11 @@ def _some_lines(lines: list[int]) -> str:
 
 def _lines(path: Path, findings: list[Finding], mistakes: _Mistakes) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the first line's number and the cells of each row, by column."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        start = file.readline()
-        file.seek(0)
-        delimiter = max(",;\t", key=start.count)
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        line = 1
-        try:
-            names = [name.strip().lower() for name in next(reader, [])]
-            _check_columns(path, names, findings)
-            line = reader.line_num + 1
-            for cells in reader:
-                if len(cells) > len(names) and any(map(str.strip, cells[len(names) :])):
-                    mistakes.add(line, names[-1], f"{len(names)} cells a line are expected", str(len(cells)))
-                elif any(_holds_a_line(cell, delimiter, len(names)) for cell in cells):
-                    got = f"a quote that is closed in line {reader.line_num}"
-                    mistakes.add(line, names[0], "a quoted cell must not hold whole lines of the table", got)
-                elif any(map(str.strip, cells)):
-                    yield line, dict(zip(names, cells, strict=False))
-                line = reader.line_num + 1
-        except csv.Error as error:
-            last = f" (read on to line {reader.line_num})" if reader.line_num > line else ""
-            raise ValueError(
-                f"{one_line(path)} line {line} is not CSV: {error}{last}; a cell that holds a quote is quoted, and the "
-                "quote doubled"
-            ) from None
-
-
-def _holds_a_line(cell: str, delimiter: str, columns: int) -> bool:
-    """Return whether a stray quote seems to have swallowed a line: remarks of several lines hold no such commas."""
-    return "\n" in cell and any(part.count(delimiter) >= columns - 1 for part in cell.splitlines()[1:])
+    rows = csv_rows(path, mistakes.add)
+    _, names = next(rows)
+    _check_columns(path, names, findings)
+    for line, cells in rows:
+        yield line, dict(zip(names, cells, strict=False))
 
 
 def _check_columns(path: Path, names: list[str], findings: list[Finding]) -> None:
@@ -259,10 +235,10 @@ def _read_row(line: int, cells: dict[str, str], mistakes: _Mistakes) -> _Row:
 
 def _name_rows(rows: list[_Row], mistakes: _Mistakes) -> None:
     """Give every row an id, and see to it that no two have the same."""
-    clips: dict[tuple[str, tuple[tuple[str, int], ...]], _Row] = {}
+    clips: dict[tuple[Path, tuple[tuple[str, int], ...]], _Row] = {}
     clips_of: Counter[str] = Counter(row.path for row in rows)
     for row in rows:
-        first = clips.setdefault((os.path.normpath(row.path), tuple(sorted(row.numbers.items()))), row)
+        first = clips.setdefault((Path(row.path), tuple(sorted(row.numbers.items()))), row)
         if first is not row and row.path:
             _add_repeated(row, first, mistakes)
     owners: dict[str, _Row] = {}
@@ -343,7 +319,9 @@ def _labelled(record: SequenceRecord, row: _Row) -> SequenceRecord:
 
 
 def _common_folder(folder: Path, records: list[SequenceRecord]) -> Path:
-    places = [os.path.realpath((record.video or record.frames[0]).parent) for record in records]
+    # A root is a folder: of a video the one that holds it.
+    clips = [(real_place(record.path), record.video) for record in records]
+    places = [os.path.dirname(place) if video else place for place, video in clips]  # noqa: PTH120
     real = os.path.realpath(folder)
     common = os.path.commonpath([real, *places])
     return folder if common == real else Path(common)

@@ -1,16 +1,18 @@
 """Boxes that a user brings along: a CSV in place of detection."""
 
 import hashlib
-import io
 from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from fastck.dataset.csvfile import csv_rows
 from fastck.faces.box import FaceBox
+from fastck.messages import one_line, some_names
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right")
 _READ_LINES = 100_000  # that are in memory as text at once
@@ -54,6 +56,32 @@ class BoxFile:
         numbers = np.array(rows, np.int64).reshape(-1, 6)
         return cls(list(boxes), numbers[:, 0], numbers[:, 1:], digest)
 
+    def strangers(self, n_frames: Mapping[str, int]) -> list[str]:
+        """Return a line for boxes of sequences that are not there, and one for boxes of frames that they do not have.
+
+        Parameters
+        ----------
+        n_frames : mapping of sequence id to int
+            The sequences that there are, with their number of frames.
+        """
+        lines = []
+        unknown = [name for name in self.sequences if name not in n_frames]
+        if unknown:
+            lines.append(
+                f"boxes of {len(unknown)} sequences that are not there, {some_names(unknown)}: left out; those "
+                f"that are there are called {some_names(list(n_frames), 3)}"
+            )
+        frames = np.asarray(self._boxes)[::5]
+        beyond = []
+        for index, name in enumerate(self.sequences):
+            # They stand in the order of their frames.
+            last = frames[self._starts[index + 1] - 1]
+            if last > n_frames.get(name, last):
+                beyond.append(f"frame {last} of {one_line(name)}, which has {n_frames[name]}")
+        if beyond:
+            lines.append(f"boxes of frames that {len(beyond)} sequences do not have, {beyond[0]}: left out")
+        return lines
+
     def found(self, sequence: str, n_frames: int) -> list[FaceBox | None]:
         """Return a sequence's box for each frame, None where the file has none."""
         found: list[FaceBox | None] = [None] * n_frames
@@ -83,45 +111,44 @@ def read_boxes(path: str | Path) -> BoxFile:
     Raises
     ------
     ValueError
-        If a column is missing, a value is not a whole number, or a box is empty or has a negative edge.
+        If a column is missing, a value is not a whole number, a quote is stray, or a box is empty or has a negative
+        edge; the text names the line.
     """
-    data = Path(path).read_bytes()
+    rows = csv_rows(path)
+    _, columns = next(rows)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path} is not a CSV file with the columns {', '.join(COLUMNS)}: it lacks {', '.join(missing)}"
+        )
+    cells_of = itemgetter(*map(columns.index, COLUMNS))
+    no_cells = [""] * len(columns)
     numbers: dict[str, int] = {}
-    which, boxes, line = [np.empty(0, np.int64)], [np.empty((0, 5), np.int64)], 2
-    try:
-        with pd.read_csv(io.BytesIO(data), dtype="str", keep_default_na=False, chunksize=_READ_LINES) as tables:
-            for table in tables:
-                missing = [name for name in COLUMNS if name not in table.columns]
-                if missing:
-                    expected = f"must have the columns {', '.join(COLUMNS)}, it lacks {', '.join(missing)}"
-                    raise ValueError(f"{path} {expected}")
-                boxes.append(_whole_numbers(table, path, line))
-                which.append(np.array([numbers.setdefault(name, len(numbers)) for name in table["sequence"]], np.int64))
-                line += len(table)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a CSV file: {error}") from error
-    digest = hashlib.sha256(data).hexdigest()[:16]
+    which, boxes = [np.empty(0, np.int64)], [np.empty((0, 5), np.int64)]
+    while part := list(islice(rows, _READ_LINES)):
+        cells = [cells_of(row if len(row) >= len(columns) else row + no_cells) for _, row in part]
+        boxes.append(_whole_numbers([row[1:] for row in cells], path, [line for line, _ in part]))
+        which.append(np.array([numbers.setdefault(row[0], len(numbers)) for row in cells], np.int64))
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     return BoxFile(list(numbers), np.concatenate(which), np.concatenate(boxes), digest)
 
 
-def _whole_numbers(table: pd.DataFrame, path: str | Path, line: int) -> NDArray[np.int64]:
-    """Return frames and edges as numbers, (rows, 5) int64; the first row is that line of the file."""
-    texts = table[list(COLUMNS[1:])].to_numpy(object)
+def _whole_numbers(rows: list[tuple[str, ...]], path: str | Path, lines: list[int]) -> NDArray[np.int64]:
+    """Return frames and edges as numbers, (rows, 5) int64, of rows that begin in those lines of the file."""
     try:
-        numbers = texts.astype(np.int64)
+        numbers = np.array(rows, object).astype(np.int64)
     except (ValueError, OverflowError):
-        for below, row in enumerate(texts.tolist()):
+        for line, row in zip(lines, rows, strict=True):
             try:
                 np.array(list(map(int, row)), np.int64)
             except (ValueError, OverflowError):
-                raise ValueError(f"{path} line {line + below}: whole numbers expected, got {row}") from None
+                raise ValueError(f"{path} line {line}: whole numbers expected, got {list(row)}") from None
         raise
     frame, top, left, bottom, right = numbers.T
     wrong = np.flatnonzero((frame < 1) | (top < 0) | (left < 0) | (bottom <= top) | (right <= left))
     if len(wrong):
-        values = ", ".join(texts[wrong[0]])
+        values = ", ".join(rows[wrong[0]])
         raise ValueError(
-            f"{path} line {line + int(wrong[0])}: frame >= 1, 0 <= top < bottom, 0 <= left < right expected, "
-            f"got {values}"
+            f"{path} line {lines[wrong[0]]}: frame >= 1, 0 <= top < bottom, 0 <= left < right expected, got {values}"
         )
     return numbers

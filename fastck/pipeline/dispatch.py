@@ -185,6 +185,9 @@ def preprocess(
         raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     # Absolute: workers elsewhere have another working folder.
     listing = _list_sequences(Path(root).absolute(), labels, layout, until)
+    if user_boxes:
+        for line in user_boxes.strangers({record.sequence: record.n_frames for record in listing.records}):
+            log.warning("%s has %s", boxes, line)
     faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
     plan = Plan(listing.records, listing.root, listing.fingerprints)

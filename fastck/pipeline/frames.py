@@ -49,7 +49,7 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
     if record.video is not None:
         try:
             video = read_video(record.video, skip=(record.onset or 1) - 1)
-            yield from video if record.onset is None else islice(video, record.video_frames)
+            yield from video if record.onset is None else islice(video, record.video_frames or 1)
         except (ValueError, OSError) as error:
             raise _unreadable(error, record.video) from error
     for path in record.frames:

@@ -127,6 +127,8 @@ def run_sequence(
     if found is None:
         with watch.stage("detect"):
             found = find_faces(source.first(), config.faces)
+    if config.faces.boxes and not any(found):
+        raise BadSequence(f"the file of boxes has no box for any of its {n_frames} frames")
     boxes = find_boxes(found, n_frames, config.faces.crop)
     crops = open_crops(source, boxes, config.faces.side, kept=kept, load=known is not None)
     density = write_features(crops.faces, config, write, watch)

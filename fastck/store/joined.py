@@ -1,5 +1,6 @@
 """Several stores read as one: their tables below each other, their rows where they lie."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,7 +117,8 @@ def join_stores(paths: Sequence[str | Path]) -> JoinedStore:
     ValueError
         If one is given twice or is not a store.
     """
-    folders = [Path(path).resolve() for path in paths]
+    # Not `resolve`, which fails on links that lead in a circle.
+    folders = [Path(os.path.realpath(path)) for path in paths]
     twice = [folder for folder in folders if folders.count(folder) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice: name each store once")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fastck.dataset.records import SequenceRecord
+from fastck.dataset.records import SequenceRecord, relative_place
 from fastck.store.reader import BOXES, plain_text
 
 # Columns of a store's input that only some have.
@@ -155,7 +155,7 @@ class Plan(Sequence[PlannedSequence]):
         path = record.path
         if path.startswith(self._above) and ".." not in path:
             return path[len(self._above) :]
-        return Path(os.path.relpath(path, self._root)).as_posix()
+        return relative_place(path, os.path.realpath(self._root))
 
 
 def first_rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:

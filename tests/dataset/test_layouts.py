@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from fastck.cli import app
 from fastck.dataset import layouts, sequences
 from fastck.dataset.findings import KINDS, summarise
 from fastck.dataset.labels import EMOTIONS
@@ -562,3 +564,16 @@ def test_what_a_root_holds_instead_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "f")
     with pytest.raises(ValueError, match=r"\(it has a, b, c, d, e, \.\.\.\)"):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["predict"], ["train", "other", "-o", "run"], ["check"], ["check", "--layout", "table"], ["detect", "-o", "x"]],
+)
+def test_a_link_to_itself_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    result = CliRunner().invoke(app, [words[0], "loop", *words[1:]])
+    assert result.exit_code == 2
+    assert "\n" not in result.stderr.strip()
+    assert "loop" in result.stderr

@@ -152,6 +152,9 @@ def test_recipe(name: str, people: list[list[np.ndarray]], tmp_path: Path, monke
         pytest.importorskip("openpyxl")
     monkeypatch.chdir(tmp_path)
     expected = RECIPES[name](people)
+    for path in [path for path in Path().rglob("*") if path.is_file()]:
+        # As macOS leaves them beside every file on other file systems, and in ZIP files.
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7" + bytes(100))
     namespace: dict[str, object] = {}
     ran = []
     for kind, code in BLOCK.findall(sections()[""]) + BLOCK.findall(sections()[name]):

@@ -20,6 +20,8 @@ from fastck.dataset.records import SequenceRecord
 from fastck.dataset.table import COLUMNS, read_table, write_table
 from fastck.images.video import read_video
 from fastck.pipeline.frames import record_frames
+from fastck.store.plan import Plan
+from fastck.store.reader import folder_below
 
 
 @pytest.fixture
@@ -70,6 +72,22 @@ def test_the_root_holds_table_and_clips(clips: Path) -> None:
     path = table(clips / "tables", f"path,subject\n{clips / 'a.avi'},S1\n")
     assert read_table(path).root == clips
     assert read_table(path).records[0].video == clips / "a.avi"
+
+
+def test_two_dots_after_a_link_lead_where_the_system_leads(clips: Path) -> None:
+    # tables -> far/away, so that tables/../frames is far/frames, another person's clip than frames.
+    (clips / "far/away").mkdir(parents=True)
+    (clips / "tables").symlink_to("far/away")
+    other = clips / "far/frames/S005"
+    other.mkdir(parents=True)
+    for number in (1, 2):
+        cv2.imwrite(str(other / f"{number}.png"), np.zeros((24, 32), np.uint8))
+    text = f"path,subject,sequence\n../frames/S005,Ann,x1\n{clips}/frames/S005,Bob,x2\n"
+    found = read_table(table(clips / "far/away", text).parent.parent.parent / "tables/clips.csv")
+    plan = Plan(found.records, found.root, found.fingerprints)
+    assert [len(list(folder_below(found.root, planned.folder).iterdir())) for planned in plan] == [2, 6]
+    write_table(found.records, clips / "again.csv")
+    assert [record.n_frames for record in read_table(clips / "again.csv").records] == [2, 6]
 
 
 def test_all_columns_in_any_order_and_an_empty_cell_says_nothing(clips: Path) -> None:

@@ -35,6 +35,10 @@ def test_of_several_faces_in_a_frame_the_largest_counts(tmp_path):
         (HEADER + "s,1,0,0,5,5\ns,0,0,0,5,5\n", "line 3: frame >= 1"),
         (HEADER + "s,1,-1,0,5,5\n", "line 2: frame >= 1"),
         (HEADER + "s,1,5,0,5,5\n", "line 2: frame >= 1"),
+        (HEADER + 's,1,0,0,5,5\n"s,2,0,0,5,5\ns,3,0,0,5,5\n', "line 3 is not CSV: unexpected end of data"),
+        (HEADER + 's,1,0,0,5,5\n"s,2,0,0,5,5\n",1,0,0,5,5\n', "line 3, column sequence: a quoted cell must not hold"),
+        (HEADER + "s,1,0,0,5,5,7\n", "line 2, column right: 6 cells a line are expected, got 7"),
+        (HEADER + "s,1,0,0\n", "line 2: whole numbers expected"),
     ],
 )
 def test_wrong_files_name_the_line(tmp_path, text, message):
@@ -79,3 +83,13 @@ def test_a_file_without_rows_has_no_boxes(tmp_path):
     path.write_text("sequence,frame\n")
     with pytest.raises(ValueError, match="it lacks top, left, bottom, right"):
         read_boxes(path)
+
+
+def test_boxes_of_sequences_and_frames_that_are_not_there_are_told(tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(HEADER + "a,1,0,0,5,5\nA/1,1,0,0,5,5\nb,46,0,0,5,5\nb,2,0,0,5,5\n")
+    unknown, beyond = read_boxes(path).strangers({"a": 1, "b": 5, "c": 2})
+    assert unknown == "boxes of 1 sequences that are not there, A/1: left out; those that are there are called a, b, c"
+    assert beyond == "boxes of frames that 1 sequences do not have, frame 46 of b, which has 5: left out"
+    path.write_text(HEADER + "a,1,0,0,5,5\n")
+    assert read_boxes(path).strangers({"a": 1}) == []

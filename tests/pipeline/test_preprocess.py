@@ -288,7 +288,7 @@ def test_own_boxes_outside_of_the_image_or_missing_go_to_the_quarantine(rendered
     store = fastck.preprocess(rendered, tmp_path / "s", preset="paper", boxes=path)
     reasons = store.quarantine.set_index("sequence")["reason"]
     assert "reaches outside of frame 1, 640x4" in reasons[names[0]]
-    assert "no face found" in reasons[names[1]]
+    assert "the file of boxes has no box for any of its" in reasons[names[1]]
     good = store.table.set_index("sequence")
     assert list(good.index) == names[2:]
     assert (good["n_missed"] == good["n_frames"] - 1).all()

@@ -131,6 +131,10 @@ def test_folds_that_split_a_subject_are_told_when_dealt_and_when_trained(tmp_pat
         ("sequence,subject\nS000_001,S000\n", "must have the columns sequence and fold"),
         ("sequence,fold\nS000_001,one\n", "must have the columns sequence and fold, a whole number"),
         ("sequence,fold\nS000_001,0\n", "folds count from 1, got 0"),
+        ('sequence,fold\nS000_001,1\n"S000_002,1\nS000_003,2\n', "line 3 is not CSV: unexpected end of data"),
+        ('sequence,fold\nS000_001,1\n"S000_002,1\nS000_003",2\n', "line 3, column sequence: a quoted cell must not"),
+        ("sequence,fold\nS000_001\n", "line 2 must have"),
+        ("", "must have the columns sequence and fold, got none"),
         ("sequence,fold\nS000_001,1\nS000_001,2\n", "names 1 sequences twice, for example 'S000_001'"),
     ],
 )

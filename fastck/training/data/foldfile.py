@@ -1,12 +1,15 @@
 """Folds as a file that others can repeat: a CSV of sequence, subject and fold."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from fastck.config import Layout
+from fastck.dataset.csvfile import csv_rows
 from fastck.dataset.layouts import scan
+from fastck.messages import one_line
 from fastck.store.builder import JOURNAL
 from fastck.store.reader import MANIFEST, open_store
 from fastck.training.data.folds import fold_rows
@@ -14,6 +17,8 @@ from fastck.training.settings.classes import with_classes
 from fastck.training.settings.config import TrainConfig
 
 COLUMNS = ("sequence", "subject", "fold")
+# pandas writes a column with empty cells as 2.0.
+_WHOLE = re.compile(r"-?[0-9]{1,15}(\.0*)?")
 
 
 def read_listing(source: str | Path, *, labels: str | Path | None = None, layout: Layout = "ckplus") -> pd.DataFrame:
@@ -105,17 +110,25 @@ def read_folds(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column is missing, a fold is no whole number from 1, or a sequence stands there twice.
+        If a column is missing, a quote is stray, a fold is no whole number from 1, or a sequence stands there twice.
     OSError
         If the file cannot be read.
     """
-    kinds = {"sequence": "str", "fold": "int64"}
-    try:
-        table = pd.read_csv(
-            path, usecols=list(kinds), dtype=kinds, keep_default_na=False, encoding_errors="surrogateescape"
-        )
-    except ValueError as error:
-        raise ValueError(f"{path} must have the columns sequence and fold, a whole number: {error}") from error
+    rows = csv_rows(path)
+    _, columns = next(rows)
+    if not {"sequence", "fold"} <= set(columns):
+        got = ", ".join(map(one_line, columns)) or "none"
+        raise ValueError(f"{path} must have the columns sequence and fold, got {got}")
+    found = []
+    for line, cells in rows:
+        row = dict(zip(columns, cells, strict=False))
+        text = row.get("fold", "").strip()
+        if not _WHOLE.fullmatch(text):
+            raise ValueError(
+                f"{path} line {line} must have the columns sequence and fold, a whole number, got {text!r}"
+            )
+        found.append((row["sequence"], int(float(text))))
+    table = pd.DataFrame(found, columns=["sequence", "fold"]).astype({"sequence": "str", "fold": "int64"})
     if (table["fold"] < 1).any():
         raise ValueError(f"{path}: folds count from 1, got {table['fold'].min()}")
     # An id is NFC in a store; macOS writes names in NFD.
