@@ -180,7 +180,7 @@ class SequenceDataset(Dataset):
         if len(without):
             raise ValueError(
                 f"{len(without)} of {len(self)} sequences have no fold, for example {without.iloc[0]!r}: "
-                "deal the folds out from this store, or leave those sequences out"
+                "assign the folds from this store, or leave those sequences out"
             )
         tested = [(fold_of == number).to_numpy() for number in sorted(fold_of.unique())]
         return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tested]

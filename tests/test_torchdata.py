@@ -10,7 +10,7 @@ import pytest
 from fastck.dataset.labels import EMOTIONS
 from fastck.ops.motion import unpack_masks
 from fastck.store.reader import Store
-from fastck.training.data.foldfile import deal_folds
+from fastck.training.data.foldfile import assign_folds
 from fastck.training.settings.config import TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
@@ -174,12 +174,12 @@ def test_the_table_is_there_to_split_with(store: Store, names: list[str], tmp_pa
     assert dataset.table.columns.to_list() == ["sequence", "subject", "label", "fold", "length", "target"]
     assert dataset.table["sequence"].to_list() == few
     assert [CLASSES[target] for target in dataset.table["target"]] == dataset.table["label"].to_list()
-    dealt = deal_folds(store.listing, TrainConfig.from_dict({"protocol": "subject-10fold"}))
-    dealt.to_csv(tmp_path / "folds.csv", index=False)
+    assigned = assign_folds(store.listing, TrainConfig.from_dict({"protocol": "subject-10fold"}))
+    assigned.to_csv(tmp_path / "folds.csv", index=False)
     splits = dataset.splits(tmp_path / "folds.csv")
     tested = np.concatenate([test for _, test in splits])
     assert sorted(tested) == list(range(len(few)))
-    fold_of = dealt.set_index("sequence")["fold"]
+    fold_of = assigned.set_index("sequence")["fold"]
     for train, test in splits:
         assert sorted([*train, *test]) == list(range(len(few)))
         assert set(dataset.table["subject"][train]).isdisjoint(dataset.table["subject"][test])
@@ -187,7 +187,7 @@ def test_the_table_is_there_to_split_with(store: Store, names: list[str], tmp_pa
     by_table = dataset.splits(pd.DataFrame({"sequence": few, "fold": [1, 2] * 18}))
     assert [test[:2].tolist() for _, test in by_table] == [[0, 2], [1, 3]]
     with pytest.raises(ValueError, match="1 of 36 sequences have no fold, for example 'S001_001'"):
-        dataset.splits(dealt[dealt["sequence"] != "S001_001"])
+        dataset.splits(assigned[assigned["sequence"] != "S001_001"])
 
 
 def test_bad_input_is_refused(store: Store, names: list[str], tmp_path: Path) -> None:

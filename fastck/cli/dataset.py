@@ -116,15 +116,15 @@ def folds(
     Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
     has in its quarantine have their fold too: what is damaged moves no other.
     """
-    from fastck.training.data.foldfile import deal_folds, read_listing
+    from fastck.training.data.foldfile import assign_folds, read_listing
     from fastck.training.run import write_table
     from fastck.training.settings.config import TrainConfig
 
     config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
-    dealt = deal_folds(read_listing(source, labels=labels, layout=layout), config)
-    write_table(output, dealt)
-    people, parts = dealt["subject"].nunique(), dealt["fold"].nunique()
-    say(f"wrote {output}: {len(dealt)} sequences of {people} subjects in {parts} folds")
-    split = int((dealt.groupby("subject")["fold"].nunique() > 1).sum())
+    assigned = assign_folds(read_listing(source, labels=labels, layout=layout), config)
+    write_table(output, assigned)
+    people, parts = assigned["subject"].nunique(), assigned["fold"].nunique()
+    say(f"wrote {output}: {len(assigned)} sequences of {people} subjects in {parts} folds")
+    split = int((assigned.groupby("subject")["fold"].nunique() > 1).sum())
     if split:
         note(f"{split} of the subjects are in several folds: subject leakage")

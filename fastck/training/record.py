@@ -58,7 +58,7 @@ def describe_run(
         "store": stores[0],
         "stores": stores,
         "memory_plan": None if plan is None else plan.as_dict(),
-        "leakage": leakage(table.assign(subject=[samples.people.get(own, own) for own in table["subject"]]), splits),
+        "leakage": leakage(table.assign(subject=[samples.people.get(name, name) for name in table["subject"]]), splits),
         "notes": _notes(samples, config, splits),
         "splits": sides,
     }
@@ -71,8 +71,8 @@ def leakage_notes(splits: Sequence[dict[str, Any]]) -> list[str]:
         key = f"{part}_subjects"
         both = {name for split in splits for name in set(split[key]) & set(split["test_subjects"])}
         if both:
-            some = some_names(sorted(both))
-            notes.append(f"subject leakage: the folds put {len(both)} subjects into {word} and test: {some}")
+            names = some_names(sorted(both))
+            notes.append(f"subject leakage: the folds put {len(both)} subjects into {word} and test: {names}")
     return notes
 
 
@@ -118,8 +118,8 @@ def _notes(samples: Samples, config: TrainConfig, splits: Sequence[Split]) -> li
     if len(chosen):
         done = {"last": "only their last (towards the apex) are used", "first": "only their first are used"}
         what = done.get(config.too_long, "they are left out")
-        some = some_names(chosen["sequence"].tolist())
-        notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {some}")
+        names = some_names(chosen["sequence"].tolist())
+        notes.append(f"{len(chosen)} sequences have more than {config.timesteps} steps; {what}: {names}")
     for split in splits:
         known = set(table.loc[table["sequence"].isin(split.train), "label"])
         absent = [one_line(name) for name in classes if name not in known]

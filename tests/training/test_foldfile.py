@@ -1,4 +1,4 @@
-"""Folds as a file: dealt out from the listing, unmoved by damage, and trained on as they stand there."""
+"""Folds as a file: assigned from the listing, unmoved by damage, and trained on as they stand there."""
 
 import hashlib
 import shutil
@@ -14,13 +14,13 @@ from fastck.cli import app
 from fastck.dataset.check import check
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import open_store
-from fastck.training.data.foldfile import deal_folds, read_folds, read_listing
+from fastck.training.data.foldfile import assign_folds, read_folds, read_listing
 from fastck.training.data.folds import make_splits
 from fastck.training.settings.config import TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 
-def deal(source: Path, out: Path, *options: str) -> pd.DataFrame:
+def write_folds(source: Path, out: Path, *options: str) -> pd.DataFrame:
     result = CliRunner().invoke(app, ["folds", str(source), "-o", str(out), *options], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert f"wrote {out}" in result.stdout
@@ -28,7 +28,7 @@ def deal(source: Path, out: Path, *options: str) -> pd.DataFrame:
 
 
 def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(rendered: Path, tmp_path: Path) -> None:
-    before = deal(rendered, tmp_path / "before.csv", "--protocol", "loso")
+    before = write_folds(rendered, tmp_path / "before.csv", "--protocol", "loso")
     assert list(before.columns) == ["sequence", "subject", "fold"]
     assert before["sequence"].is_monotonic_increasing
     assert before.groupby("fold")["subject"].nunique().tolist() == [1, 1]
@@ -38,7 +38,7 @@ def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(render
     store = preprocess(copy, tmp_path / "store", n_jobs=1, box_cache=False)
     assert set(store.table["subject"]) == {"S002"}
     for source in (copy, store.path):
-        pd.testing.assert_frame_equal(deal(source, tmp_path / "after.csv", "--protocol", "loso"), before)
+        pd.testing.assert_frame_equal(write_folds(source, tmp_path / "after.csv", "--protocol", "loso"), before)
 
 
 @pytest.mark.parametrize("layout", ["table", "labelled-folders"])
@@ -58,23 +58,23 @@ def test_a_video_that_no_longer_opens_moves_nobody(tmp_path: Path, layout: str) 
         source = tmp_path / "clips.csv"
         source.write_text("\n".join(lines) + "\n")
     options = ["--protocol", "stratified-group", "--folds", "2"]
-    before = deal(source, tmp_path / "before.csv", "--layout", layout, *options)
+    before = write_folds(source, tmp_path / "before.csv", "--layout", layout, *options)
     victim = tmp_path / "set/anger/S2/clip.avi"
     victim.write_bytes(b"damaged")
-    pd.testing.assert_frame_equal(deal(source, tmp_path / "after.csv", "--layout", layout, *options), before)
+    pd.testing.assert_frame_equal(write_folds(source, tmp_path / "after.csv", "--layout", layout, *options), before)
     store = preprocess(source, tmp_path / "store", layout=layout, n_jobs=1, box_cache=False)
     (lost,) = check(source, layout=layout).left_out
     assert lost.endswith("anger_S2_clip")
     reasons = store.quarantine.set_index("sequence")["reason"]
     assert reasons[lost] == "clip.avi: not a video that can be decoded"
-    pd.testing.assert_frame_equal(deal(store.path, tmp_path / "store.csv", *options), before)
+    pd.testing.assert_frame_equal(write_folds(store.path, tmp_path / "store.csv", *options), before)
 
 
 @pytest.mark.parametrize("protocol", ["subject-10fold", "loso", "stratified-group"])
 def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, protocol: str) -> None:
     table = make_table(subjects=23)
     config = TrainConfig(phase=4, protocol=protocol, folds=4)
-    folds = deal_folds(table, config)
+    folds = assign_folds(table, config)
     assert folds.groupby("subject")["fold"].nunique().eq(1).all()
     expected = {split.test for split in make_splits(table, config)}
     given = make_splits(table, TrainConfig(phase=4), folds=folds)
@@ -88,7 +88,7 @@ def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, prot
 def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
     pytest.importorskip("keras")
     store = make_store(tmp_path / "store", make_table(subjects=6))
-    deal(store.path, tmp_path / "folds.csv", "--protocol", "stratified-group", "--folds", "2")
+    write_folds(store.path, tmp_path / "folds.csv", "--protocol", "stratified-group", "--folds", "2")
     with (tmp_path / "folds.csv").open("a") as file:
         file.write("gone,S000,1\n")
     sizes = ["--timesteps", "9", "--filters", "2", "--dense", "4", "--epochs", "1", "--no-baselines", "--phase", "4"]
@@ -105,15 +105,15 @@ def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["table", "file"])
-def test_folds_that_split_a_subject_are_told_when_dealt_and_when_trained(tmp_path: Path, protocol: str) -> None:
+def test_folds_that_split_a_subject_are_told_when_written_and_when_trained(tmp_path: Path, protocol: str) -> None:
     table = make_table(subjects=4)
     # S000 and S001 are tested by both folds.
     table["fold"] = ["1", "2", "1", "2"] * 2 + ["1"] * 4 + ["2"] * 4
     store = make_store(tmp_path / "store", table, flow=True)
     folds = tmp_path / "folds.csv"
-    dealt = CliRunner().invoke(app, ["folds", str(store.path), "-o", str(folds), "--protocol", "table"])
-    assert dealt.exit_code == 0
-    assert "2 of the subjects are in several folds: subject leakage" in dealt.stderr
+    written = CliRunner().invoke(app, ["folds", str(store.path), "-o", str(folds), "--protocol", "table"])
+    assert written.exit_code == 0
+    assert "2 of the subjects are in several folds: subject leakage" in written.stderr
     options = ["--protocol", "table"] if protocol == "table" else ["--folds-file", str(folds)]
     sizes = ["--phase", "5", "--model", "linear", "--timesteps", "9", "--no-augment", "--no-baselines"]
     sizes += ["--classes", "anger,disgust,happy,surprise"]
@@ -146,7 +146,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path, text: str, message: str
 
 def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
     table = make_table(subjects=4)
-    folds = deal_folds(table, TrainConfig(protocol="loso"))
+    folds = assign_folds(table, TrainConfig(protocol="loso"))
     with pytest.raises(ValueError, match="1 sequences have no fold, for example 'S000_001'"):
         make_splits(table, TrainConfig(phase=4), folds=folds.iloc[1:])
     # A sequence that the data set no longer has: the folds of all others stay.
@@ -155,9 +155,9 @@ def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
     with pytest.raises(ValueError, match="fold 1 leaves nothing to train on: there must be another fold"):
         make_splits(table, TrainConfig(phase=4), folds=folds.assign(fold=1))
     with pytest.raises(ValueError, match="random is a single split"):
-        deal_folds(table, TrainConfig())
+        assign_folds(table, TrainConfig())
     with pytest.raises(ValueError, match="no sequence is labelled"):
-        deal_folds(table.assign(emotion=pd.array([pd.NA] * len(table), dtype="Int64")), TrainConfig(protocol="loso"))
+        assign_folds(table.assign(emotion=pd.array([pd.NA] * len(table), dtype="Int64")), TrainConfig(protocol="loso"))
 
 
 def test_a_listing_comes_from_a_store_or_a_set(rendered: Path, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_the_longest_sequence_that_fits_has_39_differences() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["random-folds", "stratified-group"])
-def test_another_seed_deals_out_other_folds(protocol: str) -> None:
+def test_another_seed_gives_other_folds(protocol: str) -> None:
     table = make_table(subjects=20)
     first, second = (
         {split.test for split in make_splits(table, TrainConfig(phase=4, protocol=protocol, per_emotion=0, seed=seed))}

@@ -61,8 +61,8 @@ def read_listing(source: str | Path, *, labels: str | Path | None = None, layout
     return table.astype({"emotion": "Int64"})
 
 
-def deal_folds(listing: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
-    """Deal all labelled sequences of a listing out into folds.
+def assign_folds(listing: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
+    """Assign each labelled sequence of a listing to the fold that tests it.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def deal_folds(listing: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
     labelled = listing[listing["label"] != ""]
     labelled = labelled.sort_values("sequence").reset_index(drop=True)
     if labelled.empty:
-        raise ValueError("no sequence is labelled: there is nothing to deal out")
+        raise ValueError("no sequence is labelled: there is nothing to assign to folds")
     folds = pd.Series(0, index=labelled.index)
     for number, rows in enumerate(fold_rows(listing, labelled, config, config.seed), start=1):
         folds.iloc[rows] = number

@@ -207,12 +207,12 @@ def _cross_validate(
 
 def _given_rows(selected: pd.DataFrame, folds: pd.DataFrame) -> tuple[list[tuple[int, np.ndarray]], bool]:
     """Each given fold, from 0, with the row positions of its test part; and whether no subject is in two of them."""
-    own = selected["sequence"].map(folds.set_index("sequence")["fold"])
-    without = selected.loc[own.isna(), "sequence"]
+    fold_of = selected["sequence"].map(folds.set_index("sequence")["fold"])
+    without = selected.loc[fold_of.isna(), "sequence"]
     if len(without):
         raise ValueError(f"{len(without)} sequences have no fold, for example {without.iloc[0]!r}")
     # Folds may be numbered by a date: only the numbers that occur are looked at.
-    parts = [(int(number) - 1, np.flatnonzero(own == number)) for number in np.unique(own)]
+    parts = [(int(number) - 1, np.flatnonzero(fold_of == number)) for number in np.unique(fold_of)]
     return parts, _keeps_subjects(selected["subject"], [rows for _, rows in parts])
 
 
@@ -228,7 +228,7 @@ def fold_rows(listing: pd.DataFrame, selected: pd.DataFrame, config: TrainConfig
 
     subjects = selected["subject"].to_numpy()
     if config.protocol == "subject-10fold":
-        # Subjects are dealt out over all that carry any label, so that folds do not change with the classes chosen.
+        # Over all subjects that carry any label, so that folds do not change with the classes chosen.
         labelled = sorted(listing.loc[listing["label"] != "", "subject"].unique())
         for k in range(SUBJECT_FOLDS):
             yield np.flatnonzero(np.isin(subjects, labelled[k::SUBJECT_FOLDS]))

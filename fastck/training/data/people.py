@@ -46,9 +46,9 @@ def shared_notes(people: Mapping[str, str]) -> list[str]:
         groups.setdefault(person, []).append(subject)
     if not groups:
         return []
-    some = "; ".join(" = ".join(map(one_line, sorted(names))) for names in list(groups.values())[:3])
+    names = "; ".join(" = ".join(map(one_line, sorted(names))) for names in list(groups.values())[:3])
     return [
-        f"subject leakage: the same people are in several stores, {len(groups)} of them: {some}"
+        f"subject leakage: the same people are in several stores, {len(groups)} of them: {names}"
         f"{'; ...' if len(groups) > 3 else ''}. Train each person's sequences from one store only"
     ]
 

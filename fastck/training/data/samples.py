@@ -93,11 +93,11 @@ def open_samples(paths: str | Path | Sequence[str | Path], config: TrainConfig) 
 def make_samples(store: Store | JoinedStore, config: TrainConfig) -> Samples:
     """Return the samples of a run, as `open_samples` does for stores that are open."""
     samples = Samples(store, config)
-    for own in samples.stores.values():
-        if config.feature not in own.features:
+    for part in samples.stores.values():
+        if config.feature not in part.features:
             raise ValueError(
-                f"phase {config.phase} reads the feature {config.feature!r}; {own.path} holds "
-                f"{', '.join(own.features)}: run fastck preprocess with --features {config.feature}"
+                f"phase {config.phase} reads the feature {config.feature!r}; {part.path} holds "
+                f"{', '.join(part.features)}: run fastck preprocess with --features {config.feature}"
             )
     # Stores of different frame sizes are refused here, before anything is planned.
     samples.feature(config.feature)
@@ -105,7 +105,7 @@ def make_samples(store: Store | JoinedStore, config: TrainConfig) -> Samples:
     if names == (ALL,):
         names = every_class(samples.listing)
         if len(names) + (config.neutral is not None) < 2:
-            where = ", ".join(str(own.path) for own in samples.stores.values())
+            where = ", ".join(str(part.path) for part in samples.stores.values())
             raise ValueError(f"training needs at least two classes, and {where} has {', '.join(names) or 'none'}")
     if names is not None:
         config = replace(config, classes=names)

@@ -165,12 +165,12 @@ class LinearModel:
         ValueError
             If its classes are others.
         """
-        own = [str(name) for name in self.classes]
-        if sorted(own) != sorted(classes):
+        known = [str(name) for name in self.classes]
+        if sorted(known) != sorted(classes):
             raise ValueError(
-                f"the model tells {some_names(own)} apart, the run {some_names(list(classes))}: it is of another run"
+                f"the model tells {some_names(known)} apart, the run {some_names(list(classes))}: it is of another run"
             )
-        rows = [own.index(name) for name in classes]
+        rows = [known.index(name) for name in classes]
         return replace(
             self, coefficients=self.coefficients[rows], intercept=self.intercept[rows], classes=self.classes[rows]
         )

@@ -34,8 +34,8 @@ def calibration_error(probabilities: np.ndarray, true: np.ndarray, *, bins: int 
     surest = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == np.asarray(true)
     # Bins are open on the left: (0, 1/15], (1/15, 2/15], ...
-    place = np.clip(np.ceil(surest * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=right - surest, minlength=bins)
+    bin_of = np.clip(np.ceil(surest * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_of, weights=right - surest, minlength=bins)
     return float(np.abs(gaps).sum() / len(surest))
 
 

@@ -201,8 +201,8 @@ def subject_intervals(counts: np.ndarray, *, seed: int = 0) -> dict[str, np.ndar
         "f1": support + called,
     }
     for name, ends in intervals.items():
-        for place in np.argwhere(np.ptp(ends, axis=0) < 1e-9):
-            at = tuple(place)
+        for index in np.argwhere(np.ptp(ends, axis=0) < 1e-9):
+            at = tuple(index)
             ends[:, *at] = exact_interval(float(values[name][at]), weights[name][:, *at])
     return intervals
 
@@ -254,14 +254,14 @@ def evaluate(predictions: pd.DataFrame, *, classes: Sequence[str], seed: int = 0
     counts = np.zeros((n_repeats, len(subjects), len(classes), len(classes)), dtype=np.int64)
     for number, (_, repeat) in enumerate(predictions.groupby(repeats)):
         for subject, rows in repeat.groupby("subject"):
-            own = confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
-            counts[number, subjects.index(subject)] = own
+            count = confusion(rows["true"].tolist(), rows["predicted"].tolist(), classes)
+            counts[number, subjects.index(subject)] = count
     by_repeat = counts.sum(axis=1)
     mean_counts = by_repeat.sum(axis=0) / n_repeats
     values, each = metrics(mean_counts), metrics(by_repeat)
     # Ends are averaged over the repeats: these do not make the people more.
-    ends = [subject_intervals(own, seed=seed) for own in counts]
-    intervals = {name: np.mean([own[name] for own in ends], axis=0) for name in values}
+    ends = [subject_intervals(repeat, seed=seed) for repeat in counts]
+    intervals = {name: np.mean([interval[name] for interval in ends], axis=0) for name in values}
     summary: dict[str, Any] = {
         "n": len(predictions) / n_repeats,
         "subjects": len(subjects),

@@ -13,9 +13,9 @@ def network_name(report: dict[str, Any]) -> str:
 
 def best_model(report: dict[str, Any]) -> dict[str, Any]:
     """Return name and accuracy of the run's most accurate model; the trained one where a baseline is just as good."""
-    own = {"name": network_name(report), "accuracy": report["evaluation"]["accuracy"], "baseline": False}
+    trained = {"name": network_name(report), "accuracy": report["evaluation"]["accuracy"], "baseline": False}
     others = [{"name": entry["name"], "accuracy": entry["accuracy"], "baseline": True} for entry in report["baselines"]]
-    return max([own, *others], key=lambda entry: float(entry["accuracy"]["value"]))
+    return max([trained, *others], key=lambda entry: float(entry["accuracy"]["value"]))
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -24,8 +24,8 @@ def headline(report: dict[str, Any]) -> str:
     line = f"best model: {best['name']}, accuracy {interval_text(best['accuracy'])}"
     if not best["baseline"]:
         return line
-    own = interval_text(report["evaluation"]["accuracy"])
-    return f"{line}: a baseline beats the trained {network_name(report)}, accuracy {own}"
+    accuracy = interval_text(report["evaluation"]["accuracy"])
+    return f"{line}: a baseline beats the trained {network_name(report)}, accuracy {accuracy}"
 
 
 def maximum_lines(report: dict[str, Any]) -> list[str]:

@@ -166,9 +166,9 @@ def _calibration(predictions: pd.DataFrame, classes: list[str], fits: list[dict[
     probabilities = predictions[probability_columns(classes)].to_numpy()
     true = np.array([classes.index(name) for name in predictions["true"]])
     fitted = {(fit["repeat"], fit["fold"]): fit["temperature"] for fit in fits if fit["temperature"] is not None}
-    own = [fitted.get(place, 1.0) for place in zip(predictions["repeat"], predictions["fold"], strict=True)]
+    temperatures = [fitted.get(key, 1.0) for key in zip(predictions["repeat"], predictions["fold"], strict=True)]
     # softmax(logits / T) with the temperature 1 / T is softmax(logits) again.
-    before = with_temperature(probabilities, 1 / np.array(own)[:, None])
+    before = with_temperature(probabilities, 1 / np.array(temperatures)[:, None])
     return {
         "error": calibration_error(probabilities, true),
         "uncalibrated_error": calibration_error(before, true),
