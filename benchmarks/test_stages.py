@@ -17,13 +17,16 @@ import numpy as np
 import pytest
 
 from benchmarks import naive
-from benchmarks.feeding import BATCH, CLASSES, PASSES, SEQUENCES, FilledStore, padded
+from benchmarks.feeding import BATCH, CLASSES, LONGEST, PASSES, SEQUENCES, FilledStore, ckplus_steps, padded
 from benchmarks.scaling import LENGTH
 from fastck import images
+from fastck.batches.padding import padding_before
 from fastck.bench import FLOOR, METHODS, memory_copy, sample_frames
 from fastck.faces.detector import Detector
 from fastck.faces.tracking import TrackedDetector
 from fastck.ops import motion as ops
+from fastck.training.settings.config import TrainConfig
+from fastck.training.settings.shape import Model
 
 FEED = f"feed: batches of {BATCH} sequences"
 
@@ -233,19 +236,24 @@ def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, worke
     report_seconds(benchmark, torch_feed["ways"][method])
 
 
-@pytest.mark.parametrize("name", ["Keras' ConvLSTM2D (paper)", "fastck (fused)"])
-def test_training_step(benchmark: Any, name: str) -> None:
+@pytest.mark.parametrize(("phase", "model", "size"), [(4, "convlstm", 8), (5, "temporal", 32)])
+@pytest.mark.parametrize("name", ["Keras' own layer", "fastck (fused)"])
+def test_training_step(benchmark: Any, name: str, phase: int, model: Model, size: int) -> None:
     pytest.importorskip("tensorflow")
     from fastck.training.models.network import build_network, compile_network
-    from fastck.training.settings.shape import NetworkShape
 
-    size = 2 if benchmark.disabled else 32
-    features = np.random.default_rng(0).random((size, 39, 2, 267, 1), np.float32)
-    labels = np.eye(4, dtype=np.float32)[np.arange(size) % 4]
-    shape = NetworkShape(rows=2, columns=267, n_classes=4)
+    stage = f"train: one step of {size} sequences of CK+'s lengths, phase {phase}, {model}"
+    size, timesteps = (2, 4) if benchmark.disabled else (size, LONGEST - 1)
+    config = TrainConfig(phase=phase, model=model, timesteps=timesteps)
+    shape = config.network_shape(ops.feature_shape(config.feature, 267))
+    features, rng = np.zeros((size, *shape.input_shape), np.float32), np.random.default_rng(0)
+    for sequence, length in zip(features, ckplus_steps(size, timesteps=timesteps), strict=True):
+        begin = int(padding_before(np.array([length]), shape.timesteps, config.padding)[0])
+        sequence[begin : begin + length] = rng.random((length, *shape.input_shape[1:]))
+    labels = np.eye(shape.n_classes, dtype=np.float32)[np.arange(size) % shape.n_classes]
     network = compile_network(build_network(shape, fused=name.startswith("fastck")))
     network.train_on_batch(features, labels)
-    describe(benchmark, "train: one step of 32 sequences, phase 4", name, "step", 1)
+    describe(benchmark, stage, name, "step", 1)
     loss = benchmark.pedantic(network.train_on_batch, args=(features, labels), rounds=1 if benchmark.disabled else 3)
     assert np.isfinite(np.asarray(loss)).all()
 

@@ -59,14 +59,23 @@ def test_a_default_is_a_value_of_its_setting_and_has_a_help(entry: Setting) -> N
 
 @pytest.mark.parametrize("model", MODEL_DEFAULTS)
 def test_a_model_brings_its_own_defaults_and_what_is_given_wins(model: str) -> None:
-    own = TrainConfig(model=model).as_dict()
+    # STSTNet reads flow only.
+    own = TrainConfig(model=model, phase=5, protocol="loso").as_dict()
     assert MODEL_DEFAULTS[model].items() <= own.items()
-    given = TrainConfig(model=model, epochs=3, augment=False)
+    given = TrainConfig(model=model, phase=5, epochs=3, augment=False)
     assert (given.epochs, given.augment) == (3, False)
     assert TrainConfig.from_dict(given.as_dict()) == given
     assert (
         TrainConfig().as_dict() == TrainConfig(augment=False, learning_rate=0.001, epochs=100, batch_size=64).as_dict()
     )
+
+
+def test_what_is_tested_does_not_choose_ststnets_epochs() -> None:
+    assert TrainConfig(model="ststnet", phase=5, protocol="loso").early_stopping == 50
+    assert TrainConfig(model="ststnet", phase=5, protocol="random").early_stopping is None
+    for options in ({"phase": 3}, {"phase": 5, "size": 64}):
+        with pytest.raises(ValueError, match="ststnet reads flow, phase 5 with size 28; got phase"):
+            TrainConfig(model="ststnet", **options)
 
 
 def test_the_command_has_each_setting_as_an_option() -> None:

@@ -41,7 +41,7 @@ def test_parameter_counts_by_hand(settings: dict[str, object], parameters: int) 
 
 @pytest.mark.parametrize("kernel_size", [(1, 3), (3, 3), (2, 5)])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("model", ["convlstm", "temporal"])
+@pytest.mark.parametrize("model", ["convlstm", "temporal", "ststnet"])
 def test_counted_parameters_are_keras(kernel_size: tuple[int, int], channels: int, model: str) -> None:
     small = {"rows": 9, "columns": 12, "n_classes": 4, "filters": 3, "dense": 6, "timesteps": 2}
     shape = NetworkShape(**small, kernel_size=kernel_size, channels=channels, model=model)
@@ -72,6 +72,31 @@ def test_network_is_the_papers() -> None:
     assert (hidden.units, hidden.activation) == (100, keras.activations.relu)
     assert (output.units, output.activation) == (7, keras.activations.softmax)
     assert network.input_shape == (None, 39, 2, 267, 1)
+
+
+STSTNET = NetworkShape(rows=28, columns=28, channels=3, n_classes=3, timesteps=4, model="ststnet")
+
+
+def test_ststnet_is_three_streams_on_the_last_step() -> None:
+    """The authors' source: convolutions of 3, 5 and 8 filters side by side, 5 x 5 x 16 values, one for each class."""
+    network = build_network(STSTNET, seed=2)
+    # 3 * 3 * 3 * 16 + 16 and 400 * 3 + 3
+    assert network.count_params() == STSTNET.parameters == 1651
+    frame = keras.Input((28, 28, 3))
+    streams = [keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(frame) for filters in (3, 5, 8)]
+    pooled = [keras.layers.MaxPooling2D(3, padding="same")(stream) for stream in streams]
+    mean = keras.layers.AveragePooling2D(2)(keras.layers.Concatenate()(pooled))
+    assert mean.shape[1:] == (5, 5, 16)
+    output = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(mean))
+    papers = keras.Model(frame, output)
+    kernel, bias, *dense = network.get_weights()
+    kernels, biases = (np.split(values, [3, 8], axis=-1) for values in (kernel, bias))
+    papers.set_weights([values for pair in zip(kernels, biases, strict=True) for values in pair] + dense)
+    values = np.random.default_rng(3).normal(size=(5, *STSTNET.input_shape)).astype(np.float32)
+    expected = papers.predict(values[:, -1], verbose=0)
+    np.testing.assert_allclose(network.predict(values, verbose=0), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="ststnet needs frames of 4x4 or more, got 3x28"):
+        replace(STSTNET, rows=3)
 
 
 def test_seed_decides_the_weights() -> None:
@@ -244,6 +269,12 @@ def test_plan_counts_what_each_fit_before_leaves_behind() -> None:
 def test_plan_says_when_nothing_fits() -> None:
     with pytest.raises(ValueError, match=r"needs about .* GiB even in micro-batches of 1, 4.0 GiB are allowed"):
         plan_memory(PHASE_1, Room(budget=4 * 2**30))
+
+
+def test_plan_of_a_network_without_recurrence_knows_one_step_only() -> None:
+    one, many = (plan_memory(replace(STSTNET, timesteps=steps), Room(budget=2**40)) for steps in (1, 39))
+    assert many.activations == one.activations
+    assert many.inputs == 39 * one.inputs
 
 
 def test_plan_keeps_to_what_was_asked() -> None:

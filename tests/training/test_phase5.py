@@ -123,3 +123,23 @@ def test_rare_emotions_weigh_as_much_as_common_ones(store: Path) -> None:
     assert len(weights) == len(names)
     np.testing.assert_allclose(weights @ targets, np.full(7, len(names) / 7), rtol=1e-5)
     assert weights.mean() == pytest.approx(1)
+
+
+def test_ststnet_is_scored_over_joined_stores_as_the_composite_protocol_has_it(tmp_path: Path) -> None:
+    """Leave one person out over all data sets, UF1 and UAR of all predictions together (See et al. 2019)."""
+    from sklearn.metrics import balanced_accuracy_score, f1_score
+
+    tables = [make_table(subjects=subjects, emotions=(1, 5, 7), seed=subjects) for subjects in (2, 1)]
+    stores = [make_store(tmp_path / f"set{number}", table, flow=True).path for number, table in enumerate(tables)]
+    config = replace(
+        SMALL, model="ststnet", protocol="loso", classes=("anger", "happy", "surprise"), epochs=2, early_stopping=1
+    )
+    made = train(stores, tmp_path / "run", replace(config, baselines=False), verbose=0)
+    predictions = made.predictions
+    assert sorted(predictions["subject"].unique()) == ["set0/S000", "set0/S001", "set1/S000"]
+    true, predicted = predictions["true"], predictions["predicted"]
+    evaluation = made.report["evaluation"]
+    expected = f1_score(true, predicted, average="macro", zero_division=0)
+    assert evaluation["macro_f1"]["value"] == pytest.approx(expected)
+    assert evaluation["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(true, predicted))
+    assert "STSTNet" in (made.path / "report.txt").read_text()

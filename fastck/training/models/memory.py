@@ -214,7 +214,7 @@ def plan_memory(
     plan = None
     for keep in [False, True] if remat is None else [remat]:
         for size in sizes:
-            steps = _worst_steps(active_steps if FACTORS[room.backend].skips else None, size, shape.timesteps)
+            steps = _worst_steps(active_steps if FACTORS[room.backend].skips else None, size, shape.worked_steps)
             plan = _estimate(shape, room, batch_size=batch_size, micro_batch=size, remat=keep, steps=steps)
             if plan.total <= room.budget:
                 return plan

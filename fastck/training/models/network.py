@@ -1,4 +1,4 @@
-"""The networks, built with Keras: the paper's (fig. 6, 7), by name."""
+"""The networks, built with Keras, by name: the paper's (fig. 6, 7), and others of the field."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import keras
 
 from fastck.training.models.backends import current_backend
 from fastck.training.models.fused import FusedConv1D, FusedConvLSTM2D
-from fastck.training.settings.shape import TEMPORAL_KERNEL, NetworkShape
+from fastck.training.settings.shape import STREAM_KERNEL, STREAM_MEAN, STREAMS, TEMPORAL_KERNEL, NetworkShape
 
 
 def build_network(
@@ -27,7 +27,7 @@ def build_network(
     shape : NetworkShape
         Dimensions; its `model` names one of ARCHITECTURES.
     dropout : float
-        Share of the recurrent layer's output, or of the temporal network's features, that is dropped in training.
+        Share of the recurrent layer's output, or of another network's features, that is dropped in training.
     scale : sequence of float, optional
         What each channel of the input is multiplied with, by the network's first layer. Zero steps stay zero.
     seed : int
@@ -91,8 +91,29 @@ def _temporal(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, re
     ]
 
 
+def _ststnet(shape: NetworkShape, *, dropout: float, seed: int, fused: bool, remat: bool) -> list[keras.layers.Layer]:
+    """STSTNet (Liong et al. 2019): three streams see the flow from the onset to the last frame, then 400 values.
+
+    The streams differ in their number of filters only and are laid side by side: that is one convolution with the
+    filters of all. There is no recurrent layer for `fused` and `remat`.
+    """
+    return [
+        keras.layers.Cropping3D(((shape.timesteps - 1, 0), (0, 0), (0, 0))),
+        keras.layers.Reshape((shape.rows, shape.columns, shape.channels)),
+        keras.layers.Conv2D(sum(STREAMS), STREAM_KERNEL, padding="same", activation="relu"),
+        keras.layers.MaxPooling2D(STREAM_KERNEL, padding="same"),
+        keras.layers.Dropout(dropout, seed=seed),
+        keras.layers.AveragePooling2D(STREAM_MEAN),
+        keras.layers.Flatten(),
+    ]
+
+
 # One list of layers for each network that TrainConfig's `model` may name; the last layer is everybody's.
-ARCHITECTURES: dict[str, Callable[..., list[keras.layers.Layer]]] = {"convlstm": _convlstm, "temporal": _temporal}
+ARCHITECTURES: dict[str, Callable[..., list[keras.layers.Layer]]] = {
+    "convlstm": _convlstm,
+    "temporal": _temporal,
+    "ststnet": _ststnet,
+}
 
 
 class SequenceAccuracy(keras.metrics.CategoricalAccuracy):

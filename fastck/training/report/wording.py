@@ -3,7 +3,12 @@
 from typing import Any
 
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "UAR (balanced accuracy)", "macro_f1": "UF1 (macro F1)"}
-NETWORKS = {"convlstm": "ConvLSTM2D", "temporal": "temporal convolution", "linear": "linear model"}
+NETWORKS = {
+    "convlstm": "ConvLSTM2D",
+    "temporal": "temporal convolution",
+    "ststnet": "STSTNet",
+    "linear": "linear model",
+}
 
 
 def network_name(report: dict[str, Any]) -> str:
