@@ -55,3 +55,16 @@ def check_output(out: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
         read = Path(os.path.realpath(path))
         if read == real or read in real.parents or (read.exists() and out.samefile(read)):
             raise ValueError(f"{one_line(out)} is one of the files that are read, and would be lost: name another file")
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of fastck's caches: FASTCK_CACHE_DIR, or fastck in the user's cache folder; None for none."""
+    named = os.environ.get("FASTCK_CACHE_DIR")
+    if named:
+        return Path(named).absolute()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base).absolute() / "fastck"
+    try:
+        return Path.home() / ".cache" / "fastck"
+    except RuntimeError:
+        return None

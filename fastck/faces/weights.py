@@ -1,15 +1,20 @@
 """The installed dlib's frontal face detector as arrays, read from what dlib saves: nothing of it is shipped."""
 
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from functools import cache
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.features import usual_moments
 from fastck.kernels.hog import CELL, DETECTORS, PAIRS, PLANES, REDUCED, SIDE, WINDOW
+from fastck.outputs import cache_folder, write_atomically
 
 FILTERS = PLANES * WINDOW * WINDOW
 VERSIONS = (2, 1)  # of dlib's object_detector and scan_fhog_pyramid formats
@@ -164,10 +169,63 @@ def parse_detector(data: bytes) -> FilterBank:
 
 @cache
 def frontal_bank() -> FilterBank:
-    """Return the filters of the installed dlib's frontal face detector, parsed once per process."""
+    """Return the filters of the installed dlib's frontal face detector: from the cache folder, once they are there.
+
+    dlib takes a quarter of a second to construct its detector, and laying out its filters takes longer.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return parse_detector(installed_detector())
+    path = folder / f"filters-{_makers()}.npz"
+    kept = _kept_bank(path)
+    if kept is None:
+        kept = parse_detector(installed_detector())
+        _keep_bank(path, kept)
+    return kept
+
+
+def installed_detector() -> bytes:
+    """Return the installed dlib's frontal face detector as it saves it."""
     import dlib
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.svm"
         dlib.get_frontal_face_detector().save(str(path))
-        return parse_detector(path.read_bytes())
+        return path.read_bytes()
+
+
+def _makers() -> str:
+    """Return a digest of what decides a bank's values: dlib's version, NumPy's, and the code here."""
+    import dlib
+
+    here = Path(__file__).parent
+    digest = sha256(f"{dlib.__version__} {np.__version__}".encode())
+    for name in ("weights.py", "features.py"):
+        digest.update((here / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _keep_bank(path: Path, bank: FilterBank) -> None:
+    """Write a bank, behind a checksum; nothing where there is no room for it: it is made anew then."""
+    file = BytesIO()
+    np.savez(file, **{entry.name: getattr(bank, entry.name) for entry in fields(FilterBank)})
+    data = file.getvalue()
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, sha256(data).digest() + data)
+
+
+def _kept_bank(path: Path) -> FilterBank | None:
+    """Return the bank of a file; None where there is none, or a damaged one."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    digest, data = data[:32], data[32:]
+    if sha256(data).digest() != digest:
+        return None
+    with np.load(BytesIO(data), allow_pickle=False) as file:
+        values: dict[str, Any] = {name: file[name] for name in file.files}
+    for name in ("iou", "percent_covered"):
+        values[name] = float(values[name])
+    return FilterBank(**values)

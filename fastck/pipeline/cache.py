@@ -31,20 +31,6 @@ DECISIVE = ("fastck", "opencv", "dlib")  # whose version may change a box or a c
 WAIT_SECONDS = 30  # for another run that writes at the same moment
 
 
-def cache_folder() -> Path | None:
-    """Return the folder of fastck's caches: FASTCK_CACHE_DIR, or fastck in the user's cache folder; None for none."""
-    named = os.environ.get("FASTCK_CACHE_DIR")
-    if named:
-        return Path(named).absolute()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).absolute() / "fastck"
-    try:
-        return Path.home() / ".cache" / "fastck"
-    except RuntimeError:
-        log.warning("detections are not kept between runs: this user has no home folder; name one: FASTCK_CACHE_DIR")
-        return None
-
-
 def packed_boxes(found: Found) -> bytes:
     """Return detections as the cache keeps them: four numbers for each frame."""
     return np.array([NO_FACE if box is None else box for box in found], "<i4").tobytes()

@@ -24,7 +24,8 @@ from fastck.faces.weights import frontal_bank
 from fastck.images.image import decode_gray
 from fastck.messages import Progress
 from fastck.ops.motion import STORE_FEATURES
-from fastck.pipeline.cache import Cache, cache_folder
+from fastck.outputs import cache_folder
+from fastck.pipeline.cache import Cache
 from fastck.pipeline.cancellation import Cancellation
 from fastck.pipeline.sequence import iter_features
 from fastck.pipeline.stopwatch import add_times
@@ -193,6 +194,8 @@ def preprocess(
     plan = Plan(listing.records, listing.root, listing.fingerprints)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None
+    if folder is None and (box_cache or keep_crops):
+        log.warning("detections are not kept between runs: this user has no home folder; name one: FASTCK_CACHE_DIR")
     cache = Cache(folder, listing.root, faces, versions, user_boxes=user_boxes, keep_crops=keep_crops)
     builder = StoreBuilder(store, config, plan, versions=versions, overwrite=overwrite, retry=retry)
     with builder, cache:

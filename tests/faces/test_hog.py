@@ -110,6 +110,31 @@ def test_other_files_are_refused(tmp_path):
             parse_detector(bad)
 
 
+def test_filters_are_kept_by_version_and_checksum(bank, own_cache, monkeypatch):
+    make = frontal_bank.__wrapped__
+    make()
+    (path,) = own_cache.glob("filters-*.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(dlib, "get_frontal_face_detector", lambda: pytest.fail("constructed"))
+        kept = make()
+    for name, value in vars(bank).items():
+        np.testing.assert_array_equal(getattr(kept, name), value)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    np.testing.assert_array_equal(make().spectra, bank.spectra)
+    assert path.read_bytes() != damaged
+    monkeypatch.setattr(dlib, "__version__", "0.0")
+    make()
+    assert len(list(own_cache.glob("filters-*.npz"))) == 2
+
+
+def test_filters_are_there_without_a_cache(bank, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FASTCK_CACHE_DIR", str(tmp_path / "file"))
+    np.testing.assert_array_equal(frontal_bank.__wrapped__().weights, bank.weights)
+
+
 @pytest.mark.parametrize("upsample", [0, 1])
 def test_scores_and_order_are_dlibs(bank, astronaut, upsample, monkeypatch):
     monkeypatch.setattr(search_module, "TIE", 1.5)  # also keeps what is up to 1.5 below the threshold

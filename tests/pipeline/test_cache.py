@@ -15,8 +15,9 @@ from fastck import MotionConfig
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox
 from fastck.faces.boxfile import BoxFile
+from fastck.outputs import cache_folder
 from fastck.pipeline import cropfile
-from fastck.pipeline.cache import Cache, cache_folder, packed_boxes
+from fastck.pipeline.cache import Cache, packed_boxes
 from fastck.pipeline.cropfile import CropFile
 from fastck.store.plan import PlannedSequence
 from tests.helpers.stores import assert_same_store
