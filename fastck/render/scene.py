@@ -83,6 +83,8 @@ class Scene:
     ----------
     shape : tuple of int
         (H, W) of gray frames, (H, W, 3) of colour ones.
+    backdrop : ndarray of shape (H, W, C), float32
+        Linear brightness behind the head, C is 1 or 3; another picture may take its place.
     """
 
     def __init__(self, subject: Subject, *, noise: float, worn: Worn = BARE) -> None:
@@ -107,7 +109,7 @@ class Scene:
         self._target = AIM + np.array([0.0, subject.eye_height, 0.0])
         levels = np.linspace(0, 1, CURVE)
         self._curve = (255 * levels ** (1 / subject.gamma)).astype(np.float32)
-        self._backdrop = self._make_backdrop()
+        self.backdrop = self._make_backdrop()
 
     def buffers(self) -> Buffers:
         """Return the working memory for this scene's frames."""
@@ -172,7 +174,7 @@ class Scene:
         kept.depth.fill(BACKGROUND_DEPTH)
         rasterise(screen, self._triangles, self._two_sided, kept.hit, kept.weights, kept.depth)
         blur_depth(kept.depth, kept.blurred)
-        np.copyto(kept.sharp, self._backdrop)
+        np.copyto(kept.sharp, self.backdrop)
         shade(
             kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH, self._triangles, self._material,
             canvas().texel, normals, self._neutral, paint.texture, paint.eyes, self._flat, light, subject.fill,
