@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, say
+from fastck.cli.options import Overwrite
 
 
 @one_line_errors
@@ -39,6 +40,7 @@ def predict(
     stride: Annotated[
         int | None, typer.Option(help="With --run: frames between windows of a clip longer than the network's.")
     ] = None,
+    overwrite: Overwrite = False,
     about: Annotated[bool, typer.Option("--about", help="Print the bundled recogniser's model card.")] = False,
 ) -> None:
     """Say which emotion each INPUT shows.
@@ -48,12 +50,11 @@ def predict(
     the others are answered all the same, and the exit code is 2.
     """
     from fastck.recognition.inputs import answer, list_clips
+    from fastck.recognition.model import bundled
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import check_outputs, draw, name_drawings, write_json, write_table
+    from fastck.views.prediction_files import AnswerFiles, check_outputs, draw, name_drawings
 
     if about:
-        from fastck.recognition.model import bundled
-
         for line in card_lines(bundled()):
             say(line)
         return
@@ -66,18 +67,20 @@ def predict(
 
         opened = open_run(run)
     clips = list_clips(inputs or [])
-    names = name_drawings(clips, (plot, video, json_file, csv_file))
+    names = name_drawings(clips, (plot, video), files=(json_file, csv_file), overwrite=overwrite)
     to_stdout = Path("-") in (json_file, csv_file)
-    answers = []
+    files = AnswerFiles(json_file, csv_file, bundled().classes if opened is None else opened.classes)
+    trained_on = ""
     failed = False
     try:
         drawn_too = plot is not None or video is not None
         for answered in answer(clips, run=opened, stride=stride, keep_flow=drawn_too):
-            answers.append(answered.in_short())
+            files.add(answered)
             if answered.prediction is None:
                 failed = True
                 note(f"error: {answered.source}: {answered.error}")
                 continue
+            trained_on = answered.prediction.trained_on
             if not to_stdout:
                 say(prediction_line(answered.prediction))
             for text in answered.prediction.notes:
@@ -90,16 +93,12 @@ def predict(
             except (ValueError, OSError) as error:
                 failed = True
                 note(f"error: {answered.source} is answered but not drawn: {error_text(error)}")
-        trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
         if trained_on and not to_stdout:
             say(trained_on)
     finally:
-        # After Ctrl-C or an error too: whatever was answered is written.
-        for path, write in ((json_file, write_json), (csv_file, write_table)):
-            if path is not None and answers:
-                write(answers, path)
-                if path != Path("-"):
-                    note(f"wrote {path}")
+        # After Ctrl-C or an error too.
+        for path in files.close():
+            note(f"wrote {path}")
     if failed:
         raise typer.Exit(USER_ERROR)
 

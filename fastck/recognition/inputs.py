@@ -9,7 +9,7 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.messages import error_text, one_line
 from fastck.pipeline.detect import input_records
-from fastck.recognition.clip import ClipPrediction, recognise
+from fastck.recognition.clip import recognise
 from fastck.recognition.prediction import Prediction, predict_record
 from fastck.training.run import Run
 
@@ -34,12 +34,6 @@ class Answer:
     record: SequenceRecord | None = None
     prediction: Prediction | None = None
     error: str = ""
-
-    def in_short(self) -> "Answer":
-        """Return the answer without what is known of each frame, which only pictures need."""
-        if isinstance(self.prediction, ClipPrediction):
-            return replace(self, prediction=replace(self.prediction, readings=()))
-        return self
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""

@@ -1,11 +1,13 @@
 """Predictions as lines for a terminal and as rows of a table; the model card in short."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastck.recognition.inputs import Answer
 from fastck.recognition.model import TRAINED_ON, Recogniser
 from fastck.recognition.prediction import Prediction
+from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,20 +29,24 @@ def prediction_line(prediction: Prediction) -> str:
     return text[:WIDTH]
 
 
-def prediction_table(predictions: Iterable[Prediction]) -> "pd.DataFrame":
-    """Return a row per window of all clips: input, window, first_frame, last_frame, emotion, p_... and trained_on."""
+def answer_table(answer: Answer, classes: Sequence[str]) -> "pd.DataFrame":
+    """Return what came of a clip as a table: a row per window, or one that says in `note` why there is none.
+
+    The columns are input, window, first_frame, last_frame, emotion, p_... and note.
+    """
     import pandas as pd
 
-    parts = []
-    for prediction in predictions:
-        part = prediction.table.drop(columns="predicted")
-        # Strings of Arrow refuse a path that is not UTF-8.
-        part.insert(0, "input", pd.Series([prediction.source] * len(part), index=part.index, dtype=object))
-        part["emotion"] = part["emotion"].fillna(UNSURE)
-        if prediction.trained_on:
-            part["note"] = prediction.trained_on
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    prediction = answer.prediction
+    columns = ["input", "window", "first_frame", "last_frame", "emotion", *probability_columns(classes), "note"]
+    table = pd.DataFrame({"window": [None]}) if prediction is None else prediction.table
+    # Strings of Arrow refuse a path that is not UTF-8.
+    source = pd.Series([answer.source] * len(table), index=table.index, dtype=object)
+    if prediction is None:
+        note = f"error: {answer.error}"
+    else:
+        table = table.assign(emotion=table["emotion"].fillna(UNSURE))
+        note = "; ".join(filter(None, [*prediction.notes, prediction.trained_on]))
+    return table.assign(input=source, note=note).reindex(columns=columns)
 
 
 def card_lines(recogniser: Recogniser) -> list[str]:

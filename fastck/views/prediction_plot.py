@@ -36,7 +36,8 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str]) -> None:
         _draw_readings(figure, prediction)
     else:
         _draw_windows(axes, prediction)
-        axes.set_title(f"{prediction.clip}: {prediction.emotion or 'unsure'}")
+        # A dollar sign in a name is no formula.
+        axes.set_title(f"{prediction.clip}: {prediction.emotion or 'unsure'}", parse_math=False)
     save_figure(figure, Path(path))
 
 
@@ -44,7 +45,9 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
     """Draw bars for one window, a line per emotion over several."""
     table = prediction.table
     if len(table) == 1:
-        axes.barh(list(prediction.probabilities), list(prediction.probabilities.values()))
+        places = range(len(prediction.probabilities))
+        axes.barh(places, list(prediction.probabilities.values()))
+        axes.set_yticks(places, list(prediction.probabilities), parse_math=False)
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
         axes.set_xlabel("probability")
@@ -55,7 +58,8 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("frame (middle of the window)")
     axes.set_ylabel("probability")
-    axes.legend()
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
@@ -89,7 +93,9 @@ def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
     for row in prediction.table.to_dict("records"):
         for axes in (size, chances):
             axes.axvspan(float(row["first_frame"]), float(row["last_frame"]), color="0.9", zorder=0)
-    figure.suptitle(f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})")
+    figure.suptitle(
+        f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})", parse_math=False
+    )
 
 
 def spread(readings: Sequence[Reading]) -> list[Reading]:
