@@ -1,7 +1,8 @@
 """One video file -> gray frames, decoded by FFmpeg through PyAV."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from functools import cache
 from os import PathLike
@@ -70,7 +71,9 @@ def is_video(path: str | PathLike[str]) -> bool:
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
 
 
-def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[np.uint8]]:
+def read_video(
+    path: str | PathLike[str], *, skip: int = 0, times: MutableSequence[float] | None = None
+) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a video as gray levels, one after the other.
 
     Parameters
@@ -78,6 +81,8 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
     path : path-like
     skip : int
         Frames passed over at the beginning.
+    times : mutable sequence of float, optional
+        Receives the time in seconds of each frame that is yielded, as its container has it; NaN where it has none.
 
     Yields
     ------
@@ -96,6 +101,8 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
         # Seeking by number lands elsewhere in many files; every frame is decoded, and only those wanted are converted.
         for number, frame in enumerate(_decoded(container, stream)):
             if number >= skip:
+                if times is not None:
+                    times.append(math.nan if frame.time is None else frame.time)
                 yield _as_shown(_gray(frame), frame, stream)
 
 

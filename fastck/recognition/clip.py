@@ -1,29 +1,34 @@
 """What a clip shows: the windows of its motion and what the recogniser says about each."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike, fspath
+from typing import cast, overload
 
 import numpy as np
 import pandas as pd
 
-from fastck.config import FaceConfig
+from fastck.config import FaceConfig, PersonChoice, check_choice
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
-from fastck.pipeline.frames import BadSequence, decode, record_frames
+from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.follow import Follower, Reading
+from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
 from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
+from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
-from fastck.recognition.prediction import Prediction, predict_record
-from fastck.training.run import open_run
+from fastck.recognition.prediction import Prediction, predict_footage
+from fastck.training.run import Run, open_run
 
 NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
 SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ClipPrediction(Prediction):
     """What the bundled recogniser says about a clip.
 
@@ -41,19 +46,39 @@ class ClipPrediction(Prediction):
             raise ValueError("a picture shows the flow of frames, which was not kept: predict with keep_flow=True")
 
 
+@overload
 def predict(
-    clip: str | PathLike[str],
+    clip: Sequence[str | PathLike[str]],
     run: str | PathLike[str] | None = None,
     *,
     stride: int | None = None,
-    keep_flow: bool = False,
-) -> Prediction:
-    """Say which emotion a clip shows.
+    person: PersonChoice = "all",
+    fps: float | None = None,
+) -> list[Prediction]: ...
+@overload
+def predict(
+    clip: str | PathLike[str] | Frames,
+    run: str | PathLike[str] | None = None,
+    *,
+    stride: int | None = None,
+    person: PersonChoice = "all",
+    fps: float | None = None,
+) -> Prediction: ...
+def predict(
+    clip: str | PathLike[str] | Sequence[str | PathLike[str]] | Frames,
+    run: str | PathLike[str] | None = None,
+    *,
+    stride: int | None = None,
+    person: PersonChoice = "all",
+    fps: float | None = None,
+) -> Prediction | list[Prediction]:
+    """Say which emotion the people in a clip show.
 
     Parameters
     ----------
-    clip : path-like
-        A folder of frames or a video file.
+    clip : path-like, list of path-like, ndarray, or iterable of ndarray
+        A folder of frames or a video file; several of them; or frames: an array of shape (T, H, W) or (T, H, W, 3),
+        uint8, colour with red first, or an iterator of such frames.
     run : path-like, optional
         A training run, or the folder of one of its folds, whose network is used after its own preprocessing. By default
         the bundled recogniser answers: it was trained on rendered people, needs NumPy only, and finds onset and apex
@@ -62,19 +87,24 @@ def predict(
         With a run only: frames between the windows of a clip that is longer than the network's `timesteps`; by default
         windows do not overlap, apart from the earliest one. The last window ends with the clip (the first one starts
         with it in a run that kept the first frames of long sequences), as the network was trained.
-    keep_flow : bool
-        Keep the bundled recogniser's flow of each frame, 9 kB, for a plot or a video of them.
+    person : {"all", "largest"}
+        Answer for everyone, or only for the person whose face is the largest at first. A run's network knows only the
+        largest face.
+    fps : float, optional
+        Frames a second, for the times in `Prediction.frames`; by default a video's own times, and none for the rest.
 
     Returns
     -------
-    prediction : Prediction
-        `emotion` is None where the answer would be unsure; `probabilities` has each emotion's, `table` a row for each
-        window.
+    prediction : Prediction or list of Prediction
+        Of one clip: the answer for the person whose face is the largest, the other people's in `others`. `emotion` is
+        None where the answer would be unsure; `probabilities` has each emotion's, `table` a row for each window,
+        `frames` one for each frame and face. Of a list of paths a list, in its order.
 
     Raises
     ------
-    ValueError
-        If the clip holds no face or fewer than two frames, or the run has no network or more than one.
+    TypeError, ValueError
+        If the clip holds no face or fewer than two frames, the frames have another shape or dtype, or the run has no
+        network or more than one.
     OSError
         If a file cannot be read.
 
@@ -85,9 +115,30 @@ def predict(
     'happy'
     """
     check_stride(stride, run)
+    check_fps(fps)
+    answer = answering(None if run is None else open_run(run), stride=stride, person=person)
+    if isinstance(clip, str | PathLike):
+        return answer(footage_of(clip_record(clip), source=fspath(clip), fps=fps))
+    if isinstance(clip, Sequence) and clip and all(isinstance(path, str | PathLike) for path in clip):
+        listed = [footage_of(clip_record(path), source=fspath(path), fps=fps) for path in clip]
+        return [answer(footage) for footage in listed]
+    return answer(frames_in_memory(cast("Frames", clip), fps=fps))
+
+
+def answering(
+    run: Run | None = None, *, stride: int | None = None, person: PersonChoice = "all", keep_flow: bool = False
+) -> Callable[[Footage], Prediction]:
+    """Return what answers for clips, with a run that is open or with the bundled recogniser; as for `predict`."""
+    check_choice("person", person, PersonChoice)
     if run is not None:
-        return predict_record(open_run(run), clip_record(clip), source=fspath(clip), stride=stride)
-    return recognise(clip_record(clip), source=fspath(clip), keep_flow=keep_flow)
+        return partial(predict_footage, run, stride=stride)
+    return partial(recognise_footage, person=person, keep_flow=keep_flow)
+
+
+def check_fps(fps: float | None) -> None:
+    """Raise ValueError where frames a second are no number above 0."""
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a number above 0, got {fps}")
 
 
 def check_stride(stride: int | None, run: object) -> None:
@@ -101,13 +152,24 @@ def check_stride(stride: int | None, run: object) -> None:
 def recognise(
     record: SequenceRecord, *, source: str = "", recogniser: Recogniser | None = None, keep_flow: bool = False
 ) -> ClipPrediction:
-    """Say what a sequence shows with the bundled recogniser.
+    """Say what the people of a sequence show with the bundled recogniser; see `recognise_footage`."""
+    return recognise_footage(footage_of(record, source=source), recogniser=recogniser, keep_flow=keep_flow)
+
+
+def recognise_footage(
+    footage: Footage,
+    *,
+    person: PersonChoice = "all",
+    recogniser: Recogniser | None = None,
+    keep_flow: bool = False,
+) -> ClipPrediction:
+    """Say what the people of a clip show with the bundled recogniser.
 
     Parameters
     ----------
-    record : SequenceRecord
-    source : str
-        What the user named the clip by; the sequence's name by default.
+    footage : Footage
+    person : {"all", "largest"}
+        As for `fastck.predict`.
     recogniser : Recogniser, optional
         In place of the bundled one.
     keep_flow : bool
@@ -119,28 +181,43 @@ def recognise(
         If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
     """
     recogniser = recogniser or bundled()
-    readings, n_frames, n_missed = read_frames(
-        decode(record_frames(record), Stopwatch()), recogniser, keep_flow=keep_flow
-    )
+    frames = decode(footage.open(), Stopwatch())
+    if person == "all":
+        everyone, n_frames, n_missed = read_people(frames, recogniser, keep_flow=keep_flow)
+    else:
+        readings, n_frames, n_missed = read_frames(frames, recogniser, keep_flow=keep_flow)
+        everyone = [list(readings)]
     if n_frames < 2:
         raise BadSequence(f"motion takes two frames, got {n_frames}")
-    if not readings:
+    if not any(everyone):
         raise BadSequence(f"no face found in any of its {n_frames} frames")
-    if len(readings) < 2:
+    moving = [readings for readings in everyone if len(readings) > 1]
+    if not moving:
         raise BadSequence(f"motion takes two frames from the first face on, which is in the last of {n_frames}")
-    table, strongest = window_table(readings, recogniser)
-    return ClipPrediction(
-        clip=record.sequence,
-        source=source or record.sequence,
-        table=table,
-        n_frames=n_frames,
-        n_missed=n_missed,
-        model=BUNDLED,
-        strongest=strongest,
-        unsure_below=recogniser.unsure_below,
-        trained_on=TRAINED_ON,
-        readings=readings,
-    )
+    answered = [readings for readings in moving if n_found(readings) >= min(FEWEST, n_frames)] or moving[:1]
+    left_out = [readings for readings in everyone if not any(readings is one for one in answered)]
+    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes)
+    predictions: list[ClipPrediction] = []
+    for own, notes in zip(answered, people_notes(answered, len(left_out)), strict=True):
+        table, strongest = window_table(own, recogniser)
+        predictions.append(
+            ClipPrediction(
+                clip=footage.name,
+                source=footage.source,
+                table=table,
+                n_frames=n_frames,
+                n_missed=n_missed,
+                model=BUNDLED,
+                rows=rows,
+                person=len(predictions) + 1,
+                notes=notes,
+                strongest=strongest,
+                unsure_below=recogniser.unsure_below,
+                trained_on=TRAINED_ON,
+                readings=tuple(own),
+            )
+        )
+    return replace(predictions[0], others=tuple(predictions[1:]))
 
 
 def read_frames(
@@ -171,8 +248,8 @@ def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[p
         rows.append(
             {
                 "window": len(rows),
-                "first_frame": window[0].moment.frame,
-                "last_frame": max(window, key=_size).moment.frame,
+                "first_frame": window[0].moment.frame + 1,
+                "last_frame": max(window, key=_size).moment.frame + 1,
                 "predicted": recogniser.classes[best],
                 "emotion": recogniser.decide(mean),
                 **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},

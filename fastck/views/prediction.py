@@ -6,47 +6,44 @@ from typing import TYPE_CHECKING
 
 from fastck.recognition.inputs import Answer
 from fastck.recognition.model import TRAINED_ON, Recogniser
-from fastck.recognition.prediction import Prediction
+from fastck.recognition.prediction import UNSURE, Prediction
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME, BAR, WIDTH = 24, 18, 80  # characters
-UNSURE = "unsure"
 
 
 def prediction_line(prediction: Prediction) -> str:
     """Return a clip's name, its emotion, the probability as a bar and in per cent, and the frames from onset to apex.
 
-    A line has at most 80 columns.
+    Where there are several people the name ends with the person's number. A line has at most 80 columns.
     """
     share = max(prediction.probabilities.values())
     bar = ("█" * round(BAR * share)).ljust(BAR, "░")
-    name = prediction.clip if len(prediction.clip) <= NAME else "..." + prediction.clip[3 - NAME :]
-    first, last = prediction.frames
+    first, last = prediction.span
+    name = _short_name(prediction)
     text = f"{name:<{NAME}} {prediction.emotion or UNSURE:<8} {bar} {100 * share:3.0f} %  frames {first} to {last}"
     return text[:WIDTH]
 
 
-def answer_table(answer: Answer, classes: Sequence[str]) -> "pd.DataFrame":
-    """Return what came of a clip as a table: a row per window, or one that says in `note` why there is none.
+def _short_name(prediction: Prediction) -> str:
+    who = f" #{prediction.person}" if prediction.others or prediction.person > 1 else ""
+    name, most = prediction.clip, NAME - len(who)
+    return (name if len(name) <= most else "..." + name[3 - most :]) + who
 
-    The columns are input, window, first_frame, last_frame, emotion, p_... and note.
-    """
+
+def answer_table(answer: Answer, classes: Sequence[str]) -> "pd.DataFrame":
+    """Return `Prediction.to_frame()` of a clip, or a row that says in `note` why there is no answer."""
     import pandas as pd
 
-    prediction = answer.prediction
-    columns = ["input", "window", "first_frame", "last_frame", "emotion", *probability_columns(classes), "note"]
-    table = pd.DataFrame({"window": [None]}) if prediction is None else prediction.table
+    if answer.prediction is not None:
+        return answer.prediction.to_frame()
+    names = ["input", "person", "window", "first_frame", "last_frame", "emotion", *probability_columns(classes), "note"]
     # Strings of Arrow refuse a path that is not UTF-8.
-    source = pd.Series([answer.source] * len(table), index=table.index, dtype=object)
-    if prediction is None:
-        note = f"error: {answer.error}"
-    else:
-        table = table.assign(emotion=table["emotion"].fillna(UNSURE))
-        note = "; ".join(filter(None, [*prediction.notes, prediction.trained_on]))
-    return table.assign(input=source, note=note).reindex(columns=columns)
+    row = pd.Series({"input": answer.source, "note": f"error: {answer.error}"}, dtype=object)
+    return pd.DataFrame([row.reindex(names)])
 
 
 def card_lines(recogniser: Recogniser) -> list[str]:

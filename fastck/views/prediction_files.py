@@ -5,31 +5,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastck.messages import one_line
 from fastck.outputs import GrowingFile, check_output
-from fastck.recognition.clip import ClipPrediction, check_stride
+from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.inputs import Answer
+from fastck.views.frames_file import FramesFile
 from fastck.views.prediction import answer_table
 
 STDOUT = Path("-")
 
 
-def check_outputs(
-    json_file: Path | None,
-    csv_file: Path | None,
-    *,
-    plot: Path | None,
-    video: Path | None,
-    stride: int | None,
-    run: Path | None,
-) -> None:
-    """Raise ValueError where options do not go together, or a folder to write to is missing."""
-    if json_file == csv_file == STDOUT:
+def check_outputs(files: Sequence[Path | None], drawings: Sequence[Path | None]) -> None:
+    """Raise ValueError where two outputs are one, or a folder to write to is missing."""
+    named = [path for path in (*files, *drawings) if path is not None]
+    if named.count(STDOUT) > 1:
         raise ValueError("--json and --csv cannot both go to stdout: name a file for one of them")
-    check_stride(stride, run)
-    if run is not None and video is not None:
-        raise ValueError("--video shows what the bundled recogniser sees: leave --run out")
-    for path in (json_file, csv_file, plot, video):
-        if path is not None and not path.absolute().parent.is_dir():
+    if twice := [path for path in files if path is not None and named.count(path) > 1]:
+        raise ValueError(f"{one_line(twice[0])} is named twice: each output needs a file of its own")
+    for path in named:
+        if not path.absolute().parent.is_dir():
             raise ValueError(f"the folder of {path} does not exist: make it first")
 
 
@@ -82,15 +76,18 @@ class AnswerFiles:
 
     Parameters
     ----------
-    json_file, csv_file : Path or None
-        Files to write; `STDOUT` for stdout, None for none.
+    json_file, csv_file, frames_file : Path or None
+        Files to write; of the first two `STDOUT` for stdout; None for none.
     classes : sequence of str
         Names whose probabilities the table has.
     """
 
-    def __init__(self, json_file: Path | None, csv_file: Path | None, classes: Sequence[str]) -> None:
+    def __init__(
+        self, json_file: Path | None, csv_file: Path | None, frames_file: Path | None, *, classes: Sequence[str]
+    ) -> None:
         self._json = None if json_file is None else _open(json_file)
         self._csv = None if csv_file is None else _open(csv_file)
+        self._frames = None if frames_file is None else FramesFile(frames_file)
         self._classes = classes
         self._n_answers = 0
 
@@ -98,10 +95,12 @@ class AnswerFiles:
         """Write what came of the next clip."""
         if self._json is not None:
             before = "[" if self._n_answers == 0 else ","
-            self._json.add(_encoded(before + json.dumps([answer.as_dict()], indent=2)[1:-2]), b"\n]\n")
+            self._json.add(_encoded(before + json.dumps(answer.as_dicts(), indent=2)[1:-2]), b"\n]\n")
         if self._csv is not None:
             table = answer_table(answer, self._classes)
             self._csv.add(_encoded(table.to_csv(index=False, header=self._n_answers == 0, lineterminator="\n")))
+        if self._frames is not None and answer.prediction is not None:
+            self._frames.add(answer.prediction.frames)
         self._n_answers += 1
 
     def close(self) -> list[Path]:
@@ -109,7 +108,8 @@ class AnswerFiles:
         written = [file for file in (self._json, self._csv) if file is not None and self._n_answers]
         for file in written:
             file.close()
-        return [file.path for file in written if isinstance(file, GrowingFile)]
+        paths = [file.path for file in written if isinstance(file, GrowingFile)]
+        return paths if self._frames is None else [*paths, *self._frames.close()]
 
 
 class _Stdout:

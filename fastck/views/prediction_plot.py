@@ -71,11 +71,11 @@ def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
     for column, reading in enumerate(shown):
         axes = figure.add_subplot(grid[0, column])
         axes.imshow(flow_colours(reading.moment.flow, rim))
-        axes.set_title(f"frame {reading.moment.frame}", fontsize=8)
+        axes.set_title(f"frame {reading.moment.frame + 1}", fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
     draw_wheel(figure.add_subplot(grid[0, PICTURES]))
-    frames = [reading.moment.frame for reading in readings]
+    frames = [reading.moment.frame + 1 for reading in readings]
     size = figure.add_subplot(grid[1, :])
     size.plot(frames, [100 * reading.moment.displacement for reading in readings], color="0.3")
     size.set_ylabel("motion, %")
@@ -93,9 +93,8 @@ def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
     for row in prediction.table.to_dict("records"):
         for axes in (size, chances):
             axes.axvspan(float(row["first_frame"]), float(row["last_frame"]), color="0.9", zorder=0)
-    figure.suptitle(
-        f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})", parse_math=False
-    )
+    title = f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})"
+    figure.suptitle(title, parse_math=False)
 
 
 def spread(readings: Sequence[Reading]) -> list[Reading]:

@@ -101,7 +101,7 @@ def draw_panel(reading: Reading | None, names: tuple[str, ...], height: int, lin
     if reading is None:
         _write(panel, "no face yet", ROW)
         return panel
-    _write(panel, f"{reading.emotion or 'unsure'}   frame {reading.moment.frame}", ROW)
+    _write(panel, f"{reading.emotion or 'unsure'}   frame {reading.moment.frame + 1}", ROW)
     for place, (name, share) in enumerate(zip(names, reading.probabilities, strict=True)):
         y = ROW * (place + 2)
         left = PANEL - BAR - 8

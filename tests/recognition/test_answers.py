@@ -2,12 +2,10 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -46,9 +44,9 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_a_kill_after_the_third_clip_leaves_three_answers(five: list[Path], tmp_path: Path) -> None:
-    files = [tmp_path / "p.json", tmp_path / "p.csv"]
+    files = [tmp_path / "p.json", tmp_path / "p.csv", tmp_path / "frames.csv"]
     files[1].write_text("input\nan earlier run's\n")
-    command = [*five, "--json", files[0], "--csv", files[1], "--overwrite"]
+    command = [*five, "--json", files[0], "--csv", files[1], "--frames", files[2], "--overwrite"]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, command)], capture_output=True, text=True, check=False
     )
@@ -56,7 +54,8 @@ def test_a_kill_after_the_third_clip_leaves_three_answers(five: list[Path], tmp_
     names = list(map(str, five[:3]))
     assert [row["input"] for row in json.loads(files[0].read_text())] == names
     assert [row["input"] for row in csv.DictReader(files[1].open())] == names
-    assert sorted(os.listdir(tmp_path)) == ["p.csv", "p.json"]
+    assert [row["input"] for row in csv.DictReader(files[2].open())] == [name for name in names for _ in "12345"]
+    assert set(tmp_path.iterdir()) == set(files)
 
 
 def test_a_clip_without_an_answer_has_its_row(five: list[Path], tmp_path: Path) -> None:
