@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
+from pathlib import Path
 from typing import cast, overload
 
 import numpy as np
@@ -27,6 +28,8 @@ from fastck.training.run import Run, open_run
 NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
 SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
 
+Paths = list[str | PathLike[str]] | list[Path] | list[str] | tuple[str | PathLike[str], ...]
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ClipPrediction(Prediction):
@@ -48,7 +51,7 @@ class ClipPrediction(Prediction):
 
 @overload
 def predict(
-    clip: Sequence[str | PathLike[str]],
+    clip: Paths,
     run: str | PathLike[str] | None = None,
     *,
     stride: int | None = None,
@@ -65,7 +68,7 @@ def predict(
     fps: float | None = None,
 ) -> Prediction: ...
 def predict(
-    clip: str | PathLike[str] | Sequence[str | PathLike[str]] | Frames,
+    clip: str | PathLike[str] | Frames | Paths,
     run: str | PathLike[str] | None = None,
     *,
     stride: int | None = None,
@@ -119,7 +122,7 @@ def predict(
     answer = answering(None if run is None else open_run(run), stride=stride, person=person)
     if isinstance(clip, str | PathLike):
         return answer(footage_of(clip_record(clip), source=fspath(clip), fps=fps))
-    if isinstance(clip, Sequence) and clip and all(isinstance(path, str | PathLike) for path in clip):
+    if isinstance(clip, list | tuple) and clip and all(isinstance(path, str | PathLike) for path in clip):
         listed = [footage_of(clip_record(path), source=fspath(path), fps=fps) for path in clip]
         return [answer(footage) for footage in listed]
     return answer(frames_in_memory(cast("Frames", clip), fps=fps))
