@@ -14,7 +14,7 @@ from fastck.config import PersonChoice
 def predict(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, folders of such, CK+'s root."),
+        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, photos, folders of such, CK+'s root."),
     ] = None,
     run: Annotated[
         Path | None,
@@ -47,6 +47,10 @@ def predict(
     ] = "all",
     fps: Annotated[
         float | None, typer.Option(help="Frames a second, for the seconds in --frames.  [default: a video's own times]")
+    ] = None,
+    neutral: Annotated[
+        Path | None,
+        typer.Option(metavar="PHOTO", help="The same person at rest: what an INPUT that is a photo is compared with."),
     ] = None,
     stride: Annotated[
         int | None, typer.Option(help="With --run: frames between windows of a clip longer than the network's.")
@@ -89,7 +93,7 @@ def predict(
     clips = list_clips(inputs or [])
     names = name_drawings(clips, drawings, files=files, overwrite=overwrite)
     to_stdout = Path("-") in files
-    ask = answering(opened, stride=stride, person=person, keep_flow=any(drawings))
+    ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings))
     written = AnswerFiles(*files, classes=bundled().classes if opened is None else opened.classes)
     trained_on = ""
     failed = False

@@ -1,20 +1,18 @@
-"""What a clip shows: the windows of its motion and what the recogniser says about each."""
+"""What the people of a clip show."""
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import cast, overload
 
-import numpy as np
-import pandas as pd
-
 from fastck.config import FaceConfig, PersonChoice, check_choice
-from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
+from fastck.messages import error_text, one_line
 from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.follow import Follower, Reading
@@ -22,11 +20,12 @@ from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_me
 from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
-from fastck.recognition.prediction import Prediction, predict_footage
+from fastck.recognition.photo import look_at_photo, path_record
+from fastck.recognition.prediction import Prediction, predict_footage, unanswered
+from fastck.recognition.windows import window_table
 from fastck.training.run import Run, open_run
 
-NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
-SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
+log = logging.getLogger(__name__)
 
 Paths = list[str | PathLike[str]] | list[Path] | list[str] | tuple[str | PathLike[str], ...]
 
@@ -46,7 +45,7 @@ class ClipPrediction(Prediction):
     def check_flow(self) -> None:
         """Raise ValueError where the flow of each frame, which pictures show, was not kept."""
         if not all(reading.moment.flow.size for reading in self.readings):
-            raise ValueError("a picture shows the flow of frames, which was not kept: predict with keep_flow=True")
+            raise ValueError("a picture shows the flow of frames, which was not kept: recognise with keep_flow=True")
 
 
 @overload
@@ -57,6 +56,7 @@ def predict(
     stride: int | None = None,
     person: PersonChoice = "all",
     fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
 ) -> list[Prediction]: ...
 @overload
 def predict(
@@ -66,6 +66,7 @@ def predict(
     stride: int | None = None,
     person: PersonChoice = "all",
     fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
 ) -> Prediction: ...
 def predict(
     clip: str | PathLike[str] | Frames | Paths,
@@ -74,14 +75,15 @@ def predict(
     stride: int | None = None,
     person: PersonChoice = "all",
     fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
 ) -> Prediction | list[Prediction]:
     """Say which emotion the people in a clip show.
 
     Parameters
     ----------
     clip : path-like, list of path-like, ndarray, or iterable of ndarray
-        A folder of frames or a video file; several of them; or frames: an array of shape (T, H, W) or (T, H, W, 3),
-        uint8, colour with red first, or an iterator of such frames.
+        A folder of frames, a video file or a photo; several of them; or frames: an array of shape (T, H, W) or
+        (T, H, W, 3), uint8, colour with red first, or an iterator of such frames.
     run : path-like, optional
         A training run, or the folder of one of its folds, whose network is used after its own preprocessing. By default
         the bundled recogniser answers: it was trained on rendered people, needs NumPy only, and finds onset and apex
@@ -95,19 +97,23 @@ def predict(
         largest face.
     fps : float, optional
         Frames a second, for the times in `Prediction.frames`; by default a video's own times, and none for the rest.
+    neutral : path-like, optional
+        A photo of the same person at rest, which a photo is compared with. Without it a photo has no emotion: one
+        picture has no motion.
 
     Returns
     -------
     prediction : Prediction or list of Prediction
         Of one clip: the answer for the person whose face is the largest, the other people's in `others`. `emotion` is
         None where the answer would be unsure; `probabilities` has each emotion's, `table` a row for each window,
-        `frames` one for each frame and face. Of a list of paths a list, in its order.
+        `frames` one for each frame and face. Of a list of paths a list, in its order: one that cannot be answered is
+        logged, and its `error` says why.
 
     Raises
     ------
     TypeError, ValueError
-        If the clip holds no face or fewer than two frames, the frames have another shape or dtype, or the run has no
-        network or more than one.
+        If the only clip holds no face or fewer than two frames, the frames have another shape or dtype, or the run has
+        no network or more than one.
     OSError
         If a file cannot be read.
 
@@ -119,23 +125,49 @@ def predict(
     """
     check_stride(stride, run)
     check_fps(fps)
-    answer = answering(None if run is None else open_run(run), stride=stride, person=person)
+    ask = answering(None if run is None else open_run(run), stride=stride, person=person, neutral=neutral)
     if isinstance(clip, str | PathLike):
-        return answer(footage_of(clip_record(clip), source=fspath(clip), fps=fps))
+        return ask(footage_of(path_record(Path(clip)), source=fspath(clip), fps=fps))
     if isinstance(clip, list | tuple) and clip and all(isinstance(path, str | PathLike) for path in clip):
-        listed = [footage_of(clip_record(path), source=fspath(path), fps=fps) for path in clip]
-        return [answer(footage) for footage in listed]
-    return answer(frames_in_memory(cast("Frames", clip), fps=fps))
+        return [_answer_or_error(ask, Path(path), fps) for path in clip]
+    return ask(frames_in_memory(cast("Frames", clip), fps=fps))
+
+
+def _answer_or_error(ask: Callable[[Footage], Prediction], path: Path, fps: float | None) -> Prediction:
+    """Return the answer for one of several clips, or a prediction that says why there is none."""
+    try:
+        return ask(footage_of(path_record(path), source=str(path), fps=fps))
+    except (ValueError, OSError) as error:
+        text = one_line(error_text(error))
+        log.warning("%s: %s", one_line(path), text)
+        return unanswered(str(path), text)
 
 
 def answering(
-    run: Run | None = None, *, stride: int | None = None, person: PersonChoice = "all", keep_flow: bool = False
+    run: Run | None = None,
+    *,
+    stride: int | None = None,
+    person: PersonChoice = "all",
+    neutral: str | PathLike[str] | None = None,
+    keep_flow: bool = False,
 ) -> Callable[[Footage], Prediction]:
     """Return what answers for clips, with a run that is open or with the bundled recogniser; as for `predict`."""
     check_choice("person", person, PersonChoice)
+    if run is not None and neutral is not None:
+        raise ValueError(
+            "a run's network looks at clips: leave the picture at rest (--neutral) out, or the run (--run)"
+        )
     if run is not None:
         return partial(predict_footage, run, stride=stride)
-    return partial(recognise_footage, person=person, keep_flow=keep_flow)
+
+    def ask(footage: Footage) -> Prediction:
+        if footage.photo:
+            return look_at_photo(footage, neutral=None if neutral is None else Path(neutral))
+        if neutral is not None:
+            raise ValueError("a clip has its own frame at rest: the picture at rest (--neutral) is for photos")
+        return recognise_footage(footage, person=person, keep_flow=keep_flow)
+
+    return ask
 
 
 def check_fps(fps: float | None) -> None:
@@ -239,69 +271,3 @@ def read_frames(
             if reading is not None:
                 readings.append(reading if keep_flow else reading.without_flow())
     return tuple(readings), n_frames, n_missed
-
-
-def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[pd.DataFrame, int]:
-    """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion."""
-    rows: list[dict[str, object]] = []
-    windows = motion_windows(readings)
-    for window in windows:
-        mean = np.mean([reading.probabilities for reading in near_apex(window)], axis=0)
-        best = int(np.argmax(mean))
-        rows.append(
-            {
-                "window": len(rows),
-                "first_frame": window[0].moment.frame + 1,
-                "last_frame": max(window, key=_size).moment.frame + 1,
-                "predicted": recogniser.classes[best],
-                "emotion": recogniser.decide(mean),
-                **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},
-            }
-        )
-    sizes = [max(map(_size, window)) for window in windows]
-    return pd.DataFrame(rows), int(np.argmax(sizes))
-
-
-def strongest_window(readings: Sequence[Reading]) -> Sequence[Reading]:
-    """Return the window with the largest displacement: the one that answers for the clip."""
-    return max(motion_windows(readings), key=lambda window: max(map(_size, window)))
-
-
-def near_apex(window: Sequence[Reading]) -> list[Reading]:
-    """Return the readings of a window whose displacement is nearly the largest.
-
-    The frame at rest that a window begins with is never among them. A window has none where the face moves in the very
-    frame from which on a new onset counts.
-    """
-    moving = window[1:] if window[0].moment.resting and len(window) > 1 else window
-    largest = max(map(_size, moving))
-    return [reading for reading in moving if _size(reading) >= NEAR_APEX * largest]
-
-
-def _size(reading: Reading) -> float:
-    return reading.moment.displacement
-
-
-def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
-    """Cut readings into windows: from the last frame at rest until the face is back at rest, or has a new onset.
-
-    A clip that rests all the time is one window.
-    """
-    windows: list[Sequence[Reading]] = []
-    begin, rested, moved = 0, 0, False
-    for place, reading in enumerate(readings):
-        new_onset = place > 0 and reading.moment.onset != readings[place - 1].moment.onset
-        if moved and (new_onset or rested >= SHORTEST_REST):
-            windows.append(readings[begin:place])
-            moved = False
-        if new_onset:
-            begin, rested = place, 0
-        if reading.moment.resting:
-            rested += 1
-            if not moved:
-                begin = place
-        else:
-            rested, moved = 0, True
-    if moved:
-        windows.append(readings[begin:])
-    return windows or [readings]

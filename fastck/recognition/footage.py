@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.faces.detector import check_gray
+from fastck.images.image import is_image
 from fastck.pipeline.frames import record_frames
 
 Frames = NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
@@ -33,6 +34,8 @@ class Footage:
         Seconds of each frame that was read; NaN where they are not known.
     fps : float or None
         Frames a second, in place of the times.
+    photo : bool
+        Whether the user named a single picture.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Footage:
     n_frames: int
     times: MutableSequence[float] = field(default_factory=lambda: array("d"))
     fps: float | None = None
+    photo: bool = False
 
     def seconds(self, n_frames: int) -> NDArray[np.float64]:
         """Return the time of each of the frames that were read."""
@@ -59,6 +63,7 @@ def footage_of(record: SequenceRecord, *, source: str = "", fps: float | None = 
         n_frames=record.n_frames,
         times=times,
         fps=fps,
+        photo=is_image(source) and record.n_frames == 1,
     )
 
 

@@ -12,6 +12,7 @@ from fastck.faces.box import Gray
 from fastck.messages import Progress, error_text, one_line
 from fastck.pipeline.detect import input_records
 from fastck.recognition.footage import Footage, footage_of
+from fastck.recognition.photo import path_record
 from fastck.recognition.prediction import Prediction
 
 
@@ -110,7 +111,7 @@ def _told(
 def clips_of(path: Path) -> list[tuple[str, SequenceRecord]]:
     """Return the clips that an input stands for, each with its path."""
     if not path.is_dir():
-        return [(str(path), clip_record(path))]
+        return [(str(path), path_record(path))]
     records = input_records([path])
     if len(records) == 1:
         return [(str(path), clip_record(path))]

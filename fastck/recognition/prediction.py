@@ -56,6 +56,8 @@ class Prediction:
         A highest probability below it is no answer.
     trained_on : str
         What has to be said under every answer; empty for a run of one's own.
+    error : str
+        Why there is no answer, where one of several clips has none; else empty.
     """
 
     clip: str
@@ -71,6 +73,7 @@ class Prediction:
     strongest: int | None = None
     unsure_below: float = 0.0
     trained_on: str = ""
+    error: str = ""
 
     @property
     def people(self) -> tuple["Prediction", ...]:
@@ -79,23 +82,43 @@ class Prediction:
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Probability of each class: of the window that answers for the clip, or the mean over the windows."""
+        """Probability of each class: of the window that answers for the clip, or the mean over the windows.
+
+        Empty where there is no window: of a photo, or where there is an error.
+        """
+        if not len(self.table):
+            return {}
         columns = [name for name in self.table.columns if name.startswith("p_")]
         rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
         return {name.removeprefix("p_"): float(rows[name].mean()) for name in columns}
 
     @property
     def emotion(self) -> str | None:
-        """The most likely emotion, None for unsure."""
+        """The most likely emotion, None for unsure or where there is no window."""
         values = self.probabilities
+        if not values:
+            return None
         best = max(values, key=values.__getitem__)
         return best if values[best] >= self.unsure_below else None
 
     @property
     def span(self) -> tuple[int, int]:
-        """First and last frame of the window that answers for the clip, or of all windows; counted from 1."""
+        """First and last frame of the window that answers for the clip, or of all windows; counted from 1.
+
+        Where there is no window it is the whole clip.
+        """
+        if not len(self.table):
+            return 1, self.n_frames
         rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
         return int(rows["first_frame"].min()), int(rows["last_frame"].max())
+
+    @property
+    def box(self) -> FaceBox | None:
+        """Where the face is in the last frame of `span`; None where that is not known."""
+        if not self.rows:
+            return None
+        (place,) = np.nonzero((self.rows["person"] == self.person) & (self.rows["frame"] == self.span[1]))
+        return FaceBox(*(int(self.rows[name][place[0]]) for name in FaceBox._fields)) if len(place) else None
 
     @property
     def frames(self) -> pd.DataFrame:
@@ -116,20 +139,28 @@ class Prediction:
         """
         parts = []
         for one in self.people:
-            part = one.table.drop(columns="predicted")
-            part["emotion"] = part["emotion"].fillna(UNSURE)
+            # Who has no window has a row all the same.
+            part = one.table.fillna({"emotion": UNSURE}) if len(one.table) else one.table.reindex([0])
+            part = part.drop(columns="predicted", errors="ignore")
             part.insert(0, "input", _source_column(self.source, len(part)))
             part.insert(1, "person", one.person)
-            parts.append(part.assign(note="; ".join(filter(None, [*one.notes, one.trained_on]))))
+            parts.append(
+                part.assign(
+                    note="; ".join(filter(None, [*one.notes, one.trained_on, one.error and f"error: {one.error}"]))
+                )
+            )
         return pd.concat(parts, ignore_index=True)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without those of other people."""
-        table = self.table.assign(emotion=self.table["emotion"].fillna(UNSURE))
+        if self.error:
+            return {"input": self.source, "emotion": None, "error": self.error}
+        table = self.table.fillna({"emotion": UNSURE})
         return {
             "input": self.source,
             "person": self.person,
-            "emotion": self.emotion or UNSURE,
+            "emotion": self.emotion or (UNSURE if len(table) else None),
+            "box": self.box and self.box._asdict(),
             "clip": self.clip,
             "model": "bundled" if self.trained_on else str(self.model),
             "n_frames": self.n_frames,
@@ -140,12 +171,18 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
-        share = max(self.probabilities.values())
-        first, last = self.span
-        return (
-            f"<{type(self).__name__} of {self.clip}: {self.emotion or UNSURE} {100 * share:.0f} %, frames {first} to "
-            f"{last} of {self.n_frames}, {len(self.others)} other people>"
-        )
+        what = self.error or "no motion"
+        if values := self.probabilities:
+            first, last = self.span
+            what = f"{self.emotion or UNSURE} {100 * max(values.values()):.0f} %, frames {first}-{last}/{self.n_frames}"
+        people = f", and {len(self.others)} others" if self.others else ""
+        return f"<Prediction {self.clip}: {what}{people}>"
+
+
+def unanswered(source: str, error: str) -> Prediction:
+    """Return what stands in the place of an answer, with the reason why there is none."""
+    table = pd.DataFrame(columns=["window", "first_frame", "last_frame", "emotion"])
+    return Prediction(clip=source, source=source, table=table, n_frames=0, n_missed=0, model=Path(), error=error)
 
 
 def _source_column(source: str, length: int) -> pd.Series:

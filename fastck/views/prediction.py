@@ -20,10 +20,12 @@ def prediction_line(prediction: Prediction) -> str:
 
     Where there are several people the name ends with the person's number. A line has at most 80 columns.
     """
+    name = _short_name(prediction)
+    if (box := prediction.box) is not None and not prediction.probabilities:
+        return f"{name:<{NAME}} face at top {box.top}, left {box.left}, bottom {box.bottom}, right {box.right}"[:WIDTH]
     share = max(prediction.probabilities.values())
     bar = ("█" * round(BAR * share)).ljust(BAR, "░")
     first, last = prediction.span
-    name = _short_name(prediction)
     text = f"{name:<{NAME}} {prediction.emotion or UNSURE:<8} {bar} {100 * share:3.0f} %  frames {first} to {last}"
     return text[:WIDTH]
 

@@ -146,9 +146,13 @@ def draw(
 ) -> list[Path]:
     """Draw what is asked for and return the files; of several clips each goes into the folder that is named."""
     prediction, record = answer.prediction, answer.record
-    written = []
-    if prediction is None or record is None:
+    written: list[Path] = []
+    if prediction is None or record is None or (plot is None and video is None):
         return []
+    if not prediction.probabilities:
+        raise ValueError("one picture has no motion to draw")
+    if video is not None and not isinstance(prediction, ClipPrediction):
+        raise ValueError("a photo is no clip to make a video of: leave --video out")
     name = name or prediction.clip
     if plot is not None:
         from fastck.views.prediction_plot import plot_prediction

@@ -34,7 +34,7 @@ def save_prediction_video(
     Parameters
     ----------
     prediction : ClipPrediction
-        Of `record`, with the flow of each frame: from ``fastck.predict(clip, keep_flow=True)``.
+        Of `record`, with the flow of each frame: from ``recognise(record, keep_flow=True)``.
     record : SequenceRecord
         Its frames are read again.
     path : path-like

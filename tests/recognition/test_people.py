@@ -14,9 +14,10 @@ import fastck
 from fastck.cli import app
 from fastck.faces.box import FaceBox
 from fastck.faces.people import LOST, People
-from fastck.recognition.clip import read_frames, recognise_footage, window_table
+from fastck.recognition.clip import read_frames, recognise_footage
 from fastck.recognition.footage import frames_in_memory
 from fastck.recognition.model import bundled
+from fastck.recognition.windows import window_table
 from fastck.render.dataset import Person as Actor
 from fastck.render.dataset import Take, act
 from fastck.render.variation import EASY
