@@ -17,6 +17,7 @@ Preset = Literal["paper", "stable"]
 Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
 ExportFormat = Literal["zarr", "tfrecord", "parquet"]
 Until = Literal["apex", "offset", "end"]
+PersonChoice = Literal["all", "largest"]
 
 
 def check_choice(name: str, value: object, choices: object) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from fastck.messages import one_line
 
@@ -43,18 +44,69 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def check_output(out: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise ValueError where a file that is to be written is one of those that are read, by whatever name.
+class GrowingFile:
+    """A file that has its own name from the first addition on, and each addition at once: a kill loses none of them.
 
-    A folder among the inputs stands for every file below it.
+    Parameters
+    ----------
+    path : Path
+        What is there already is replaced with the first addition.
     """
-    if not out.exists():
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def add(self, data: bytes, end: bytes = b"") -> None:
+        """Write what comes next, and `end`, which the next addition takes the place of."""
+        if self._file is None:
+            with replacing(self.path) as temporary:
+                # It stays open when it gets its own name.
+                self._file = temporary.open("xb")
+                self._write(self._file, data, end)
+        else:
+            self._write(self._file, data, end)
+
+    @staticmethod
+    def _write(file: BinaryIO, data: bytes, end: bytes) -> None:
+        file.write(data + end)
+        file.flush()
+        file.seek(-len(end), os.SEEK_END)
+
+    def close(self) -> None:
+        """Have all of it on disk."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def check_output(out: Path, inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool = True) -> None:
+    """Raise where a file is to be written in the place of something that must not be lost.
+
+    Parameters
+    ----------
+    out : Path
+    inputs : iterable of path-like
+        What is read; a folder stands for every file below it. None of them is ever written over, by whatever name.
+    overwrite : bool
+        Whether a file that is there already may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If `out` is an input, a folder, or there already without `overwrite`.
+    """
+    if not os.path.lexists(out):
         return
     real = out.resolve()
     for path in inputs:
         read = Path(os.path.realpath(path))
-        if read == real or read in real.parents or (read.exists() and out.samefile(read)):
-            raise ValueError(f"{one_line(out)} is one of the files that are read, and would be lost: name another file")
+        if read == real or read in real.parents or (read.exists() and out.exists() and out.samefile(read)):
+            raise ValueError(f"{one_line(out)} is among the files that are read, and would be lost: name another file")
+    if out.is_dir():
+        raise ValueError(f"{one_line(out)} is a folder: name a file")
+    if not overwrite:
+        raise ValueError(f"{one_line(out)} is there already: name another file, or give --overwrite to replace it")
 
 
 def cache_folder() -> Path | None:

@@ -75,29 +75,44 @@ def show_logs(verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
 
 
-@contextmanager
-def progress_bar(what: str, unit: str) -> Iterator[Callable[[Progress], None]]:
-    """Show a bar with the remaining time; yields what `on_progress` wants."""
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    bar = ProgressBar(*columns, console=stderr)
-    task = bar.add_task(what, total=None, text="")
+class Bar:
+    """A bar with the remaining time; called with how far the work is."""
 
-    def update(progress: Progress) -> None:
+    def __init__(self, what: str, unit: str, *, transient: bool) -> None:
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        # Only what goes to the bar's own console is printed above it; stdout may be a file.
+        self._bar = ProgressBar(*columns, console=stderr, transient=transient, redirect_stdout=False)
+        self._task = self._bar.add_task(what, total=None, text="")
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the work is."""
         # Not before there is something to show: a mistake in the arguments gets its one line alone.
-        bar.start()
-        bar.update(task, completed=progress.done, total=progress.total, text=progress.step)
+        self._bar.start()
+        self._bar.update(self._task, completed=progress.done, total=progress.total, text=progress.step)
 
+    def stop(self) -> None:
+        """Stop until the next call."""
+        self._bar.stop()
+
+
+@contextmanager
+def progress_bar(what: str, unit: str, *, transient: bool = False) -> Iterator[Bar]:
+    """Show a bar with the remaining time; yields what `on_progress` wants.
+
+    One that is transient leaves nothing behind where it stops, so that lines of answers can be printed.
+    """
+    bar = Bar(what, unit, transient=transient)
     try:
-        yield update
+        yield bar
     finally:
         bar.stop()
 

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
-from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, say
+from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, progress_bar, say
+from fastck.cli.options import Overwrite
+from fastck.config import PersonChoice
 
 
 @one_line_errors
 def predict(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, folders of such, CK+'s root."),
+        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, photos, folders of such, CK+'s root."),
     ] = None,
     run: Annotated[
         Path | None,
@@ -36,70 +38,94 @@ def predict(
             metavar="OUT", help="Also draw box, flow and bars over the clip: an MP4, for several clips a folder."
         ),
     ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a table, one row per frame and face: a .csv or .parquet."),
+    ] = None,
+    person: Annotated[
+        PersonChoice, typer.Option(help="Answer for everyone, or for the face that is the largest at first.")
+    ] = "all",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, for the seconds in --frames.  [default: a video's own times]")
+    ] = None,
+    neutral: Annotated[
+        Path | None,
+        typer.Option(metavar="PHOTO", help="The same person at rest: what an INPUT that is a photo is compared with."),
+    ] = None,
     stride: Annotated[
         int | None, typer.Option(help="With --run: frames between windows of a clip longer than the network's.")
     ] = None,
+    overwrite: Overwrite = False,
     about: Annotated[bool, typer.Option("--about", help="Print the bundled recogniser's model card.")] = False,
 ) -> None:
     """Say which emotion each INPUT shows.
 
-    Prints one line per clip: emotion or unsure, its probability, the frames from onset to apex. Without --run the
-    bundled recogniser answers, which was trained on rendered people. A clip that cannot be used gets a line on stderr,
-    the others are answered all the same, and the exit code is 2.
+    Prints one line per clip and person: emotion or unsure, its probability, the frames from onset to apex. Without
+    --run the bundled recogniser answers, which was trained on rendered people. A clip that cannot be used gets a line
+    on stderr, the others are answered all the same, and the exit code is 2. Each answer is written when it is there.
     """
+    from fastck.recognition.clip import answering, check_fps, check_stride
     from fastck.recognition.inputs import answer, list_clips
+    from fastck.recognition.model import bundled
+    from fastck.views.frames_file import check_frames_file
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import check_outputs, draw, name_drawings, write_json, write_table
+    from fastck.views.prediction_files import AnswerFiles, check_outputs, draw, name_drawings
 
     if about:
-        from fastck.recognition.model import bundled
-
         for line in card_lines(bundled()):
             say(line)
         return
     if not inputs:
         fail("nothing to look at: name a folder of frames, a video or a data set, or ask for --about")
-    check_outputs(json_file, csv_file, plot=plot, video=video, stride=stride, run=run)
+    drawings, files = (plot, video), (json_file, csv_file, frames)
+    check_outputs(files, drawings)
+    check_stride(stride, run)
+    check_fps(fps)
+    if frames is not None:
+        check_frames_file(frames)
+    if run is not None and video is not None:
+        fail("--video shows what the bundled recogniser sees: leave --run out")
     opened = None
     if run is not None:
         from fastck.training.run import open_run
 
         opened = open_run(run)
     clips = list_clips(inputs or [])
-    names = name_drawings(clips, (plot, video, json_file, csv_file))
-    to_stdout = Path("-") in (json_file, csv_file)
-    answers = []
+    names = name_drawings(clips, drawings, files=files, overwrite=overwrite)
+    to_stdout = Path("-") in files
+    ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings))
+    written = AnswerFiles(*files, classes=bundled().classes if opened is None else opened.classes)
+    trained_on = ""
     failed = False
     try:
-        drawn_too = plot is not None or video is not None
-        for answered in answer(clips, run=opened, stride=stride, keep_flow=drawn_too):
-            answers.append(answered.in_short())
-            if answered.prediction is None:
-                failed = True
-                note(f"error: {answered.source}: {answered.error}")
-                continue
-            if not to_stdout:
-                say(prediction_line(answered.prediction))
-            for text in answered.prediction.notes:
-                note(text)
-            try:
-                for drawn in draw(
-                    answered, plot=plot, video=video, several=len(clips) > 1, name=names.get(answered.source)
-                ):
-                    note(f"wrote {drawn}")
-            except (ValueError, OSError) as error:
-                failed = True
-                note(f"error: {answered.source} is answered but not drawn: {error_text(error)}")
-        trained_on = next((given.prediction.trained_on for given in answers if given.prediction), "")
+        with progress_bar("predict", "frames", transient=True) as bar:
+            for answered in answer(clips, ask=ask, fps=fps, on_progress=bar):
+                bar.stop()
+                written.add(answered)
+                if answered.prediction is None:
+                    failed = True
+                    note(f"error: {answered.source}: {answered.error}")
+                    continue
+                trained_on = answered.prediction.trained_on
+                for one in answered.prediction.people:
+                    if not to_stdout:
+                        say(prediction_line(one))
+                    for text in one.notes:
+                        note(text)
+                try:
+                    for drawn in draw(
+                        answered, plot=plot, video=video, several=len(clips) > 1, name=names.get(answered.source)
+                    ):
+                        note(f"wrote {drawn}")
+                except (ValueError, OSError) as error:
+                    failed = True
+                    note(f"error: {answered.source} is answered but not drawn: {error_text(error)}")
         if trained_on and not to_stdout:
             say(trained_on)
     finally:
-        # After Ctrl-C or an error too: whatever was answered is written.
-        for path, write in ((json_file, write_json), (csv_file, write_table)):
-            if path is not None and answers:
-                write(answers, path)
-                if path != Path("-"):
-                    note(f"wrote {path}")
+        # After Ctrl-C or an error too.
+        for path in written.close():
+            note(f"wrote {path}")
     if failed:
         raise typer.Exit(USER_ERROR)
 

@@ -35,6 +35,14 @@ def clip_box(top: int, left: int, bottom: int, right: int, shape: tuple[int, ...
     return box if box.bottom > box.top and box.right > box.left else None
 
 
+def overlap(a: FaceBox, b: FaceBox) -> float:
+    """Return the area that two boxes share, relative to the area they cover."""
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    width = min(a.right, b.right) - max(a.left, b.left)
+    shared = max(height, 0) * max(width, 0)
+    return shared / (a.area + b.area - shared)
+
+
 def largest(boxes: Sequence[FaceBox]) -> FaceBox | None:
     """Return the box with the largest area, the first of equals; None for no boxes."""
     return max(boxes, key=lambda box: box.area, default=None)

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, largest
 from fastck.faces.detector import Detector, FaceDetector, FaceSearch
+from fastck.faces.people import Scored
 from fastck.faces.tracking import TrackedDetector
 
 Found = list[FaceBox | None]
@@ -37,20 +38,36 @@ def _make_search(upsample: int, search: str) -> FaceSearch:
 
 
 @contextmanager
-def searching(config: FaceConfig) -> Iterator[Callable[[Gray], FaceBox | None]]:
-    """Lend a search for the largest face of each frame of one sequence, None for none."""
+def searching_scored(config: FaceConfig) -> Iterator[Callable[[Gray], list[Scored]]]:
+    """Lend a search for the largest face of each frame of one sequence, alone in a list with its score."""
     with ExitStack() as stack:
         engines: list[FaceSearch] = []
 
-        def search(gray: Gray) -> FaceBox | None:
+        def search(gray: Gray) -> list[Scored]:
             for position, upsample in enumerate(config.upsample):
                 if position == len(engines):  # later ones are often never needed
                     engines.append(stack.enter_context(borrowed(upsample, config.search)))
-                if (box := largest(engines[position](gray))) is not None:
-                    return box
-            return None
+                if faces := engines[position].with_scores(gray):
+                    return [max(faces, key=lambda face: face[0].area)]
+            return []
 
         yield search
+
+
+@contextmanager
+def searching(config: FaceConfig) -> Iterator[Callable[[Gray], FaceBox | None]]:
+    """Lend a search for the largest face of each frame of one sequence, None for none."""
+    with searching_scored(config) as search:
+        yield lambda gray: largest([box for box, _ in search(gray)])
+
+
+def all_faces(gray: Gray, config: FaceConfig) -> list[Scored]:
+    """Return all faces of a frame with their scores; a doubled frame is searched only where there was none before."""
+    for upsample in config.upsample:
+        with borrowed(upsample, "compiled") as engine:
+            if faces := engine.with_scores(gray):
+                return faces
+    return []
 
 
 def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:

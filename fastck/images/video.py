@@ -1,9 +1,10 @@
 """One video file -> gray frames, decoded by FFmpeg through PyAV."""
 
 import atexit
+import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -73,7 +74,9 @@ def is_video(path: str | PathLike[str]) -> bool:
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
 
 
-def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[np.uint8]]:
+def read_video(
+    path: str | PathLike[str], *, skip: int = 0, times: MutableSequence[float] | None = None
+) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a video as gray levels, one after the other.
 
     Parameters
@@ -81,6 +84,8 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
     path : path-like
     skip : int
         Frames passed over at the beginning.
+    times : mutable sequence of float, optional
+        Receives the time in seconds of each frame that is yielded, as its container has it; NaN where it has none.
 
     Yields
     ------
@@ -101,6 +106,8 @@ def read_video(path: str | PathLike[str], *, skip: int = 0) -> Iterator[NDArray[
         reader.n_read += 1
         if reader.n_read > skip:
             try:
+                if times is not None:
+                    times.append(math.nan if frame.time is None else frame.time)
                 yield _as_shown(_gray(frame), frame, stream)
             except GeneratorExit:
                 _paused.reader = reader

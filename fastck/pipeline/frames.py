@@ -1,8 +1,9 @@
 """A sequence's frames, decoded one after the other, and what it means where one cannot be read."""
 
 import errno
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from itertools import islice
 from pathlib import Path
 
@@ -36,8 +37,14 @@ class BadSequence(ValueError):
     """A sequence that gives no features; the text says why, for the quarantine."""
 
 
-def record_frames(record: SequenceRecord) -> Iterator[Gray]:
+def record_frames(record: SequenceRecord, times: MutableSequence[float] | None = None) -> Iterator[Gray]:
     """Decode a record's frames in order.
+
+    Parameters
+    ----------
+    record : SequenceRecord
+    times : mutable sequence of float, optional
+        Receives each frame's time in seconds, anew each time; NaN for image files.
 
     Raises
     ------
@@ -46,9 +53,11 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
     OSError
         If the machine is at fault: too many open files, a network disk that does not answer.
     """
+    if times is not None:
+        del times[:]
     if record.video is not None:
         try:
-            video = read_video(record.video, skip=(record.onset or 1) - 1)
+            video = read_video(record.video, skip=(record.onset or 1) - 1, times=times)
             yield from video if record.onset is None else islice(video, record.video_frames or 1)
         except (ValueError, OSError) as error:
             raise _unreadable(error, record.video) from error
@@ -57,6 +66,8 @@ def record_frames(record: SequenceRecord) -> Iterator[Gray]:
             gray = read_gray(path)
         except (ValueError, OSError) as error:
             raise _unreadable(error, path) from error
+        if times is not None:
+            times.append(math.nan)
         yield gray
 
 

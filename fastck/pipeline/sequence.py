@@ -250,15 +250,18 @@ def process_frames(frames: Iterable[Gray], config: PreprocessConfig) -> Sequence
         If no face is found, or the frames are too few or of different sizes.
     """
     held = frames if isinstance(frames, Sequence) else list(frames)
-    return _collect(lambda: iter(held), len(held), config)
+    return collect_features(lambda: iter(held), len(held), config)
 
 
 def process_record(record: SequenceRecord, config: PreprocessConfig) -> SequenceResult:
     """Take one sequence on disk through all stages, its features kept in memory; otherwise as `process_frames`."""
-    return _collect(lambda: record_frames(record), record.n_frames, config)
+    return collect_features(lambda: record_frames(record), record.n_frames, config)
 
 
-def _collect(open_frames: Callable[[], Iterable[Gray]], n_frames: int, config: PreprocessConfig) -> SequenceResult:
+def collect_features(
+    open_frames: Callable[[], Iterable[Gray]], n_frames: int, config: PreprocessConfig
+) -> SequenceResult:
+    """Take frames through all stages as `run_sequence` does, the features kept in memory."""
     chunks: list[Mapping[str, NDArray[Any]]] = []
     result = run_sequence(open_frames, n_frames, config, chunks.append)
     return replace(result, features={name: np.concatenate([rows[name] for rows in chunks]) for name in config.features})

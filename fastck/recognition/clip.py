@@ -1,29 +1,36 @@
-"""What a clip shows: the windows of its motion and what the recogniser says about each."""
+"""What the people of a clip show."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike, fspath
+from pathlib import Path
+from typing import cast, overload
 
-import numpy as np
-import pandas as pd
-
-from fastck.config import FaceConfig
-from fastck.dataset.clip import clip_record
+from fastck.config import FaceConfig, PersonChoice, check_choice
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
-from fastck.pipeline.frames import BadSequence, decode, record_frames
+from fastck.messages import error_text, one_line
+from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.follow import Follower, Reading
+from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
 from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
+from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
-from fastck.recognition.prediction import Prediction, predict_record
-from fastck.training.run import open_run
+from fastck.recognition.photo import look_at_photo, path_record
+from fastck.recognition.prediction import Prediction, predict_footage, unanswered
+from fastck.recognition.windows import window_table
+from fastck.training.run import Run, open_run
 
-NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
-SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
+log = logging.getLogger(__name__)
+
+Paths = list[str | PathLike[str]] | list[Path] | list[str] | tuple[str | PathLike[str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ClipPrediction(Prediction):
     """What the bundled recogniser says about a clip.
 
@@ -38,22 +45,45 @@ class ClipPrediction(Prediction):
     def check_flow(self) -> None:
         """Raise ValueError where the flow of each frame, which pictures show, was not kept."""
         if not all(reading.moment.flow.size for reading in self.readings):
-            raise ValueError("a picture shows the flow of frames, which was not kept: predict with keep_flow=True")
+            raise ValueError("a picture shows the flow of frames, which was not kept: recognise with keep_flow=True")
 
 
+@overload
 def predict(
-    clip: str | PathLike[str],
+    clip: Paths,
     run: str | PathLike[str] | None = None,
     *,
     stride: int | None = None,
-    keep_flow: bool = False,
-) -> Prediction:
-    """Say which emotion a clip shows.
+    person: PersonChoice = "all",
+    fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
+) -> list[Prediction]: ...
+@overload
+def predict(
+    clip: str | PathLike[str] | Frames,
+    run: str | PathLike[str] | None = None,
+    *,
+    stride: int | None = None,
+    person: PersonChoice = "all",
+    fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
+) -> Prediction: ...
+def predict(
+    clip: str | PathLike[str] | Frames | Paths,
+    run: str | PathLike[str] | None = None,
+    *,
+    stride: int | None = None,
+    person: PersonChoice = "all",
+    fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
+) -> Prediction | list[Prediction]:
+    """Say which emotion the people in a clip show.
 
     Parameters
     ----------
-    clip : path-like
-        A folder of frames or a video file.
+    clip : path-like, list of path-like, ndarray, or iterable of ndarray
+        A folder of frames, a video file or a photo; several of them; or frames: an array of shape (T, H, W) or
+        (T, H, W, 3), uint8, colour with red first, or an iterator of such frames.
     run : path-like, optional
         A training run, or the folder of one of its folds, whose network is used after its own preprocessing. By default
         the bundled recogniser answers: it was trained on rendered people, needs NumPy only, and finds onset and apex
@@ -62,19 +92,28 @@ def predict(
         With a run only: frames between the windows of a clip that is longer than the network's `timesteps`; by default
         windows do not overlap, apart from the earliest one. The last window ends with the clip (the first one starts
         with it in a run that kept the first frames of long sequences), as the network was trained.
-    keep_flow : bool
-        Keep the bundled recogniser's flow of each frame, 9 kB, for a plot or a video of them.
+    person : {"all", "largest"}
+        Answer for everyone, or only for the person whose face is the largest at first. A run's network knows only the
+        largest face.
+    fps : float, optional
+        Frames a second, for the times in `Prediction.frames`; by default a video's own times, and none for the rest.
+    neutral : path-like, optional
+        A photo of the same person at rest, which a photo is compared with. Without it a photo has no emotion: one
+        picture has no motion.
 
     Returns
     -------
-    prediction : Prediction
-        `emotion` is None where the answer would be unsure; `probabilities` has each emotion's, `table` a row for each
-        window.
+    prediction : Prediction or list of Prediction
+        Of one clip: the answer for the person whose face is the largest, the other people's in `others`. `emotion` is
+        None where the answer would be unsure; `probabilities` has each emotion's, `table` a row for each window,
+        `frames` one for each frame and face. Of a list of paths a list, in its order: one that cannot be answered is
+        logged, and its `error` says why.
 
     Raises
     ------
-    ValueError
-        If the clip holds no face or fewer than two frames, or the run has no network or more than one.
+    TypeError, ValueError
+        If the only clip holds no face or fewer than two frames, the frames have another shape or dtype, or the run has
+        no network or more than one.
     OSError
         If a file cannot be read.
 
@@ -85,9 +124,56 @@ def predict(
     'happy'
     """
     check_stride(stride, run)
+    check_fps(fps)
+    ask = answering(None if run is None else open_run(run), stride=stride, person=person, neutral=neutral)
+    if isinstance(clip, str | PathLike):
+        return ask(footage_of(path_record(Path(clip)), source=fspath(clip), fps=fps))
+    if isinstance(clip, list | tuple) and clip and all(isinstance(path, str | PathLike) for path in clip):
+        return [_answer_or_error(ask, Path(path), fps) for path in clip]
+    return ask(frames_in_memory(cast("Frames", clip), fps=fps))
+
+
+def _answer_or_error(ask: Callable[[Footage], Prediction], path: Path, fps: float | None) -> Prediction:
+    """Return the answer for one of several clips, or a prediction that says why there is none."""
+    try:
+        return ask(footage_of(path_record(path), source=str(path), fps=fps))
+    except (ValueError, OSError) as error:
+        text = one_line(error_text(error))
+        log.warning("%s: %s", one_line(path), text)
+        return unanswered(str(path), text)
+
+
+def answering(
+    run: Run | None = None,
+    *,
+    stride: int | None = None,
+    person: PersonChoice = "all",
+    neutral: str | PathLike[str] | None = None,
+    keep_flow: bool = False,
+) -> Callable[[Footage], Prediction]:
+    """Return what answers for clips, with a run that is open or with the bundled recogniser; as for `predict`."""
+    check_choice("person", person, PersonChoice)
+    if run is not None and neutral is not None:
+        raise ValueError(
+            "a run's network looks at clips: leave the picture at rest (--neutral) out, or the run (--run)"
+        )
     if run is not None:
-        return predict_record(open_run(run), clip_record(clip), source=fspath(clip), stride=stride)
-    return recognise(clip_record(clip), source=fspath(clip), keep_flow=keep_flow)
+        return partial(predict_footage, run, stride=stride)
+
+    def ask(footage: Footage) -> Prediction:
+        if footage.photo:
+            return look_at_photo(footage, neutral=None if neutral is None else Path(neutral))
+        if neutral is not None:
+            raise ValueError("a clip has its own frame at rest: the picture at rest (--neutral) is for photos")
+        return recognise_footage(footage, person=person, keep_flow=keep_flow)
+
+    return ask
+
+
+def check_fps(fps: float | None) -> None:
+    """Raise ValueError where frames a second are no number above 0."""
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a number above 0, got {fps}")
 
 
 def check_stride(stride: int | None, run: object) -> None:
@@ -101,13 +187,24 @@ def check_stride(stride: int | None, run: object) -> None:
 def recognise(
     record: SequenceRecord, *, source: str = "", recogniser: Recogniser | None = None, keep_flow: bool = False
 ) -> ClipPrediction:
-    """Say what a sequence shows with the bundled recogniser.
+    """Say what the people of a sequence show with the bundled recogniser; see `recognise_footage`."""
+    return recognise_footage(footage_of(record, source=source), recogniser=recogniser, keep_flow=keep_flow)
+
+
+def recognise_footage(
+    footage: Footage,
+    *,
+    person: PersonChoice = "all",
+    recogniser: Recogniser | None = None,
+    keep_flow: bool = False,
+) -> ClipPrediction:
+    """Say what the people of a clip show with the bundled recogniser.
 
     Parameters
     ----------
-    record : SequenceRecord
-    source : str
-        What the user named the clip by; the sequence's name by default.
+    footage : Footage
+    person : {"all", "largest"}
+        As for `fastck.predict`.
     recogniser : Recogniser, optional
         In place of the bundled one.
     keep_flow : bool
@@ -119,28 +216,43 @@ def recognise(
         If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
     """
     recogniser = recogniser or bundled()
-    readings, n_frames, n_missed = read_frames(
-        decode(record_frames(record), Stopwatch()), recogniser, keep_flow=keep_flow
-    )
+    frames = decode(footage.open(), Stopwatch())
+    if person == "all":
+        everyone, n_frames, n_missed = read_people(frames, recogniser, keep_flow=keep_flow)
+    else:
+        readings, n_frames, n_missed = read_frames(frames, recogniser, keep_flow=keep_flow)
+        everyone = [list(readings)]
     if n_frames < 2:
         raise BadSequence(f"motion takes two frames, got {n_frames}")
-    if not readings:
+    if not any(everyone):
         raise BadSequence(f"no face found in any of its {n_frames} frames")
-    if len(readings) < 2:
+    moving = [readings for readings in everyone if len(readings) > 1]
+    if not moving:
         raise BadSequence(f"motion takes two frames from the first face on, which is in the last of {n_frames}")
-    table, strongest = window_table(readings, recogniser)
-    return ClipPrediction(
-        clip=record.sequence,
-        source=source or record.sequence,
-        table=table,
-        n_frames=n_frames,
-        n_missed=n_missed,
-        model=BUNDLED,
-        strongest=strongest,
-        unsure_below=recogniser.unsure_below,
-        trained_on=TRAINED_ON,
-        readings=readings,
-    )
+    answered = [readings for readings in moving if n_found(readings) >= min(FEWEST, n_frames)] or moving[:1]
+    left_out = [readings for readings in everyone if not any(readings is one for one in answered)]
+    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes)
+    predictions: list[ClipPrediction] = []
+    for own, notes in zip(answered, people_notes(answered, len(left_out)), strict=True):
+        table, strongest = window_table(own, recogniser)
+        predictions.append(
+            ClipPrediction(
+                clip=footage.name,
+                source=footage.source,
+                table=table,
+                n_frames=n_frames,
+                n_missed=n_missed,
+                model=BUNDLED,
+                rows=rows,
+                person=len(predictions) + 1,
+                notes=notes,
+                strongest=strongest,
+                unsure_below=recogniser.unsure_below,
+                trained_on=TRAINED_ON,
+                readings=tuple(own),
+            )
+        )
+    return replace(predictions[0], others=tuple(predictions[1:]))
 
 
 def read_frames(
@@ -159,69 +271,3 @@ def read_frames(
             if reading is not None:
                 readings.append(reading if keep_flow else reading.without_flow())
     return tuple(readings), n_frames, n_missed
-
-
-def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[pd.DataFrame, int]:
-    """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion."""
-    rows: list[dict[str, object]] = []
-    windows = motion_windows(readings)
-    for window in windows:
-        mean = np.mean([reading.probabilities for reading in near_apex(window)], axis=0)
-        best = int(np.argmax(mean))
-        rows.append(
-            {
-                "window": len(rows),
-                "first_frame": window[0].moment.frame,
-                "last_frame": max(window, key=_size).moment.frame,
-                "predicted": recogniser.classes[best],
-                "emotion": recogniser.decide(mean),
-                **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},
-            }
-        )
-    sizes = [max(map(_size, window)) for window in windows]
-    return pd.DataFrame(rows), int(np.argmax(sizes))
-
-
-def strongest_window(readings: Sequence[Reading]) -> Sequence[Reading]:
-    """Return the window with the largest displacement: the one that answers for the clip."""
-    return max(motion_windows(readings), key=lambda window: max(map(_size, window)))
-
-
-def near_apex(window: Sequence[Reading]) -> list[Reading]:
-    """Return the readings of a window whose displacement is nearly the largest.
-
-    The frame at rest that a window begins with is never among them. A window has none where the face moves in the very
-    frame from which on a new onset counts.
-    """
-    moving = window[1:] if window[0].moment.resting and len(window) > 1 else window
-    largest = max(map(_size, moving))
-    return [reading for reading in moving if _size(reading) >= NEAR_APEX * largest]
-
-
-def _size(reading: Reading) -> float:
-    return reading.moment.displacement
-
-
-def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
-    """Cut readings into windows: from the last frame at rest until the face is back at rest, or has a new onset.
-
-    A clip that rests all the time is one window.
-    """
-    windows: list[Sequence[Reading]] = []
-    begin, rested, moved = 0, 0, False
-    for place, reading in enumerate(readings):
-        new_onset = place > 0 and reading.moment.onset != readings[place - 1].moment.onset
-        if moved and (new_onset or rested >= SHORTEST_REST):
-            windows.append(readings[begin:place])
-            moved = False
-        if new_onset:
-            begin, rested = place, 0
-        if reading.moment.resting:
-            rested += 1
-            if not moved:
-                begin = place
-        else:
-            rested, moved = 0, True
-    if moved:
-        windows.append(readings[begin:])
-    return windows or [readings]

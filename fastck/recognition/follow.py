@@ -1,5 +1,6 @@
 """Frame after frame from gray image to emotion: what clips and a live picture share."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +13,10 @@ from fastck.recognition.model import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
 
 SIDE = FaceConfig().side
+NO_FLOW = np.zeros((0, 28, 28), np.float32)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
     """What the recogniser says about a frame.
 
@@ -30,6 +32,10 @@ class Reading:
         In the order of `Recogniser.classes`.
     emotion : str or None
         The most likely class; None for unsure.
+    face : FaceBox or None
+        What the search found in this very frame.
+    score : float
+        The search's for it; NaN where it is not known.
     """
 
     moment: Moment
@@ -37,10 +43,12 @@ class Reading:
     found: bool
     probabilities: NDArray[np.float32]
     emotion: str | None
+    face: FaceBox | None = None
+    score: float = math.nan
 
     def without_flow(self) -> "Reading":
         """Return the reading with an empty flow: an hour of video has 1 GB of it."""
-        return replace(self, moment=replace(self.moment, flow=self.moment.flow[:0].copy()))
+        return replace(self, moment=replace(self.moment, flow=NO_FLOW))
 
 
 class Follower:
@@ -56,6 +64,10 @@ class Follower:
         self.recogniser = recogniser or bundled()
         self._boxes, self._tracker = BoxKeeper(), OnsetTracker()
         self._frame = -1
+
+    def skip(self, frames: int = 1) -> None:
+        """Pass over frames that show nothing of the face."""
+        self._frame += frames
 
     def push(self, gray: Gray, found: FaceBox | None, stopwatch: Stopwatch | None = None) -> Reading | None:
         """Take in the next frame.
@@ -90,4 +102,5 @@ class Follower:
             found=found is not None,
             probabilities=probabilities,
             emotion=self.recogniser.decide(probabilities),
+            face=found,
         )

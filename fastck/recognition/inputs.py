@@ -1,17 +1,19 @@
 """Many inputs, one answer after another: a clip that is damaged keeps no other from its answer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
-from fastck.messages import error_text, one_line
+from fastck.faces.box import Gray
+from fastck.messages import Progress, error_text, one_line
 from fastck.pipeline.detect import input_records
-from fastck.recognition.clip import ClipPrediction, recognise
-from fastck.recognition.prediction import Prediction, predict_record
-from fastck.training.run import Run
+from fastck.recognition.footage import Footage, footage_of
+from fastck.recognition.photo import path_record
+from fastck.recognition.prediction import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +37,11 @@ class Answer:
     prediction: Prediction | None = None
     error: str = ""
 
-    def in_short(self) -> "Answer":
-        """Return the answer without what is known of each frame, which only pictures need."""
-        if isinstance(self.prediction, ClipPrediction):
-            return replace(self, prediction=replace(self.prediction, readings=()))
-        return self
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain JSON values."""
+    def as_dicts(self) -> list[dict[str, object]]:
+        """Return plain JSON values, one object per person."""
         if self.prediction is None:
-            return {"input": self.source, "emotion": None, "error": self.error}
-        return self.prediction.as_dict()
+            return [{"input": self.source, "emotion": None, "error": self.error}]
+        return [one.as_dict() for one in self.prediction.people]
 
 
 def list_clips(inputs: Sequence[str | PathLike[str]]) -> list[Answer]:
@@ -66,40 +62,56 @@ def list_clips(inputs: Sequence[str | PathLike[str]]) -> list[Answer]:
 
 
 def answer(
-    clips: Iterable[Answer], *, run: Run | None = None, stride: int | None = None, keep_flow: bool = False
+    clips: Sequence[Answer],
+    *,
+    ask: Callable[[Footage], Prediction],
+    fps: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Answer]:
     """Answer clip after clip.
 
     Parameters
     ----------
-    clips : iterable of Answer
+    clips : sequence of Answer
         From `list_clips`.
-    run : Run, optional
-        An open training run; by default the bundled recogniser answers.
-    stride : int, optional
-        As for `fastck.predict`; with a run only.
-    keep_flow : bool
-        As for `fastck.recognition.clip.recognise`.
+    ask : callable
+        From `fastck.recognition.clip.answering`.
+    fps : float, optional
+        As for `fastck.predict`.
+    on_progress : callable, optional
+        Called with a `Progress` in frames.
     """
+    progress = Progress(total=sum(clip.record.n_frames for clip in clips if clip.record is not None))
+    done = 0
     for clip in clips:
         if clip.record is None:
             yield clip
             continue
+        footage = footage_of(clip.record, source=clip.source, fps=fps)
+        if on_progress is not None:
+            footage = replace(footage, open=partial(_told, footage.open, done, progress, on_progress))
         try:
-            if run is None:
-                prediction: Prediction = recognise(clip.record, source=clip.source, keep_flow=keep_flow)
-            else:
-                prediction = predict_record(run, clip.record, source=clip.source, stride=stride)
+            prediction = ask(footage)
         except (ValueError, OSError) as error:
             yield replace(clip, error=error_line(error))
         else:
             yield replace(clip, prediction=prediction)
+        done += clip.record.n_frames
+
+
+def _told(
+    open_frames: Callable[[], Iterator[Gray]], done: int, progress: Progress, tell: Callable[[Progress], None]
+) -> Iterator[Gray]:
+    """Yield frames and tell how many there were."""
+    for number, gray in enumerate(open_frames()):
+        tell(replace(progress, done=done + number))
+        yield gray
 
 
 def clips_of(path: Path) -> list[tuple[str, SequenceRecord]]:
     """Return the clips that an input stands for, each with its path."""
     if not path.is_dir():
-        return [(str(path), clip_record(path))]
+        return [(str(path), path_record(path))]
     records = input_records([path])
     if len(records) == 1:
         return [(str(path), clip_record(path))]

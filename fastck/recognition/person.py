@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastck.config import FaceConfig
-from fastck.faces.box import FaceBox, Gray
+from fastck.faces.box import FaceBox, Gray, overlap
 from fastck.faces.finder import borrowed, searching
-from fastck.recognition.segments import LOST, overlap
-
-SAME_PERSON = 0.3  # overlap of a face with the one before it, from which on it is the same person's
+from fastck.faces.people import LOST, SAME_PERSON
 
 
 @contextmanager

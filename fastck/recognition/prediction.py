@@ -1,26 +1,33 @@
 """A trained network on a new clip: the run's own preprocessing, windows, probabilities."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fastck.batches.padding import as_frames, pad_sequence
 from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
+from fastck.faces.box import FaceBox
 from fastck.messages import one_line
-from fastck.pipeline.sequence import process_record
+from fastck.pipeline.sequence import collect_features
+from fastck.recognition.footage import Footage, footage_of
+from fastck.recognition.people import Rows
 from fastck.training.models.linear import LinearModel
 from fastck.training.run import Run
 from fastck.training.settings.config import PHASES, probability_columns
 
+UNSURE = "unsure"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Prediction:
-    """What a network says about a clip.
+    """What a network says about a person in a clip.
 
     Attributes
     ----------
@@ -29,20 +36,28 @@ class Prediction:
     source : str
         What it was asked for by: a path, and below a data set's folder the sequence's name.
     table : DataFrame
-        One row per window: window, first_frame and last_frame (counted from 0, both inside), predicted (the most likely
+        One row per window: window, first_frame and last_frame (counted from 1, both inside), predicted (the most likely
         class's name), emotion (the same, None for unsure), and a probability per class ("p_anger", ...).
     n_frames, n_missed : int
         Frames of the clip, and searched frames without a face.
     model : Path
         The file that was used.
+    rows : dict of str to ndarray
+        The columns of `frames`, without the input.
+    person : int
+        1 for the person whose face is the largest, added up over the clip's frames.
+    others : tuple of Prediction
+        Of the other people, the larger faces first; empty for them.
     notes : tuple of str
-        What differs from the run's preprocessing; usually empty.
+        What has to be known about the answer; usually empty.
     strongest : int or None
         The window that answers for the clip; None for the mean over all of them.
     unsure_below : float
         A highest probability below it is no answer.
     trained_on : str
         What has to be said under every answer; empty for a run of one's own.
+    error : str
+        Why there is no answer, where one of several clips has none; else empty.
     """
 
     clip: str
@@ -51,57 +66,144 @@ class Prediction:
     n_frames: int
     n_missed: int
     model: Path
+    rows: Rows = field(default_factory=dict)
+    person: int = 1
+    others: tuple["Prediction", ...] = ()
     notes: tuple[str, ...] = ()
     strongest: int | None = None
     unsure_below: float = 0.0
     trained_on: str = ""
+    error: str = ""
+
+    @property
+    def people(self) -> tuple["Prediction", ...]:
+        """The answers for all people, this one first."""
+        return (self, *self.others)
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Probability of each class: of the window that answers for the clip, or the mean over the windows."""
+        """Probability of each class: of the window that answers for the clip, or the mean over the windows.
+
+        Empty where there is no window: of a photo, or where there is an error.
+        """
+        if not len(self.table):
+            return {}
         columns = [name for name in self.table.columns if name.startswith("p_")]
         rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
         return {name.removeprefix("p_"): float(rows[name].mean()) for name in columns}
 
     @property
     def emotion(self) -> str | None:
-        """The most likely emotion, None for unsure."""
+        """The most likely emotion, None for unsure or where there is no window."""
         values = self.probabilities
+        if not values:
+            return None
         best = max(values, key=values.__getitem__)
         return best if values[best] >= self.unsure_below else None
 
     @property
-    def frames(self) -> tuple[int, int]:
-        """First and last frame of the window that answers for the clip, or of all windows; counted from 0."""
+    def span(self) -> tuple[int, int]:
+        """First and last frame of the window that answers for the clip, or of all windows; counted from 1.
+
+        Where there is no window it is the whole clip.
+        """
+        if not len(self.table):
+            return 1, self.n_frames
         rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
         return int(rows["first_frame"].min()), int(rows["last_frame"].max())
 
+    @property
+    def box(self) -> FaceBox | None:
+        """Where the face is in the last frame of `span`; None where that is not known."""
+        if not self.rows:
+            return None
+        (place,) = np.nonzero((self.rows["person"] == self.person) & (self.rows["frame"] == self.span[1]))
+        return FaceBox(*(int(self.rows[name][place[0]]) for name in FaceBox._fields)) if len(place) else None
+
+    @property
+    def frames(self) -> pd.DataFrame:
+        """What is known of each frame and face of the clip, everybody's, one row each.
+
+        The columns are input, frame (counted from 1), seconds, person, top, left, bottom, right, score, motion, and a
+        probability per class ("p_anger", ...) of the window that ends in the frame. The documentation says more.
+        """
+        table = pd.DataFrame(self.rows)
+        table.insert(0, "input", _source_column(self.source, len(table)))
+        return table
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the answers for all people as one table, a row per person and window.
+
+        The columns are input, person, window, first_frame, last_frame, emotion ("unsure" where it is), a probability
+        per class ("p_anger", ...), and note.
+        """
+        parts = []
+        for one in self.people:
+            # Who has no window has a row all the same.
+            part = one.table.fillna({"emotion": UNSURE}) if len(one.table) else one.table.reindex([0])
+            part = part.drop(columns="predicted", errors="ignore")
+            part.insert(0, "input", _source_column(self.source, len(part)))
+            part.insert(1, "person", one.person)
+            parts.append(
+                part.assign(
+                    note="; ".join(filter(None, [*one.notes, one.trained_on, one.error and f"error: {one.error}"]))
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values, without those of other people."""
+        if self.error:
+            return {"input": self.source, "emotion": None, "error": self.error}
+        table = self.table.fillna({"emotion": UNSURE})
         return {
             "input": self.source,
-            "emotion": self.emotion,
+            "person": self.person,
+            "emotion": self.emotion or (UNSURE if len(table) else None),
+            "box": self.box and self.box._asdict(),
             "clip": self.clip,
             "model": "bundled" if self.trained_on else str(self.model),
             "n_frames": self.n_frames,
             "n_missed": self.n_missed,
             "notes": [*self.notes, *([self.trained_on] if self.trained_on else [])],
             "probabilities": self.probabilities,
-            "windows": json.loads(self.table.to_json(orient="records", double_precision=15)),
+            "windows": json.loads(table.to_json(orient="records", double_precision=15)),
         }
+
+    def __repr__(self) -> str:
+        what = self.error or "no motion"
+        if values := self.probabilities:
+            first, last = self.span
+            what = f"{self.emotion or UNSURE} {100 * max(values.values()):.0f} %, frames {first}-{last}/{self.n_frames}"
+        people = f", and {len(self.others)} others" if self.others else ""
+        return f"<Prediction {self.clip}: {what}{people}>"
+
+
+def unanswered(source: str, error: str) -> Prediction:
+    """Return what stands in the place of an answer, with the reason why there is none."""
+    table = pd.DataFrame(columns=["window", "first_frame", "last_frame", "emotion"])
+    return Prediction(clip=source, source=source, table=table, n_frames=0, n_missed=0, model=Path(), error=error)
+
+
+def _source_column(source: str, length: int) -> pd.Series:
+    # Strings of Arrow refuse a path that is not UTF-8.
+    return pd.Series([source] * length, dtype=object)
 
 
 def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", stride: int | None = None) -> Prediction:
-    """Predict the emotion of a sequence that is listed already, with a run that is open.
+    """Predict the emotion of a sequence that is listed already, with a run that is open; see `predict_footage`."""
+    return predict_footage(opened, footage_of(record, source=source), stride=stride)
 
-    The sequence goes through the same preprocessing as the run's store.
+
+def predict_footage(opened: Run, footage: Footage, *, stride: int | None = None) -> Prediction:
+    """Predict the emotion of a clip with a run that is open.
+
+    The clip goes through the same preprocessing as the run's store.
 
     Parameters
     ----------
     opened : Run
-    record : SequenceRecord
-    source : str
-        What the user named the clip by; the sequence's name by default.
+    footage : Footage
     stride : int, optional
         As for `fastck.predict`.
 
@@ -113,7 +215,7 @@ def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", str
     """
     model, settings = opened.model_path, opened.record
     config, notes = _preprocessing(settings)
-    result = process_record(record, config)
+    result = collect_features(footage.open, footage.n_frames, config)
     feature, timesteps = settings["feature"], settings["arguments"]["timesteps"]
     frames, padding = as_frames(result.features[feature], feature), PHASES[settings["arguments"]["phase"]].padding
     starts = window_starts(
@@ -128,16 +230,41 @@ def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", str
     probabilities = np.asarray(network.predict(values, **options))
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{one_line(model)} gives no finite probabilities: its weights are damaged, train it again")
-    table = _table(probabilities, starts, np.minimum(len(frames), starts + timesteps), settings["classes"])
+    ends = np.minimum(len(frames), starts + timesteps)
     return Prediction(
-        clip=record.sequence,
-        source=source or record.sequence,
-        table=table,
+        clip=footage.name,
+        source=footage.source,
+        table=_table(probabilities, starts, ends, settings["classes"]),
         n_frames=len(frames) + 1,
         n_missed=result.n_missed,
         model=model,
+        rows=_rows(result.boxes, footage.seconds(len(frames) + 1), ends, probabilities, settings["classes"]),
         notes=notes,
     )
+
+
+def _rows(
+    boxes: Sequence[FaceBox],
+    seconds: NDArray[np.float64],
+    ends: NDArray[np.intp],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+) -> Rows:
+    """Return the columns of `Prediction.frames`: the box of each frame's crop, probabilities where a window ends."""
+    n_frames = len(boxes)
+    edges = np.array(boxes, np.int32).reshape(-1, 4)
+    shares = np.full((n_frames, len(classes)), np.nan, np.float32)
+    shares[ends] = probabilities
+    unknown = np.full(n_frames, np.nan, np.float32)
+    return {
+        "frame": np.arange(1, n_frames + 1, dtype=np.int32),
+        "seconds": seconds,
+        "person": np.ones(n_frames, np.int16),
+        **{name: edges[:, place] for place, name in enumerate(FaceBox._fields)},
+        "score": unknown,
+        "motion": unknown,
+        **{name: shares[:, place] for place, name in enumerate(probability_columns(classes))},
+    }
 
 
 def _preprocessing(settings: dict[str, Any]) -> tuple[PreprocessConfig, tuple[str, ...]]:
@@ -175,8 +302,8 @@ def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, clas
     table = pd.DataFrame(
         {
             "window": np.arange(len(starts)),
-            "first_frame": starts,
-            "last_frame": ends,  # row t is the difference of frames t and t + 1
+            "first_frame": starts + 1,
+            "last_frame": ends + 1,  # row t is the difference of frames t and t + 1
             "predicted": names,
             "emotion": names,
         }

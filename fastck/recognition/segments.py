@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.config import FlowConfig
-from fastck.faces.box import FaceBox
+from fastck.faces.box import FaceBox, overlap
+from fastck.faces.people import LOST
 from fastck.ops.flow import FLOW_SHAPES, FlowPass, working_crop
 
 # Root mean squares of the displacement, shares of the crop's side. Nine in ten expressions of the hard set reach more
@@ -17,10 +18,9 @@ CALM = 0.0012  # of one step
 SETTLED = 12  # frames of rest after which the onset moves on
 HELD = 75  # frames for which a face may hold still away from its onset; then that is its rest
 SAME_FACE = 0.55  # overlap of the box found with the one that crops are cut with, below it the box is set again
-LOST = 12  # frames without the face, after which the next one is a new beginning
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
     """What a frame shows against its onset.
 
@@ -135,14 +135,6 @@ class BoxKeeper:
         if moved:
             self.box = found
         return moved
-
-
-def overlap(a: FaceBox, b: FaceBox) -> float:
-    """Return the area that two boxes share, relative to the area they cover."""
-    height = min(a.bottom, b.bottom) - max(a.top, b.top)
-    width = min(a.right, b.right) - max(a.left, b.left)
-    shared = max(height, 0) * max(width, 0)
-    return shared / (a.area + b.area - shared)
 
 
 def size_of(flow: NDArray[np.float32]) -> float:

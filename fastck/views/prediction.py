@@ -1,46 +1,51 @@
 """Predictions as lines for a terminal and as rows of a table; the model card in short."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastck.recognition.inputs import Answer
 from fastck.recognition.model import TRAINED_ON, Recogniser
-from fastck.recognition.prediction import Prediction
+from fastck.recognition.prediction import UNSURE, Prediction
+from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME, BAR, WIDTH = 24, 18, 80  # characters
-UNSURE = "unsure"
 
 
 def prediction_line(prediction: Prediction) -> str:
     """Return a clip's name, its emotion, the probability as a bar and in per cent, and the frames from onset to apex.
 
-    A line has at most 80 columns.
+    Where there are several people the name ends with the person's number. A line has at most 80 columns.
     """
+    name = _short_name(prediction)
+    if (box := prediction.box) is not None and not prediction.probabilities:
+        return f"{name:<{NAME}} face at top {box.top}, left {box.left}, bottom {box.bottom}, right {box.right}"[:WIDTH]
     share = max(prediction.probabilities.values())
     bar = ("█" * round(BAR * share)).ljust(BAR, "░")
-    name = prediction.clip if len(prediction.clip) <= NAME else "..." + prediction.clip[3 - NAME :]
-    first, last = prediction.frames
+    first, last = prediction.span
     text = f"{name:<{NAME}} {prediction.emotion or UNSURE:<8} {bar} {100 * share:3.0f} %  frames {first} to {last}"
     return text[:WIDTH]
 
 
-def prediction_table(predictions: Iterable[Prediction]) -> "pd.DataFrame":
-    """Return a row per window of all clips: input, window, first_frame, last_frame, emotion, p_... and trained_on."""
+def _short_name(prediction: Prediction) -> str:
+    who = f" #{prediction.person}" if prediction.others or prediction.person > 1 else ""
+    name, most = prediction.clip, NAME - len(who)
+    return (name if len(name) <= most else "..." + name[3 - most :]) + who
+
+
+def answer_table(answer: Answer, classes: Sequence[str]) -> "pd.DataFrame":
+    """Return `Prediction.to_frame()` of a clip, or a row that says in `note` why there is no answer."""
     import pandas as pd
 
-    parts = []
-    for prediction in predictions:
-        part = prediction.table.drop(columns="predicted")
-        # Strings of Arrow refuse a path that is not UTF-8.
-        part.insert(0, "input", pd.Series([prediction.source] * len(part), index=part.index, dtype=object))
-        part["emotion"] = part["emotion"].fillna(UNSURE)
-        if prediction.trained_on:
-            part["note"] = prediction.trained_on
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if answer.prediction is not None:
+        return answer.prediction.to_frame()
+    names = ["input", "person", "window", "first_frame", "last_frame", "emotion", *probability_columns(classes), "note"]
+    # Strings of Arrow refuse a path that is not UTF-8.
+    row = pd.Series({"input": answer.source, "note": f"error: {answer.error}"}, dtype=object)
+    return pd.DataFrame([row.reindex(names)])
 
 
 def card_lines(recogniser: Recogniser) -> list[str]:

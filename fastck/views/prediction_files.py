@@ -5,41 +5,49 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastck.outputs import check_output, write_atomically
-from fastck.recognition.clip import ClipPrediction, check_stride
+from fastck.messages import one_line
+from fastck.outputs import GrowingFile, check_output
+from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.inputs import Answer
-from fastck.views.prediction import prediction_table
+from fastck.views.frames_file import FramesFile
+from fastck.views.prediction import answer_table
 
 STDOUT = Path("-")
 
 
-def check_outputs(
-    json_file: Path | None,
-    csv_file: Path | None,
-    *,
-    plot: Path | None,
-    video: Path | None,
-    stride: int | None,
-    run: Path | None,
-) -> None:
-    """Raise ValueError where options do not go together, or a folder to write to is missing."""
-    if json_file == csv_file == STDOUT:
+def check_outputs(files: Sequence[Path | None], drawings: Sequence[Path | None]) -> None:
+    """Raise ValueError where two outputs are one, or a folder to write to is missing."""
+    named = [path for path in (*files, *drawings) if path is not None]
+    if named.count(STDOUT) > 1:
         raise ValueError("--json and --csv cannot both go to stdout: name a file for one of them")
-    check_stride(stride, run)
-    if run is not None and video is not None:
-        raise ValueError("--video shows what the bundled recogniser sees: leave --run out")
-    for path in (json_file, csv_file, plot, video):
-        if path is not None and not path.absolute().parent.is_dir():
+    if twice := [path for path in files if path is not None and named.count(path) > 1]:
+        raise ValueError(f"{one_line(twice[0])} is named twice: each output needs a file of its own")
+    for path in named:
+        if not path.absolute().parent.is_dir():
             raise ValueError(f"the folder of {path} does not exist: make it first")
 
 
-def name_drawings(clips: Sequence[Answer], outputs: Sequence[Path | None]) -> dict[str, str]:
+def name_drawings(
+    clips: Sequence[Answer],
+    drawings: Sequence[Path | None],
+    *,
+    files: Sequence[Path | None] = (),
+    overwrite: bool = True,
+) -> dict[str, str]:
     """Return a name for each clip's drawings, by its source; clips called alike are told apart by a number.
+
+    Parameters
+    ----------
+    clips : sequence of Answer
+    drawings, files : sequence of Path or None
+        Where drawings go, and the other files to write.
+    overwrite : bool
+        Whether files that are there already may be replaced.
 
     Raises
     ------
     ValueError
-        If a file that is to be written is one of the clips' own.
+        If a file that is to be written is one of the clips' own, or is there already without `overwrite`.
     """
     names: dict[str, str] = {}
     used: set[str] = set()
@@ -52,32 +60,85 @@ def name_drawings(clips: Sequence[Answer], outputs: Sequence[Path | None]) -> di
         used.add(name.casefold())
         names[source] = name
     read = [path for record in records.values() for path in record.files()]
-    for out in outputs:
-        places = [out] if out is not None else []
-        if out is not None and out.is_dir():
-            places = [out / f"{name}{suffix}" for name in names.values() for suffix in (".png", ".mp4")]
-        for place in places:
-            check_output(place, read)
+    places = [out for out in files if out is not None]
+    for out in drawings:
+        if out is not None and (len(clips) > 1 or out.is_dir()):
+            places += [out / f"{name}{suffix}" for name in names.values() for suffix in (".png", ".mp4")]
+        elif out is not None:
+            places.append(out)
+    for place in places:
+        check_output(place, read, overwrite=overwrite)
     return names
 
 
-def write_json(answers: Sequence[Answer], path: Path) -> None:
-    """Write a list with one object per clip; to stdout for `STDOUT`."""
-    _write(json.dumps([answer.as_dict() for answer in answers], indent=2) + "\n", path)
+class AnswerFiles:
+    """The answers as JSON and CSV, each written when it is there: nothing is lost when the next one fails.
+
+    Parameters
+    ----------
+    json_file, csv_file, frames_file : Path or None
+        Files to write; of the first two `STDOUT` for stdout; None for none.
+    classes : sequence of str
+        Names whose probabilities the table has.
+    """
+
+    def __init__(
+        self, json_file: Path | None, csv_file: Path | None, frames_file: Path | None, *, classes: Sequence[str]
+    ) -> None:
+        self._json = None if json_file is None else _open(json_file)
+        self._csv = None if csv_file is None else _open(csv_file)
+        self._frames = None if frames_file is None else FramesFile(frames_file)
+        self._classes = classes
+        self._n_answers = 0
+
+    def add(self, answer: Answer) -> None:
+        """Write what came of the next clip."""
+        if self._json is not None:
+            before = "[" if self._n_answers == 0 else ","
+            self._json.add(_encoded(before + json.dumps(answer.as_dicts(), indent=2)[1:-2]), b"\n]\n")
+        if self._csv is not None:
+            table = answer_table(answer, self._classes)
+            self._csv.add(_encoded(table.to_csv(index=False, header=self._n_answers == 0, lineterminator="\n")))
+        if self._frames is not None and answer.prediction is not None:
+            self._frames.add(answer.prediction.frames)
+        self._n_answers += 1
+
+    def close(self) -> list[Path]:
+        """Close the files and return those that were written."""
+        written = [file for file in (self._json, self._csv) if file is not None and self._n_answers]
+        for file in written:
+            file.close()
+        paths = [file.path for file in written if isinstance(file, GrowingFile)]
+        return paths if self._frames is None else [*paths, *self._frames.close()]
 
 
-def write_table(answers: Sequence[Answer], path: Path) -> None:
-    """Write a CSV table with one row per window; to stdout for `STDOUT`."""
-    table = prediction_table(answer.prediction for answer in answers if answer.prediction is not None)
-    _write(table.to_csv(index=False, lineterminator="\n"), path)
+class _Stdout:
+    """What grows on stdout: the end is printed when nothing more comes."""
+
+    def __init__(self) -> None:
+        self._end = b""
+
+    def add(self, data: bytes, end: bytes = b"") -> None:
+        self._end = end
+        _print(data)
+
+    def close(self) -> None:
+        _print(self._end)
 
 
-def _write(text: str, path: Path) -> None:
-    if path == STDOUT:
-        sys.stdout.write(text)
-    else:
-        # A name that is not UTF-8 is written as the bytes it is made of.
-        write_atomically(path, text.encode(errors="surrogateescape"))
+def _print(data: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def _open(path: Path) -> GrowingFile | _Stdout:
+    return _Stdout() if path == STDOUT else GrowingFile(path)
+
+
+def _encoded(text: str) -> bytes:
+    # A name that is not UTF-8 is written as the bytes it is made of.
+    return text.encode(errors="surrogateescape")
 
 
 def draw(
@@ -85,9 +146,13 @@ def draw(
 ) -> list[Path]:
     """Draw what is asked for and return the files; of several clips each goes into the folder that is named."""
     prediction, record = answer.prediction, answer.record
-    written = []
-    if prediction is None or record is None:
+    written: list[Path] = []
+    if prediction is None or record is None or (plot is None and video is None):
         return []
+    if not prediction.probabilities:
+        raise ValueError("one picture has no motion to draw")
+    if video is not None and not isinstance(prediction, ClipPrediction):
+        raise ValueError("a photo is no clip to make a video of: leave --video out")
     name = name or prediction.clip
     if plot is not None:
         from fastck.views.prediction_plot import plot_prediction

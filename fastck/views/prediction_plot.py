@@ -36,7 +36,8 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str]) -> None:
         _draw_readings(figure, prediction)
     else:
         _draw_windows(axes, prediction)
-        axes.set_title(f"{prediction.clip}: {prediction.emotion or 'unsure'}")
+        # A dollar sign in a name is no formula.
+        axes.set_title(f"{prediction.clip}: {prediction.emotion or 'unsure'}", parse_math=False)
     save_figure(figure, Path(path))
 
 
@@ -44,7 +45,9 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
     """Draw bars for one window, a line per emotion over several."""
     table = prediction.table
     if len(table) == 1:
-        axes.barh(list(prediction.probabilities), list(prediction.probabilities.values()))
+        places = range(len(prediction.probabilities))
+        axes.barh(places, list(prediction.probabilities.values()))
+        axes.set_yticks(places, list(prediction.probabilities), parse_math=False)
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
         axes.set_xlabel("probability")
@@ -55,7 +58,8 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("frame (middle of the window)")
     axes.set_ylabel("probability")
-    axes.legend()
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
@@ -67,11 +71,11 @@ def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
     for column, reading in enumerate(shown):
         axes = figure.add_subplot(grid[0, column])
         axes.imshow(flow_colours(reading.moment.flow, rim))
-        axes.set_title(f"frame {reading.moment.frame}", fontsize=8)
+        axes.set_title(f"frame {reading.moment.frame + 1}", fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
     draw_wheel(figure.add_subplot(grid[0, PICTURES]))
-    frames = [reading.moment.frame for reading in readings]
+    frames = [reading.moment.frame + 1 for reading in readings]
     size = figure.add_subplot(grid[1, :])
     size.plot(frames, [100 * reading.moment.displacement for reading in readings], color="0.3")
     size.set_ylabel("motion, %")
@@ -89,7 +93,8 @@ def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
     for row in prediction.table.to_dict("records"):
         for axes in (size, chances):
             axes.axvspan(float(row["first_frame"]), float(row["last_frame"]), color="0.9", zorder=0)
-    figure.suptitle(f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})")
+    title = f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})"
+    figure.suptitle(title, parse_math=False)
 
 
 def spread(readings: Sequence[Reading]) -> list[Reading]:

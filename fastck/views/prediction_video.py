@@ -34,7 +34,7 @@ def save_prediction_video(
     Parameters
     ----------
     prediction : ClipPrediction
-        Of `record`, with the flow of each frame: from ``fastck.predict(clip, keep_flow=True)``.
+        Of `record`, with the flow of each frame: from ``recognise(record, keep_flow=True)``.
     record : SequenceRecord
         Its frames are read again.
     path : path-like
@@ -101,7 +101,7 @@ def draw_panel(reading: Reading | None, names: tuple[str, ...], height: int, lin
     if reading is None:
         _write(panel, "no face yet", ROW)
         return panel
-    _write(panel, f"{reading.emotion or 'unsure'}   frame {reading.moment.frame}", ROW)
+    _write(panel, f"{reading.emotion or 'unsure'}   frame {reading.moment.frame + 1}", ROW)
     for place, (name, share) in enumerate(zip(names, reading.probabilities, strict=True)):
         y = ROW * (place + 2)
         left = PANEL - BAR - 8

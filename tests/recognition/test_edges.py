@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 from fastck.cli import app
 from fastck.cli.console import encodable
 from fastck.faces.box import FaceBox
-from fastck.recognition.clip import motion_windows, near_apex, recognise, window_table
+from fastck.recognition.clip import recognise
 from fastck.recognition.follow import Reading
 from fastck.recognition.inputs import Answer
 from fastck.recognition.live.sources import open_source
 from fastck.recognition.model import BUNDLED, Recogniser, blas, bundled
 from fastck.recognition.person import Person
 from fastck.recognition.segments import LOST, Moment
+from fastck.recognition.windows import motion_windows, near_apex, window_table
 
 LEFT, RIGHT = FaceBox(10, 10, 90, 90), FaceBox(10, 200, 100, 290)
 GRAY = np.zeros((4, 4), np.uint8)

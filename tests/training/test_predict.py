@@ -72,7 +72,7 @@ def test_predict_on_a_sequences_folder_equals_the_run(root: Path, run: Path, fil
         last = prediction.table.iloc[-1]
         np.testing.assert_allclose(last[columns].astype(float), [row[name] for name in columns], atol=1e-5)
         assert last["predicted"] == row["predicted"]
-        assert last["last_frame"] == prediction.n_frames - 1
+        assert last["last_frame"] == prediction.n_frames
         assert len(prediction.table) == (2 if row["sequence"].endswith("_004") else 1)
 
 
@@ -80,7 +80,7 @@ def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path
     prediction = predict(root / "cohn-kanade-images" / "S000" / "004", run, stride=1)
     assert prediction.n_frames == 8
     assert prediction.n_missed == 0
-    assert prediction.table[["first_frame", "last_frame"]].to_numpy().tolist() == [[0, 5], [1, 6], [2, 7]]
+    assert prediction.table[["first_frame", "last_frame"]].to_numpy().tolist() == [[1, 6], [2, 7], [3, 8]]
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
     values = prediction.as_dict()
     assert values["clip"] == "S000_004"
@@ -141,9 +141,9 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
         f"{100 * share:.0f}",
         "%",
         "frames",
-        "0",
+        "1",
         "to",
-        "7",
+        "8",
     ]
     assert "rendered people" not in result.stdout
     written = json.loads((tmp_path / "p.json").read_text())

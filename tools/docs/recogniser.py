@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastck
+from fastck.dataset.clip import clip_record
 from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.pipeline.frames import BadSequence, record_frames
-from fastck.recognition.clip import read_frames, recognise, window_table
+from fastck.recognition.clip import read_frames, recognise
 from fastck.recognition.model import bundled
+from fastck.recognition.windows import window_table
 from fastck.views.prediction_plot import plot_prediction
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "recogniser.png"
@@ -104,7 +106,7 @@ def main() -> None:
             print(line, flush=True)
         print()
     clips = sorted((fastck.sample() / "cohn-kanade-images").glob("*/*"))
-    plot_prediction(fastck.predict(clips[SHOWN], keep_flow=True), PICTURE)
+    plot_prediction(recognise(clip_record(clips[SHOWN]), keep_flow=True), PICTURE)
 
 
 if __name__ == "__main__":

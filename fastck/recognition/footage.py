@@ -1,0 +1,92 @@
+"""What is looked at: frames from a path, an array or an iterator, and their times."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.dataset.records import SequenceRecord
+from fastck.faces.box import Gray
+from fastck.faces.detector import check_gray
+from fastck.images.image import is_image
+from fastck.pipeline.frames import record_frames
+
+Frames = NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footage:
+    """The frames of a clip.
+
+    Attributes
+    ----------
+    name, source : str
+        The clip's name, and what the user named it by.
+    open : callable
+        Returns the frames from the start.
+    n_frames : int
+        How many there are.
+    times : mutable sequence of float
+        Seconds of each frame that was read; NaN where they are not known.
+    fps : float or None
+        Frames a second, in place of the times.
+    photo : bool
+        Whether the user named a single picture.
+    """
+
+    name: str
+    source: str
+    open: Callable[[], Iterator[Gray]]
+    n_frames: int
+    times: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    fps: float | None = None
+    photo: bool = False
+
+    def seconds(self, n_frames: int) -> NDArray[np.float64]:
+        """Return the time of each of the frames that were read."""
+        if self.fps is not None:
+            return np.arange(n_frames) / self.fps
+        return np.array(self.times or [np.nan] * n_frames, np.float64)
+
+
+def footage_of(record: SequenceRecord, *, source: str = "", fps: float | None = None) -> Footage:
+    """Return the frames of a sequence; its source is its name by default."""
+    times = array("d")
+    return Footage(
+        name=record.sequence,
+        source=source or record.sequence,
+        open=lambda: record_frames(record, times),
+        n_frames=record.n_frames,
+        times=times,
+        fps=fps,
+        photo=is_image(source) and record.n_frames == 1,
+    )
+
+
+def frames_in_memory(frames: Frames, *, fps: float | None = None) -> Footage:
+    """Return frames that are in memory, or come from an iterator, as gray ones; they are called "frames".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is no (T, H, W) or (T, H, W, 3) uint8. An iterator's frames are checked when they come.
+    """
+    if isinstance(frames, np.ndarray) and frames.ndim not in (3, 4):
+        raise ValueError(f"frames must have shape (T, H, W) or (T, H, W, 3), got {frames.shape}")
+    known = len(frames) if isinstance(frames, Sized) else 0
+    return Footage(name="frames", source="frames", open=lambda: map(as_gray, frames), n_frames=known, fps=fps)
+
+
+def as_gray(frame: Any) -> Gray:
+    """Return a frame, (H, W) or (H, W, 3) uint8 with red first, as gray levels."""
+    frame = np.asarray(frame)
+    if frame.ndim == 3 and frame.shape[-1] == 3 and frame.dtype == np.uint8 and frame.size:
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY), np.uint8)
+    if frame.dtype == np.uint8 and (frame.ndim != 2 or not frame.size):
+        raise ValueError(f"a frame must have shape (H, W) or (H, W, 3), got {frame.shape}")
+    check_gray(frame)
+    return frame

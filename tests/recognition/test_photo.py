@@ -1,0 +1,104 @@
+"""Photos: one has no motion; beside the same face at rest it is answered as a clip is."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import dlib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import fastck
+from fastck.cli import app
+
+SMILE = sorted((fastck.sample() / "cohn-kanade-images/L008/001").glob("*.png"))
+REST, APEX = SMILE[0], SMILE[-1]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["predict", *map(str, arguments)], env={"COLUMNS": "300"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_photo_has_its_box_and_no_emotion(tmp_path: Path) -> None:
+    photo = tmp_path / "anna.jpg"
+    cv2.imwrite(str(photo), cv2.imread(str(APEX)))
+    code, out, err = run(
+        photo, "--json", tmp_path / "p.json", "--csv", tmp_path / "p.csv", "--frames", tmp_path / "f.csv"
+    )
+    assert code == 0
+    assert "one picture has no motion" in err
+    (face,) = dlib.get_frontal_face_detector()(cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE))
+    edges = f"top {face.top()}, left {face.left()}, bottom {face.bottom()}, right {face.right()}"
+    assert out.splitlines()[0].split(maxsplit=1) == ["anna", f"face at {edges}"]
+    (row,) = json.loads((tmp_path / "p.json").read_text())
+    assert (row["emotion"], row["windows"], row["probabilities"]) == (None, [], {})
+    assert list(row["box"].values()) == [face.top(), face.left(), face.bottom(), face.right()]
+    prediction = fastck.predict(photo)
+    assert (prediction.emotion, prediction.probabilities, prediction.n_frames) == (None, {}, 1)
+    assert prediction.frames[["frame", "person", "top"]].to_numpy().tolist() == [[1, 1, face.top()]]
+    assert len(prediction.to_frame()) == 1
+    assert "no motion" in repr(prediction)
+
+
+def test_a_photo_beside_the_face_at_rest_is_answered_as_a_clip(tmp_path: Path) -> None:
+    code, out, err = run(APEX, "--neutral", REST)
+    assert code == 0
+    assert out.split()[1] == "happy"
+    assert f"compared with {REST.name}" in err
+    prediction = fastck.predict(APEX, neutral=REST)
+    clip = fastck.predict([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in (REST, APEX)])
+    assert prediction.probabilities == clip.probabilities
+    assert prediction.frames["p_happy"].tolist() == pytest.approx([clip.probabilities["happy"]])
+    assert prediction.span == (1, 1)
+
+
+@pytest.mark.parametrize(("shows", "emotion"), [(APEX, "happy"), (REST, "neutral")])
+@pytest.mark.parametrize(("degrees", "scale"), [(0, 1.4), (6, 1.0), (-5, 0.8)])
+def test_another_distance_and_a_tilted_head_are_put_right(
+    tmp_path: Path, shows: Path, emotion: str, degrees: float, scale: float
+) -> None:
+    gray = cv2.imread(str(shows), cv2.IMREAD_GRAYSCALE)
+    height, width = gray.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
+    matrix[:, 2] += (31 if scale <= 1 else 0, -23 if scale <= 1 else 0)
+    size = (width + 40, height + 20)
+    photo = tmp_path / "other.png"
+    cv2.imwrite(str(photo), cv2.warpAffine(gray, matrix, size, borderMode=cv2.BORDER_REPLICATE))
+    assert fastck.predict(photo, neutral=REST).emotion == emotion
+
+
+def test_what_neutral_is_not_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is for photos"):
+        fastck.predict(REST.parent, neutral=REST)
+    blank = tmp_path / "blank.png"
+    cv2.imwrite(str(blank), np.full((120, 120), 90, np.uint8))
+    with pytest.raises(ValueError, match=r"no face found in blank\.png"):
+        fastck.predict(APEX, neutral=blank)
+    code, out, err = run(APEX, "--neutral", tmp_path / "none.png")
+    assert (code, out) == (2, "")
+    assert "none.png" in err
+    code, out, err = run(APEX, "--video", tmp_path / "v.mp4")
+    assert code == 2
+    assert "one picture has no motion to draw" in err
+
+
+def test_a_list_gives_a_list(tmp_path: Path) -> None:
+    clip = Path(shutil.copytree(REST.parent, tmp_path / "clip"))
+    answers = fastck.predict([clip, tmp_path / "none", APEX])
+    assert [one.emotion for one in answers] == ["happy", None, None]
+    assert "does not exist" in answers[1].error
+    assert answers[1].error in repr(answers[1])
+    assert answers[1].to_frame()["note"].tolist() == [f"error: {answers[1].error}"]
+    assert answers[1].as_dict() == {"input": str(tmp_path / "none"), "emotion": None, "error": answers[1].error}
+    assert fastck.predict([str(clip)])[0].emotion == "happy"
+
+
+def test_frames_come_as_an_array_or_one_by_one() -> None:
+    colour = np.stack([cv2.imread(str(path)) for path in SMILE])[..., ::-1]
+    gray = np.stack([cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in colour])
+    answers = [fastck.predict(frames) for frames in (colour, gray, list(gray), iter(colour))]
+    expected = fastck.predict(REST.parent).probabilities
+    assert [one.probabilities for one in answers] == [expected] * 4
