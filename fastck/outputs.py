@@ -43,15 +43,30 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def check_output(out: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise ValueError where a file that is to be written is one of those that are read, by whatever name.
+def check_output(out: Path, inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool = True) -> None:
+    """Raise where a file is to be written in the place of something that must not be lost.
 
-    A folder among the inputs stands for every file below it.
+    Parameters
+    ----------
+    out : Path
+    inputs : iterable of path-like
+        What is read; a folder stands for every file below it. None of them is ever written over, by whatever name.
+    overwrite : bool
+        Whether a file that is there already may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If `out` is an input, a folder, or there already without `overwrite`.
     """
-    if not out.exists():
+    if not os.path.lexists(out):
         return
     real = out.resolve()
     for path in inputs:
         read = Path(os.path.realpath(path))
-        if read == real or read in real.parents or (read.exists() and out.samefile(read)):
-            raise ValueError(f"{one_line(out)} is one of the files that are read, and would be lost: name another file")
+        if read == real or read in real.parents or (read.exists() and out.exists() and out.samefile(read)):
+            raise ValueError(f"{one_line(out)} is among the files that are read, and would be lost: name another file")
+    if out.is_dir():
+        raise ValueError(f"{one_line(out)} is a folder: name a file")
+    if not overwrite:
+        raise ValueError(f"{one_line(out)} is there already: name another file, or give --overwrite to replace it")

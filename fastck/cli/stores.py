@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, fail, note, one_line_errors, progress_bar, say
-from fastck.cli.options import MOST_PROBLEMS, StorePath
+from fastck.cli.options import MOST_PROBLEMS, Overwrite, StorePath
 from fastck.config import ExportFormat, Preset
 
 
@@ -16,12 +16,16 @@ def info(
     verify: Annotated[bool, typer.Option(help="Check every array's shape and every sequence's checksum.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write all of it as one self-contained HTML page.")] = None,
     root: Annotated[Path | None, typer.Option(help="The data set, for thumbnails of quarantined sequences.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Say what STORE holds: counts, lengths, missed frames, how much of the motion is crop jitter."""
+    from fastck.outputs import check_output
     from fastck.store.reader import open_store
     from fastck.views.terminal import describe_store
 
     opened = open_store(store)
+    if html is not None:
+        check_output(html, [store] if root is None else [store, root], overwrite=overwrite)
     console.print(describe_store(opened))
     if html is not None:
         from fastck.views.store_page import info_html
@@ -53,6 +57,7 @@ def preview(
     preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = "stable",
     compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw every stage of one sequence: frame, box, crop, difference, mask, eroded mask, pooled, flow, projections."""
     from fastck.outputs import check_output
@@ -65,7 +70,7 @@ def preview(
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
     for path in (out, gif, mp4):
         if path is not None:
-            check_output(path, [source] if root is None else [source, root])
+            check_output(path, [source] if root is None else [source, root], overwrite=overwrite)
     if sequence is None:
         drawn = preview_clip(source, preset=preset, compare=compare, columns=columns)
     else:
