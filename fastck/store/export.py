@@ -112,11 +112,15 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Prog
     except ImportError:
         raise ValueError('export to tfrecord needs TensorFlow: install it with pip install "fastck[train]"') from None
 
-    def data(*values: bytes) -> Any:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    def data(value: bytes) -> Any:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
-    def number(*values: int) -> Any:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    def text(value: str) -> Any:
+        # A name may be bytes that are no text.
+        return data(value.encode(errors="surrogateescape"))
+
+    def number(value: int) -> Any:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
     rows = list(store.table.itertuples(index=False))
     arrays = {name: store.feature(name) for name in store.features}
@@ -126,12 +130,12 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Prog
         with tf.io.TFRecordWriter(str(out / file)) as writer:
             for row in (rows[position] for position in part):
                 keys = {
-                    "sequence": data(row.sequence.encode()),
-                    "subject": data(row.subject.encode()),
+                    "sequence": text(row.sequence),
+                    "subject": text(row.subject),
                     "emotion": number(-1 if pd.isna(row.emotion) else int(row.emotion)),
                     "length": number(row.length),
-                    "label": data(row.label.encode()),
-                    "fold": data(row.fold.encode()),
+                    "label": text(row.label),
+                    "fold": text(row.fold),
                     "onset": number(1 if pd.isna(row.onset) else int(row.onset)),
                 }
                 for name, array in arrays.items():

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_overwriting_leaves_an_array_with_a_feature_s_name(made: Path, tmp_path:
     with pytest.raises(ValueError, match=r"mask\.npy is there and not the store's"):
         fastck.preprocess(fastck.sample(), store, n_jobs=1, features=("mask",), overwrite=True)
     assert contents(store) == before
+
+
+def test_an_opened_store_that_is_replaced_is_never_mixed_with_the_new_one(made: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(made, tmp_path / "store")
+    opened, unread, sent = fastck.open_store(path), fastck.open_store(path), pickle.dumps(fastck.open_store(path))
+    assert len(opened.table) == 3
+    rows = opened.feature("projection")
+    before = rows.copy()
+    fastck.preprocess(fastck.sample(), path, n_jobs=1, motion=LEVEL, overwrite=True)
+    np.testing.assert_array_equal(rows, before)
+    for store in (opened, unread, pickle.loads(sent)):
+        for read in (lambda store: store.feature("projection"), lambda store: store.boxes, lambda store: store.listing):
+            with pytest.raises(ValueError, match="was replaced or removed since it was opened: open it again"):
+                read(store)
+    assert not np.array_equal(fastck.open_store(path).feature("projection"), before)
 
 
 def test_what_killed_runs_left_is_removed(made: Path, tmp_path: Path) -> None:
