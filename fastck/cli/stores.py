@@ -1,13 +1,13 @@
 """Commands that look at a store, or write it in another format."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fastck.cli.console import console, fail, note, one_line_errors, progress_bar, say
 from fastck.cli.options import MOST_PROBLEMS, Overwrite, StorePath
-from fastck.config import ExportFormat, Preset
+from fastck.config import ExportFormat, PictureFeature, PictureOrder, Preset
 
 
 @one_line_errors
@@ -88,19 +88,36 @@ def preview(
 def export(
     store: StorePath,
     to: Annotated[
-        ExportFormat,
+        Literal[ExportFormat, "png"],
         typer.Option(
             help="zarr: one chunked, compressed group. tfrecord: sharded files. parquet: files with a row per "
-            "sequence, for pandas and Hugging Face's datasets."
+            "sequence, for pandas and Hugging Face's datasets. png: a folder of pictures per sequence, as the paper "
+            "keeps its masks."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
     shards: Annotated[int, typer.Option(help="Number of files for tfrecord and parquet.")] = 16,
+    feature: Annotated[
+        PictureFeature, typer.Option(help="With png: masks are 0 and 255, flow in colours; crops need --root.")
+    ] = "mask",
+    by: Annotated[
+        PictureOrder | None, typer.Option(help="With png: one folder per emotion, named by its code.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="With png: the data set that the store was made from, for its crops.")
+    ] = None,
 ) -> None:
-    """Write a store in a format for other systems: Zarr, TFRecord or Parquet."""
+    """Write a store in a format for other systems: Zarr, TFRecord, Parquet, or as pictures."""
     from fastck.store.export import export_store
     from fastck.store.reader import open_store
 
     with progress_bar("export", "sequences") as update:
-        export_store(open_store(store), out, to=to, shards=shards, on_progress=update)
+        if to == "png":
+            from fastck.views.pictures import export_pictures
+
+            left_out = export_pictures(open_store(store), out, feature=feature, by=by, root=root, on_progress=update)
+            if left_out:
+                note(f"{left_out} sequences have no label: no folder of an emotion takes them")
+        else:
+            export_store(open_store(store), out, to=to, shards=shards, on_progress=update)
     say(f"wrote {out}")
