@@ -16,6 +16,8 @@ FlowPreset = Literal["ultrafast", "fast", "medium"]
 Preset = Literal["paper", "stable"]
 Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
 ExportFormat = Literal["zarr", "tfrecord", "parquet"]
+PictureFeature = Literal["mask", "flow", "crop"]
+PictureOrder = Literal["emotion"]
 Until = Literal["apex", "offset", "end"]
 PersonChoice = Literal["all", "largest"]
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,27 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder under a name that nobody else has; it gets the name `path` when it is complete, or vanishes.
+
+    Raises
+    ------
+    ValueError
+        If something is there already.
+    """
+    if os.path.lexists(path):
+        raise ValueError(f"{one_line(path)} exists already: name a new folder")
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

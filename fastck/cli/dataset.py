@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
-from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose
+from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose
 
 
 @one_line_errors
@@ -73,6 +73,7 @@ def check(
         typer.Option(help="Also write the sequences as a table, to edit and read with --layout table."),
     ] = None,
     verbose: Verbose = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
@@ -80,8 +81,8 @@ def check(
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
-    if csv is not None and root.is_file():
-        check_output(csv, [root])
+    if csv is not None:
+        check_output(csv, [root] if labels is None else [root, labels], overwrite=overwrite)
     with progress_bar("check", "images") as update:
         report = check_root(
             root,
@@ -110,16 +111,19 @@ def folds(
     seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
     labels: Labels = None,
     layout: LayoutOption = "ckplus",
+    overwrite: Overwrite = False,
 ) -> None:
     """Split the labelled sequences of STORE or ROOT into folds that others can repeat.
 
     Writes a CSV file of sequence, subject and fold (from 1), for `fastck train --folds-file`. Sequences that a store
     has in its quarantine have their fold too: what is damaged moves no other.
     """
+    from fastck.outputs import check_output
     from fastck.training.data.foldfile import assign_folds, read_listing
     from fastck.training.run import write_table
     from fastck.training.settings.config import TrainConfig
 
+    check_output(output, [source] if labels is None else [source, labels], overwrite=overwrite)
     config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
     assigned = assign_folds(read_listing(source, labels=labels, layout=layout), config)
     write_table(output, assigned)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, fail, one_line_errors, progress_bar, safe, say, stderr
-from fastck.cli.options import MOST_PROBLEMS, Jobs, Labels, LayoutOption, Root, UntilOption
+from fastck.cli.options import MOST_PROBLEMS, Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption
 from fastck.config import Layout
 
 
@@ -21,13 +21,15 @@ def detect(
         int, typer.Option(help="How often a frame is doubled first; the smallest face has 80 pixels / 2^upsample.")
     ] = 1,
     draw: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also write every frame there, with its boxes drawn.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write every frame, with its boxes drawn, to a new or empty folder."),
     ] = None,
     layout: Annotated[
         Layout | None,
         typer.Option(help="Of the folders.  [default: ckplus where there is a cohn-kanade-images, else folders]"),
     ] = None,
     jobs: Jobs = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find faces: what dlib's frontal face detector finds, in a fraction of its time.
 
@@ -37,7 +39,7 @@ def detect(
     """
     import csv
     import io
-    from itertools import chain
+    import os
 
     from fastck.outputs import check_output, write_atomically
     from fastck.pipeline.detect import COLUMNS, find_all_faces, input_records
@@ -45,13 +47,14 @@ def detect(
     if not out.absolute().parent.is_dir():
         fail(f"the folder of {out} does not exist: make it first")
     records = input_records(inputs, layout=layout)
-    check_output(out, chain.from_iterable(record.files() for record in records))
+    read = [path for record in records for path in record.files()]
+    check_output(out, read, overwrite=overwrite)
     if draw is not None:
-        for record in records:
-            # Names that CK+'s own frames have, where it is their folder.
-            first = draw / f"{record.sequence}_00000001.png"
-            if first.exists():
-                fail(f"{first} is there already: name a new folder for --draw")
+        # Names that CK+'s own frames have, where it is their folder.
+        if draw.resolve() in {Path(folder).resolve() for folder in set(map(os.path.dirname, read))}:
+            fail(f"{draw} holds frames that are read: name a new folder for --draw")
+        if draw.is_dir() and any(draw.iterdir()) and not overwrite:
+            fail(f"{draw} is not empty: name a new folder for --draw, or give --overwrite to replace pictures in it")
         draw.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

@@ -18,6 +18,7 @@ from fastck.faces.finder import borrowed
 from fastck.images.image import is_image
 from fastck.images.video import is_video
 from fastck.messages import Progress, one_line
+from fastck.outputs import replacing
 from fastck.pipeline.frames import BadSequence, record_frames
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
@@ -173,4 +174,5 @@ def draw_boxes(gray: Gray, boxes: Sequence[FaceBox], path: Path) -> None:
             corners = (box.left + inset, box.top + inset), (box.right - 1 - inset, box.bottom - 1 - inset)
             cv2.rectangle(picture, *corners, level)
     _, content = cv2.imencode(".png", picture)
-    path.write_bytes(content.tobytes())
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.tobytes())

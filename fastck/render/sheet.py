@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fastck.outputs import write_atomically
 from fastck.render.dataset import draw_person, subject_rng
 from fastck.render.expression import perform
 from fastck.render.model import load_model
@@ -70,7 +71,7 @@ def contact_sheet(
         raise OSError(f"could not encode {path} as PNG")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())
+    write_atomically(path, encoded.tobytes())
     return path
 
 

@@ -29,13 +29,13 @@ from fastck.store.differences import config_changes, input_changes, version_chan
 from fastck.store.files import check_room
 from fastck.store.finished import Entries, Finished, append_journal, entry_rows, read_journal, write_journal
 from fastck.store.plan import Plan
-from fastck.store.reader import BOXES, FORMAT, MANIFEST
+from fastck.store.reader import BOXES, FORMAT, INPUTS, MANIFEST
 from fastck.store.tables import checksums_parts, finished_entries, inputs_parts, quarantine_parts, sequences_parts
 from fastck.store.writer import RowTarget
 
 log = logging.getLogger(__name__)
 
-JOURNAL, INPUTS, LOCK, OWNER = "journal.jsonl", "inputs.csv", ".lock", ".lock-owner"
+JOURNAL, LOCK, OWNER = "journal.jsonl", ".lock", ".lock-owner"
 OWNED_BY = "process "
 # What a record of an input begins with.
 INPUTS_BEGIN = b"sequence,subject,emotion,n_frames,folder,fingerprint"

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastck.config import ExportFormat, check_choice
 from fastck.messages import Progress
+from fastck.outputs import new_folder
 from fastck.store.reader import BOXES, SEQUENCES, Store
 
 CHUNK_BYTES = 2**20  # a reader that takes one sequence should not have to inflate much more
@@ -66,13 +66,8 @@ def export_store(
     if shards < 1:
         raise ValueError(f"shards must be at least 1, got {shards}")
     out = Path(out)
-    if out.exists():
-        raise ValueError(f"{out} exists already: name a new folder")
     report = on_progress or (lambda _: None)
-    # A name that nobody else has: a folder "OUT.tmp" may be somebody's own.
-    temporary = out.with_name(f"{out.name}.{uuid.uuid4().hex}.tmp")
-    temporary.mkdir(parents=True)
-    try:
+    with new_folder(out) as temporary:
         if to == "zarr":
             _write_zarr(store, temporary, report)
         elif to == "tfrecord":
@@ -82,10 +77,7 @@ def export_store(
         if to != "parquet":
             # Parquet has the table's columns in every file, and its readers take a folder of nothing else.
             shutil.copyfile(store.path / SEQUENCES, temporary / SEQUENCES)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return temporary.rename(out)
+    return out
 
 
 def _write_zarr(store: Store, out: Path, report: Callable[[Progress], None]) -> None:
@@ -112,11 +104,15 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Prog
     except ImportError:
         raise ValueError('export to tfrecord needs TensorFlow: install it with pip install "fastck[train]"') from None
 
-    def data(*values: bytes) -> Any:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    def data(value: bytes) -> Any:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
-    def number(*values: int) -> Any:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    def text(value: str) -> Any:
+        # A name may be bytes that are no text.
+        return data(value.encode(errors="surrogateescape"))
+
+    def number(value: int) -> Any:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
     rows = list(store.table.itertuples(index=False))
     arrays = {name: store.feature(name) for name in store.features}
@@ -126,12 +122,12 @@ def _write_tfrecord(store: Store, out: Path, shards: int, report: Callable[[Prog
         with tf.io.TFRecordWriter(str(out / file)) as writer:
             for row in (rows[position] for position in part):
                 keys = {
-                    "sequence": data(row.sequence.encode()),
-                    "subject": data(row.subject.encode()),
+                    "sequence": text(row.sequence),
+                    "subject": text(row.subject),
                     "emotion": number(-1 if pd.isna(row.emotion) else int(row.emotion)),
                     "length": number(row.length),
-                    "label": data(row.label.encode()),
-                    "fold": data(row.fold.encode()),
+                    "label": text(row.label),
+                    "fold": text(row.fold),
                     "onset": number(1 if pd.isna(row.onset) else int(row.onset)),
                 }
                 for name, array in arrays.items():

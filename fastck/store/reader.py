@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -23,6 +23,7 @@ from fastck.ops.motion import feature_dtype, feature_shape, unpack_masks
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
+INPUTS = "inputs.csv"
 MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "versions", "counts", "arrays"}
 BOXES = "boxes"
 AGAIN = "make the store again with --overwrite"
@@ -164,7 +165,7 @@ class Store:
         label (the emotion's name, or any text a table gives, "" for none), fold (as a table gives it), onset (the
         first frame's number within its folder or video, where the sequence is a part of it).
         """
-        table = read_table(self.path / SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
+        table = self._read(SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
         # A store made before there were labels has emotions, no folds, and whole sequences only.
         before: dict[str, Any] = {
             "label": emotion_names(table["emotion"]),
@@ -176,7 +177,7 @@ class Store:
     @cached_property
     def quarantine(self) -> pd.DataFrame:
         """One row per sequence that was left out: sequence, reason, folder."""
-        return read_table(self.path / QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
+        return self._read(QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
 
     @cached_property
     def listing(self) -> pd.DataFrame:
@@ -185,11 +186,10 @@ class Store:
         Columns: sequence, subject, emotion, label, fold, n_frames, length (steps). Folds are made from it, so
         that a sequence that ends in the quarantine moves no other.
         """
-        path = self.path / "inputs.csv"
-        if not path.exists():
+        if not (self.path / INPUTS).exists():
             return self.table[list(_LISTED)]
         kinds = {name: TABLE_DTYPES[name] for name in ("sequence", "subject", "emotion", "n_frames")}
-        planned = read_table(path, kinds, {"label": "str", "fold": "str"})
+        planned = self._read(INPUTS, kinds, {"label": "str", "fold": "str"})
         names = emotion_names(planned["emotion"])
         # It has these columns only where a table gave labels that are no emotion's name, and folds.
         label = names.where(names != "", planned["label"]) if "label" in planned else names
@@ -200,10 +200,10 @@ class Store:
     @cached_property
     def fingerprints(self) -> pd.DataFrame:
         """One row per planned sequence: sequence, fingerprint (of its files); none where the store lists none."""
-        path, kinds = self.path / "inputs.csv", {"sequence": "str", "fingerprint": "str"}
-        if not path.exists():
+        kinds = {"sequence": "str", "fingerprint": "str"}
+        if not (self.path / INPUTS).exists():
             return pd.DataFrame({name: [] for name in kinds}, dtype="str")
-        return read_table(path, kinds)[list(kinds)]
+        return self._read(INPUTS, kinds)[list(kinds)]
 
     @property
     def has_checksums(self) -> bool:
@@ -213,7 +213,7 @@ class Store:
     @cached_property
     def checksums(self) -> pd.DataFrame:
         """One row per good sequence and array: sequence, array, crc32 (8 hexadecimal digits)."""
-        return read_table(self.path / CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
+        return self._read(CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
 
     @cached_property
     def boxes(self) -> NDArray[np.int32]:
@@ -271,10 +271,32 @@ class Store:
     def _array(self, name: str) -> NDArray[Any]:
         path = self.path / f"{name}.npy"
         shape, dtype = tuple(self.manifest["arrays"][name]["shape"]), np.dtype(self.manifest["arrays"][name]["dtype"])
-        array = open_array(path)
+        with self._unchanged():
+            array = open_array(path)
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{path} must hold {shape} {dtype}, got {array.shape} {array.dtype}; {AGAIN}")
         return array
+
+    def _read(self, name: str, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
+        with self._unchanged():
+            return read_table(self.path / name, dtypes, added)
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Raise ValueError where another store has come into the folder: two would be mixed.
+
+        A store that is replaced loses its manifest first and gets the new one last, and what was opened stays as it
+        was: it is the opened store's if the manifest is, afterwards.
+        """
+        try:
+            yield
+        finally:
+            try:
+                now = json.loads((self.path / MANIFEST).read_bytes())
+            except (OSError, ValueError):
+                now = {}
+            if not isinstance(now, dict) or {name: now.get(name) for name in self.manifest} != self.manifest:
+                raise ValueError(f"{self.path} was replaced or removed since it was opened: open it again")
 
     def verify(self) -> Iterator[str]:
         """Check every array's shape and every sequence's checksum.

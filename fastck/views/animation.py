@@ -1,6 +1,9 @@
 """A `Preview` in motion: frame, crop and mask side by side, one picture per frame, as GIF or MP4."""
 
+import os
 from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.images.video import video_rate
+from fastck.outputs import check_output, replacing
 from fastck.pipeline.frames import record_frames
 from fastck.views.preview import Preview, View, iter_stages
 
@@ -20,7 +25,7 @@ BOX = (235, 111, 31)
 Picture = NDArray[np.uint8]
 
 
-def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float = FPS) -> Path:
+def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float | None = None) -> Path:
     """Write every frame of a sequence with its crop and mask; a second view below the first.
 
     Parameters
@@ -29,8 +34,8 @@ def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float = 
         Of a clip, or of a store's sequence with its root.
     path : path-like
         ``.gif`` or ``.mp4``.
-    fps : float
-        Frames shown a second.
+    fps : float, optional
+        Frames shown a second; by default a video's own, 8 for a folder of frames.
 
     Returns
     -------
@@ -39,11 +44,16 @@ def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float = 
     Raises
     ------
     ValueError
-        If the suffix is another, `fps` is not above 0, or the preview has no frames to read.
+        If the suffix is another, `fps` is not above 0, the preview has no frames to read, or `path` is one of them.
     OSError
         If the file cannot be written.
     """
     path = Path(path)
+    record = preview.record
+    if record is not None:
+        check_output(path, record.files())
+    if fps is None:
+        fps = FPS if record is None or record.video is None else video_rate(record.video)
     if not fps > 0:
         raise ValueError(f"fps must be above 0, got {fps}")
     if path.suffix.lower() == ".gif":
@@ -109,20 +119,32 @@ def _save_gif(preview: Preview, path: Path, fps: float) -> None:
         for picture in iter_pictures(preview)
     )
     first = next(pictures)
-    first.save(path, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
+    with replacing(path) as temporary:
+        first.save(temporary, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
 
 
 def save_mp4(pictures: Iterator[Picture], path: Path, fps: float) -> None:
-    """Write pictures of one even size, (H, W, 3) uint8 with blue first, at least one, as an MP4 file."""
+    """Write pictures of one even size, (H, W, 3) uint8 with blue first, at least one, as H.264, which browsers play."""
+    # Only for those who make videos.
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
     first = next(pictures)
-    size = (first.shape[1], first.shape[0])
-    path.open("wb").close()  # a folder that is missing or not writable is the system's error; OpenCV only warns
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-    if not writer.isOpened():
-        raise OSError(f"{path} cannot be written: this OpenCV has no MPEG-4 encoder; write a .gif")
-    try:
-        writer.write(first)
-        for picture in pictures:
-            writer.write(picture)
-    finally:
-        writer.release()
+    height, width = first.shape[:2]
+    # Colours are written as players of small and large videos alike read them, and said to be so.
+    options = {"preset": "veryfast", "crf": "18", "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709"}
+    with replacing(path) as temporary:
+        # A folder that is missing or not writable is the system's error.
+        temporary.open("xb").close()
+        # The protocol is named, so that a colon in the name is no other one.
+        place = os.fsdecode(b"file:" + os.fsencode(temporary))
+        with av.open(place, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(10**5), options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for picture in chain([first], pictures):
+                frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+                frame = frame.reformat(
+                    format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                )
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))

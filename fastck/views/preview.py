@@ -179,19 +179,7 @@ def preview_store(
     row = store.row(sequence)
     boxes = np.array(store.boxes[row.frame_start : row.frame_start + row.n_frames])
     if root is not None:
-        place = folder_below(root, row.folder)
-        if not place.exists():
-            raise FileNotFoundError(
-                f"root {root} does not hold {row.folder}: give the root that the store was made from"
-            )
-        record = clip_record(place)
-        if pd.notna(row.onset) and record.n_frames >= row.onset - 1 + row.n_frames:
-            record = part_of(record, row.onset, row.onset - 1 + row.n_frames)
-        if record.n_frames != row.n_frames:
-            raise ValueError(
-                f"{sequence} had {row.n_frames} frames when the store was made, {place} has "
-                f"{record.n_frames}: give the root that the store was made from"
-            )
+        record = stored_record(row, root)
         missed = np.zeros(row.n_frames, bool)
         if row.n_missed and not store.config.faces.boxes:  # the store counts them; which they are, only a search tells
             missed = _detect(record, store.config)[1]
@@ -205,6 +193,28 @@ def preview_store(
     if compare:
         raise ValueError("a comparison of presets crops the frames anew: give the data set's folder as root")
     return _preview_features(store, row, boxes, columns)
+
+
+def stored_record(row: Any, root: str | PathLike[str]) -> SequenceRecord:
+    """Return the frames that a row of a store's table was made from, below the data set's root.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If the root does not hold them.
+    """
+    place = folder_below(root, row.folder)
+    if not place.exists():
+        raise FileNotFoundError(f"root {root} does not hold {row.folder}: give the root that the store was made from")
+    record = clip_record(place)
+    if pd.notna(row.onset) and record.n_frames >= row.onset - 1 + row.n_frames:
+        record = part_of(record, row.onset, row.onset - 1 + row.n_frames)
+    if record.n_frames != row.n_frames:
+        raise ValueError(
+            f"{row.sequence} had {row.n_frames} frames when the store was made, {place} has {record.n_frames}: give "
+            "the root that the store was made from"
+        )
+    return record
 
 
 def iter_stages(

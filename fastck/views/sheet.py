@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastck.config import FlowConfig
+from fastck.outputs import check_output, replacing
 from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 from fastck.views.preview import Preview, View
 
@@ -53,14 +54,18 @@ def save_sheet(preview: Preview, path: str | PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If matplotlib does not know the suffix.
+        If matplotlib does not know the suffix, or `path` is one of the frames.
     OSError
         If the file cannot be written.
     """
     path = Path(path)
+    if preview.record is not None:
+        check_output(path, preview.record.files())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script the font lacks shows as boxes
-        draw_sheet(preview).savefig(path, dpi=DPI, facecolor="white")
+        figure = draw_sheet(preview)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=DPI, facecolor="white")
     return path
 
 

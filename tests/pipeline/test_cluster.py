@@ -13,7 +13,9 @@ import pytest
 import fastck
 from fastck.pipeline.cluster import dask_cluster
 from fastck.store.export import export_store
+from fastck.store.reader import open_store
 from tests.helpers.stores import assert_same_store
+from tests.helpers.tinystore import make_store, make_table
 
 OPTIONS = {"preset": "stable", "features": ("projection", "mask")}
 
@@ -87,6 +89,31 @@ def test_tfrecord_export_is_read_by_tensorflow(here, tmp_path):
             np.testing.assert_array_equal(rows, here.feature(name)[row.start : row.start + row.length])
         seen.append(sequence)
     assert seen == list(here.table["sequence"])
+
+
+def test_tfrecord_export_carries_a_table_s_labels_and_folds(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    table = make_table(subjects=2, emotions=(1, 5), frames=(2, 3))
+    added = {
+        "label": ["bored", "happy", "", "très X"],
+        "fold": ["a", "b", "", "2"],
+        "onset": pd.array([3, pd.NA, 1, 7], "Int64"),
+    }
+    store = make_store(tmp_path / "store", table)
+    text = table.assign(emotion=pd.array([pd.NA, 5, pd.NA, pd.NA], "Int64"), **added).to_csv(index=False)
+    (store.path / "sequences.csv").write_bytes(text.encode().replace(b"X", b"\xff"))
+    out = export_store(open_store(store.path), tmp_path / "records", to="tfrecord", shards=1)
+    found = []
+    for record in tf.data.TFRecordDataset([str(path) for path in out.glob("*.tfrecord")]):
+        example = tf.train.Example.FromString(record.numpy()).features.feature
+        texts = [example[name].bytes_list.value[0] for name in ("label", "fold")]
+        found.append((*texts, *(example[name].int64_list.value[0] for name in ("onset", "emotion"))))
+    assert found == [
+        (b"bored", b"a", 3, -1),
+        (b"happy", b"b", 1, 5),
+        (b"", b"", 1, -1),
+        ("très ".encode() + b"\xff", b"2", 7, -1),
+    ]
 
 
 def test_exports_refuse_what_they_cannot_do(here, tmp_path):

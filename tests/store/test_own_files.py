@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_overwriting_leaves_an_array_with_a_feature_s_name(made: Path, tmp_path:
     with pytest.raises(ValueError, match=r"mask\.npy is there and not the store's"):
         fastck.preprocess(fastck.sample(), store, n_jobs=1, features=("mask",), overwrite=True)
     assert contents(store) == before
+
+
+def test_an_opened_store_that_is_replaced_is_never_mixed_with_the_new_one(made: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(made, tmp_path / "store")
+    opened, unread, sent = fastck.open_store(path), fastck.open_store(path), pickle.dumps(fastck.open_store(path))
+    assert len(opened.table) == 3
+    rows = opened.feature("projection")
+    before = rows.copy()
+    fastck.preprocess(fastck.sample(), path, n_jobs=1, motion=LEVEL, overwrite=True)
+    np.testing.assert_array_equal(rows, before)
+    for store in (opened, unread, pickle.loads(sent)):
+        for read in (lambda store: store.feature("projection"), lambda store: store.boxes, lambda store: store.listing):
+            with pytest.raises(ValueError, match="was replaced or removed since it was opened: open it again"):
+                read(store)
+    assert not np.array_equal(fastck.open_store(path).feature("projection"), before)
 
 
 def test_what_killed_runs_left_is_removed(made: Path, tmp_path: Path) -> None:
@@ -125,9 +141,57 @@ def test_commands_do_not_write_over_what_they_read(tmp_path: Path) -> None:
         ["detect", str(clip), "-o", str(first)],
         ["predict", str(clip), "--json", str(first)],
         ["preview", str(clip), "-o", str(first)],
+        ["preview", str(clip), "-o", str(first), "--overwrite"],
+        ["detect", str(clip), "-o", str(tmp_path / "x.csv"), "--draw", str(clip), "--overwrite"],
     ):
         assert run.invoke(app, arguments).exit_code == 2, arguments
     assert contents(clip) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["detect", "CLIP", "--largest", "-o", "OUT.csv"],
+        ["check", "SET", "--csv", "OUT.csv"],
+        ["folds", "SET", "--protocol", "loso", "-o", "OUT.csv"],
+        ["info", "STORE", "--html", "OUT.html"],
+        ["preview", "STORE", "L008_001", "--columns", "2", "-o", "OUT.png"],
+        ["preview", "CLIP", "--columns", "2", "--gif", "OUT.gif"],
+        ["preview", "CLIP", "--columns", "2", "--mp4", "OUT.mp4"],
+    ],
+    ids=lambda arguments: arguments[0] + arguments[-1].removeprefix("OUT"),
+)
+def test_a_file_that_is_there_stays_unless_told_otherwise(made: Path, tmp_path: Path, arguments: list[str]) -> None:
+    clip = fastck.sample() / "cohn-kanade-images/L008/001"
+    words = {"CLIP": clip, "SET": fastck.sample(), "STORE": made}
+    out = tmp_path / arguments[-1]
+    line = [str(words.get(word, word)) for word in arguments[:-1]] + [str(out)]
+    (tmp_path / "precious").write_text("precious")
+    out.symlink_to(tmp_path / "precious")
+    refused = CliRunner().invoke(app, line)
+    assert refused.exit_code == 2
+    assert "is there already: name another file, or give --overwrite" in refused.stderr
+    assert out.is_symlink()
+    assert CliRunner().invoke(app, [*line, "--overwrite"]).exit_code == 0
+    assert not out.is_symlink()
+    assert out.stat().st_size > len("precious")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"precious", out.name}
+
+
+def test_pictures_of_faces_go_to_an_empty_folder_unless_told_otherwise(tmp_path: Path) -> None:
+    clip = fastck.sample() / "cohn-kanade-images/L008/001"
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (drawn / "001_00000002.png").symlink_to(tmp_path / "precious")
+    line = ["detect", str(clip), "--largest", "-o", str(tmp_path / "x.csv"), "--draw", str(drawn)]
+    refused = CliRunner().invoke(app, line)
+    assert refused.exit_code == 2
+    assert "is not empty" in refused.stderr
+    assert CliRunner().invoke(app, [*line, "--overwrite"]).exit_code == 0
+    assert len(list(drawn.iterdir())) == len(list(clip.iterdir()))
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_clips_called_alike_have_drawings_of_their_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,12 @@ from fastck.config import PRESETS, FlowConfig, MotionConfig, PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.faces.box import FaceBox, crop
 from fastck.images.image import read_gray
-from fastck.images.video import count_video_frames
+from fastck.images.video import count_video_frames, video_rate
 from fastck.ops.flow import optical_flow
 from fastck.ops.motion import erode, frame_difference, mean_pool_2x2, threshold
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import Store
-from fastck.views.animation import iter_pictures, save_animation
+from fastck.views.animation import iter_pictures, save_animation, save_mp4
 from fastck.views.flow import describe_colours, flow_colours, flow_rim
 from fastck.views.preview import iter_stages, preview_clip, preview_store, sample_frames
 from fastck.views.sheet import draw_sheet, save_sheet
@@ -223,6 +224,40 @@ def test_animation_has_every_frame(clip: Path, store: Store, tmp_path: Path, suf
     pictures = list(iter_pictures(preview))
     assert all(picture.shape == pictures[0].shape for picture in pictures)
     assert all(size % 2 == 0 for size in pictures[0].shape[:2])
+
+
+def test_a_video_plays_in_browsers_with_the_colours_and_the_rate_that_were_asked_for(tmp_path: Path) -> None:
+    # BT.709's own blue, red, and gray, in OpenCV's order.
+    picture = np.zeros((48, 96, 3), np.uint8)
+    picture[:, :32], picture[:, 32:64], picture[:, 64:] = (200, 30, 20), (30, 20, 200), (128, 128, 128)
+    save_mp4(iter([picture] * 5), tmp_path / "a.mp4", 30000 / 1001)
+    import av
+
+    with av.open(tmp_path / "a.mp4") as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        assert (context.name, context.pix_fmt, stream.average_rate) == ("h264", "yuv420p", Fraction(30000, 1001))
+        assert (stream.width, stream.height) == (96, 48)
+        frames = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    assert len(frames) == 5
+    for left in (16, 48, 80):
+        assert np.abs(frames[0][24, left].astype(int) - picture[24, left]).max() <= 8
+    # The index comes before the pictures: a browser shows the first one before it has the last.
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_an_animation_of_a_video_keeps_its_rate(clip: Path, store: Store, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), (0, 0), 4)
+    save_mp4((np.roll(frame, 2 * step, axis=1) for step in range(4)), tmp_path / "clip.mp4", 24)
+    preview = replace(preview_store(store, "S001_002", root=clip), record=clip_record(tmp_path / "clip.mp4"))
+    view = replace(preview.views[0], boxes=preview.views[0].boxes[:4])
+    moving = replace(preview, views=[view], n_frames=4)
+    assert video_rate(save_animation(moving, tmp_path / "motion.mp4")) == 24
+    with pytest.raises(ValueError, match="would be lost"):
+        save_animation(moving, tmp_path / "clip.mp4")
+    assert count_video_frames(tmp_path / "clip.mp4") == 4
 
 
 def test_animation_needs_frames_and_a_known_suffix(store: Store, clip: Path, tmp_path: Path) -> None:

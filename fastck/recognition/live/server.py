@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from fastck.pages import render_page
 from fastck.pipeline.stopwatch import Stopwatch
@@ -226,6 +226,9 @@ def make_app(board: Board, source: str) -> web.Application:
             sender.cancel()
             with suppress(asyncio.CancelledError):
                 await sender
+            # A tab that takes nothing any more would hold its connection until what was sent to it is taken.
+            if socket.close_code == WSCloseCode.ABNORMAL_CLOSURE and request.transport is not None:
+                request.transport.abort()
         return socket
 
     app = web.Application(middlewares=[own_pages_only])

@@ -121,7 +121,8 @@ class PlayedClip:
     def __init__(self, path: Path, *, loop: bool = False, fps: float | None = None) -> None:
         self.name = one_line(path.name or path)
         self._record, self._loop = clip_record(path), loop
-        if not self._record.frames and not self._record.video_frames:
+        # What cannot be decoded at all is told before anything else is begun.
+        if next(record_frames(self._record), None) is None:
             raise ValueError(f"{self.name} holds no frame that can be decoded: expected a video or a folder of frames")
         self.fps = fps or (video_rate(self._record.video) if self._record.video else FPS)
 

@@ -88,6 +88,17 @@ def test_a_source_that_is_none_gives_one_line(arguments: list[str], said: str, h
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("how", [["--port", "0"], ["--headless"]])
+def test_a_clip_that_does_not_decode_gives_one_line(tmp_path: Path, how: list[str]):
+    for number in range(3):
+        (tmp_path / f"a{number}.png").write_text("no picture")
+    result = CliRunner().invoke(app, ["live", str(tmp_path), *how])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "a0.png: the content must be PNG" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_port_that_is_taken_gives_one_line(smile: Path):
     pytest.importorskip("aiohttp", reason="needs the extra live")
     with socket.create_server(("127.0.0.1", 0)) as taken:

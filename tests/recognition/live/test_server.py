@@ -11,6 +11,7 @@ pytest.importorskip("aiohttp", reason="needs the extra live")
 from aiohttp import WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
+from fastck.recognition.live import server
 from fastck.recognition.live.server import ADDRESS, Board, Shown, make_app, serve
 from fastck.recognition.live.sources import Frame
 
@@ -124,6 +125,31 @@ def test_a_tab_that_breaks_off_stops_nobody():
             await asyncio.sleep(0.01)
 
     with_page(test)
+
+
+def test_a_tab_that_takes_nothing_any_more_is_let_go(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "ALIVE", 0.2)
+
+    async def test(client: TestClient, board: Board) -> None:
+        reader, writer = await asyncio.open_connection(ADDRESS, client.port, limit=1024)
+        words = ["GET /results HTTP/1.1", f"Host: {ADDRESS}:{client.port}", "Upgrade: websocket", "Connection: Upgrade"]
+        words += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==", "", ""]
+        writer.write("\r\n".join(words).encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()
+        board.put(Shown(text="{}", picture=bytes(2**24)))
+        while board.tabs != 1:
+            await asyncio.sleep(0.01)
+        while board.tabs or server_connections(client):
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    with_page(test)
+
+
+def server_connections(client: TestClient) -> list[object]:
+    """Return the connections that the server holds."""
+    return client.server.runner.server.connections
 
 
 def test_a_tab_that_comes_late_gets_the_newest_result_alone():
