@@ -11,11 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from fastck.images.bmp import check_bmp
-from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, bare_jpeg, jpeg_holds, read_header
+from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, read_header
+from fastck.images.jpeg import decode_jpeg
 from fastck.images.png import decode_png, essential_png, inflate, parse_png
 from fastck.images.quiet import quiet_opencv
 from fastck.images.tiff import check_tiff
@@ -123,26 +123,10 @@ def _read_file(path: str | PathLike[str], most: int) -> bytes:
 
 
 def _decode_jpeg(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
-    """Decode with libjpeg-turbo, as OpenCV does, but with its warnings as errors: holes are filled up with gray."""
-    if not jpeg_holds(content, header):
-        raise ImageError("the JPEG file is cut off")
-    try:
-        gray = _decode_strictly(content)
-    except ValueError as error:
-        raise ImageError(f"the JPEG file is damaged or cut off: {one_line(error)}") from None
+    gray = decode_jpeg(content)
     # Turning by EXIF and inks are left to OpenCV.
     plain = header.channels in (1, 3) and b"Exif\0\0" not in content
     return gray if plain else _decode_opencv(content, "JPEG")
-
-
-def _decode_strictly(content: bytes) -> NDArray[np.uint8]:
-    try:
-        return simplejpeg.decode_jpeg(content, "GRAY", strict=True)[..., 0]
-    except ValueError as error:
-        if "extraneous" not in str(error):
-            raise
-        # Between the segments of the header stray bytes do no harm; in the image data they are what is left of damage.
-        return simplejpeg.decode_jpeg(bare_jpeg(content), "GRAY", strict=True)[..., 0]
 
 
 def _decode_tiff(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:

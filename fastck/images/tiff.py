@@ -10,11 +10,11 @@ import zlib
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from fastck.images.header import ImageError, ImageHeader, read_header
+from fastck.images.header import ImageError, ImageHeader
+from fastck.images.jpeg import decode_jpeg
 from fastck.messages import one_line
 
 _PLAIN, _JPEG, _DEFLATE, _PACKBITS = 1, 7, (8, 32946), 32773
@@ -88,8 +88,7 @@ def _is_sound(strip: bytes, tags: Any, least: int, whole: int) -> bool:
         return len(inflate.decompress(strip, whole + 1)) >= least and inflate.eof
     if compression == _JPEG:
         jpeg = tags.get(_JPEG_TABLES, b"\xff\xd8\xff\xd9")[:-2] + strip[2:]
-        read_header(jpeg)
-        return bool(simplejpeg.decode_jpeg(jpeg, "GRAY", strict=True).size)
+        return bool(decode_jpeg(jpeg).size)
     if compression == _PACKBITS:
         return _packed_bytes(strip) in (least, whole)
     return compression != _PLAIN or len(strip) >= least

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageSequence
 
 from fastck.images.header import MAX_PIXELS, ImageError
+from fastck.images.jpeg import decode_jpeg
 from fastck.messages import one_line
 
 if TYPE_CHECKING:
@@ -142,8 +144,21 @@ def _take_reader(path: str | PathLike[str], skip: int) -> _Reader:
 
 def _read(path: str | PathLike[str]) -> Iterator[tuple["VideoFrame", "VideoStream"]]:
     with _opened(path) as (container, stream):
+        if container.format.name == "gif":
+            _check_gif(path)
         for frame in _decoded(container, stream):
             yield frame, stream
+
+
+def _check_gif(path: str | PathLike[str]) -> None:
+    """Refuse a damaged animation: FFmpeg shows whatever it finds."""
+    try:
+        with Image.open(path, formats=["GIF"]) as image:
+            for frame in ImageSequence.Iterator(image):
+                frame.load()
+    # Pillow lets through whatever its parsing of a damaged file runs into.
+    except Exception as error:
+        raise ImageError(f"the animation is damaged or cut off: {one_line(error)}") from None
 
 
 def video_rate(path: str | PathLike[str]) -> float:
@@ -171,8 +186,7 @@ def count_video_frames(path: str | PathLike[str]) -> int:
     OSError
         If the file cannot be read.
     """
-    with _opened(path) as (container, stream):
-        return sum(1 for _ in _decoded(container, stream))
+    return sum(1 for _ in _read(path))
 
 
 @contextmanager
@@ -210,9 +224,11 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
     """Yield the decoded frames; every packet and frame has to be whole, and the last where the header says."""
     import av
 
-    said = container.duration if not _TIMED.isdisjoint(container.format.name.split(",")) else None
+    formats = set(container.format.name.split(","))
+    said = container.duration if formats & _TIMED else None
     start = (container.start_time or 0) / av.time_base
-    end, before, longest, n_frames = 0.0, None, 0.0, 0
+    end, has_length, n_frames = 0.0, False, 0
+    times: list[float] = []
     try:
         for packet in container.demux():
             time = packet.pts if packet.pts is not None else packet.dts
@@ -220,12 +236,15 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
                 begin = float(time * packet.time_base) - start
                 end = max(end, begin + float((packet.duration or 0) * packet.time_base))
                 if packet.stream_index == stream.index:
-                    longest = max(longest, 0.0 if before is None else begin - before)
-                    before = begin
+                    times.append(begin)
+                    has_length = bool(packet.duration)
             if packet.stream_index != stream.index:
                 continue
             if packet.is_corrupt:
                 raise ImageError(f"the video is damaged or cut off after frame {n_frames}")
+            if packet.size and stream.codec_context.name == "mjpeg":
+                # FFmpeg passes over damage that libjpeg warns of.
+                decode_jpeg(bytes(packet))
             frames: Any = packet.decode()
             for frame in frames:
                 if frame.is_corrupt:
@@ -235,8 +254,11 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
     except av.FFmpegError as error:
         text = f"the video is damaged after frame {n_frames} ({error.strerror})"
         raise ImageError(text if n_frames else f"not a video that can be decoded ({error.strerror})") from None
-    # Containers round, and the last frame's own length is often not told.
-    if said is not None and said / av.time_base - end > 2 * max(longest, 1 / MOST_FPS):
+    # Containers round, and the last frame's own length is often not told. Matroska's is exact, and nothing else tells
+    # that such a file is cut off between two frames.
+    exact = "matroska" in formats and has_length
+    longest = np.diff(np.sort(times) if exact else times).max(initial=0.0)
+    if said is not None and said / av.time_base - end > max((0.5 if exact else 2) * longest, 2 / MOST_FPS):
         raise ImageError(
             f"the video is cut off: its header says {said / av.time_base:.2f} seconds, and it ends after {end:.2f}"
             f" ({n_frames} frames): copy it again"

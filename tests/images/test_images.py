@@ -419,6 +419,34 @@ def encode(path: Path, frames: list[np.ndarray], codec: str, pixels: str, **opti
 GRADIENT = [np.tile(np.linspace(20 + 10 * n, 230, 64).astype(np.uint8), (48, 1)) for n in range(4)]
 
 
+@pytest.mark.parametrize(("name", "codec", "pixels"), [("a.gif", "gif", "rgb8"), ("a.avi", "mjpeg", "yuvj420p")])
+def test_video_with_a_hole_is_refused(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    path = encode(tmp_path / name, [noise] * 4, codec, pixels)
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        at = [packet.pos + packet.size // 2 for packet in container.demux(video=0) if packet.size][1]
+    path.write_bytes(content[:at] + bytes(100) + content[at + 100 :])
+    for read in (count_video_frames, lambda path: list(read_video(path))):
+        with pytest.raises(ImageError, match="damaged"):
+            read(path)
+    path.write_bytes(content[:at])
+    with pytest.raises(ImageError, match=r"cut off|damaged"):
+        count_video_frames(path)
+
+
+@pytest.mark.parametrize(("codec", "lost"), [("vp8", 1), ("vp8", 2), ("libx264", 1)])
+def test_matroska_that_is_cut_off_between_two_frames_is_refused(tmp_path: Path, codec: str, lost: int) -> None:
+    path = encode(tmp_path / "a.mkv", GRADIENT * 3, codec, "yuv420p")
+    assert count_video_frames(path) == 12
+    with av.open(str(path)) as container:
+        last = [packet.pos for packet in container.demux(video=0) if packet.size][-lost]
+    # The bytes before a packet are the header of its block.
+    path.write_bytes(path.read_bytes()[: last - 8])
+    with pytest.raises(ImageError, match="cut off"):
+        count_video_frames(path)
+
+
 def test_interlaced_video_is_decoded_as_it_is(tmp_path: Path) -> None:
     interlaced = av.codec.context.Flags.interlaced_dct | av.codec.context.Flags.interlaced_me
     path = encode(tmp_path / "a.mpg", GRADIENT, "mpeg2video", "yuv420p", flags=interlaced, bit_rate=10**7)
