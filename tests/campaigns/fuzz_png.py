@@ -251,7 +251,9 @@ def other_seeds() -> list[bytes]:
         ("JPEG", {"progressive": True}),
         ("BMP", {}),
         ("TIFF", {}),
-        ("TIFF", {"compression": "tiff_lzw"}),
+        *(("TIFF", {"compression": name}) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
     ):
         for mode in ("L", "RGB"):
             buffer = io.BytesIO()
