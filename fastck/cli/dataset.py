@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
-from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose
+from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose, said_layout
 
 
 @one_line_errors
@@ -65,7 +65,7 @@ def render(
 def check(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     until: UntilOption = "apex",
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
     csv: Annotated[
@@ -81,6 +81,7 @@ def check(
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
+    layout = said_layout(root, layout)
     if csv is not None:
         check_output(csv, [root] if labels is None else [root, labels], overwrite=overwrite)
     with progress_bar("check", "images") as update:
@@ -110,7 +111,7 @@ def folds(
     number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
     seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Split the labelled sequences of STORE or ROOT into folds that others can repeat.

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, fail, one_line_errors, progress_bar, safe, say, stderr
-from fastck.cli.options import MOST_PROBLEMS, Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption
+from fastck.cli.options import MOST_PROBLEMS, Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, said_layout
 from fastck.config import Layout
 
 
@@ -93,7 +93,7 @@ def detect(
 def compare_boxes(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     until: UntilOption = "apex",
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
@@ -105,6 +105,7 @@ def compare_boxes(
     from fastck.pipeline.compare import compare_boxes as compare
     from fastck.views.terminal import data_table
 
+    layout = said_layout(root, layout)
     with progress_bar("compare", "sequences") as update:
         result = compare(
             root,
