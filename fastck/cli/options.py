@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import note
-from fastck.config import Layout, Until
+from fastck.config import InputKind, Layout, Until
 
 # Lines; the rest is counted.
 MOST_PROBLEMS = 20
@@ -24,6 +24,10 @@ LayoutOption = Annotated[
         "labelled-folders: the same, and the top folder's name is the label. table: a CSV file with the columns path "
         "and subject and, where you like, label, sequence, onset, apex, offset, fold.  [default: guessed, and said]"
     ),
+]
+KindOption = Annotated[
+    InputKind | None,
+    typer.Option("--as", help="What a folder of images is.  [default: a sequence where the file names number frames]"),
 ]
 UntilOption = Annotated[
     Until, typer.Option(help="With a table: the last frame used of each clip; the first is its onset.")

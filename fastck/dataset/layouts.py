@@ -18,7 +18,7 @@ from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
 from fastck.messages import one_line, reason, some_names
 
-_IMAGES_FOLDER = "cohn-kanade-images"
+IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
 _ODD_LABELS = {
     "unknown-emotion": "no folder above it names an emotion: {number} sequences count as not labelled",
@@ -126,8 +126,8 @@ def guess_layout(root: str | PathLike[str]) -> tuple[Layout, str]:
     root = Path(root)
     if root.is_file():
         return "table", "a file"
-    if (root / _IMAGES_FOLDER).is_dir() or os.path.basename(os.path.realpath(root)) == _IMAGES_FOLDER:  # noqa: PTH119
-        return "ckplus", f"there is a folder {_IMAGES_FOLDER}"
+    if (root / IMAGES_FOLDER).is_dir() or os.path.basename(os.path.realpath(root)) == IMAGES_FOLDER:  # noqa: PTH119
+        return "ckplus", f"there is a folder {IMAGES_FOLDER}"
     try:
         folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:
@@ -153,14 +153,14 @@ def _existing_folder(path: Path, what: str) -> Path:
 
 def _images_root(root: Path) -> Path:
     _existing_folder(root, "root")
-    images_root = root / _IMAGES_FOLDER
+    images_root = root / IMAGES_FOLDER
     if images_root.is_dir():
         return _existing_folder(images_root, "root's folder")
-    if root.resolve().name == _IMAGES_FOLDER:
+    if root.resolve().name == IMAGES_FOLDER:
         advice = "give the folder above it as root"
     else:
         advice = f'put the images there, or use layout "folders" for another arrangement (it has {_some_names(root)})'
-    raise ValueError(f"root must hold a folder {_IMAGES_FOLDER}, got {one_line(root)} without one: {advice}")
+    raise ValueError(f"root must hold a folder {IMAGES_FOLDER}, got {one_line(root)} without one: {advice}")
 
 
 def _some_names(root: Path) -> str:
