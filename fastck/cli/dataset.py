@@ -7,6 +7,7 @@ import typer
 
 from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
 from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose, said_layout
+from fastck.messages import some_names
 
 
 @one_line_errors
@@ -95,9 +96,13 @@ def check(
         )
     console.print(render_check(report))
     if csv is not None:
-        from fastck.dataset.table import write_table
+        from fastck.dataset.table import FORMULA, write_table
 
         write_table(report.records, csv, until=until)
+        cells = {cell for record in report.records for cell in (record.subject, record.label, record.fold)}
+        formulas = sorted(cell for cell in cells if cell.startswith(FORMULA))
+        if formulas:
+            note(f"a spreadsheet takes these cells for formulas: {some_names(formulas)}: let it read them as text")
         say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
