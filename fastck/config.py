@@ -18,6 +18,7 @@ Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
 ExportFormat = Literal["zarr", "tfrecord", "parquet"]
 PictureFeature = Literal["mask", "flow", "crop"]
 PictureOrder = Literal["emotion"]
+InputKind = Literal["photos", "sequence"]
 Until = Literal["apex", "offset", "end"]
 PersonChoice = Literal["all", "largest"]
 

@@ -293,13 +293,13 @@ def test_detect_writes_the_faces_that_dlib_finds(clips):
     for sequence, paths in (
         ("P0", sorted((clips / "clips" / "P0").glob("*.png"))),
         ("P1", sorted((clips / "clips" / "P1").glob("*.png"))),
-        ("two", [clips / "two.png"]),
+        ("two.png", [clips / "two.png"]),
     ):
         for number, path in enumerate(paths, start=1):
             gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
             expected += [(sequence, number, *box) for box in fastck.Detector(1)(gray)]
     assert list(table.iloc[:, :6].itertuples(index=False, name=None)) == expected
-    assert (table["sequence"] == "two").sum() == 2
+    assert (table["sequence"] == "two.png").sum() == 2
     assert (table["score"] > 0).all()
     assert f"{len(expected)} faces in 5 of 6 frames" in result.stdout
 

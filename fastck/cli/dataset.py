@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
-from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose
+from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose, said_layout
+from fastck.messages import some_names
 
 
 @one_line_errors
@@ -65,7 +66,7 @@ def render(
 def check(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     until: UntilOption = "apex",
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
     csv: Annotated[
@@ -81,6 +82,7 @@ def check(
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
+    layout = said_layout(root, layout)
     if csv is not None:
         check_output(csv, [root] if labels is None else [root, labels], overwrite=overwrite)
     with progress_bar("check", "images") as update:
@@ -94,9 +96,13 @@ def check(
         )
     console.print(render_check(report))
     if csv is not None:
-        from fastck.dataset.table import write_table
+        from fastck.dataset.table import FORMULA, write_table
 
         write_table(report.records, csv, until=until)
+        cells = {cell for record in report.records for cell in (record.subject, record.label, record.fold)}
+        formulas = sorted(cell for cell in cells if cell.startswith(FORMULA))
+        if formulas:
+            note(f"a spreadsheet takes these cells for formulas: {some_names(formulas)}: let it read them as text")
         say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
@@ -110,7 +116,7 @@ def folds(
     number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
     seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Split the labelled sequences of STORE or ROOT into folds that others can repeat.

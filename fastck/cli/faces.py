@@ -5,8 +5,18 @@ from typing import Annotated
 
 import typer
 
-from fastck.cli.console import console, fail, one_line_errors, progress_bar, safe, say, stderr
-from fastck.cli.options import MOST_PROBLEMS, Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption
+from fastck.cli.console import console, fail, note, one_line_errors, progress_bar, safe, say, stderr
+from fastck.cli.options import (
+    MOST_PROBLEMS,
+    Jobs,
+    KindOption,
+    Labels,
+    LayoutOption,
+    Overwrite,
+    Root,
+    UntilOption,
+    said_layout,
+)
 from fastck.config import Layout
 
 
@@ -26,27 +36,33 @@ def detect(
     ] = None,
     layout: Annotated[
         Layout | None,
-        typer.Option(help="Of the folders.  [default: ckplus where there is a cohn-kanade-images, else folders]"),
+        typer.Option(help="Of INPUTs that are data sets.  [default: ckplus where there is a cohn-kanade-images]"),
     ] = None,
+    kind: KindOption = None,
     jobs: Jobs = -1,
     overwrite: Overwrite = False,
 ) -> None:
     """Find faces: what dlib's frontal face detector finds, in a fraction of its time.
 
     Writes FILE.csv, one row per face and the surest face of a frame first: sequence,frame,top,left,bottom,right,score.
-    Frames count from 1, edges are pixels, half-open. `fastck preprocess --boxes FILE.csv` takes it in place of its own
-    search, and the largest face where a frame has several.
+    The sequence of a photo is its file's name. Frames count from 1, edges are pixels, half-open. `fastck preprocess
+    --boxes FILE.csv` takes it in place of its own search, and the largest face where a frame has several.
     """
     import csv
     import io
     import os
 
+    from fastck.dataset.inputs import read_inputs
     from fastck.outputs import check_output, write_atomically
-    from fastck.pipeline.detect import COLUMNS, find_all_faces, input_records
+    from fastck.pipeline.detect import COLUMNS, find_all_faces
 
     if not out.absolute().parent.is_dir():
         fail(f"the folder of {out} does not exist: make it first")
-    records = input_records(inputs, layout=layout)
+    records, notes = read_inputs(inputs, layout=layout, kind=kind)
+    for line in notes[:MOST_PROBLEMS]:
+        note(line)
+    if len(notes) > MOST_PROBLEMS:
+        note(f"and {len(notes) - MOST_PROBLEMS} more")
     read = [path for record in records for path in record.files()]
     check_output(out, read, overwrite=overwrite)
     if draw is not None:
@@ -93,7 +109,7 @@ def detect(
 def compare_boxes(
     root: Root,
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     until: UntilOption = "apex",
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
@@ -105,6 +121,7 @@ def compare_boxes(
     from fastck.pipeline.compare import compare_boxes as compare
     from fastck.views.terminal import data_table
 
+    layout = said_layout(root, layout)
     with progress_bar("compare", "sequences") as update:
         result = compare(
             root,

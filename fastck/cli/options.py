@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from fastck.config import Layout, Until
+from fastck.cli.console import note
+from fastck.config import InputKind, Layout, Until
 
 # Lines; the rest is counted.
 MOST_PROBLEMS = 20
@@ -17,12 +18,16 @@ Root = Annotated[
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A store that `fastck preprocess` made.")]
 Labels = Annotated[Path | None, typer.Option(help="Folder of label files.  [default: ROOT/Emotion]")]
 LayoutOption = Annotated[
-    Layout,
+    Layout | None,
     typer.Option(
         help="ckplus: SUBJECT/SEQUENCE/frames. folders: every folder of images and every video is a sequence. "
-        "labelled-folders: the same, and the top folder's name is the emotion. table: a CSV file with the columns path "
-        "and subject and, where you like, label, sequence, onset, apex, offset, fold."
+        "labelled-folders: the same, and the top folder's name is the label. table: a CSV file with the columns path "
+        "and subject and, where you like, label, sequence, onset, apex, offset, fold.  [default: guessed, and said]"
     ),
+]
+KindOption = Annotated[
+    InputKind | None,
+    typer.Option("--as", help="What a folder of images is.  [default: a sequence where the file names number frames]"),
 ]
 UntilOption = Annotated[
     Until, typer.Option(help="With a table: the last frame used of each clip; the first is its onset.")
@@ -30,3 +35,15 @@ UntilOption = Annotated[
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Workers; -1 for one per core. Never changes the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+
+
+def said_layout(root: Path, layout: Layout | None) -> Layout:
+    """Return the layout that is named; where none is, the one that the root seems to have, and say so in a line."""
+    from fastck.dataset.layouts import guess_layout
+
+    if layout is not None:
+        return layout
+    guessed, why = guess_layout(root)
+    if root.exists():
+        note(f"layout {guessed}: {why}; --layout names another")
+    return guessed

@@ -17,7 +17,7 @@ from fastck.cli.console import (
     show_logs,
     stderr,
 )
-from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose
+from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose, said_layout
 from fastck.config import CropPolicy, Mode, Preset, Search
 
 
@@ -45,7 +45,7 @@ def preprocess(
         typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
     ] = "projection",
     labels: Labels = None,
-    layout: LayoutOption = "ckplus",
+    layout: LayoutOption = None,
     until: UntilOption = "apex",
     jobs: Jobs = -1,
     scheduler: Annotated[
@@ -104,6 +104,7 @@ def preprocess(
     from fastck.config import MotionConfig, preset_faces
 
     show_logs(verbose)
+    layout = said_layout(root, layout)
     numbers = whole_numbers(upsample, "--upsample") if upsample else None
     faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
     # The cluster comes first: without it no work may start.

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, progress_bar, say
-from fastck.cli.options import Overwrite
+from fastck.cli.options import KindOption, Overwrite
 from fastck.config import PersonChoice
 
 
@@ -52,6 +52,7 @@ def predict(
         Path | None,
         typer.Option(metavar="PHOTO", help="The same person at rest: what an INPUT that is a photo is compared with."),
     ] = None,
+    kind: KindOption = None,
     stride: Annotated[
         int | None, typer.Option(help="With --run: frames between windows of a clip longer than the network's.")
     ] = None,
@@ -90,7 +91,7 @@ def predict(
         from fastck.training.run import open_run
 
         opened = open_run(run)
-    clips = list_clips(inputs or [])
+    clips = list_clips(inputs or [], kind=kind, on_note=note)
     names = name_drawings(clips, drawings, files=files, overwrite=overwrite)
     to_stdout = Path("-") in files
     ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings))

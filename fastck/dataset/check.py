@@ -10,7 +10,7 @@ from statistics import mean, median
 from fastck.config import TIMESTEPS, Layout, Until
 from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.labels import EMOTIONS
-from fastck.dataset.layouts import scan
+from fastck.dataset.layouts import guess_layout, scan
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
@@ -120,7 +120,7 @@ def check(
     root: str | PathLike[str],
     *,
     labels: str | PathLike[str] | None = None,
-    layout: Layout = "ckplus",
+    layout: Layout | None = None,
     until: Until = "apex",
     deep: bool = False,
     timesteps: int = TIMESTEPS,
@@ -152,6 +152,7 @@ def check(
     """
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
+    layout = layout or guess_layout(root)[0]
     found = scan(root, labels=labels, layout=layout, until=until)
     records = found.records
     findings = list(found.findings)

@@ -72,7 +72,7 @@ def order_frames(names: list[str]) -> FrameOrder:
     gaps = () if several else _gaps([int(key[0]) for key in order])
     if len(order) == len(names):
         return FrameOrder(names=tuple(by_key[key][0] for key in order), gaps=gaps, open_order=open_order)
-    pattern = {name: _DIGITS.sub("#", name) for name in numbered}
+    pattern = {name: number_pattern(name) for name in numbered}
     patterns = Counter(pattern.values())
     kept, duplicates = [], []
     for key in order:
@@ -90,6 +90,11 @@ def order_frames(names: list[str]) -> FrameOrder:
         gaps=gaps,
         open_order=open_order,
     )
+
+
+def number_pattern(stem: str) -> str:
+    """Return a name with "#" in place of each number."""
+    return _DIGITS.sub("#", stem)
 
 
 def _columns(runs: list[list[str]]) -> list[list[str]]:

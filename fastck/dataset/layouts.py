@@ -1,5 +1,7 @@
 """Folder layouts -> a list of `SequenceRecord`: CK+ with all its quirks, plain folders, labelled folders, videos."""
 
+import os
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from os import PathLike
@@ -16,8 +18,13 @@ from fastck.dataset.table import read_table
 from fastck.dataset.walk import Listing, safe_name, short_hash, walk
 from fastck.messages import one_line, reason, some_names
 
-_IMAGES_FOLDER = "cohn-kanade-images"
+IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
+_ODD_LABELS = {
+    "unknown-emotion": "no folder above it names an emotion: {number} sequences count as not labelled",
+    "own-label": "the folder name '{name}' stands for no emotion: {number} sequences, a class of its own",
+    "code-label": "the folder name '{name}' is taken for CK+'s code of {emotion}: {number} sequences",
+}
 # Pictures and videos that people have, and what to make of them.
 _UNREAD = {
     **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".jxl"), "PNG files, an animation to a video"),
@@ -29,7 +36,7 @@ def scan(
     root: str | PathLike[str],
     *,
     labels: str | PathLike[str] | None = None,
-    layout: Layout = "ckplus",
+    layout: Layout | None = None,
     until: Until = "apex",
 ) -> Scan:
     """Find the sequences below a folder, without opening an image.
@@ -41,10 +48,12 @@ def scan(
         the CSV file for "table".
     labels : path-like, optional
         A folder of label files that mirrors the images' folders (``S005/001/*.txt``), in place of ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders", "table"}
-        "ckplus": ``SUBJECT/SEQUENCE/*.png``, or a video ``SUBJECT/SEQUENCE.avi``. "folders": every folder that
-        directly holds images is a sequence, and so is every video. "labelled-folders": the same, and the top folder's
-        name is the label (a name or code of `EMOTIONS`; sequences below any other name count as not labelled).
+    layout : {"ckplus", "folders", "labelled-folders", "table"}, optional
+        By default what `guess_layout` makes of the root. "ckplus": ``SUBJECT/SEQUENCE/*.png``, or a video
+        ``SUBJECT/SEQUENCE.avi``. "folders": every folder that directly holds images is a sequence, and so is every
+        video. "labelled-folders": the same, and the top folder's name is the label: any text; names of `EMOTIONS`,
+        their relatives and CK+'s codes become those names. Pictures that lie in such a folder themselves are no
+        sequence.
         "table": a CSV file with a line for each clip; see `fastck.dataset.table.read_table`.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
@@ -68,6 +77,8 @@ def scan(
     list without frames, as an image that cannot be read stays: folds are made from the list, and what is damaged
     must move no other.
     """
+    if layout is None:
+        layout, _ = guess_layout(root)
     check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
         raise ValueError('layout "labelled-folders" takes labels from folder names: leave out labels, or use "folders"')
@@ -103,6 +114,31 @@ def scan(
     return Scan(records=records, findings=findings + odd, root=root, fingerprints=fingerprints)
 
 
+def guess_layout(root: str | PathLike[str]) -> tuple[Layout, str]:
+    """Return the layout that a root has by the look of it, and the reason in some words.
+
+    Parameters
+    ----------
+    root : path-like
+        A file is a table; a folder with ``cohn-kanade-images`` is CK+'s; one whose top folders are for the most part
+        named after emotions, in words, is "labelled-folders"; any other is "folders".
+    """
+    root = Path(root)
+    if root.is_file():
+        return "table", "a file"
+    if (root / IMAGES_FOLDER).is_dir() or os.path.basename(os.path.realpath(root)) == IMAGES_FOLDER:  # noqa: PTH119
+        return "ckplus", f"there is a folder {IMAGES_FOLDER}"
+    try:
+        folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        # Reading the root says why it is none.
+        folders = []
+    named = [name for name in folders if name.isalpha() and emotion_of_name(name) is not None]
+    if len(named) > len(folders) / 2:
+        return "labelled-folders", f"folders are named after emotions ({some_names(named)})"
+    return "folders", "every folder of images and every video is a sequence"
+
+
 def _existing_folder(path: Path, what: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{what} must be an existing folder, got {one_line(path)}: check the path")
@@ -117,14 +153,14 @@ def _existing_folder(path: Path, what: str) -> Path:
 
 def _images_root(root: Path) -> Path:
     _existing_folder(root, "root")
-    images_root = root / _IMAGES_FOLDER
+    images_root = root / IMAGES_FOLDER
     if images_root.is_dir():
         return _existing_folder(images_root, "root's folder")
-    if root.resolve().name == _IMAGES_FOLDER:
+    if root.resolve().name == IMAGES_FOLDER:
         advice = "give the folder above it as root"
     else:
         advice = f'put the images there, or use layout "folders" for another arrangement (it has {_some_names(root)})'
-    raise ValueError(f"root must hold a folder {_IMAGES_FOLDER}, got {one_line(root)} without one: {advice}")
+    raise ValueError(f"root must hold a folder {IMAGES_FOLDER}, got {one_line(root)} without one: {advice}")
 
 
 def _some_names(root: Path) -> str:
@@ -159,6 +195,9 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
         if layout == "ckplus" and depth != 2 and listing.images:
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
+        elif layout == "labelled-folders" and depth == 1 and listing.images:
+            what = f"holds {len(listing.images)} pictures itself, as if of different people (FER, RAF-DB), no sequence"
+            findings.append(_left_out("stills", listing.path, what))
         elif listing.images:
             sources.append(Source(listing.parts, listing.folder, tuple(listing.images)))
         elif _is_empty_sequence(listing, layout):
@@ -213,19 +252,24 @@ def _label_by_folder(
     records: list[SequenceRecord], parts: list[tuple[str, ...]], images_root: Path, findings: list[Finding]
 ) -> list[SequenceRecord]:
     labelled = []
-    unknown: Counter[str] = Counter()
+    # Sequences by kind of finding and name of the folder.
+    odd: dict[str, Counter[str]] = {kind: Counter() for kind in _ODD_LABELS}
     for record, names in zip(records, parts, strict=True):
         folders = names[:-1] if record.video is not None else names
         top = folders[0] if folders else ""
         emotion = emotion_of_name(top)
-        unknown[top] += emotion is None
+        if not top:
+            odd["unknown-emotion"][top] += 1
+        elif emotion is None:
+            odd["own-label"][top] += 1
+            record = replace(record, label=unicodedata.normalize("NFC", one_line(top)))
+        elif top.strip()[0].isdigit():
+            odd["code-label"][top] += 1
         labelled.append(_label(record, emotion))
-    for top in sorted(+unknown):
-        name = (
-            f"the folder name '{one_line(top)}' stands for no emotion" if top else "no folder above it names an emotion"
-        )
-        text = f"{name}: {unknown[top]} sequences count as not labelled"
-        findings.append(Finding(kind="unknown-emotion", sequence="", path=images_root / top, text=text))
+    for kind, what in _ODD_LABELS.items():
+        for top, number in sorted(odd[kind].items()):
+            text = what.format(name=one_line(top), number=number, emotion=EMOTIONS.get(emotion_of_name(top) or 0))
+            findings.append(Finding(kind=kind, sequence="", path=images_root / top, text=text))
     return labelled
 
 

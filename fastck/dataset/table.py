@@ -29,6 +29,8 @@ from fastck.outputs import write_atomically
 
 COLUMNS = ("path", "subject", "label", "sequence", "onset", "apex", "offset", "fold")
 REQUIRED = ("path", "subject")
+# What a cell begins with that spreadsheets take for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # pandas writes a column with empty cells as 12.0
 _NOTHING = {"nan", "<na>", "nat"}
 _SHOWN_LINES = 5
@@ -111,7 +113,11 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
         cells |= {"onset": record.onset or 1} if record.onset or record.n_frames else {}
         # Of a video that cannot be read nobody knows the last frame, where the table does not name it.
         cells |= {last: (record.onset or 1) + record.n_frames - 1} if record.n_frames else {}
-        writer.writerow({"path": relative_place(source, folder), **cells})
+        place = relative_place(source, folder)
+        if place.startswith(FORMULA):
+            # The same place, and no formula to a spreadsheet.
+            place = f"./{place}"
+        writer.writerow({"path": place, **cells})
     write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
 
 

@@ -64,7 +64,7 @@ def compare_boxes(
     root: str | PathLike[str],
     *,
     labels: str | PathLike[str] | None = None,
-    layout: Layout = "ckplus",
+    layout: Layout | None = None,
     until: Until = "apex",
     n_jobs: int = -1,
     upsample: int = 1,
@@ -100,7 +100,7 @@ def compare_boxes(
     check_upsample(upsample)
     records = scan(root, labels=labels, layout=layout, until=until).records
     if not records:
-        raise ValueError(f"{root} holds no sequences in the layout {layout!r}")
+        raise ValueError(f"{root} holds no sequences: `fastck check` says what was found")
     if limit is not None and limit < len(records):
         records = [records[i * len(records) // limit] for i in range(limit)]
     rows: list[dict[str, Any]] = []

@@ -8,16 +8,11 @@ from typing import NamedTuple
 import cv2
 from joblib import Parallel, delayed
 
-from fastck.dataset.clip import clip_record
-from fastck.dataset.layouts import Layout, scan
 from fastck.dataset.records import SequenceRecord
-from fastck.dataset.walk import safe_name
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
-from fastck.images.image import is_image
-from fastck.images.video import is_video
-from fastck.messages import Progress, one_line
+from fastck.messages import Progress
 from fastck.outputs import replacing
 from fastck.pipeline.frames import BadSequence, record_frames
 
@@ -45,56 +40,6 @@ class SequenceFaces(NamedTuple):
     n_frames: int
     faces: list[FaceRow]
     reason: str
-
-
-def input_records(inputs: Sequence[str | PathLike[str]], *, layout: Layout | None = None) -> list[SequenceRecord]:
-    """Return the sequences that paths stand for.
-
-    Parameters
-    ----------
-    inputs : sequence of path-like
-        Images, each a sequence of one frame; videos; and folders, whose sequences have the ids that `preprocess` gives
-        them.
-    layout : {"ckplus", "folders", "labelled-folders"}, optional
-        Of the folders. Without it, "ckplus" where a folder has the images' folder of CK+, else "folders".
-
-    Returns
-    -------
-    records : list of SequenceRecord
-
-    Raises
-    ------
-    ValueError
-        If a file is neither image nor video, a folder holds neither, or two sequences have one id.
-    OSError
-        If a path does not exist or cannot be read.
-    """
-    records: dict[str, SequenceRecord] = {}
-    for path in map(Path, inputs):
-        for record in _records(path, layout):
-            if record.sequence in records:
-                raise ValueError(
-                    f"two inputs hold a sequence {record.sequence}, the second is {one_line(path)}: "
-                    "search them one after the other, each into its own file"
-                )
-            records[record.sequence] = record
-    return list(records.values())
-
-
-def _records(path: Path, layout: Layout | None) -> list[SequenceRecord]:
-    if path.is_dir():
-        ckplus = (path / "cohn-kanade-images").is_dir()
-        if records := scan(path, layout=layout or ("ckplus" if ckplus else "folders")).records:
-            return records
-        raise ValueError(f"{one_line(path)} must hold images or videos, found none")
-    if not path.exists():
-        raise FileNotFoundError(f"{one_line(path)} does not exist: an image, a folder or a video is needed")
-    if is_video(path):
-        return [clip_record(path)]
-    if is_image(path):
-        name = safe_name((path.stem,))
-        return [SequenceRecord(sequence=name, subject=name, frames=(path,))]
-    raise ValueError(f"an image, a folder or a video is needed, got {one_line(path)}")
 
 
 def find_all_faces(

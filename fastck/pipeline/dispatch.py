@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
-from fastck.dataset.layouts import scan
+from fastck.dataset.layouts import guess_layout, scan
 from fastck.dataset.records import Scan
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
@@ -112,7 +112,7 @@ def preprocess(
     preset: Preset = "stable",
     features: Sequence[str] = ("projection",),
     labels: str | Path | None = None,
-    layout: Layout = "ckplus",
+    layout: Layout | None = None,
     until: Until = "apex",
     faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
@@ -139,8 +139,8 @@ def preprocess(
         Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders", "table"}
-        How `root` is organised; see `fastck.scan`. For "table" it is a CSV file.
+    layout : {"ckplus", "folders", "labelled-folders", "table"}, optional
+        How `root` is organised; guessed by default, see `fastck.scan`. For "table" it is a CSV file.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
     faces : FaceConfig, optional
@@ -224,15 +224,14 @@ def preprocess(
     return open_store(store)
 
 
-def _list_sequences(root: Path, labels: str | Path | None, layout: Layout, until: Until) -> Scan:
+def _list_sequences(root: Path, labels: str | Path | None, layout: Layout | None, until: Until) -> Scan:
     """Return the sequences of a data set, with a warning for each kind of finding."""
     listing = scan(root, labels=labels, layout=layout, until=until)
     for line in summarise(listing.findings):
         log.warning("%s", line)
     if not listing.records:
-        raise ValueError(
-            f"{root} holds no image sequences in the layout {layout!r}: `fastck check` says what was found"
-        )
+        named = layout or guess_layout(root)[0]
+        raise ValueError(f"{root} holds no image sequences in the layout {named!r}: `fastck check` says what was found")
     return listing
 
 

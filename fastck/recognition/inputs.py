@@ -6,11 +6,12 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from fastck.config import InputKind
 from fastck.dataset.clip import clip_record
+from fastck.dataset.inputs import is_photo, read_inputs
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.messages import Progress, error_text, one_line
-from fastck.pipeline.detect import input_records
 from fastck.recognition.footage import Footage, footage_of
 from fastck.recognition.photo import path_record
 from fastck.recognition.prediction import Prediction
@@ -44,18 +45,27 @@ class Answer:
         return [one.as_dict() for one in self.prediction.people]
 
 
-def list_clips(inputs: Sequence[str | PathLike[str]]) -> list[Answer]:
+def list_clips(
+    inputs: Sequence[str | PathLike[str]],
+    *,
+    kind: InputKind | None = None,
+    on_note: Callable[[str], object] = lambda _: None,
+) -> list[Answer]:
     """Return the clips that inputs stand for, in order, none of them answered yet.
 
     Parameters
     ----------
     inputs : sequence of path-like
-        Folders of frames, videos, and folders that hold several of them, such as CK+'s root.
+        Folders of frames, videos, photos, and folders that hold several of them, such as CK+'s root.
+    kind : {"photos", "sequence"}, optional
+        What a folder of images is, in place of what its names say.
+    on_note : callable, optional
+        Called with a line for what a folder was taken for, and for every file that is left out.
     """
     clips: list[Answer] = []
     for path in map(Path, inputs):
         try:
-            clips.extend(Answer(source=source, record=record) for source, record in clips_of(path))
+            clips.extend(Answer(source=source, record=record) for source, record in clips_of(path, kind, on_note))
         except (ValueError, OSError) as error:
             clips.append(Answer(source=str(path), error=error_line(error)))
     return clips
@@ -108,14 +118,16 @@ def _told(
         yield gray
 
 
-def clips_of(path: Path) -> list[tuple[str, SequenceRecord]]:
+def clips_of(path: Path, kind: InputKind | None, on_note: Callable[[str], object]) -> list[tuple[str, SequenceRecord]]:
     """Return the clips that an input stands for, each with its path."""
     if not path.is_dir():
         return [(str(path), path_record(path))]
-    records = input_records([path])
-    if len(records) == 1:
+    records, notes = read_inputs([path], kind=kind)
+    for text in notes:
+        on_note(text)
+    if len(records) == 1 and not is_photo(records[0]):
         return [(str(path), clip_record(path))]
-    return [(str(record.video or record.frames[0].parent), record) for record in records]
+    return [(str(record.frames[0]) if is_photo(record) else record.path, record) for record in records]
 
 
 def error_line(error: Exception) -> str:

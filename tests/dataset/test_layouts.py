@@ -14,7 +14,7 @@ from fastck.cli import app
 from fastck.dataset import layouts, sequences
 from fastck.dataset.findings import KINDS, summarise
 from fastck.dataset.labels import EMOTIONS
-from fastck.dataset.layouts import scan
+from fastck.dataset.layouts import guess_layout, scan
 from fastck.dataset.records import Scan
 from fastck.dataset.sequences import subject_of
 from fastck.dataset.walk import safe_name
@@ -174,14 +174,14 @@ def test_root_that_is_not_ckplus(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r'root must hold a folder cohn-kanade-images, got .*layout "folders".*has happy'
     ):
-        scan(tmp_path)
+        scan(tmp_path, layout="ckplus")
     add_sequence(tmp_path, "S005", "001")
     with pytest.raises(ValueError, match="give the folder above it as root"):
         scan(tmp_path / "cohn-kanade-images")
     with pytest.raises(FileNotFoundError, match=r"root must be an existing folder, got .*nowhere"):
         scan(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="root must be a folder, got the file"):
-        scan(tmp_path / "happy/a.png")
+        scan(tmp_path / "happy/a.png", layout="ckplus")
     with pytest.raises(ValueError, match="layout must be one of ckplus, folders, labelled-folders, table, got 'mmi'"):
         scan(tmp_path, layout="mmi")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes labels from folder names"):
@@ -318,7 +318,7 @@ def test_root_itself_may_be_a_sequence(tmp_path: Path) -> None:
 
 
 def test_labelled_folders(tmp_path: Path) -> None:
-    for name in ("happy/S005_001", "Anger/S005_002", "3/S010_001", "07/S011", "9/S012", "bored/S013", "sad"):
+    for name in ("happy/S005_001", "Anger/S005_002", "3/S010_001", "07/S011", "9/S012", "bored/S013", "sad/x"):
         touch(tmp_path / name / "1.png", tmp_path / name / "2.png")
     touch(tmp_path / "1.png", tmp_path / "2.png")
     found = scan(tmp_path, layout="labelled-folders")
@@ -328,10 +328,49 @@ def test_labelled_folders(tmp_path: Path) -> None:
         "Anger_S005_002": 1,
         "3_S010_001": 3,
         "07_S011": 7,
-        "sad": 6,
+        "sad_x": 6,
     }
+    # As in a table, other labels are classes of their own.
+    assert {record.label for record in found.records if record.emotion is None} == {"9", "bored", ""}
     assert by_id["happy_S005_001"].subject == by_id["Anger_S005_002"].subject == "S005"
-    assert kinds(found) == ["unknown-emotion"] * 3
+    assert sorted(kinds(found)) == ["code-label"] * 2 + ["own-label"] * 2 + ["unknown-emotion"]
+    assert any(
+        finding.text.startswith("the folder name '3' is taken for CK+'s code of disgust") for finding in found.findings
+    )
+
+
+def test_pictures_in_emotion_folders_are_no_sequences(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"happy/Training_{number}.jpg" for number in range(101, 104)), tmp_path / "3/7.png")
+    touch(tmp_path / "sad/S005/1.png", tmp_path / "sad/S005/2.png")
+    found = scan(tmp_path)
+    assert [(record.sequence, record.label) for record in found.records] == [("sad_S005", "sadness")]
+    assert [(finding.kind, finding.path.name) for finding in found.findings] == [("stills", "3"), ("stills", "happy")]
+
+
+@pytest.mark.parametrize(
+    ("names", "layout"),
+    [
+        (["cohn-kanade-images/S005/001/1.png"], "ckplus"),
+        (["happy/a/1.png", "Boredom/a/1.png", "anger/b/1.png"], "labelled-folders"),
+        (["1/a/1.png", "3/b/1.png"], "folders"),
+        (["S005/1.png", "happy/1.png"], "folders"),
+        (["a.mp4"], "folders"),
+        ([], "folders"),
+    ],
+)
+def test_the_layout_is_guessed_from_what_is_there(tmp_path: Path, names: list[str], layout: str) -> None:
+    touch(*(tmp_path / name for name in names))
+    assert guess_layout(tmp_path)[0] == layout
+    (tmp_path / "t.csv").touch()
+    assert guess_layout(tmp_path / "t.csv")[0] == "table"
+
+
+def test_a_guessed_layout_is_said_and_a_named_one_is_not(tmp_path: Path) -> None:
+    touch(tmp_path / "boredom/a/1.png", tmp_path / "happy/a/1.png", tmp_path / "sad/a/1.png")
+    guessed = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert "layout labelled-folders: folders are named after emotions (happy, sad); --layout names" in guessed.stderr
+    assert "boredom" in guessed.stdout
+    assert "layout" not in CliRunner().invoke(app, ["check", str(tmp_path), "--layout", "folders"]).stderr
 
 
 def test_videos_in_labelled_folders(tmp_path: Path) -> None:
@@ -560,10 +599,10 @@ def test_what_a_root_holds_instead_is_named(tmp_path: Path) -> None:
     for name in "abcde":
         touch(tmp_path / name)
     with pytest.raises(ValueError, match=r"\(it has a, b, c, d, e\)"):
-        scan(tmp_path)
+        scan(tmp_path, layout="ckplus")
     touch(tmp_path / "f")
     with pytest.raises(ValueError, match=r"\(it has a, b, c, d, e, \.\.\.\)"):
-        scan(tmp_path)
+        scan(tmp_path, layout="ckplus")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from fastck.cli import app
 from fastck.dataset import sequences
 from fastck.dataset.check import check
 from fastck.dataset.labels import EMOTIONS
@@ -414,3 +416,14 @@ def test_what_pandas_writes_for_codes_and_gaps_is_read_and_a_person_has_one_spel
     records = read_table(path).records
     assert [record.label for record in records] == ["happy", "", ""]
     assert records[0].subject == records[1].subject
+
+
+def test_no_cell_is_a_formula_unsaid(clips: Path) -> None:
+    (clips / "frames/S005").rename(clips / "=cmd")
+    written = clips / "again.csv"
+    source = table(clips, "path,subject,label\n=cmd,-1,@home\na.avi,Bob,\n")
+    result = CliRunner().invoke(app, ["check", str(source), "--csv", str(written)])
+    assert "a spreadsheet takes these cells for formulas: -1, @home: let it read them as text" in result.stderr
+    with written.open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["./=cmd", "a.avi"]
+    assert [(record.subject, record.label) for record in read_table(written).records] == [("-1", "@home"), ("Bob", "")]

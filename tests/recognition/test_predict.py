@@ -78,7 +78,11 @@ def test_a_damaged_clip_keeps_no_other_from_its_answer(smile: Path, tmp_path: Pa
     empty = tmp_path / "empty"
     empty.mkdir()
     gray = write([np.full((120, 120), 90, np.uint8)] * 3, tmp_path / "gray")
-    single = write([cv2.imread(str(min(smile.glob("*.png"))), cv2.IMREAD_GRAYSCALE)], tmp_path / "single")
+    frame = cv2.imread(str(min(smile.glob("*.png"))))
+    single = tmp_path / "single.avi"
+    writer = cv2.VideoWriter(str(single), cv2.VideoWriter.fourcc(*"FFV1"), 10, frame.shape[1::-1])
+    writer.write(frame)
+    writer.release()
     code, out, err = run(
         damaged, empty, gray, single, tmp_path / "none", smile, "--json", tmp_path / "p.json", width=400
     )
@@ -170,3 +174,17 @@ def write(frames: list[np.ndarray], folder: Path) -> Path:
     for number, frame in enumerate(frames, start=1):
         cv2.imwrite(str(folder / f"{number:03d}.png"), frame)
     return folder
+
+
+def test_a_folder_of_photos_is_answered_file_by_file(smile: Path, tmp_path: Path) -> None:
+    first, last = min(smile.glob("*.png")), max(smile.glob("*.png"))
+    (tmp_path / "photos").mkdir()
+    shutil.copy(first, tmp_path / "photos/anna.png")
+    shutil.copy(last, tmp_path / "photos/L001_smile.png")
+    code, out, err = run(tmp_path / "photos", width=400)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[:2]] == ["L001_smile.png", "anna.png"]
+    assert "2 photos" in err
+    code, out, err = run(tmp_path / "photos", "--as", "sequence", width=400)
+    assert out.split()[0] == "photos"
+    assert "photos (" not in err

@@ -21,7 +21,7 @@ COLUMNS = ("sequence", "subject", "fold")
 _WHOLE = re.compile(r"-?[0-9]{1,15}(\.0*)?")
 
 
-def read_listing(source: str | Path, *, labels: str | Path | None = None, layout: Layout = "ckplus") -> pd.DataFrame:
+def read_listing(source: str | Path, *, labels: str | Path | None = None, layout: Layout | None = None) -> pd.DataFrame:
     """List every sequence of a data set, or of the data set that a store was made of, quarantined ones too.
 
     Parameters
