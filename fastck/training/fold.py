@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
 from fastck.training import run as files
@@ -102,7 +103,8 @@ def fit_fold(task: FoldTask, plan: MemoryPlan | None) -> FoldOutcome:
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     task.folder.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time, FileLock(task.folder / LOCK):
+    # Within Dask's worker scikit-learn's own loops would be tasks of the cluster, which wait for this one.
+    with _one_at_a_time, FileLock(task.folder / LOCK), parallel_config(backend="sequential"):
         # A cluster may give a fold away twice.
         outcome = FoldOutcome(plan=plan) if task.done else _fit(task, plan)
     # Whoever waits for it finds the fold done.
