@@ -116,7 +116,7 @@ def forget_peak() -> None:
 def measure(root: Path, few: Path, address: str) -> dict[str, float]:
     """Preprocess a root and return the parent's processor seconds by part, and its memory."""
     from fastck import preprocess
-    from fastck.pipeline.cluster import dask_cluster
+    from fastck.cluster import dask_cluster
 
     # Work in another process is not this one's, and needs no clock.
     with (

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far long work is; every `on_progress` is called with one, in the caller's thread.
+    """How far long work is; every `on_progress` is called with one, in the caller's thread where the
+    function does not say otherwise.
 
     Attributes
     ----------
     done, total : int
-        In the unit that the function names.
+        In the unit that the function names; what is done may count in shares of it.
     step : str
         Which part of the work this is, where there are several.
     """
 
-    done: int = 0
+    done: float = 0
     total: int = 0
     step: str = ""
 

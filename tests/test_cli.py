@@ -107,7 +107,7 @@ def test_other_settings_are_refused_with_what_differs(store, rendered):
 def test_wrong_options_get_one_line(rendered, tmp_path, monkeypatch, options, message):
     if "--scheduler" in options:
         pytest.importorskip("distributed")
-    monkeypatch.setattr("fastck.pipeline.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("fastck.cluster.CONNECT_SECONDS", 0.5)
     assert message in plain_error(run("preprocess", rendered, tmp_path / "s", *options))
     assert not (tmp_path / "s").exists()
 

@@ -17,7 +17,7 @@ from fastck.cli.console import (
     show_logs,
     stderr,
 )
-from fastck.cli.options import Jobs, Labels, LayoutOption, Root, UntilOption, Verbose, said_layout
+from fastck.cli.options import Jobs, Labels, LayoutOption, Root, Scheduler, UntilOption, Verbose, said_layout
 from fastck.config import CropPolicy, Mode, Preset, Search
 
 
@@ -48,10 +48,7 @@ def preprocess(
     layout: LayoutOption = None,
     until: UntilOption = "apex",
     jobs: Jobs = -1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler to send the work to (extra `dask`)."),
-    ] = None,
+    scheduler: Scheduler = None,
     mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
     level: Annotated[int, typer.Option(help="Gray levels; a pixel is on where the difference is above it.")] = 127,
     size: Annotated[int, typer.Option(help="Side of the erosion's footprint in pixels.")] = 5,
@@ -109,7 +106,7 @@ def preprocess(
     faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
     # The cluster comes first: without it no work may start.
     if scheduler:
-        from fastck.pipeline.cluster import dask_cluster
+        from fastck.cluster import dask_cluster
     with progress_bar("preprocess", "frames") as update, dask_cluster(scheduler) if scheduler else nullcontext():
         view = PreprocessView(update)
         try:

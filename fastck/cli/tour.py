@@ -206,6 +206,7 @@ def try_preset(
             epochs=epochs,
             batch_size=BATCH_SIZE,
             checkpoint_every=0,
+            final=False,
             **settings,
         )
         run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0)

@@ -21,7 +21,7 @@ from fastck.training.models.fit import Fit
 from fastck.training.models.memory import MemoryPlan
 from fastck.training.models.network import build_network, calibrate_network, compile_network
 from fastck.training.report.calibration import fit_temperature
-from fastck.training.run import CHECKPOINTS, TENSORBOARD
+from fastck.training.run import CHECKPOINTS, EPOCH, TENSORBOARD, write_text
 from fastck.training.settings.config import PHASES, TrainConfig, probability_columns
 from fastck.training.settings.shape import NetworkShape
 
@@ -43,7 +43,7 @@ class Parts:
         return self.train.seconds + self.validation.seconds
 
 
-def fit_split(samples: Samples, split: Split, plan: MemoryPlan, folder: Path, verbose: int | str = "auto") -> Fit:
+def fit_split(samples: Samples, split: Split, plan: MemoryPlan, folder: Path, verbose: int = 0) -> Fit:
     """Fit one split from its last checkpoint, or from the start, and predict its test part once.
 
     Parameters
@@ -56,7 +56,7 @@ def fit_split(samples: Samples, split: Split, plan: MemoryPlan, folder: Path, ve
         Micro-batches and gradient checkpointing.
     folder : Path
         Holds the checkpoints, which the caller removes once the result is safe, and TensorBoard's logs.
-    verbose : int or "auto"
+    verbose : int
         Keras' own progress: 0 none, 1 bars, 2 a line per epoch.
 
     Returns
@@ -171,6 +171,7 @@ def _callbacks(config: TrainConfig, micro_batches: int, seed: int, folder: Path)
         callbacks.append(_StepLimit(config.max_steps, micro_batches))
     if config.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(folder / TENSORBOARD)))
+    callbacks.append(_EpochFile(folder / EPOCH))
     return [*callbacks, Checkpoint(folder / CHECKPOINTS, every=config.checkpoint_every, stopper=stopper)]
 
 
@@ -245,6 +246,21 @@ class _DropoutSeeds(keras.callbacks.Callback):
             # Keras gives a layer that drops nothing no seeds.
             if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
                 layer.seed_generator.state.assign([self.seed + epoch, 0])
+
+
+class _EpochFile(keras.callbacks.Callback):
+    """Leaves the number of epochs that are done in a file, about once a second, for whoever watches all folds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.next = 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        now = time.monotonic()
+        if now >= self.next:
+            write_text(self.path, str(epoch + 1))
+            self.next = now + 1
 
 
 class _StepLimit(keras.callbacks.Callback):

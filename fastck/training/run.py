@@ -34,11 +34,30 @@ CONFUSION_PICTURE, ACCURACY_PICTURE, LOSS_PICTURE = "confusion_matrix.png", "acc
 # Files of a fold; FIT is the last to be written and says that the others are there.
 FIT, MODEL, LINEAR_MODEL, SUMMARY = "fold.json", "model.keras", "model.npz", "model_summary.txt"
 HISTORY, PREDICTIONS, TRAINING_PREDICTIONS = "history.csv", "predictions.csv", "training_predictions.csv"
-CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
+CHECKPOINTS, TENSORBOARD, EPOCH = "checkpoint", "tensorboard", "epoch"
+# The folder of the model that was fitted on all sequences, and the file that says what it is.
+FINAL, CARD = "final", "card.md"
 
-# What every run.json holds.
-_PARTS = {"arguments": dict, "status": str, "classes": list, "store": dict, "splits": list}
-_JSON = {dict: "an object", str: "text", list: "a list"}
+# What every run.json holds: a kind, a list of one kind, or an object with these parts at least.
+_STORE = {"name": str, "path": str, "config": dict}
+_PARTS: dict[str, Any] = {
+    "arguments": dict,
+    "status": str,
+    "classes": [str],
+    "store": _STORE,
+    "splits": [{"repeat": int, "fold": int, "train": [str], "validation": [str], "test": [str]}],
+}
+# What a finished one holds as well.
+_FINISHED: dict[str, Any] = {
+    "feature": str,
+    "stores": [_STORE],
+    "notes": [str],
+    "leakage": float,
+    "versions": dict,
+    "fits": [{"repeat": int, "fold": int, "epochs": int, "optimizer_steps": int, "temperature": float | None}],
+}
+_JSON = {dict: "an object", str: "text", list: "a list", int: "a whole number", float: "a number"}
+_JSON[float | None] = "a number or null"
 
 # Columns that are not numbers: whatever they hold is text, "NA", "None" and "001" too.
 _TEXT = ("sequence", "subject", "baseline", "true", "predicted")
@@ -56,7 +75,8 @@ class Run:
     record : dict
         What run.json holds: settings, splits, store, versions, memory plan, and each fit's epochs and time.
     fold : Path or None
-        The fold whose model `model` is; None for a run with a single fold.
+        The fold whose model `model` is; None for the model that was fitted on all sequences, or, where there is none,
+        that of a single fold.
     """
 
     path: Path
@@ -110,9 +130,9 @@ class Run:
             If the run has no model, or one per fold and none was named.
         """
         name = LINEAR_MODEL if self.record["arguments"].get("model") == "linear" else MODEL
-        path = (self.fold or self.path) / name
-        if path.exists():
-            return path
+        for folder in [self.fold] if self.fold else [self.path / FINAL, self.path]:
+            if (folder / name).exists():
+                return folder / name
         folds = sorted(path.parent for path in (self.path / FOLDS).glob(f"*/{name}"))
         if folds and self.fold is None:
             raise ValueError(f"{self.path} holds {len(folds)} models, one per fold: name one, such as {folds[0]}")
@@ -130,7 +150,7 @@ class Run:
         start_keras()
         from fastck.training.models.network import load_network
 
-        return load_network(path)
+        return load_network(path, shape=self.shape)
 
 
 def open_run(path: str | PathLike[str]) -> Run:
@@ -139,7 +159,8 @@ def open_run(path: str | PathLike[str]) -> Run:
     Parameters
     ----------
     path : path-like
-        A folder that `fastck train` wrote, or the folder of one of its folds: then `model` is that fold's network.
+        A folder that `fastck train` wrote: `model` is the one that was fitted on all sequences. Or the folder of one of
+        its folds: then it is that fold's.
 
     Returns
     -------
@@ -151,9 +172,11 @@ def open_run(path: str | PathLike[str]) -> Run:
         If the folder is not a run, or the run was not finished.
     """
     path = Path(path)
-    # A fold's folder lies two levels below its run's.
     fold = path if (path / FIT).exists() and not (path / RECORD).exists() else None
-    root = path.parent.parent if fold else path
+    root = path
+    if fold:
+        # A fold's folder lies two levels below its run's, that of the final model one.
+        root = path.resolve().parent if path.resolve().name == FINAL else path.parent.parent
     record = read_record(root)
     if record["status"] != "finished":
         raise ValueError(f"{root} was not finished: go on with fastck train ... --resume")
@@ -180,12 +203,32 @@ def read_record(path: Path) -> dict[str, Any]:
         older = isinstance(version, int) and version < FORMAT
         what = "train again into another folder: its classes were codes, not names" if older else "update fastck"
         raise ValueError(f"{file} has format {version}, this fastck reads format {FORMAT}: {what}")
-    for name, kind in _PARTS.items():
-        if not isinstance(record[name], kind):
-            raise ValueError(f"{file} is damaged: {name} must be {_JSON[kind]}, got {one_line(record[name])[:60]}")
-    if not all(isinstance(name, str) for name in record["classes"]):
-        raise ValueError(f"{file} is damaged: its classes must be names")
+    try:
+        finished = record["status"] == "finished"
+        _check_part(record, _PARTS | (_FINISHED if finished else {}), "it")
+        if finished and len(record["fits"]) != len(record["splits"]):
+            raise ValueError(
+                f"fits must be one for each of the {len(record['splits'])} splits, got {len(record['fits'])}"
+            )
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
     return record
+
+
+def _check_part(value: object, kind: Any, name: str) -> None:
+    """Raise ValueError where a part of a record is of another kind."""
+    outer = type(kind) if isinstance(kind, dict | list) else kind
+    # A whole number is a number, too; a truth value is neither.
+    if isinstance(value, bool) or not isinstance(value, (int | outer) if outer in (float, float | None) else outer):
+        raise ValueError(f"{name} must be {_JSON[outer]}, got {one_line(value)[:60]}")
+    if isinstance(kind, dict) and isinstance(value, dict):
+        for key, part in kind.items():
+            if key not in value:
+                raise ValueError(f"{name} lacks {key}")
+            _check_part(value[key], part, key if name == "it" else f"{name}.{key}")
+    elif isinstance(kind, list) and isinstance(value, list):
+        for number, entry in enumerate(value):
+            _check_part(entry, kind[0], f"{name}[{number}]")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -25,7 +25,16 @@ from tests.helpers.tinystore import make_store, make_table
 # Losses are near 2, probabilities below 1; ten steps in float32 were 2.4e-7 apart.
 TOLERANCE = 1e-5
 SMALL = TrainConfig(
-    phase=3, filters=2, dense=4, timesteps=9, epochs=3, batch_size=16, micro_batch=6, per_emotion=0, baselines=False
+    phase=3,
+    filters=2,
+    dense=4,
+    timesteps=9,
+    epochs=3,
+    batch_size=16,
+    micro_batch=6,
+    per_emotion=0,
+    baselines=False,
+    final=False,
 )
 PHASE_5 = replace(SMALL, phase=5, augment=True, early_stopping=2)
 

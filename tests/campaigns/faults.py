@@ -25,7 +25,7 @@ from pathlib import Path
 from random import Random
 
 import fastck
-from fastck.pipeline.cluster import dask_cluster
+from fastck.cluster import dask_cluster
 from fastck.pipeline.dispatch import PreprocessProgress
 from fastck.store.builder import JOURNAL, LOCK, SPARE_BYTES
 from fastck.store.finished import read_journal

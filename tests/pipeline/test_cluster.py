@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import fastck
-from fastck.pipeline.cluster import dask_cluster
+from fastck.cluster import dask_cluster
 from fastck.store.export import export_store
 from fastck.store.reader import open_store
 from tests.helpers.stores import assert_same_store
@@ -54,7 +54,7 @@ def test_two_worker_processes_one_killed_midway(rendered, here, cluster, tmp_pat
 
 def test_no_scheduler_at_the_address(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("fastck.pipeline.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("fastck.cluster.CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(OSError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"),
         dask_cluster("tcp://127.0.0.1:9"),

@@ -197,7 +197,7 @@ def test_workers_get_absolute_paths(dataset, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_single_worker_in_another_folder_does_the_work(dataset, whole, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    from fastck.pipeline.cluster import dask_cluster
+    from fastck.cluster import dask_cluster
 
     def elsewhere():
         os.chdir("/")

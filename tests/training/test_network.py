@@ -1,3 +1,5 @@
+import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
+h5py = pytest.importorskip("h5py")
 
 from fastck.training.models.memory import Room, plan_memory  # noqa: E402
 from fastck.training.models.network import build_network, calibrate_network, compile_network, load_network  # noqa: E402
@@ -234,6 +237,50 @@ def test_a_network_with_code_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.keras").write_bytes(b"not a zip file")
     with pytest.raises(ValueError, match="cannot be loaded as a network"):
         load_network(tmp_path / "broken.keras")
+
+
+@pytest.mark.parametrize("model", ["convlstm", "temporal"])
+def test_a_network_of_the_runs_shape_is_loaded_as_it_was_saved(tmp_path: Path, model: Model) -> None:
+    shape = replace(SMALL, model=model)
+    network = build_network(shape, scale=[2.5], seed=3)
+    network.save(tmp_path / "model.keras")
+    loaded = load_network(tmp_path / "model.keras", shape=shape)
+    np.testing.assert_array_equal(loaded.predict(padded_batch(), verbose=0), network.predict(padded_batch(), verbose=0))
+    with pytest.raises(ValueError, match=r"expected the [\d,]+ weights of the run's network, got [\d,]+"):
+        load_network(tmp_path / "model.keras", shape=replace(shape, filters=shape.filters + 1))
+    with pytest.raises(ValueError, match=r"expected the [\d,]+ weights of the run's network, got [\d,]+"):
+        load_network(tmp_path / "model.keras", shape=replace(shape, filters=10_000, dense=100_000))
+
+
+def remade(path: Path, out: Path, change: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    """Write a .keras file anew with other contents."""
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w", compression) as made:
+        for name in source.namelist():
+            made.writestr(name, change.get(name, source.read(name)))
+    return out
+
+
+def test_hostile_network_files_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    build_network(SMALL, scale=[2.5]).save(path)
+    # Compressed, a small file may hold gigabytes.
+    bomb = remade(path, tmp_path / "bomb.keras", {"model.weights.h5": bytes(2**24)}, zipfile.ZIP_DEFLATED)
+    # Weights that the file says it has, and has not.
+    with h5py.File(tmp_path / "empty.h5", "w") as weights:
+        weights.create_dataset("layers/dense/vars/0", shape=(2**40,), dtype="f4", chunks=(2**20,))
+    sparse = remade(path, tmp_path / "sparse.keras", {"model.weights.h5": (tmp_path / "empty.h5").read_bytes()})
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Rescaling":
+            layer["config"]["scale"] = [float("nan")]
+    scaled = remade(path, tmp_path / "scaled.keras", {"config.json": json.dumps(config).encode()})
+    empty = remade(path, tmp_path / "none.keras", {"config.json": b"{}"})
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(path.read_bytes()[:2000])
+    for file in (bomb, sparse, scaled, empty, cut):
+        with pytest.raises(ValueError, match=rf"^{file} cannot be loaded as a network: .*$"):
+            load_network(file, shape=SMALL)
 
 
 def test_frames_smaller_than_the_kernel_are_refused() -> None:

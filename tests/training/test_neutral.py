@@ -117,6 +117,7 @@ def test_a_run_of_eight_classes(tmp_path: Path) -> None:
         timesteps=9,
         filters=4,
         epochs=1,
+        final=False,
     )
     run = train(store.path, tmp_path / "run", config, verbose=0)
     assert run.classes[-1] == "neutral"

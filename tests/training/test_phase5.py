@@ -31,6 +31,7 @@ SMALL = TrainConfig(
     batch_size=16,
     learning_rate=0.02,
     augment=True,
+    final=False,
 )
 
 

@@ -25,7 +25,15 @@ from fastck.training.train import train  # noqa: E402
 from fastck.views.prediction_plot import plot_prediction  # noqa: E402
 
 CONFIG = TrainConfig(
-    phase=4, timesteps=5, filters=2, dense=4, epochs=1, too_long="last", baselines=False, learning_rate=0.05
+    phase=4,
+    timesteps=5,
+    filters=2,
+    dense=4,
+    epochs=1,
+    too_long="last",
+    baselines=False,
+    learning_rate=0.05,
+    final=False,
 )
 
 

@@ -16,7 +16,9 @@ from fastck.training.run import open_run, read_table, write_file, write_table
 from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
-CONFIG = TrainConfig(phase=4, timesteps=9, filters=2, dense=4, epochs=1, batch_size=16, protocol="loso", per_emotion=0)
+CONFIG = TrainConfig(
+    phase=4, timesteps=9, filters=2, dense=4, epochs=1, batch_size=16, protocol="loso", per_emotion=0, final=False
+)
 # Each is something that pandas takes for "no value" or for a number, if it is let.
 SUBJECTS = ("NA", "None", "001", "1e5")
 
@@ -116,3 +118,30 @@ def test_settings_of_another_version_are_told(run: fastck.Run, tmp_path: Path) -
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="unknown training settings epoch"):
         _ = open_run(tmp_path).settings
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("store", "config"), 5, "store.config must be an object, got 5"),
+        (("store",), {}, "store lacks name"),
+        (("splits", 0, "test"), [1], r"splits\[0\].test\[0\] must be text, got 1"),
+        (("splits",), [None], r"splits\[0\] must be an object, got None"),
+        (("fits", 0, "temperature"), "x", r"fits\[0\].temperature must be a number or null, got x"),
+        (("fits",), [], "fits must be one for each of the 4 splits, got 0"),
+        (("notes",), "x", "notes must be a list, got x"),
+        (("leakage",), True, "leakage must be a number, got True"),
+        (("classes", 0), 7, r"classes\[0\] must be text, got 7"),
+    ],
+)
+def test_damaged_parts_of_a_record_are_told(
+    run: fastck.Run, tmp_path: Path, where: tuple[str | int, ...], value: object, message: str
+) -> None:
+    record = json.loads(json.dumps(run.record))
+    part = record
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = value
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"run.json is damaged: {message}"):
+        open_run(tmp_path)

@@ -36,7 +36,16 @@ FILES = {
     "run.json",
 }
 SMALL = TrainConfig(
-    phase=4, timesteps=9, filters=3, dense=8, epochs=4, batch_size=16, learning_rate=0.02, dropout=0.2, baselines=False
+    phase=4,
+    timesteps=9,
+    filters=3,
+    dense=8,
+    epochs=4,
+    batch_size=16,
+    learning_rate=0.02,
+    dropout=0.2,
+    baselines=False,
+    final=False,
 )
 SETTINGS = replace(SMALL, baselines=True, micro_batch=4, early_stopping=3)
 

@@ -1,6 +1,6 @@
 """Which sequences train, validate and test, and how many subjects leak from one part into another."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,7 +34,9 @@ class Split:
 
     @property
     def name(self) -> str:
-        """Short name for folders: "repeat1-fold01"."""
+        """Short name for folders: "repeat1-fold01"; "final" for the one that tests nobody."""
+        if not self.test:
+            return "final"
         return f"repeat{self.repeat + 1}-fold{self.fold + 1:02d}"
 
     @property
@@ -106,6 +108,27 @@ def make_splits(
     for split in splits:
         _check_split(samples, split, independent=folds is None and config.protocol in SUBJECT_INDEPENDENT)
     return splits
+
+
+def final_split(table: pd.DataFrame, config: TrainConfig, splits: Sequence[Split]) -> Split:
+    """Return the split that trains on all sequences and tests nobody.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of the run's samples, onsets among them.
+    config : TrainConfig
+    splits : sequence of Split
+        The run's. What is in any part of the first repeat is used, balanced as the training part of a fold is.
+    """
+    used = {name for split in splits if split.repeat == 0 for name in (*split.train, *split.validation, *split.test)}
+    rng = np.random.default_rng((config.seed, len(splits)))
+    rows = table[table["sequence"].isin(used)].reset_index(drop=True)
+    if config.per_emotion is not None:
+        # What was balanced before it was split may have lost a sequence to the quarantine.
+        config = replace(config, per_emotion=min(config.per_emotion, int(rows["label"].value_counts().min())))
+    rows = _balance_as(rows, config, rng)
+    return Split(fold=len(splits), train=_names(rows["sequence"]))
 
 
 def _balanced_first(config: TrainConfig) -> bool:

@@ -14,7 +14,7 @@ from fastck.store.reader import Store, open_store
 from fastck.training.data.neutral import with_onsets
 from fastck.training.data.people import people_of
 from fastck.training.settings.classes import ALL, every_class, with_classes
-from fastck.training.settings.config import TrainConfig
+from fastck.training.settings.config import PHASES, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def open_samples(paths: str | Path | Sequence[str | Path], config: TrainConfig) 
 
 def make_samples(store: Store | JoinedStore, config: TrainConfig) -> Samples:
     """Return the samples of a run, as `open_samples` does for stores that are open."""
+    config = _with_size(store, config)
     samples = Samples(store, config)
     for part in samples.stores.values():
         if config.feature not in part.features:
@@ -110,3 +111,11 @@ def make_samples(store: Store | JoinedStore, config: TrainConfig) -> Samples:
     if names is not None:
         config = replace(config, classes=names)
     return Samples(store, replace(config, classes=config.class_names))
+
+
+def _with_size(store: Store | JoinedStore, config: TrainConfig) -> TrainConfig:
+    """Return the settings with the size that the store holds, where none was asked for and it lacks the usual one."""
+    if config.size is not None or config.feature in store.features:
+        return config
+    sizes = [size for size, name in PHASES[config.phase].features.items() if name in store.features]
+    return replace(config, size=sizes[0]) if sizes else config

@@ -1,6 +1,6 @@
 """What fitting one split gives, whatever the model is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,16 @@ class Fit:
     seconds: float
     input_seconds: float
     optimizer_steps: int
+
+    def calibrated(self, temperature: float) -> "Fit":
+        """Return the fit with its model's logits divided by a temperature, without what that predicted before."""
+        if isinstance(self.model, LinearModel):
+            model: keras.Model | LinearModel = self.model.with_temperature(temperature)
+        else:
+            from fastck.training.models.network import calibrate_network
+
+            model = calibrate_network(self.model, temperature)
+        return replace(self, model=model, temperature=temperature, training_predictions=None)
 
     def save(self, path: Path) -> None:
         """Write the model to a file, .keras or .npz."""

@@ -67,11 +67,12 @@ def fit_linear_split(samples: Samples, split: Split) -> Fit:
     tables = {
         name: _table(getattr(split, name), labels[name], model.probabilities(vectors[name]), classes)
         for name in ("train", "test")
+        if name in vectors
     }
     return Fit(
         model=model,
         history=pd.DataFrame([history], columns=["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]),
-        predictions=tables["test"],
+        predictions=tables.get("test", tables["train"].iloc[:0]),
         training_predictions=tables["train"],
         temperature=temperature,
         seconds=seconds,

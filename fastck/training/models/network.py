@@ -1,14 +1,22 @@
 """The networks, built with Keras, by name: the paper's (fig. 6, 7), and others of the field."""
 
+import json
+import math
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from fastck.training.models.backends import current_backend
 from fastck.training.models.fused import FusedConv1D, FusedConvLSTM2D
 from fastck.training.settings.shape import STREAM_KERNEL, STREAM_MEAN, STREAMS, TEMPORAL_KERNEL, NetworkShape
+
+# Of a .keras file, and more bytes than any of these networks' layers take to describe.
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+MOST_CONFIG = 2**20
 
 
 def build_network(
@@ -166,22 +174,70 @@ def calibrate_network(network: keras.Model, temperature: float) -> keras.Model:
     return network
 
 
-def load_network(path: Path) -> keras.Model:
+def load_network(path: Path, *, shape: NetworkShape | None = None) -> keras.Model:
     """Load a saved network without running any code that the file might hold.
+
+    Parameters
+    ----------
+    path : Path
+    shape : NetworkShape, optional
+        What the network must be; its weights are looked at before memory is taken, and of what else the file says only
+        the input's scale is used.
 
     Raises
     ------
     ValueError
-        If the file is not a network that Keras can load so.
+        If the file is not a network that Keras can load so, or one of another shape.
     OSError
         If it cannot be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        if shape is None:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        scale = _saved_scale(path, shape)
+        network = build_network(shape, scale=scale)
+        network.load_weights(path)
+        return network
     except Exception as error:  # whatever Keras, zipfile, h5py or json raise on a damaged file
         lines = str(error).splitlines()
         raise ValueError(
             f"{path} cannot be loaded as a network: {lines[0] if lines else type(error).__name__}"
         ) from error
+
+
+def _saved_scale(path: Path, shape: NetworkShape) -> list[float] | None:
+    """Return the scale of a saved network's input, None for none, once it is known to hold the weights of a shape."""
+    with zipfile.ZipFile(path) as archive:
+        # Keras compresses nothing: what is said to be larger than the file is not there.
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        if (
+            not {CONFIG, WEIGHTS} <= set(sizes)
+            or sum(sizes.values()) > path.stat().st_size
+            or sizes[CONFIG] > MOST_CONFIG
+        ):
+            raise ValueError(f"expected {CONFIG} and {WEIGHTS}, stored as Keras stores them")
+        with archive.open(WEIGHTS) as stored, h5py.File(stored, "r") as weights:
+            held: list[int] = []
+            weights.visititems(lambda _, entry: held.append(_values(entry)))
+        if sum(held) != shape.parameters:
+            raise ValueError(f"expected the {shape.parameters:,} weights of the run's network, got {sum(held):,}")
+        layers = json.loads(archive.read(CONFIG))["config"]["layers"]
+    scales = [layer["config"]["scale"] for layer in layers if layer["class_name"] == "Rescaling"]
+    if not scales:
+        return None
+    scale = [float(factor) for factor in scales[0]]
+    if len(scale) != shape.channels or not all(map(math.isfinite, scale)):
+        raise ValueError(f"expected a finite scale for each of {shape.channels} channels, got {scale}")
+    return scale
+
+
+def _values(entry: Any) -> int:
+    """Return how many weights a part of a weights file holds, where all of them are in the file."""
+    # Whole numbers are the states of dropout's seeds.
+    if not isinstance(entry, h5py.Dataset) or entry.dtype.kind != "f":
+        return 0
+    if entry.id.get_storage_size() != entry.size * entry.dtype.itemsize or entry.external or entry.is_virtual:
+        raise ValueError(f"the weights {entry.name} are not in the file")
+    return int(entry.size)

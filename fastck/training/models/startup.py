@@ -1,6 +1,7 @@
 """Keras' start on its backend, without the lines that C++ parts print on stderr before any log level counts."""
 
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -9,6 +10,13 @@ from contextlib import contextmanager
 
 # Keras' backends that fastck trains on, in the order in which an installed one is taken; the extra that brings each.
 BACKENDS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
+
+# Where each one reads, as it starts, how many threads it may have.
+THREADS = {
+    "tensorflow": ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    "jax": ("NPROC",),
+    "torch": ("OMP_NUM_THREADS",),
+}
 
 
 def chosen_backend() -> str:
@@ -31,8 +39,10 @@ def chosen_backend() -> str:
     raise ValueError(f"training needs {name or 'one of ' + ', '.join(BACKENDS)}: {extras}")
 
 
-def start_keras() -> str:
+def start_keras(threads: int | None = None) -> str:
     """Import Keras and its backend, look for devices, with nothing printed, and return the backend's name.
+
+    With `threads` the backend gets so many of the processor's; one that has been started already keeps those it has.
 
     TensorFlow's notices on CUDA and oneDNN are not about the user's data. They come from C++ before logging is set up,
     so that no setting keeps all of them back. Where the start fails, everything that it printed is shown.
@@ -46,6 +56,10 @@ def start_keras() -> str:
     if "keras" in sys.modules:
         return name
     os.environ["KERAS_BACKEND"] = name
+    if threads is not None:
+        os.environ |= dict.fromkeys(THREADS[name], str(threads))
+    # Its warnings are for those who write networks: that many of them are traced, one for each fold.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _held_back():
         import keras

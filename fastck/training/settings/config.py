@@ -293,7 +293,17 @@ class TrainConfig:
         least=0,
         most=MANY,
     )
+    threads: int | None = setting(
+        None,
+        "Processor threads of a fold's network. Another number gives other bytes, since it adds up in another order "
+        "(default 1 where there are several folds, else one per core).",
+        least=1,
+        most=1024,
+    )
     keep_models: bool = setting(True, "Keep each fold's network.")
+    final: bool = setting(
+        True, "Fit a model on all sequences at the end, with what the folds chose: RUN/final, for fastck predict."
+    )
     baselines: bool = setting(True, "Fit scikit-learn's baselines too.")
 
     def __post_init__(self) -> None:
