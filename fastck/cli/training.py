@@ -53,3 +53,25 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished t
 
     console.print(report_text(write_report(run)), markup=False, highlight=False)
     say(f"wrote {run / 'report.html'}")
+
+
+@one_line_errors
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Finished training runs; the first is compared with.")
+    ],
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the table and a picture.")] = None,
+) -> None:
+    """Compare training runs on the sequences that all of them tested: scores, and differences from the first RUN.
+
+    The intervals resample people, the same ones for all runs. A difference whose interval holds zero is none.
+    """
+    from fastck.outputs import write_atomically
+    from fastck.training.report.compare import compare_runs, comparison_page, comparison_text
+    from fastck.training.run import open_run
+
+    comparison = compare_runs([open_run(run) for run in runs])
+    console.print(comparison_text(comparison), markup=False, highlight=False, soft_wrap=True)
+    if html is not None:
+        write_atomically(html, comparison_page(comparison))
+        say(f"wrote {html}")
