@@ -1,13 +1,18 @@
 """Commands that train and report."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastck.cli.console import console, fail, one_line_errors, say
 from fastck.cli.training_options import with_settings
+
+if TYPE_CHECKING:
+    from fastck.training.run import Run
+    from fastck.training.settings.config import TrainConfig
 
 
 @with_settings
@@ -22,6 +27,12 @@ def train(
         Path | None, typer.Option(help="CSV of sequence and fold, as `fastck folds` writes it, in place of --protocol.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of settings with lists of values: a run for each combination, chosen among by fold."
+        ),
+    ] = None,
     *,
     settings: dict[str, Any],
 ) -> None:
@@ -33,16 +44,46 @@ def train(
     """
     from fastck.training.report.write import report_text
     from fastck.training.settings.config import TrainConfig, parsed, read_settings
+    from fastck.training.sweep import read_grid
     from fastck.training.train import train as train_run
 
     if folds_file is not None and "protocol" in settings:
         fail("--folds-file and --protocol both say how to split: give one of them")
-    chosen = TrainConfig.from_dict((read_settings(config) if config else {}) | parsed(settings))
+    given = (read_settings(config) if config else {}) | parsed(settings)
     verbose = 1 if sys.stdout.isatty() else 2
+    if sweep is not None:
+        _sweep(
+            read_grid(sweep, given),
+            output,
+            lambda path, chosen, begun: train_run(
+                stores, path, chosen, folds_file=folds_file, resume=begun, verbose=verbose, on_message=typer.echo
+            ),
+            resume=resume,
+        )
+        return
+    chosen = TrainConfig.from_dict(given)
     made = train_run(
         stores, output, chosen, folds_file=folds_file, resume=resume, verbose=verbose, on_message=typer.echo
     )
     typer.echo(report_text(made.report))
+    typer.echo(f"written to {output}")
+
+
+def _sweep(
+    configs: "dict[str, TrainConfig]",
+    output: Path,
+    train_one: "Callable[[Path, TrainConfig, bool], Run]",
+    *,
+    resume: bool,
+) -> None:
+    """Train every run of a grid and print what each fold chose."""
+    from fastck.training.sweep import SWEEP_TEXT, sweep
+
+    if output.exists() and any(output.iterdir()) and not resume:
+        fail(f"{output} is not empty: choose another folder, or --resume a sweep that was stopped")
+    output.mkdir(parents=True, exist_ok=True)
+    sweep(configs, output, train_one)
+    typer.echo((output / SWEEP_TEXT).read_text(encoding="utf-8"))
     typer.echo(f"written to {output}")
 
 
