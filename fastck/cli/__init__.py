@@ -16,7 +16,7 @@ from fastck.cli.faces import compare_boxes, detect
 from fastck.cli.preprocessing import preprocess
 from fastck.cli.recognition import live, predict
 from fastck.cli.stores import export, info, preview
-from fastck.cli.training import report, train
+from fastck.cli.training import compare, report, train
 from fastck.cli.training_options import SettingsCommand
 from fastck.version import __version__
 
@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
         train: "Train a model on stores and test it on unseen people",
         folds: "Write which sequence is tested in which fold",
         report: "Write a run's report again",
+        compare: "Say which of several runs is better",
     },
     "Measure and try": {
         render: "Render people who show emotions, in CK+'s layout",
