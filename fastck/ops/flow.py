@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.config import FlowConfig, Reference, check_choice
+from fastck.config import FlowConfig, FlowPreset, Reference, check_choice
 from fastck.kernels import flow as kernels
 from fastck.ops.checks import check_count, check_frames, check_out
 from fastck.ops.patches import PatchSearch
@@ -34,6 +34,7 @@ def optical_flow(
     reference: Reference = "onset",
     side: int = SIDE,
     compensate: bool = True,
+    preset: FlowPreset = "patches",
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Measure how far each part of the face has moved, and how much it is strained.
@@ -52,6 +53,9 @@ def optical_flow(
         Cells in a row and in a column, 1 to 128.
     compensate : bool
         Take out the affine motion that most of the face follows: the head's shift, turn and approach.
+    preset : {"patches", "ultrafast", "fast", "medium"}
+        "patches" is fastck's own search; the others are OpenCV's dense inverse search, whose last digits depend on the
+        number of OpenCV's threads.
     out : ndarray of shape (T-1, 3, side, side), float32, optional
         Receives the result; may be a memmap slice.
 
@@ -74,7 +78,7 @@ def optical_flow(
     check_choice("reference", reference, Reference)
     if not isinstance(compensate, bool | np.bool_):
         raise TypeError(f"compensate must be True or False, got {compensate!r}")
-    config = FlowConfig(reference=reference, compensate=bool(compensate))
+    config = FlowConfig(reference=reference, compensate=bool(compensate), preset=preset)
     side = check_count("side", side)
     if side > config.size:
         raise ValueError(f"side must be 1 to {config.size} cells, the pixels that the flow is computed on, got {side}")
