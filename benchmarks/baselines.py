@@ -55,7 +55,7 @@ def flow_floor(frames: np.ndarray) -> Call:
     """OpenCV's DIS from the first frame to all others, which are at the working size already."""
     config = FlowConfig()
     cv2.setNumThreads(1)
-    engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
+    engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     crops = [working_crop(frame, config.size) for frame in frames]
     return lambda: np.stack([engine.calc(crops[0], crop, None) for crop in crops[1:]])
 
@@ -213,19 +213,17 @@ method("motion_masks", OWN)(lambda x: again(ops.motion_masks, x))
 method("motion_projections absolute", OWN)(lambda x: again(ops.motion_projections, x, mode="absolute", level=15))
 
 
-# Optical flow: OpenCV's in any case, then NumPy or the compiled kernel.
+# Optical flow: the search on patches, and what comes after OpenCV's.
 method("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow_cells(flow) for flow in x]))
 
 
 @method("optical_flow", "NumPy")
 def numpy_flow(frames: np.ndarray) -> Call:
     config = FlowConfig()
-    cv2.setNumThreads(1)
-    engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{config.preset.upper()}"))
 
     def run() -> np.ndarray:
         crops = [working_crop(frame, config.size) for frame in frames]
-        return np.stack([naive.flow_cells(engine.calc(crops[0], crop, None)) for crop in crops[1:]])
+        return np.stack([naive.flow_cells(naive.patch_flow(crops[0], crop)) for crop in crops[1:]])
 
     return run
 

@@ -152,6 +152,77 @@ def fit_affine(flow: np.ndarray, *, step: int = 5, rounds: int = 10, least: floa
     return np.asarray(fit.T)
 
 
+def patch_flow(reference: np.ndarray, crop: np.ndarray) -> np.ndarray:
+    """Inverse search on patches that agree with their neighbours: two (S, S) uint8 -> (S, S, 2) pixels.
+
+    Patches of 8x8 pixels, every 4 pixels; levels down to less than 64 pixels, three rounds on each.
+    """
+    levels = [(reference.astype(np.float64), crop.astype(np.float64))]
+    while len(levels[-1][0]) >= 64:
+        levels.append(tuple(_halved(image) for image in levels[-1]))
+    motion = None
+    for one, other in reversed(levels):
+        first = np.arange(0, len(one) - 7, 4)
+        start = np.zeros((2, len(first), len(first)))
+        motion = start if motion is None else 2 * _sampled(motion, (first + 3) / 2)
+        for _ in range(3):
+            motion = _agreed(motion, *_compared(one, other, motion))
+    return _sampled(motion, np.arange(len(reference))).transpose(1, 2, 0)
+
+
+def _halved(image: np.ndarray) -> np.ndarray:
+    side = len(image) // 2
+    return np.asarray(image[: 2 * side, : 2 * side].reshape(side, 2, side, 2).mean(axis=(1, 3)))
+
+
+def _sampled(motion: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Motions (2, n, n) of patches, whose middles are 3.5, 7.5, ..., at each pair of places: (2, m, m), bilinear."""
+    n = motion.shape[1]
+    weights = np.stack([np.interp((places - 3.5) / 4, np.arange(n), row) for row in np.eye(n)], axis=1)
+    return np.asarray(weights @ motion @ weights.T)
+
+
+def _compared(reference: np.ndarray, crop: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Hessian (n, n, 2, 2) and gradient (n, n, 2) of each patch where it is now, both weighted; the weights (n, n)."""
+    side, n = len(reference), motion.shape[1]
+    padded, around = np.pad(reference, 1, mode="edge"), np.pad(crop, 16, mode="edge")
+    derivatives = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2, (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
+    hessians, gradients, weights = np.empty((n, n, 2, 2)), np.empty((n, n, 2)), np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            cut = np.s_[4 * i : 4 * i + 8, 4 * j : 4 * j + 8]
+            y, x = (np.clip(4 * at + m, -15, side + 6) + 16 for at, m in ((i, motion[1, i, j]), (j, motion[0, i, j])))
+            top, left = int(y), int(x)
+            seen = around[top : top + 9, left : left + 9]
+            seen = seen[:, :-1] + (x - left) * np.diff(seen, axis=1)
+            seen = seen[:-1] + (y - top) * np.diff(seen, axis=0)
+            residual = seen - reference[cut]
+            residual -= residual.mean()
+            slopes = np.stack([plane[cut] - plane[cut].mean() for plane in derivatives]).reshape(2, -1)
+            weights[i, j] = 1 / (np.mean(residual**2) + 1)
+            hessians[i, j] = weights[i, j] * slopes @ slopes.T
+            gradients[i, j] = weights[i, j] * slopes @ residual.ravel()
+    return hessians, gradients, weights
+
+
+def _agreed(
+    motion: np.ndarray, hessians: np.ndarray, gradients: np.ndarray, weights: np.ndarray, *, tie: float = 50
+) -> np.ndarray:
+    """Each patch's own step, then four sweeps over the rows in which neighbours, tied to each other, agree."""
+    n = motion.shape[1]
+    inside = np.pad(np.ones((n, n)), 1)
+    neighbours = inside[:-2, 1:-1] + inside[2:, 1:-1] + inside[1:-1, :-2] + inside[1:-1, 2:]
+    aims = np.einsum("ijab,bij->ija", hessians, motion) - gradients
+    inverse = np.linalg.inv(hessians + tie * neighbours[..., None, None] * np.eye(2))
+    alone = np.linalg.inv(hessians + weights[..., None, None] * np.eye(2))
+    moved = np.pad(motion - np.einsum("ijab,ijb->aij", alone, gradients), ((0, 0), (1, 1), (1, 1)))
+    for sweep in range(4):
+        for i in range(n) if sweep % 2 == 0 else reversed(range(n)):
+            around = moved[:, i, 1:-1] + moved[:, i + 2, 1:-1] + moved[:, i + 1, :-2] + moved[:, i + 1, 2:]
+            moved[:, i + 1, 1:-1] = np.einsum("jab,jb->aj", inverse[i], aims[i] + tie * around.T)
+    return moved[:, 1:-1, 1:-1]
+
+
 def cell_shares(side: int, cells: int) -> np.ndarray:
     """Share of each of `side` pixels in each of `cells` equal parts of an axis: (cells, side), rows sum to 1."""
     edges = np.arange(cells + 1)[:, None] * side / cells

@@ -12,7 +12,7 @@ Mode = Literal["wrap", "absolute", "saturate"]
 CropPolicy = Literal["frame", "sequence", "smooth"]
 Search = Literal["full", "tracked"]
 Reference = Literal["onset", "previous"]
-FlowPreset = Literal["ultrafast", "fast", "medium"]
+FlowPreset = Literal["patches", "ultrafast", "fast", "medium"]
 Preset = Literal["paper", "stable"]
 Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
 ExportFormat = Literal["zarr", "tfrecord", "parquet"]
@@ -105,14 +105,15 @@ class FlowConfig:
         Whether the head's affine motion is taken out.
     size : int
         Height and width in pixels to which crops are brought for the flow; at least 64, the columns of a projection.
-    preset : {"ultrafast", "fast", "medium"}
-        Of OpenCV's dense inverse search. docs/explanation/flow.md has the table by which size and preset were chosen.
+    preset : {"patches", "ultrafast", "fast", "medium"}
+        "patches" is fastck's own search, the others are presets of OpenCV's dense inverse search.
+        docs/explanation/flow.md has the table by which size and preset were chosen.
     """
 
     reference: Reference = "onset"
     compensate: bool = True
     size: int = 128
-    preset: FlowPreset = "medium"
+    preset: FlowPreset = "patches"
 
     def __post_init__(self) -> None:
         check_choice("reference", self.reference, Reference)

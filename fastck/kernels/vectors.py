@@ -458,3 +458,50 @@ def reaching8(typingctx, scores, at, lowest):
         return builder.zext(builder.bitcast(builder.fcmp_ordered(">=", *pair), ir.IntType(8)), _I64)
 
     return types.uint64(scores, at, lowest), codegen
+
+
+@intrinsic
+def patch_sums(typingctx, crop, at, stride, across, down, planes, start, step, plane, out):
+    """Sums over 8x8 pixels of r, r^2, r dx and r dy, r a crop between its pixels less the reference, to `out` (4,).
+
+    `across` and `down` are the fractions of a pixel from `at` on. From `start` on, rows of `step`, the reference and
+    its derivatives dx and dy stand one `plane` after another.
+    """
+
+    def codegen(context, builder, signature, args):
+        pixels, reference, sums = (_Array(context, builder, signature, args, number) for number in (0, 5, 9))
+        _, at, stride, across, down, _, start, step, plane, _ = args
+        eight = _floats(8)
+        across, down = _broadcast(builder, across, 8), _broadcast(builder, down, 8)
+
+        def fused(a, b, c):
+            return builder.fadd(a, builder.fmul(b, c, flags=_FUSE), flags=_FUSE)
+
+        def between(first, second, part):
+            return fused(first, part, builder.fsub(second, first))
+
+        def row_of(place):
+            return between(pixels.load(place, eight), pixels.load(place, eight, 1), across)
+
+        totals = [_all(eight, 0.0)] * 4
+        above = row_of(at)
+        for _ in range(8):
+            at = builder.add(at, stride)
+            below = row_of(at)
+            values = [reference.load(start, eight)]
+            for place in (builder.add(start, plane), builder.add(start, builder.add(plane, plane))):
+                values.append(reference.load(place, eight))
+            apart = builder.fsub(between(above, below, down), values[0])
+            totals[0] = builder.fadd(totals[0], apart)
+            for number, factor in enumerate((apart, *values[1:]), start=1):
+                totals[number] = fused(totals[number], apart, factor)
+            above, start = below, builder.add(start, step)
+        for number, total in enumerate(totals):
+            for half in (4, 2, 1):
+                parts = (_shuffle(builder, total, total, list(range(first, first + half))) for first in (0, half))
+                total = builder.fadd(*parts)
+            value = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+            sums.store(value, ir.Constant(_I64, number))
+        return context.get_dummy_value()
+
+    return types.void(crop, at, stride, across, down, planes, start, step, plane, out), codegen

@@ -1,7 +1,6 @@
-"""Optical flow of face crops: OpenCV's dense inverse search, and what a store keeps of it.
+"""Optical flow of face crops, by a compiled search on patches or by OpenCV, and what a store keeps of it.
 
-The flow itself is OpenCV's; what comes after it is one compiled kernel. `FlowPass` holds what successive pairs share:
-the reference crop at the working size, and room to work in.
+`FlowPass` holds what successive pairs share: all that is computed from the reference crop, and room to work in.
 """
 
 import threading
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.config import FlowConfig, Reference, check_choice
+from fastck.config import FlowConfig, FlowPreset, Reference, check_choice
 from fastck.kernels import flow as kernels
 from fastck.ops.checks import check_count, check_frames, check_out
+from fastck.ops.patches import PatchSearch
 
 SIDE, COLUMNS = 28, 64
 # One row of each of a store's features: u, v and strain of every cell; column means and row means of u, then of v.
@@ -34,11 +34,12 @@ def optical_flow(
     reference: Reference = "onset",
     side: int = SIDE,
     compensate: bool = True,
+    preset: FlowPreset = "patches",
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Measure how far each part of the face has moved, and how much it is strained.
 
-    Optical flow by OpenCV's dense inverse search (Kroeger et al. 2016) from a reference crop to each crop, both brought
+    Optical flow by an inverse search on patches (Kroeger et al. 2016) from a reference crop to each crop, both brought
     to 128x128 pixels; then the head's motion is taken out, and what is left is averaged over cells.
 
     Parameters
@@ -52,6 +53,9 @@ def optical_flow(
         Cells in a row and in a column, 1 to 128.
     compensate : bool
         Take out the affine motion that most of the face follows: the head's shift, turn and approach.
+    preset : {"patches", "ultrafast", "fast", "medium"}
+        "patches" is fastck's own search; the others are OpenCV's dense inverse search, whose last digits depend on the
+        number of OpenCV's threads.
     out : ndarray of shape (T-1, 3, side, side), float32, optional
         Receives the result; may be a memmap slice.
 
@@ -65,11 +69,6 @@ def optical_flow(
     ------
     TypeError, ValueError
         If an argument is not as above.
-
-    Notes
-    -----
-    OpenCV divides the search among its threads, and the last digits depend on how many there are. `fastck preprocess`
-    uses one for each worker; ``cv2.setNumThreads(1)`` gives its values here.
     """
     crops = check_frames(crops, min_frames=2, name="crops")
     if crops.shape[1] != crops.shape[2]:
@@ -79,7 +78,7 @@ def optical_flow(
     check_choice("reference", reference, Reference)
     if not isinstance(compensate, bool | np.bool_):
         raise TypeError(f"compensate must be True or False, got {compensate!r}")
-    config = FlowConfig(reference=reference, compensate=bool(compensate))
+    config = FlowConfig(reference=reference, compensate=bool(compensate), preset=preset)
     side = check_count("side", side)
     if side > config.size:
         raise ValueError(f"side must be 1 to {config.size} cells, the pixels that the flow is computed on, got {side}")
@@ -98,8 +97,11 @@ class FlowPass:
 
     def __init__(self, config: FlowConfig) -> None:
         self._config = config
-        self._reference: NDArray[np.uint8] | None = None
+        self._begun = False
         self._planes = np.empty((3, config.size, config.size), np.float32)
+        self._search: _Dis | PatchSearch = (
+            PatchSearch(config.size) if config.preset == "patches" else _Dis(config.preset, config.size)
+        )
 
     def rows(self, crops: NDArray[np.uint8], names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Return those of `names` that are features of the flow, each (T-1, ...); see `fill`."""
@@ -120,20 +122,20 @@ class FlowPass:
             Receives the features, by their names in FLOW_SHAPES.
         """
         cells, projection = (wanted.get(name) for name in FLOW_SHAPES)
-        engine = _engine(self._config.preset, self._config.size)
-        if self._reference is None:
-            self._reference = working_crop(crops[0], self._config.size)
+        if not self._begun:
+            self._search.set_reference(working_crop(crops[0], self._config.size))
+            self._begun = True
         for t in range(len(crops) - 1):
             crop = working_crop(crops[t + 1], self._config.size)
             kernels.flow_features(
-                engine.calc(self._reference, crop, None),
+                self._search.find(crop),
                 self._config.compensate,
                 self._planes,
                 _NO_CELLS if cells is None else cells[t],
                 _NO_PROJECTION if projection is None else projection[t],
             )
             if self._config.reference == "previous":
-                self._reference = crop
+                self._search.set_reference(crop)
 
 
 def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -150,6 +152,23 @@ def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     import cv2
 
     return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+class _Dis:
+    """OpenCV's dense inverse search from one reference crop to others.
+
+    OpenCV divides the search among its threads, and the last digits depend on how many there are.
+    """
+
+    def __init__(self, preset: str, size: int) -> None:
+        self._preset, self._size = preset, size
+
+    def set_reference(self, crop: NDArray[np.uint8]) -> None:
+        self._reference = crop
+
+    def find(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        flow: NDArray[np.float32] = _engine(self._preset, self._size).calc(self._reference, crop, None)
+        return flow
 
 
 def _engine(preset: str, size: int) -> Any:

@@ -154,7 +154,8 @@ def describe_flow(store: Store) -> str:
         raise ValueError(f"{store.path} holds no optical flow: make it with the feature flow or flow_projection")
     since = "onset to frame" if config.reference == "onset" else "frame to frame"
     taken = "head's motion taken out" if config.compensate else "head's motion left in"
-    text = f"{since}, DIS {config.preset} on {config.size}x{config.size} pixels, {taken}"
+    search = "search on patches" if config.preset == "patches" else f"DIS {config.preset}"
+    text = f"{since}, {search} on {config.size}x{config.size} pixels, {taken}"
     if "flow" not in store.features or store.table.empty:
         return text
     ends = store.feature("flow")[(store.table["start"] + store.table["length"] - 1).to_numpy()]

@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from fastck.kernels import hog, masks, resize
+from fastck.kernels import hog, masks, patches, resize
 
 Instruction = Callable[..., object]
 
@@ -23,20 +23,21 @@ def in_plain_python(*modules: ModuleType) -> Iterator[None]:
         mock.patch.multiple(hog, **_HOG),
         mock.patch.multiple(resize, **_RESIZE),
         mock.patch.multiple(masks, **_WORDS),
+        mock.patch.object(patches, "patch_sums", _patch_sums),
         np.errstate(over="ignore"),
     ):
-        patches = [
+        replaced = [
             mock.patch.object(module, name, value.py_func)
             for module in modules
             for name, value in vars(module).items()
             if isinstance(value, Dispatcher)
         ]
-        for patch in patches:
+        for patch in replaced:
             patch.start()
         try:
             yield
         finally:
-            for patch in patches:
+            for patch in replaced:
                 patch.stop()
 
 
@@ -184,6 +185,17 @@ def _pool(times: int) -> Instruction:
         _part(line, at, 64 // side)[:] = means
 
     return pool
+
+
+def _patch_sums(crop, at, stride, across, down, planes, start, step, plane, out):
+    rows = np.stack([_part(crop, at + row * stride, 9) for row in range(9)])
+    between = rows[:, :-1] + across * np.diff(rows, axis=1)
+    between = between[:-1] + down * np.diff(between, axis=0)
+    reference, dx, dy = (
+        np.stack([_part(planes, start + number * plane + row * step, 8) for row in range(8)]) for number in range(3)
+    )
+    apart = between - reference
+    out[:] = apart.sum(), (apart**2).sum(), (apart * dx).sum(), (apart * dy).sum()
 
 
 _RESIZE: dict[str, Instruction] = {

@@ -110,7 +110,7 @@ def test_stores_without_flow_keep_their_configuration_and_hash():
 
 def test_flow_settings_are_recorded_and_read_back(flow_store):
     recorded = flow_store.manifest["config"]["flow"]
-    assert recorded == {"reference": "onset", "compensate": True, "size": 128, "preset": "medium"}
+    assert recorded == {"reference": "onset", "compensate": True, "size": 128, "preset": "patches"}
     assert flow_store.config.flow == FlowConfig()
     config = PreprocessConfig(features=("flow_projection",), flow=FlowConfig(compensate=False))
     assert PreprocessConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config

@@ -138,7 +138,9 @@ def test_flow_is_described_where_there_is_some(store: Store, root: Path, tmp_pat
     options = {"boxes": root / "boxes.csv", "n_jobs": 1, "box_cache": False}
     made = preprocess(root, tmp_path / "flow", features=("flow",), **options)
     text = dict(describe_settings(made))["flow"]
-    assert text.startswith("onset to frame, DIS medium on 128x128 pixels, head's motion taken out; at the last frames")
+    assert text.startswith(
+        "onset to frame, search on patches on 128x128 pixels, head's motion taken out; at the last frames"
+    )
     lasts = [made.sequence(name, "flow")[-1] for name in made.table["sequence"]]
     assert f"displaced by {100 * np.mean([np.hypot(*last[:2]) for last in lasts]):.2f} % of the side" in text
     assert text.endswith(f"strain {np.mean([last[2] for last in lasts]):.3f}")
