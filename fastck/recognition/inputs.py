@@ -10,7 +10,7 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.messages import Progress, error_text, one_line
-from fastck.pipeline.detect import input_records
+from fastck.pipeline.detect import input_records, source_of
 from fastck.recognition.footage import Footage, footage_of
 from fastck.recognition.photo import path_record
 from fastck.recognition.prediction import Prediction
@@ -115,7 +115,7 @@ def clips_of(path: Path) -> list[tuple[str, SequenceRecord]]:
     records = input_records([path])
     if len(records) == 1:
         return [(str(path), clip_record(path))]
-    return [(str(record.video or record.frames[0].parent), record) for record in records]
+    return [(source_of(record), record) for record in records]
 
 
 def error_line(error: Exception) -> str:
