@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastck.messages import one_line
+from fastck.pages.palette import CLASSES, DARK, DARK_CLASSES, LIGHT
 
 if TYPE_CHECKING:
     import jinja2
@@ -49,7 +50,7 @@ def data_url(data: bytes, kind: str) -> str:
 def _environment() -> "jinja2.Environment":
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -57,3 +58,6 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
         finalize=lambda value: value if hasattr(value, "__html__") else one_line(value),
     )
+    for name, colours, classes in (("light", LIGHT, CLASSES), ("dark", DARK, DARK_CLASSES)):
+        environment.globals[name] = colours | {f"class-{number}": colour for number, colour in enumerate(classes)}
+    return environment

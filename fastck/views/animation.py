@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from fastck.images.video import video_rate
 from fastck.outputs import check_output, replacing
+from fastck.pages.palette import FIRST, LIGHT, MISSED, MOVED, bgr
 from fastck.pipeline.frames import record_frames
 from fastck.views.preview import Preview, View, iter_stages
 
 FPS = 8.0  # CK+'s 30 frames a second show an expression in half a second: too quick to see a crop jump
 SIDE, GAP, HEAD = 240, 8, 26  # pixels: a picture's height, the space between, the line of text above
 GIF_COLOURS = 64
-WHITE, INK, MOVED, MISSED = (255, 255, 255), (40, 35, 31), (10, 113, 232), (46, 34, 207)  # OpenCV's order: blue first
-BOX = (235, 111, 31)
+# OpenCV's order: blue first.
+WHITE, INK, BOX = bgr(LIGHT["paper"]), bgr(LIGHT["ink"]), bgr(FIRST)
 
 Picture = NDArray[np.uint8]
 
@@ -88,7 +89,7 @@ def iter_pictures(preview: Preview) -> Iterator[Picture]:
 def _row(preview: Preview, view: View, place: int, stages: dict[str, NDArray[np.uint8]]) -> Picture:
     frame = cv2.cvtColor(stages["frame"], cv2.COLOR_GRAY2BGR)
     top, left, bottom, right = map(int, view.boxes[place])
-    colour = MISSED if view.missed[place] else MOVED if view.moved[place] else BOX
+    colour = bgr(MISSED) if view.missed[place] else bgr(MOVED) if view.moved[place] else BOX
     thickness = max(2, frame.shape[0] // 160)
     cv2.rectangle(frame, (left, top), (right - 1, bottom - 1), colour, thickness)
     wide = max(1, round(SIDE * frame.shape[1] / frame.shape[0]))

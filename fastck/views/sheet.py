@@ -9,6 +9,7 @@ import numpy as np
 
 from fastck.config import FlowConfig
 from fastck.outputs import check_output, replacing
+from fastck.pages.palette import FIRST, LIGHT, MISSED, MOVED, SECOND
 from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 from fastck.views.preview import Preview, View
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#1f6feb", "#0f8b6d")  # of the first and the second view
-MOVED, MISSED, INK, FAINT = "#e8710a", "#cf222e", "#1f2328", "#6e7781"
+COLOURS = (FIRST, SECOND)
+INK, FAINT = LIGHT["ink"], LIGHT["faint"]
 CELL, LABELS, TICKS, STRIP = (
     1.15,
     1.6,
@@ -156,14 +157,14 @@ def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, 
     place = preview.shown[column]
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
-        spine.set(color="#d0d7de", linewidth=0.6)
+        spine.set(color=LIGHT["line"], linewidth=0.6)
     if name == "frame":
         _draw_frame(axes, preview, column)
         return
     assert view is not None  # only the frames' row has none
     picture = view.stages[name][column]
     if picture is None:
-        axes.set_facecolor("#f6f8fa")
+        axes.set_facecolor(LIGHT["soft"])
         axes.text(0.5, 0.5, "no step\nyet", size=7, ha="center", va="center", color=FAINT, transform=axes.transAxes)
     elif name == "flow":
         axes.imshow(flow_colours(picture, rim), interpolation="nearest", aspect="auto")
@@ -181,7 +182,7 @@ def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:
     if preview.frames:
         axes.imshow(preview.frames[column], cmap="gray", vmin=0, vmax=255, aspect="auto")
     else:
-        axes.set_facecolor("#f6f8fa")
+        axes.set_facecolor(LIGHT["soft"])
     axes.set(xlim=(0, width), ylim=(height, 0))
     for view in preview.views:
         top, left, bottom, right = view.boxes[place]
@@ -231,7 +232,7 @@ def _draw_strips(
         axes.imshow(
             values.T, extent=limits, aspect="auto", cmap="magma", vmin=0, vmax=brightest, interpolation="nearest"
         )
-        axes.set(xlim=(0.5, preview.n_frames + 0.5), facecolor="#f6f8fa")
+        axes.set(xlim=(0.5, preview.n_frames + 0.5), facecolor=LIGHT["soft"])
         ends = ("left", "right") if kind == "columns" else ("top", "bottom")
         axes.set_yticks((values.shape[1] * 0.06, values.shape[1] * 0.94), ends)
         _tidy_strip(axes, preview, last=number == len(strips) - 1)
@@ -248,14 +249,14 @@ def _draw_density(axes: "Axes", preview: Preview) -> None:
             axes.plot(np.arange(2, preview.n_frames + 1), 100 * density, color=colour, linewidth=1.4, marker=".", ms=4)
     axes.set(xlim=(0.5, preview.n_frames + 0.5))
     axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color="#eaeef2", linewidth=0.7)
+    axes.grid(axis="y", color=LIGHT["line"], linewidth=0.7)
     axes.set_axisbelow(True)
     _tidy_strip(axes, preview, last=False)
 
 
 def _tidy_strip(axes: "Axes", preview: Preview, *, last: bool) -> None:
     for spine in axes.spines.values():
-        spine.set(color="#d0d7de", linewidth=0.6)
+        spine.set(color=LIGHT["line"], linewidth=0.6)
     step = max(1, -(-preview.n_frames // 24))
     axes.set_xticks(range(1, preview.n_frames + 1, step))
     axes.tick_params(axis="x", labelsize=7, colors=FAINT, length=2, labelbottom=last)

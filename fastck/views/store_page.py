@@ -15,8 +15,8 @@ from fastck.images.image import read_gray
 from fastck.images.video import read_video
 from fastck.outputs import write_atomically
 from fastck.pages import data_url, render_page, safe_html
+from fastck.pages.charts import bar_chart, histogram, strip_chart
 from fastck.store.reader import Store, folder_below
-from fastck.views.charts import bar_chart, histogram, strip_chart
 from fastck.views.store import StoreSummary, box_moves, count_emotions, describe_settings, label_names, summarise
 
 log = logging.getLogger(__name__)

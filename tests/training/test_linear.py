@@ -1,6 +1,7 @@
 """The linear model: against scikit-learn, on disk, as a run, and without TensorFlow."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -195,9 +196,23 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     assert said in (copy / "report.txt").read_text()
     page = (copy / "report.html").read_text()
     assert said in page
-    assert "accuracy of the best model, nearest centroid" in page
+    assert page.index("accuracy of linear model<") < page.index("accuracy of the best baseline, nearest centroid<")
     write_table(copy / "predictions.csv", run.predictions.assign(predicted=run.predictions["true"]))
     assert write_report(copy)["best"]["name"] == "linear model"
+
+
+def test_good_news_is_no_warning_and_every_figure_has_its_interval_and_people(run: fastck.Run, tmp_path: Path) -> None:
+    page = (run.path / "report.html").read_text()
+    assert '<p class="good">0 % of the test sequences have their subject in the training part' in page
+    assert '<p class="warning">' not in page
+    figures = re.findall(r"<b>([0-9.]+) %</b>.*?95 % interval (.*?) to (.*?) %.*?42 test sequences of 6 people", page, re.S)
+    entries = [run.report["evaluation"], max(run.report["baselines"], key=lambda entry: entry["accuracy"]["value"])]
+    expected = [[f"{100 * entry['accuracy'][name]:.1f}" for name in ("value", "low", "high")] for entry in entries]
+    assert [list(figure) for figure in figures] == expected
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    (copy / "run.json").write_text(json.dumps({**run.record, "leakage": 0.5}))
+    write_report(copy)
+    assert '<p class="warning">50 % of the test sequences' in (copy / "report.html").read_text()
 
 
 def test_the_reports_tables_fit_a_terminal(run: fastck.Run) -> None:

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from fastck.pages.charts import bar_chart, histogram, strip_chart
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import Store, open_store
-from fastck.views.charts import bar_chart, histogram, strip_chart
 from fastck.views.preview import preview_store
 from fastck.views.store import (
     box_moves,

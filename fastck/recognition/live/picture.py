@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.pages.palette import DARK, DARK_CLASSES, bgr
 from fastck.recognition.live.stages import LiveResult
 
-BOX, ARROW, LOST = (235, 111, 31), (60, 200, 255), (150, 150, 150)  # OpenCV's order: blue first
+BOX, ARROW, LOST = bgr(DARK["bar"]), bgr(DARK_CLASSES[5]), (150, 150, 150)
 LENGTHENED = 3  # arrows are so many times as long as the motion, which is a few pixels
 LEAST = 0.004  # share of the crop's side; shorter arrows are noise
 QUALITY = 80  # of JPEG

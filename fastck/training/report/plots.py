@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastck.pages.palette import LIGHT
 from fastck.training.run import write_file
 
 
@@ -69,7 +70,10 @@ def plot_curves(history: pd.DataFrame, quantity: str, path: Path, *, validation:
         How the second curve is called.
     """
     figure, axes = new_figure(7, 4.2)
-    for column, label, colour in ((quantity, "training", "C0"), (f"val_{quantity}", validation, "C1")):
+    for column, label, colour in (
+        (quantity, "training", LIGHT["bar"]),
+        (f"val_{quantity}", validation, LIGHT["mark"]),
+    ):
         curves = history.pivot_table(index="epoch", columns=["repeat", "fold"], values=column, dropna=True)
         if curves.empty:
             continue

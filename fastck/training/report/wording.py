@@ -46,6 +46,11 @@ def stops_on_test(run: dict[str, Any]) -> bool:
     return stops and any(set(split["validation"]) & set(split["test"]) for split in run["splits"])
 
 
+def validation_name(report: dict[str, Any]) -> str:
+    """Return how curves call the part that validates."""
+    return "validation (the test part)" if report["protocol"] == "random" else "validation"
+
+
 def leakage_line(report: dict[str, Any]) -> str:
     """Return how many test sequences have their subject in training or validation."""
     share = report["leakage"]

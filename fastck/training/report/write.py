@@ -26,6 +26,7 @@ from fastck.training.report.wording import (
     maximum_lines,
     network_name,
     stops_on_test,
+    validation_name,
 )
 from fastck.training.run import Run, open_run, write_json, write_text
 from fastck.training.settings.config import PHASES, SUBJECT_INDEPENDENT, probability_columns
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 def write_report(run_path: str | Path) -> dict[str, Any]:
     """Write a run's report from its run.json, history.csv, predictions.csv and baselines.csv.
 
-    Writes report.json, report.txt, report.html (one file, pictures inside), classification_report.txt and .json,
+    Writes report.json, report.txt, report.html (one file, charts inside), classification_report.txt and .json,
     confusion_matrix.png, accuracy.png and loss.png.
 
     Parameters
@@ -61,13 +62,14 @@ def write_report(run_path: str | Path) -> dict[str, Any]:
     write_json(run.path / files.REPORT, report)
     write_text(run.path / files.REPORT_TEXT, report_text(report))
     _write_classification(run)
-    write_atomically(run.path / files.REPORT_PAGE, html_page(report, _draw(run, report)))
+    write_atomically(run.path / files.REPORT_PAGE, html_page(report, run.history))
+    _draw(run, report)
     return report
 
 
-def _draw(run: Run, report: dict[str, Any]) -> list[Path]:
-    """Draw the report's pictures; return those that could be drawn."""
-    label = "validation (the test part)" if report["protocol"] == "random" else "validation"
+def _draw(run: Run, report: dict[str, Any]) -> None:
+    """Draw the report's pictures, those that can be drawn."""
+    label = validation_name(report)
     counts = np.array(report["evaluation"]["confusion"])
     names = [one_line(name) for name in run.classes]
     drawings: dict[str, Callable[[Path], None]] = {
@@ -75,15 +77,11 @@ def _draw(run: Run, report: dict[str, Any]) -> list[Path]:
         files.ACCURACY_PICTURE: lambda path: plot_curves(run.history, "accuracy", path, validation=label),
         files.LOSS_PICTURE: lambda path: plot_curves(run.history, "loss", path, validation=label),
     }
-    drawn = []
     for name, draw in drawings.items():
         try:
             draw(run.path / name)
         except Exception as error:  # whatever Matplotlib raises: the figures are worth more than their pictures
             logger.warning("%s could not be drawn: %s", run.path / name, one_line(error))
-        else:
-            drawn.append(run.path / name)
-    return drawn
 
 
 def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.DataFrame | None) -> dict[str, Any]:
@@ -117,7 +115,14 @@ def build_report(run: dict[str, Any], predictions: pd.DataFrame, baselines: pd.D
             rows = predictions[predictions["sequence"].str.startswith(f"{name}/")]
             if len(rows):
                 values = evaluate(rows, classes=classes, seed=arguments["seed"])
-                datasets.append({"name": name, "n": values["n"], **{key: values[key] for key in METRICS}})
+                datasets.append(
+                    {
+                        "name": name,
+                        "n": values["n"],
+                        "subjects": values["subjects"],
+                        **{key: values[key] for key in METRICS},
+                    }
+                )
     published = PUBLISHED.get(arguments["phase"])
     if published is not None and (set(published["per_class"]) != set(classes) or arguments["merge"]):
         published = None

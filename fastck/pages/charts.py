@@ -6,8 +6,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 430  # user units, about a column of the page in pixels: text keeps its size, on a phone nearly
+WIDTH = 380  # user units, between a phone's and a column's pixels: text keeps its size nearly
 LEFT, ROW = 92, 26  # room for names; height of a row
+LONGEST = 12  # letters of a name that are shown
 HEIGHT, FOOT, ORIGIN = 190, 44, 36  # of a histogram; room for its axis; where it begins
 
 
@@ -113,8 +114,84 @@ def strip_chart(groups: Mapping[str, NDArray[np.float64]], *, axis: str) -> str:
     base = len(groups) * ROW
     for tick in _ticks(top):
         parts.append(_text(LEFT + tick * scale, base + 14, f"{tick:g}", anchor="middle", faint=True))
-    parts.append(_text(LEFT + (WIDTH - LEFT) / 2, base + 34, axis, anchor="middle", faint=True))
+    parts.append(_text(WIDTH / 2, base + 34, axis, anchor="middle", faint=True))
     return _svg(parts, height=base + FOOT, label=axis)
+
+
+def curve_chart(curves: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]], *, most: float = 0.0) -> str:
+    """Return up to two quantities over the epochs, each as a thick mean of thin curves.
+
+    Parameters
+    ----------
+    curves : mapping of str to (ndarray of shape (E,), int64; ndarray of shape (E, K), float64)
+        One or two, each with its epochs and the values of K fits at them, NaN where a fit had ended.
+    most : float
+        The axis reaches at least to it.
+    """
+    top = _round_up(max([most, *(float(np.nanmax(values)) for _, values in curves.values())]) or 1.0)
+    last = max([2, *(int(epochs.max()) for epochs, _ in curves.values())])
+    base, head = HEIGHT - FOOT + 24, 46
+    parts = []
+    for tick in _ticks(top):
+        y = base - tick / top * (base - head)
+        parts.append(f'<line class="grid" x1="{ORIGIN}" y1="{y:.1f}" x2="{WIDTH - 8}" y2="{y:.1f}"/>')
+        parts.append(_text(ORIGIN - 6, y + 4, f"{tick:g}", anchor="end", faint=True))
+
+    def points(epochs: NDArray[np.int64], values: NDArray[np.float64]) -> str:
+        there = ~np.isnan(values)
+        x = ORIGIN + (epochs[there] - 1) / (last - 1) * (WIDTH - ORIGIN - 8)
+        y = base - values[there] / top * (base - head)
+        # A single epoch is a line too short to see.
+        if len(x) == 1:
+            x, y = x[0] + np.array([0.0, 4.0]), np.repeat(y, 2)
+        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+
+    for place, (name, (epochs, values)) in enumerate(curves.items()):
+        single = [] if values.shape[1] == 1 else list(values.T)
+        parts += [f'<polyline class="curve{place} single" points="{points(epochs, column)}"/>' for column in single]
+        parts.append(f'<polyline class="curve{place}" points="{points(epochs, np.nanmean(values, axis=1))}"/>')
+        y = 10 + place * 17
+        parts.append(f'<polyline class="curve{place}" points="{ORIGIN},{y} {ORIGIN + 24},{y}"/>')
+        parts.append(_text(ORIGIN + 30, y + 4, name))
+    parts.append(_text(ORIGIN, base + 16, "1", anchor="middle", faint=True))
+    parts.append(_text(WIDTH - 8, base + 16, f"{last} epochs", anchor="end", faint=True))
+    return _svg(parts, height=base + 24, label=f"{', '.join(curves)} over {last} epochs")
+
+
+def matrix_chart(counts: NDArray[np.float64], names: Sequence[str]) -> str:
+    """Return a confusion matrix: true class by row, each cell its number on the share of its row.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (C, C)
+    names : sequence of str
+        Of the classes; long ones are cut, and whole in the cells' titles.
+    """
+    counts = np.asarray(counts, np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "\u2026" for name in names]
+    side, head = min((WIDTH - LEFT - 4) / len(names), 60.0), 22
+    parts = [_text(LEFT, 13, "predicted; one row for each true class", faint=True)]
+    for row, column in np.ndindex(*counts.shape):
+        x, y, share = LEFT + column * side, head + row * side, float(shares[row, column])
+        title = f"<title>{escape(f'{names[row]} taken for {names[column]}: {100 * share:.0f} %')}</title>"
+        parts.append(
+            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{side - 1:.1f}" height="{side - 1:.1f}" '
+            f'fill-opacity="{0.06 + 0.94 * share:.2f}">{title}</rect>'
+        )
+        kind = ' class="inverse"' if share > 0.5 else ""
+        text = f'x="{x + side / 2:.1f}" y="{y + side / 2 + 4:.1f}" text-anchor="middle"{kind}'
+        parts.append(f"<text {text}>{counts[row, column]:g}</text>")
+    base = head + len(names) * side
+    for place, name in enumerate(short):
+        middle = (place + 0.5) * side
+        parts.append(_text(LEFT - 8, head + middle + 4, name, anchor="end"))
+        x, y = LEFT + middle + 4, base + 12
+        parts.append(
+            f'<text transform="translate({x:.1f} {y:.1f}) rotate(-45)" text-anchor="end">{escape(name)}</text>'
+        )
+    return _svg(parts, height=base + 80, label="confusion matrix")
 
 
 def _svg(parts: Sequence[str], *, height: float, label: str) -> str:
