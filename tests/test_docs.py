@@ -28,7 +28,7 @@ BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 SHORTER = [(r"--epochs \d+", "--epochs 1"), (r"for epoch in range\(\d+\)", "for epoch in range(2)")]
-SLOW = {"docs/tutorial.md"}
+SLOW = {"docs/first-steps.md"}
 # Needs replicas of data sets: tests/dataset/test_recipes.py runs it.
 ELSEWHERE = {"docs/how-to/datasets.md"}
 # What a page needs and not every environment has.
