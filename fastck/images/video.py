@@ -256,7 +256,10 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
                 raise ImageError(f"the video is damaged or cut off after frame {n_frames}")
             if packet.size and stream.codec_context.name == "mjpeg":
                 # FFmpeg passes over damage that libjpeg warns of.
-                decode_jpeg(bytes(packet))
+                try:
+                    decode_jpeg(bytes(packet))
+                except ImageError as error:
+                    raise ImageError(f"frame {n_frames + 1} of the video is damaged: {error}") from None
             frames: Any = packet.decode()
             for frame in frames:
                 if frame.is_corrupt:

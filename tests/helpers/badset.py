@@ -89,7 +89,7 @@ DAMAGED: dict[str, tuple[Callable[[Gray], bytes], str]] = {
     ),
     "bad-checksum": (lambda gray: bad_checksum(png(gray)), "wrong checksum in chunk IDAT"),
     "bomb": (lambda _: bomb(), "the header says 20000 x 20000 pixels; more than 67,108,864 are refused"),
-    "truncated-jpeg": (lambda gray: jpeg(gray)[:-2000], "the JPEG file is cut off"),
+    "truncated-jpeg": (lambda gray: jpeg(gray)[:-2000], "the JPEG data is damaged or cut off"),
     "animated-gif": (lambda gray: saved(Image.fromarray(gray), "GIF"), "got a GIF"),
     "size-changes": (lambda gray: png(gray[:-10]), r"frame 2 is 640x\d+ pixels, those before 640x\d+"),
 }

@@ -206,7 +206,7 @@ def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, objec
         whole[:middle] + b"\xff" * 200 + whole[middle + 200 :],
     ):
         path.write_bytes(content)
-        assert_refused(path, "the JPEG file is damaged or cut off: ")
+        assert_refused(path, "the JPEG data is damaged or cut off: ")
 
 
 def test_the_smallest_jpegs_there_are_still_decode(save: Save) -> None:
