@@ -85,7 +85,7 @@ DAMAGED: dict[str, tuple[Callable[[Gray], bytes], str]] = {
     "zero-bytes": (lambda _: b"", "the file is empty"),
     "text": (
         lambda _: b"face of S005, frame 2\n",
-        "the content must be PNG, JPEG, TIFF or BMP, got a file that begins",
+        "the content must be PNG, JPEG, TIFF, BMP or WebP, got a file that begins",
     ),
     "bad-checksum": (lambda gray: bad_checksum(png(gray)), "wrong checksum in chunk IDAT"),
     "bomb": (lambda _: bomb(), "the header says 20000 x 20000 pixels; more than 67,108,864 are refused"),
