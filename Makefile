@@ -56,7 +56,7 @@ test: lint check
 campaigns: $(VENV)/.installed
 	$(BIN)/python -m tests.campaigns.faults --kills 20 --subjects 4
 	$(BIN)/python -m tests.campaigns.fuzz_png --executions 150000
-	$(BIN)/python -m tests.campaigns.fuzz_video --executions 20000
+	$(BIN)/python -m tests.campaigns.fuzz_video --executions 10000
 	$(BIN)/python -m tests.campaigns.fuzz_tables --executions 20000
 
 bench: $(VENV)/.installed $(TORCH)/.installed

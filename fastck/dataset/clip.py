@@ -8,7 +8,7 @@ from pathlib import Path
 from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.dataset.walk import safe_name
-from fastck.images.video import count_video_frames, is_video
+from fastck.images.video import count_video_frames, holds_video, is_video
 from fastck.messages import one_line
 
 
@@ -35,7 +35,7 @@ def clip_record(path: str | PathLike[str]) -> SequenceRecord:
     path = Path(path)
     # Not `resolve`, which fails on links that lead in a circle.
     name = _name(Path(os.path.realpath(path)))
-    if path.is_file() and is_video(path):
+    if path.is_file() and holds_video(path):
         return SequenceRecord(sequence=name, subject=name, video=path, video_frames=count_video_frames(path))
     if path.is_file():
         raise ValueError(f"a folder of frames or a video is needed, got the file {one_line(path)}")

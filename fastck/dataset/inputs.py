@@ -14,7 +14,7 @@ from fastck.dataset.layouts import IMAGES_FOLDER, scan
 from fastck.dataset.records import FramePaths, SequenceRecord
 from fastck.dataset.walk import safe_name, short_hash, walk
 from fastck.images.image import is_image
-from fastck.images.video import is_video
+from fastck.images.video import holds_video
 from fastck.messages import one_line
 
 # Of a folder's files that have one pattern of name, for it to be a sequence: a cover among frames is no frame.
@@ -100,10 +100,10 @@ def _read_input(path: Path, layout: Layout | None, kind: InputKind | None) -> In
         return _read_folder(path, layout, kind)
     if not path.exists():
         raise FileNotFoundError(f"{one_line(path)} does not exist: an image, a folder or a video is needed")
-    if is_video(path):
-        return Inputs([clip_record(path)], [])
     if is_image(path):
         return Inputs([_photo(str(path.parent), path.name, safe_name((path.name,)))], [])
+    if holds_video(path):
+        return Inputs([clip_record(path)], [])
     raise ValueError(f"an image, a folder or a video is needed, got {one_line(path)}")
 
 

@@ -23,7 +23,7 @@ from fastck.dataset.labels import EMOTIONS, emotion_of_name
 from fastck.dataset.records import Scan, SequenceRecord, part_of, real_place, relative_place
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.walk import safe_name, walk
-from fastck.images.video import is_video
+from fastck.images.video import holds_video, is_video
 from fastck.messages import one_line
 from fastck.outputs import write_atomically
 
@@ -340,7 +340,7 @@ def _find_clip(path: Path, sequence: str, findings: list[Finding]) -> SequenceRe
     except (OSError, ValueError):
         # A name that the system does not take.
         is_folder = is_file = False
-    if is_file and is_video(path):
+    if is_file and holds_video(path):
         return make_record(Source(parts=(sequence,), path=str(path), names=()), sequence, "table", findings)
     if not is_folder:
         return "must be a folder of frames or a video" if is_file else "no such folder or video"

@@ -20,11 +20,11 @@ def decode_jpeg(content: bytes) -> NDArray[np.uint8]:
         If the image is damaged or cut off, or has too many pixels.
     """
     if not jpeg_holds(content, read_header(content)):
-        raise ImageError("the JPEG file is cut off")
+        raise ImageError("the JPEG data is cut off")
     try:
         return _decode_strictly(content)
     except ValueError as error:
-        raise ImageError(f"the JPEG file is damaged or cut off: {one_line(error)}") from None
+        raise ImageError(f"the JPEG data is damaged or cut off: {one_line(error)}") from None
 
 
 def _decode_strictly(content: bytes) -> NDArray[np.uint8]:

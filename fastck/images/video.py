@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from fastck.images.header import MAX_PIXELS, ImageError
+from fastck.images.image import is_image
 from fastck.images.jpeg import decode_jpeg
 from fastck.messages import one_line
 
@@ -74,6 +75,17 @@ _WIDEST_PIXEL = 16
 def is_video(path: str | PathLike[str]) -> bool:
     """Return whether the name ends like a video's; the content is not looked at."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
+
+
+def holds_video(path: str | PathLike[str]) -> bool:
+    """Return whether a file is named like a video, or is one under a name that says nothing, such as ``clip.dat``."""
+    if is_video(path) or is_image(path):
+        return is_video(path)
+    try:
+        with _opened(path):
+            return True
+    except (ImageError, OSError):
+        return False
 
 
 def read_video(
@@ -244,7 +256,10 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
                 raise ImageError(f"the video is damaged or cut off after frame {n_frames}")
             if packet.size and stream.codec_context.name == "mjpeg":
                 # FFmpeg passes over damage that libjpeg warns of.
-                decode_jpeg(bytes(packet))
+                try:
+                    decode_jpeg(bytes(packet))
+                except ImageError as error:
+                    raise ImageError(f"frame {n_frames + 1} of the video is damaged: {error}") from None
             frames: Any = packet.decode()
             for frame in frames:
                 if frame.is_corrupt:

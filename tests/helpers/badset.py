@@ -85,11 +85,11 @@ DAMAGED: dict[str, tuple[Callable[[Gray], bytes], str]] = {
     "zero-bytes": (lambda _: b"", "the file is empty"),
     "text": (
         lambda _: b"face of S005, frame 2\n",
-        "the content must be PNG, JPEG, TIFF or BMP, got a file that begins",
+        "the content must be PNG, JPEG, TIFF, BMP or WebP, got a file that begins",
     ),
     "bad-checksum": (lambda gray: bad_checksum(png(gray)), "wrong checksum in chunk IDAT"),
     "bomb": (lambda _: bomb(), "the header says 20000 x 20000 pixels; more than 67,108,864 are refused"),
-    "truncated-jpeg": (lambda gray: jpeg(gray)[:-2000], "the JPEG file is cut off"),
+    "truncated-jpeg": (lambda gray: jpeg(gray)[:-2000], "the JPEG data is damaged or cut off"),
     "animated-gif": (lambda gray: saved(Image.fromarray(gray), "GIF"), "got a GIF"),
     "size-changes": (lambda gray: png(gray[:-10]), r"frame 2 is 640x\d+ pixels, those before 640x\d+"),
 }

@@ -69,7 +69,7 @@ def test_damaged_strips_of_tiff_are_refused(compression: str, mode: str) -> None
     for hole in (bytes(length // 2), b"\xff" * (length // 3)):
         damaged = bytearray(content)
         damaged[at + length // 4 : at + length // 4 + len(hole)] = hole
-        with pytest.raises(ImageError, match="TIFF file is damaged"):
+        with pytest.raises(ImageError, match=r"(TIFF file|JPEG data) is damaged"):
             decode_gray(bytes(damaged))
 
 

@@ -19,10 +19,12 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps
 
+from fastck.dataset.clip import clip_record
+from fastck.dataset.layouts import scan
 from fastck.images import image as images
 from fastck.images.header import ImageError
 from fastck.images.image import is_image, read_gray, read_image_header
-from fastck.images.video import count_video_frames, is_video, read_video, upright
+from fastck.images.video import count_video_frames, holds_video, is_video, read_video, upright
 from tests.helpers.pngfiles import SIGNATURE, exif, header, write_png
 
 Save = Callable[..., Path]
@@ -204,7 +206,7 @@ def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, objec
         whole[:middle] + b"\xff" * 200 + whole[middle + 200 :],
     ):
         path.write_bytes(content)
-        assert_refused(path, "the JPEG file is damaged or cut off: ")
+        assert_refused(path, "the JPEG data is damaged or cut off: ")
 
 
 def test_the_smallest_jpegs_there_are_still_decode(save: Save) -> None:
@@ -492,6 +494,22 @@ def test_gray_of_ten_bits_and_limited_range(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mkv", GRADIENT, "ffv1", "yuv420p10le")
     for frame, gray in zip(read_video(path), GRADIENT, strict=True):
         np.testing.assert_allclose(frame, gray.astype(int), atol=1)
+
+
+@pytest.mark.parametrize("name", ["clip", "clip.dat", "clip.001"])
+def test_a_named_video_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / "a.avi").rename(tmp_path / name)
+    assert not is_video(path)
+    assert holds_video(path)
+    assert clip_record(path).video_frames == 6
+    table = tmp_path / "clips.csv"
+    table.write_text(f"path,subject\n{name},a\n")
+    assert [record.n_frames for record in scan(table, layout="table").records] == [6]
+    for content in (b"", b"text\n" * 50, bytes(range(256)) * 20, b"#EXTM3U\nfile:///etc/passwd\n"):
+        path.write_bytes(content)
+        assert not holds_video(path)
+    picture().save(tmp_path / "a.jpg")
+    assert not holds_video(tmp_path / "a.jpg")
 
 
 def test_clips_of_one_video_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
