@@ -29,6 +29,14 @@ KindOption = Annotated[
     InputKind | None,
     typer.Option("--as", help="What a folder of images is.  [default: a sequence where the file names number frames]"),
 ]
+SubjectPattern = Annotated[
+    str,
+    typer.Option(
+        help="Where file names say who it is: a regular expression whose first group, or group `subject`, is the "
+        "subject, or ravdess, crema-d, ck+48."
+    ),
+]
+LabelPattern = Annotated[str, typer.Option(help="The same for the label, with the first group or group `label`.")]
 UntilOption = Annotated[
     Until, typer.Option(help="With a table: the last frame used of each clip; the first is its onset.")
 ]

@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labelfiles import read_labels
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
+from fastck.dataset.patterns import Patterns
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.table import read_table
@@ -20,6 +22,7 @@ from fastck.messages import one_line, reason, some_names
 
 IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
+_UNMATCHED = "has a name that a pattern of subject or label does not match"
 _ODD_LABELS = {
     "unknown-emotion": "no folder above it names an emotion: {number} sequences count as not labelled",
     "own-label": "the folder name '{name}' stands for no emotion: {number} sequences, a class of its own",
@@ -38,6 +41,7 @@ def scan(
     labels: str | PathLike[str] | None = None,
     layout: Layout | None = None,
     until: Until = "apex",
+    patterns: Patterns | None = None,
 ) -> Scan:
     """Find the sequences below a folder, without opening an image.
 
@@ -57,6 +61,8 @@ def scan(
         "table": a CSV file with a line for each clip; see `fastck.dataset.table.read_table`.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
+    patterns : Patterns, optional
+        How file names tell subjects and labels, in layouts "folders" and "labelled-folders".
 
     Returns
     -------
@@ -82,6 +88,8 @@ def scan(
     check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
         raise ValueError('layout "labelled-folders" takes labels from folder names: leave out labels, or use "folders"')
+    if patterns and layout not in ("folders", "labelled-folders"):
+        raise ValueError(f'patterns are for layouts "folders" and "labelled-folders", got them with layout {layout!r}')
     if layout == "table":
         if labels is not None:
             raise ValueError('layout "table" takes labels from its column label: leave out labels')
@@ -92,7 +100,7 @@ def scan(
     findings: list[Finding] = []
     images_root = _images_root(root) if layout == "ckplus" else _existing_folder(root, "root")
     labels_root = _labels_root(root, labels, layout, findings)
-    sources = _find_sources(images_root, layout, findings)
+    sources = _find_sources(images_root, layout, findings, patterns)
     ids = _unique_ids(sources, images_root)
     records: list[SequenceRecord] = []
     # Where each of them was found.
@@ -101,13 +109,17 @@ def scan(
     for sequence in ids:
         # Sources go as records come: there may be a million.
         source = sources.pop()
-        records.append(make_record(source, sequence, layout, findings))
+        record = make_record(source, sequence, layout, findings)
+        records.append(replace(record, label=source.label) if source.label else record)
         parts.append(source.parts)
     if labels_root is not None:
         known = dict(zip(parts, (record.sequence for record in records), strict=True))
         emotions = read_labels(labels_root, known, findings)
         records = [_label(record, emotions.get(names)) for record, names in zip(records, parts, strict=True)]
-    if layout == "labelled-folders":
+    if patterns and patterns.label:
+        codes = {name: code for code, name in EMOTIONS.items()}
+        records = [_label(record, codes.get(record.label)) for record in records]
+    elif layout == "labelled-folders":
         records = _label_by_folder(records, parts, images_root, findings)
     records.sort(key=lambda record: record.sequence)
     fingerprints, odd = look_at_files(records)
@@ -186,7 +198,9 @@ def _labels_root(
     return None
 
 
-def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) -> list[Source]:
+def _find_sources(
+    images_root: Path, layout: Layout, findings: list[Finding], patterns: Patterns | None
+) -> list[Source]:
     sources = []
     for listing in walk(images_root, findings):
         depth = len(listing.parts)
@@ -195,6 +209,8 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
         if layout == "ckplus" and depth != 2 and listing.images:
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
+        elif patterns and listing.images:
+            sources += _named_sources(listing, patterns, findings)
         elif layout == "labelled-folders" and depth == 1 and listing.images:
             what = f"holds {len(listing.images)} pictures itself, as if of different people (FER, RAF-DB), no sequence"
             findings.append(_left_out("stills", listing.path, what))
@@ -207,8 +223,27 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             if layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
-                sources.append(Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=()))
+                source = Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=())
+                named = patterns.read("/".join((*listing.parts, name))) if patterns else None
+                if named is not None:
+                    source = source._replace(subject=named.subject, label=named.label)
+                elif patterns:
+                    findings.append(_left_out("unmatched-name", path, _UNMATCHED))
+                    continue
+                sources.append(source)
     return sources
+
+
+def _named_sources(listing: Listing, patterns: Patterns, findings: list[Finding]) -> Iterator[Source]:
+    """Yield the sequences of one folder, told apart by the names of its images."""
+    for named, names in patterns.groups(listing.parts, listing.images):
+        if named is None:
+            findings += [_left_out("unmatched-name", listing.path / name, _UNMATCHED) for name in names]
+            continue
+        own = [named.sequence or named.subject, named.label]
+        # What a folder above says already is not said twice.
+        parts = (*listing.parts, *(part for part in own if part and part not in listing.parts))
+        yield Source(parts, listing.folder, tuple(names), named.subject, named.label)
 
 
 def _other_file(path: Path) -> Finding:

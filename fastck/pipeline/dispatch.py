@@ -12,9 +12,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
+from fastck.config import WHOLE_FRAME, FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import guess_layout, scan
+from fastck.dataset.patterns import Patterns
 from fastck.dataset.records import Scan
 from fastck.faces.boxfile import read_boxes
 from fastck.faces.detector import detector_version
@@ -114,6 +115,7 @@ def preprocess(
     labels: str | Path | None = None,
     layout: Layout | None = None,
     until: Until = "apex",
+    patterns: Patterns | None = None,
     faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
     boxes: str | Path | None = None,
@@ -143,6 +145,8 @@ def preprocess(
         How `root` is organised; guessed by default, see `fastck.scan`. For "table" it is a CSV file.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
+    patterns : Patterns, optional
+        How file names tell subjects and labels; see `fastck.scan`.
     faces : FaceConfig, optional
         How faces are found and cut out, in place of the preset.
     motion : MotionConfig, optional
@@ -185,11 +189,12 @@ def preprocess(
     if keep_crops and not box_cache and user_boxes is None:
         raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     # Absolute: workers elsewhere have another working folder.
-    listing = _list_sequences(Path(root).absolute(), labels, layout, until)
+    listing = _list_sequences(Path(root).absolute(), labels, layout, until, patterns)
     if user_boxes:
         for line in user_boxes.strangers({record.sequence: record.n_frames for record in listing.records}):
             log.warning("%s has %s", boxes, line)
-    faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
+    if user_boxes or faces.boxes != WHOLE_FRAME:
+        faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
     plan = Plan(listing.records, listing.root, listing.fingerprints)
     versions = library_versions()
@@ -224,9 +229,11 @@ def preprocess(
     return open_store(store)
 
 
-def _list_sequences(root: Path, labels: str | Path | None, layout: Layout | None, until: Until) -> Scan:
+def _list_sequences(
+    root: Path, labels: str | Path | None, layout: Layout | None, until: Until, patterns: Patterns | None
+) -> Scan:
     """Return the sequences of a data set, with a warning for each kind of finding."""
-    listing = scan(root, labels=labels, layout=layout, until=until)
+    listing = scan(root, labels=labels, layout=layout, until=until, patterns=patterns)
     for line in summarise(listing.findings):
         log.warning("%s", line)
     if not listing.records:
