@@ -22,7 +22,8 @@ LayoutOption = Annotated[
     typer.Option(
         help="ckplus: SUBJECT/SEQUENCE/frames. folders: every folder of images and every video is a sequence. "
         "labelled-folders: the same, and the top folder's name is the label. table: a CSV file with the columns path "
-        "and subject and, where you like, label, sequence, onset, apex, offset, fold.  [default: guessed, and said]"
+        "and subject and, where you like, label, sequence, onset, apex, offset, fold. "
+        "masks: CODE/SUBJECT_SEQUENCE/masks, as the paper's script leaves them.  [default: guessed, and said]"
     ),
 ]
 KindOption = Annotated[

@@ -52,13 +52,15 @@ def scan(
         the CSV file for "table".
     labels : path-like, optional
         A folder of label files that mirrors the images' folders (``S005/001/*.txt``), in place of ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders", "table"}, optional
+    layout : {"ckplus", "folders", "labelled-folders", "table", "masks"}, optional
         By default what `guess_layout` makes of the root. "ckplus": ``SUBJECT/SEQUENCE/*.png``, or a video
         ``SUBJECT/SEQUENCE.avi``. "folders": every folder that directly holds images is a sequence, and so is every
         video. "labelled-folders": the same, and the top folder's name is the label: any text; names of `EMOTIONS`,
         their relatives and CK+'s codes become those names. Pictures that lie in such a folder themselves are no
         sequence.
         "table": a CSV file with a line for each clip; see `fastck.dataset.table.read_table`.
+        "masks": ``CODE/SUBJECT_SEQUENCE/*.png``, motion masks of 0 and 255 as the paper's script leaves them, one for
+        each step; or without the folders of the codes.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
     patterns : Patterns, optional
@@ -101,7 +103,8 @@ def scan(
     images_root = _images_root(root) if layout == "ckplus" else _existing_folder(root, "root")
     labels_root = _labels_root(root, labels, layout, findings)
     sources = _find_sources(images_root, layout, findings, patterns)
-    ids = _unique_ids(sources, images_root)
+    # The old script's folder of a sequence has its whole name.
+    ids = _unique_ids(sources, images_root, last_only=layout == "masks")
     records: list[SequenceRecord] = []
     # Where each of them was found.
     parts: list[tuple[str, ...]] = []
@@ -119,8 +122,9 @@ def scan(
     if patterns and patterns.label:
         codes = {name: code for code, name in EMOTIONS.items()}
         records = [_label(record, codes.get(record.label)) for record in records]
-    elif layout == "labelled-folders":
-        records = _label_by_folder(records, parts, images_root, findings)
+    elif layout == "labelled-folders" or (layout == "masks" and any(len(names) > 1 for names in parts)):
+        # Whose codes these are is known: the paper's script wrote them.
+        records = _label_by_folder(records, parts, images_root, [] if layout == "masks" else findings)
     records.sort(key=lambda record: record.sequence)
     fingerprints, odd = look_at_files(records)
     return Scan(records=records, findings=findings + odd, root=root, fingerprints=fingerprints)
@@ -201,7 +205,7 @@ def _labels_root(
 def _find_sources(
     images_root: Path, layout: Layout, findings: list[Finding], patterns: Patterns | None
 ) -> list[Source]:
-    sources = []
+    sources: list[Source] = []
     for listing in walk(images_root, findings):
         depth = len(listing.parts)
         if listing.others:
@@ -220,7 +224,9 @@ def _find_sources(
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:
             path = listing.path / name
-            if layout == "ckplus" and depth != 1:
+            if layout == "masks":
+                findings.append(_left_out("misplaced-video", path, "is a video among masks"))
+            elif layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
                 source = Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=())
@@ -259,10 +265,13 @@ def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
     return (depth == 2) if layout == "ckplus" else (depth > 0 and not listing.folders and not listing.videos)
 
 
-def _unique_ids(sources: list[Source], images_root: Path) -> list[str]:
+def _unique_ids(sources: list[Source], images_root: Path, *, last_only: bool) -> list[str]:
     """Give every source an id; those whose plain ids collide get a hash of their path, whatever the order."""
     root_name = images_root.resolve().name
-    plain = [safe_name(source.parts or (root_name,)) for source in sources]
+    plain = [
+        safe_name((source.parts or (root_name,))[-1:] if last_only else source.parts or (root_name,))
+        for source in sources
+    ]
     ids = list(plain)
     hashed: set[int] = set()
     # Compared without case, as the file systems of macOS and Windows do.

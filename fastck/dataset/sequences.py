@@ -49,6 +49,8 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     puts it in quarantine. What is odd about the frames is appended to `findings`.
     """
     parts = source.parts[1:] if layout == "labelled-folders" else source.parts
+    if layout == "masks":
+        parts = source.parts[-1:]
     subject = source.subject or subject_of(parts or (sequence,))
     if not source.names:
         return _video_record(source, sequence, subject, findings)
@@ -75,9 +77,11 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
                 "foreign-frames",
                 f"has {len(foreign)} frames named after another sequence, {one_line(foreign[0])}: kept",
             )
-    if len(order.names) == 1:
+    if len(order.names) == 1 and layout != "masks":
         add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names))
+    return SequenceRecord(
+        sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names), masks=layout == "masks"
+    )
 
 
 def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord:
