@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 TIMESTEPS = 39  # steps that a sequence is padded to (paper, fig. 11)
+WHOLE_FRAME = "whole-frame"
 MOST_PIXELS = 4096  # of a crop's side, and so of a footprint's
 
 Mode = Literal["wrap", "absolute", "saturate"]
@@ -14,7 +15,7 @@ Search = Literal["full", "tracked"]
 Reference = Literal["onset", "previous"]
 FlowPreset = Literal["patches", "ultrafast", "fast", "medium"]
 Preset = Literal["paper", "stable"]
-Layout = Literal["ckplus", "folders", "labelled-folders", "table"]
+Layout = Literal["ckplus", "folders", "labelled-folders", "table", "masks"]
 ExportFormat = Literal["zarr", "tfrecord", "parquet"]
 PictureFeature = Literal["mask", "flow", "crop"]
 PictureOrder = Literal["emotion"]
@@ -45,7 +46,8 @@ class FaceConfig:
     side : int
         Height and width of a crop in pixels (paper, fig. 2: 267).
     boxes : str
-        Digest of the CSV file that stands in for detection; empty for none.
+        Digest of the CSV file that stands in for detection; `WHOLE_FRAME` where the frames are cut to the face already,
+        so that all of a frame is its box; empty for none.
     """
 
     crop: CropPolicy = "sequence"

@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
-from fastck.cli.options import Jobs, Labels, LayoutOption, Overwrite, Root, UntilOption, Verbose, said_layout
+from fastck.cli.options import (
+    Jobs,
+    LabelPattern,
+    Labels,
+    LayoutOption,
+    Overwrite,
+    Root,
+    SubjectPattern,
+    UntilOption,
+    Verbose,
+    said_layout,
+)
 from fastck.messages import some_names
 
 
@@ -68,6 +79,8 @@ def check(
     labels: Labels = None,
     layout: LayoutOption = None,
     until: UntilOption = "apex",
+    subject_pattern: SubjectPattern = "",
+    label_pattern: LabelPattern = "",
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
     csv: Annotated[
         Path | None,
@@ -78,6 +91,7 @@ def check(
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
+    from fastck.dataset.patterns import Patterns
     from fastck.outputs import check_output
     from fastck.views.terminal import render_check
 
@@ -91,6 +105,7 @@ def check(
             labels=labels,
             layout=layout,
             until=until,
+            patterns=Patterns(subject=subject_pattern, label=label_pattern),
             deep=deep,
             on_progress=update,
         )

@@ -22,13 +22,22 @@ LayoutOption = Annotated[
     typer.Option(
         help="ckplus: SUBJECT/SEQUENCE/frames. folders: every folder of images and every video is a sequence. "
         "labelled-folders: the same, and the top folder's name is the label. table: a CSV file with the columns path "
-        "and subject and, where you like, label, sequence, onset, apex, offset, fold.  [default: guessed, and said]"
+        "and subject and, where you like, label, sequence, onset, apex, offset, fold. "
+        "masks: CODE/SUBJECT_SEQUENCE/masks, as the paper's script leaves them.  [default: guessed, and said]"
     ),
 ]
 KindOption = Annotated[
     InputKind | None,
     typer.Option("--as", help="What a folder of images is.  [default: a sequence where the file names number frames]"),
 ]
+SubjectPattern = Annotated[
+    str,
+    typer.Option(
+        help="Where file names say who it is: a regular expression whose first group, or group `subject`, is the "
+        "subject, or ravdess, crema-d, ck+48."
+    ),
+]
+LabelPattern = Annotated[str, typer.Option(help="The same for the label, with the first group or group `label`.")]
 UntilOption = Annotated[
     Until, typer.Option(help="With a table: the last frame used of each clip; the first is its onset.")
 ]

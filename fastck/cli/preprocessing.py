@@ -1,6 +1,7 @@
 """The command that turns a data set into a store."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,18 @@ from fastck.cli.console import (
     show_logs,
     stderr,
 )
-from fastck.cli.options import Jobs, Labels, LayoutOption, Root, Scheduler, UntilOption, Verbose, said_layout
+from fastck.cli.options import (
+    Jobs,
+    LabelPattern,
+    Labels,
+    LayoutOption,
+    Root,
+    Scheduler,
+    SubjectPattern,
+    UntilOption,
+    Verbose,
+    said_layout,
+)
 from fastck.config import CropPolicy, Mode, Preset, Search
 
 
@@ -47,6 +59,8 @@ def preprocess(
     labels: Labels = None,
     layout: LayoutOption = None,
     until: UntilOption = "apex",
+    subject_pattern: SubjectPattern = "",
+    label_pattern: LabelPattern = "",
     jobs: Jobs = -1,
     scheduler: Scheduler = None,
     mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
@@ -74,6 +88,9 @@ def preprocess(
             "sequence,frame,top,left,bottom,right (frames from 1)."
         ),
     ] = None,
+    cropped: Annotated[
+        bool, typer.Option("--cropped", help="The frames are cut to the face already: search none.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace a store of other settings or input.")] = False,
     retry: Annotated[
         bool, typer.Option("--retry", help="Look at the sequences in quarantine again: their files were mended.")
@@ -98,12 +115,17 @@ def preprocess(
     command continues where it was.
     """
     from fastck import pipeline
-    from fastck.config import MotionConfig, preset_faces
+    from fastck.config import WHOLE_FRAME, MotionConfig, preset_faces
+    from fastck.dataset.patterns import Patterns
 
     show_logs(verbose)
     layout = said_layout(root, layout)
     numbers = whole_numbers(upsample, "--upsample") if upsample else None
     faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
+    if cropped and boxes is not None:
+        raise ValueError("--cropped takes whole frames for boxes: leave --boxes out")
+    if cropped:
+        faces = replace(faces, boxes=WHOLE_FRAME)
     # The cluster comes first: without it no work may start.
     if scheduler:
         from fastck.cluster import dask_cluster
@@ -117,6 +139,7 @@ def preprocess(
                 labels=labels,
                 layout=layout,
                 until=until,
+                patterns=Patterns(subject=subject_pattern, label=label_pattern),
                 faces=faces,
                 motion=MotionConfig(mode=mode, level=level, size=size),
                 boxes=boxes,

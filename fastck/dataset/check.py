@@ -11,6 +11,7 @@ from fastck.config import TIMESTEPS, Layout, Until
 from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.labels import EMOTIONS
 from fastck.dataset.layouts import guess_layout, scan
+from fastck.dataset.patterns import Patterns
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.images.header import ImageError
 from fastck.images.image import read_gray, read_image_header
@@ -122,6 +123,7 @@ def check(
     labels: str | PathLike[str] | None = None,
     layout: Layout | None = None,
     until: Until = "apex",
+    patterns: Patterns | None = None,
     deep: bool = False,
     timesteps: int = TIMESTEPS,
     on_progress: Callable[[Progress], None] | None = None,
@@ -130,7 +132,7 @@ def check(
 
     Parameters
     ----------
-    root, labels, layout, until
+    root, labels, layout, until, patterns
         As for `fastck.dataset.layouts.scan`.
     deep : bool
         Also decode every image, in about a millisecond each: finds damaged files, and sequences that change size or
@@ -153,7 +155,7 @@ def check(
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
     layout = layout or guess_layout(root)[0]
-    found = scan(root, labels=labels, layout=layout, until=until)
+    found = scan(root, labels=labels, layout=layout, until=until, patterns=patterns)
     records = found.records
     findings = list(found.findings)
     sizes = _look_inside(records, findings, on_progress) if deep else None

@@ -14,6 +14,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "unreadable-image": ("left out", "images that do not decode; their sequences go to the quarantine"),
     "unreadable-video": ("left out", "videos that do not decode; they go to the quarantine"),
     "stills": ("left out", "folders of an emotion that hold pictures themselves, of different people: no sequence"),
+    "unmatched-name": ("left out", "files whose names a pattern of subject or label does not match"),
     "empty-sequence": ("left out", "sequence folders without an image"),
     "single-frame": ("left out", "sequences of one frame, in which nothing moves; they go to the quarantine"),
     "mixed-sizes": ("left out", "sequences whose image size changes; they go to the quarantine"),

@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labelfiles import read_labels
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
+from fastck.dataset.patterns import Patterns
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.dataset.sequences import Source, make_record
 from fastck.dataset.table import read_table
@@ -20,6 +22,7 @@ from fastck.messages import one_line, reason, some_names
 
 IMAGES_FOLDER = "cohn-kanade-images"
 _LABELS_FOLDER = "Emotion"
+_UNMATCHED = "has a name that a pattern of subject or label does not match"
 _ODD_LABELS = {
     "unknown-emotion": "no folder above it names an emotion: {number} sequences count as not labelled",
     "own-label": "the folder name '{name}' stands for no emotion: {number} sequences, a class of its own",
@@ -38,6 +41,7 @@ def scan(
     labels: str | PathLike[str] | None = None,
     layout: Layout | None = None,
     until: Until = "apex",
+    patterns: Patterns | None = None,
 ) -> Scan:
     """Find the sequences below a folder, without opening an image.
 
@@ -48,15 +52,19 @@ def scan(
         the CSV file for "table".
     labels : path-like, optional
         A folder of label files that mirrors the images' folders (``S005/001/*.txt``), in place of ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders", "table"}, optional
+    layout : {"ckplus", "folders", "labelled-folders", "table", "masks"}, optional
         By default what `guess_layout` makes of the root. "ckplus": ``SUBJECT/SEQUENCE/*.png``, or a video
         ``SUBJECT/SEQUENCE.avi``. "folders": every folder that directly holds images is a sequence, and so is every
         video. "labelled-folders": the same, and the top folder's name is the label: any text; names of `EMOTIONS`,
         their relatives and CK+'s codes become those names. Pictures that lie in such a folder themselves are no
         sequence.
         "table": a CSV file with a line for each clip; see `fastck.dataset.table.read_table`.
+        "masks": ``CODE/SUBJECT_SEQUENCE/*.png``, motion masks of 0 and 255 as the paper's script leaves them, one for
+        each step; or without the folders of the codes.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
+    patterns : Patterns, optional
+        How file names tell subjects and labels, in layouts "folders" and "labelled-folders".
 
     Returns
     -------
@@ -82,6 +90,8 @@ def scan(
     check_choice("layout", layout, Layout)
     if labels is not None and layout == "labelled-folders":
         raise ValueError('layout "labelled-folders" takes labels from folder names: leave out labels, or use "folders"')
+    if patterns and layout not in ("folders", "labelled-folders"):
+        raise ValueError(f'patterns are for layouts "folders" and "labelled-folders", got them with layout {layout!r}')
     if layout == "table":
         if labels is not None:
             raise ValueError('layout "table" takes labels from its column label: leave out labels')
@@ -92,8 +102,9 @@ def scan(
     findings: list[Finding] = []
     images_root = _images_root(root) if layout == "ckplus" else _existing_folder(root, "root")
     labels_root = _labels_root(root, labels, layout, findings)
-    sources = _find_sources(images_root, layout, findings)
-    ids = _unique_ids(sources, images_root)
+    sources = _find_sources(images_root, layout, findings, patterns)
+    # The old script's folder of a sequence has its whole name.
+    ids = _unique_ids(sources, images_root, last_only=layout == "masks")
     records: list[SequenceRecord] = []
     # Where each of them was found.
     parts: list[tuple[str, ...]] = []
@@ -101,14 +112,19 @@ def scan(
     for sequence in ids:
         # Sources go as records come: there may be a million.
         source = sources.pop()
-        records.append(make_record(source, sequence, layout, findings))
+        record = make_record(source, sequence, layout, findings)
+        records.append(replace(record, label=source.label) if source.label else record)
         parts.append(source.parts)
     if labels_root is not None:
         known = dict(zip(parts, (record.sequence for record in records), strict=True))
         emotions = read_labels(labels_root, known, findings)
         records = [_label(record, emotions.get(names)) for record, names in zip(records, parts, strict=True)]
-    if layout == "labelled-folders":
-        records = _label_by_folder(records, parts, images_root, findings)
+    if patterns and patterns.label:
+        codes = {name: code for code, name in EMOTIONS.items()}
+        records = [_label(record, codes.get(record.label)) for record in records]
+    elif layout == "labelled-folders" or (layout == "masks" and any(len(names) > 1 for names in parts)):
+        # Whose codes these are is known: the paper's script wrote them.
+        records = _label_by_folder(records, parts, images_root, [] if layout == "masks" else findings)
     records.sort(key=lambda record: record.sequence)
     fingerprints, odd = look_at_files(records)
     return Scan(records=records, findings=findings + odd, root=root, fingerprints=fingerprints)
@@ -186,8 +202,10 @@ def _labels_root(
     return None
 
 
-def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) -> list[Source]:
-    sources = []
+def _find_sources(
+    images_root: Path, layout: Layout, findings: list[Finding], patterns: Patterns | None
+) -> list[Source]:
+    sources: list[Source] = []
     for listing in walk(images_root, findings):
         depth = len(listing.parts)
         if listing.others:
@@ -195,6 +213,8 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
         if layout == "ckplus" and depth != 2 and listing.images:
             what = f"holds {len(listing.images)} images where CK+ has none (SUBJECT/SEQUENCE/FRAME.png)"
             findings.append(_left_out("misplaced-images", listing.path, what))
+        elif patterns and listing.images:
+            sources += _named_sources(listing, patterns, findings)
         elif layout == "labelled-folders" and depth == 1 and listing.images:
             what = f"holds {len(listing.images)} pictures itself, as if of different people (FER, RAF-DB), no sequence"
             findings.append(_left_out("stills", listing.path, what))
@@ -204,11 +224,32 @@ def _find_sources(images_root: Path, layout: Layout, findings: list[Finding]) ->
             findings.append(_left_out("empty-sequence", listing.path, "holds no image"))
         for name in listing.videos:
             path = listing.path / name
-            if layout == "ckplus" and depth != 1:
+            if layout == "masks":
+                findings.append(_left_out("misplaced-video", path, "is a video among masks"))
+            elif layout == "ckplus" and depth != 1:
                 findings.append(_left_out("misplaced-video", path, "is not where a sequence is (SUBJECT/SEQUENCE.avi)"))
             else:
-                sources.append(Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=()))
+                source = Source(parts=(*listing.parts, Path(name).stem), path=str(path), names=())
+                named = patterns.read("/".join((*listing.parts, name))) if patterns else None
+                if named is not None:
+                    source = source._replace(subject=named.subject, label=named.label)
+                elif patterns:
+                    findings.append(_left_out("unmatched-name", path, _UNMATCHED))
+                    continue
+                sources.append(source)
     return sources
+
+
+def _named_sources(listing: Listing, patterns: Patterns, findings: list[Finding]) -> Iterator[Source]:
+    """Yield the sequences of one folder, told apart by the names of its images."""
+    for named, names in patterns.groups(listing.parts, listing.images):
+        if named is None:
+            findings += [_left_out("unmatched-name", listing.path / name, _UNMATCHED) for name in names]
+            continue
+        own = [named.sequence or named.subject, named.label]
+        # What a folder above says already is not said twice.
+        parts = (*listing.parts, *(part for part in own if part and part not in listing.parts))
+        yield Source(parts, listing.folder, tuple(names), named.subject, named.label)
 
 
 def _other_file(path: Path) -> Finding:
@@ -224,10 +265,13 @@ def _is_empty_sequence(listing: Listing, layout: Layout) -> bool:
     return (depth == 2) if layout == "ckplus" else (depth > 0 and not listing.folders and not listing.videos)
 
 
-def _unique_ids(sources: list[Source], images_root: Path) -> list[str]:
+def _unique_ids(sources: list[Source], images_root: Path, *, last_only: bool) -> list[str]:
     """Give every source an id; those whose plain ids collide get a hash of their path, whatever the order."""
     root_name = images_root.resolve().name
-    plain = [safe_name(source.parts or (root_name,)) for source in sources]
+    plain = [
+        safe_name((source.parts or (root_name,))[-1:] if last_only else source.parts or (root_name,))
+        for source in sources
+    ]
     ids = list(plain)
     hashed: set[int] = set()
     # Compared without case, as the file systems of macOS and Windows do.

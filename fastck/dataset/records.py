@@ -84,6 +84,8 @@ class SequenceRecord:
         all of it. `frames` and `video_frames` are those of the part.
     fold : str
         Which fold a table puts it in; "" for none.
+    masks : bool
+        The files are motion masks, one for each step, from which frames are made: one more than there are files.
     """
 
     sequence: str
@@ -95,11 +97,12 @@ class SequenceRecord:
     label: str = ""
     onset: int | None = None
     fold: str = ""
+    masks: bool = False
 
     @property
     def n_frames(self) -> int:
         """Number of frames."""
-        return len(self.frames) if self.video is None else self.video_frames
+        return len(self.frames) + self.masks if self.video is None else self.video_frames
 
     @property
     def path(self) -> str:

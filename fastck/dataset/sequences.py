@@ -31,11 +31,15 @@ class Source(NamedTuple):
         The path of its folder, or of the video.
     names : tuple of str
         Its image files; empty for a video.
+    subject, label : str
+        As the file names say, where they are asked; else "".
     """
 
     parts: tuple[str, ...]
     path: str
     names: tuple[str, ...]
+    subject: str = ""
+    label: str = ""
 
 
 def make_record(source: Source, sequence: str, layout: str, findings: list[Finding]) -> SequenceRecord:
@@ -45,7 +49,9 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
     puts it in quarantine. What is odd about the frames is appended to `findings`.
     """
     parts = source.parts[1:] if layout == "labelled-folders" else source.parts
-    subject = subject_of(parts or (sequence,))
+    if layout == "masks":
+        parts = source.parts[-1:]
+    subject = source.subject or subject_of(parts or (sequence,))
     if not source.names:
         return _video_record(source, sequence, subject, findings)
     order = _order(source.names)
@@ -71,9 +77,11 @@ def make_record(source: Source, sequence: str, layout: str, findings: list[Findi
                 "foreign-frames",
                 f"has {len(foreign)} frames named after another sequence, {one_line(foreign[0])}: kept",
             )
-    if len(order.names) == 1:
+    if len(order.names) == 1 and layout != "masks":
         add("single-frame", "has one frame only: no motion to see")
-    return SequenceRecord(sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names))
+    return SequenceRecord(
+        sequence=sequence, subject=subject, frames=FramePaths(source.path, order.names), masks=layout == "masks"
+    )
 
 
 def _video_record(source: Source, sequence: str, subject: str, findings: list[Finding]) -> SequenceRecord:

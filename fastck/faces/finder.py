@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from fastck.config import FaceConfig
+from fastck.config import WHOLE_FRAME, FaceConfig
 from fastck.faces.box import FaceBox, Gray, largest
 from fastck.faces.detector import Detector, FaceDetector, FaceSearch
 from fastck.faces.people import Scored
@@ -37,9 +37,16 @@ def _make_search(upsample: int, search: str) -> FaceSearch:
     return Detector(upsample=upsample)
 
 
+def _whole_frame(gray: Gray) -> list[Scored]:
+    return [(FaceBox(0, 0, *gray.shape), 1.0)]
+
+
 @contextmanager
 def searching_scored(config: FaceConfig) -> Iterator[Callable[[Gray], list[Scored]]]:
     """Lend a search for the largest face of each frame of one sequence, alone in a list with its score."""
+    if config.boxes == WHOLE_FRAME:
+        yield _whole_frame
+        return
     with ExitStack() as stack:
         engines: list[FaceSearch] = []
 
@@ -63,6 +70,8 @@ def searching(config: FaceConfig) -> Iterator[Callable[[Gray], FaceBox | None]]:
 
 def all_faces(gray: Gray, config: FaceConfig) -> list[Scored]:
     """Return all faces of a frame with their scores; a doubled frame is searched only where there was none before."""
+    if config.boxes == WHOLE_FRAME:
+        return _whole_frame(gray)
     for upsample in config.upsample:
         with borrowed(upsample, "compiled") as engine:
             if faces := engine.with_scores(gray):

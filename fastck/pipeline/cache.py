@@ -72,7 +72,7 @@ class Cache:
         self._faces = faces
         self._versions = [versions[name] for name in DECISIVE]
         self._user_boxes = user_boxes
-        self._boxes = folder / "boxes.sqlite" if folder and user_boxes is None else None
+        self._boxes = folder / "boxes.sqlite" if folder and not faces.boxes else None
         self._crops = folder / "crops" if folder and keep_crops else None
         self._base: sqlite3.Connection | None = None
         self._told = False

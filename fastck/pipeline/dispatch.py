@@ -12,18 +12,19 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from fastck.config import FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
+from fastck.config import WHOLE_FRAME, FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import guess_layout, scan
-from fastck.dataset.records import Scan
-from fastck.faces.boxfile import read_boxes
+from fastck.dataset.patterns import Patterns
+from fastck.dataset.records import Scan, SequenceRecord
+from fastck.faces.boxfile import BoxFile, read_boxes
 from fastck.faces.detector import detector_version
 from fastck.faces.finder import find_faces
 from fastck.faces.search import FrameSearch
 from fastck.faces.weights import frontal_bank
-from fastck.images.image import decode_gray
+from fastck.images.image import decode_gray, read_image_header
 from fastck.messages import Progress
-from fastck.ops.motion import STORE_FEATURES
+from fastck.ops.motion import FEATURES, STORE_FEATURES
 from fastck.outputs import cache_folder
 from fastck.pipeline.cache import Cache
 from fastck.pipeline.cancellation import Cancellation
@@ -114,6 +115,7 @@ def preprocess(
     labels: str | Path | None = None,
     layout: Layout | None = None,
     until: Until = "apex",
+    patterns: Patterns | None = None,
     faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
     boxes: str | Path | None = None,
@@ -139,10 +141,12 @@ def preprocess(
         Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
-    layout : {"ckplus", "folders", "labelled-folders", "table"}, optional
+    layout : {"ckplus", "folders", "labelled-folders", "table", "masks"}, optional
         How `root` is organised; guessed by default, see `fastck.scan`. For "table" it is a CSV file.
     until : {"apex", "offset", "end"}
         The last frame that is used of a table's clips.
+    patterns : Patterns, optional
+        How file names tell subjects and labels; see `fastck.scan`.
     faces : FaceConfig, optional
         How faces are found and cut out, in place of the preset.
     motion : MotionConfig, optional
@@ -185,11 +189,14 @@ def preprocess(
     if keep_crops and not box_cache and user_boxes is None:
         raise ValueError("keep_crops needs box_cache: crops without their boxes are of no use")
     # Absolute: workers elsewhere have another working folder.
-    listing = _list_sequences(Path(root).absolute(), labels, layout, until)
+    listing = _list_sequences(Path(root).absolute(), labels, layout, until, patterns)
+    if listing.records[0].masks:
+        faces, motion = _mask_settings(listing.records, features, motion, user_boxes)
     if user_boxes:
         for line in user_boxes.strangers({record.sequence: record.n_frames for record in listing.records}):
             log.warning("%s has %s", boxes, line)
-    faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
+    if user_boxes or faces.boxes != WHOLE_FRAME:
+        faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
     config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
     plan = Plan(listing.records, listing.root, listing.fingerprints)
     versions = library_versions()
@@ -224,15 +231,33 @@ def preprocess(
     return open_store(store)
 
 
-def _list_sequences(root: Path, labels: str | Path | None, layout: Layout | None, until: Until) -> Scan:
+def _list_sequences(
+    root: Path, labels: str | Path | None, layout: Layout | None, until: Until, patterns: Patterns | None
+) -> Scan:
     """Return the sequences of a data set, with a warning for each kind of finding."""
-    listing = scan(root, labels=labels, layout=layout, until=until)
+    listing = scan(root, labels=labels, layout=layout, until=until, patterns=patterns)
     for line in summarise(listing.findings):
         log.warning("%s", line)
     if not listing.records:
         named = layout or guess_layout(root)[0]
         raise ValueError(f"{root} holds no image sequences in the layout {named!r}: `fastck check` says what was found")
     return listing
+
+
+def _mask_settings(
+    records: Sequence[SequenceRecord], features: Sequence[str], motion: MotionConfig | None, boxes: BoxFile | None
+) -> tuple[FaceConfig, MotionConfig]:
+    """Return the settings under which frames made of masks give those masks: all of them, nothing eroded."""
+    asked = [name for name in features if name not in FEATURES]
+    if asked:
+        raise ValueError(f"masks hold no gray levels: features must be some of {', '.join(FEATURES)}, got {asked[0]}")
+    own = MotionConfig(size=1)
+    if boxes is not None or motion not in (None, MotionConfig(), own):
+        raise ValueError("masks are there already: leave out boxes, mode, level and footprint")
+    header = read_image_header(records[0].frames[0])
+    if header.width != header.height:
+        raise ValueError(f"masks must be square, got {header.width}x{header.height} in {records[0].path}")
+    return FaceConfig(boxes=WHOLE_FRAME, side=header.height), own
 
 
 def iter_tasks(plan: Plan, indices: NDArray[np.int64], cache: Cache) -> Iterator[Task]:

@@ -4,8 +4,11 @@ import errno
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
@@ -61,6 +64,9 @@ def record_frames(record: SequenceRecord, times: MutableSequence[float] | None =
             yield from video if record.onset is None else islice(video, record.video_frames or 1)
         except (ValueError, OSError) as error:
             raise _unreadable(error, record.video) from error
+    if record.masks:
+        yield from _mask_frames(record)
+        return
     for path in record.frames:
         try:
             gray = read_gray(path)
@@ -69,6 +75,23 @@ def record_frames(record: SequenceRecord, times: MutableSequence[float] | None =
         if times is not None:
             times.append(math.nan)
         yield gray
+
+
+def _mask_frames(record: SequenceRecord) -> Iterator[Gray]:
+    """Yield frames whose differences, modulo 256, are a record's masks."""
+    frame: Gray | None = None
+    for mask, path in zip(record_frames(replace(record, masks=False)), record.frames, strict=True):
+        other = mask[(mask != 0) & (mask != 255)]
+        if len(other):
+            raise BadSequence(f"{path.name}: a mask must hold 0 and 255 alone, got {other[0]}: was it saved as JPEG?")
+        if frame is None:
+            frame = np.zeros_like(mask)
+            yield frame
+        if mask.shape != frame.shape:
+            raise BadSequence(f"{path.name}: masks must have one size, got {mask.shape} after {frame.shape}")
+        # One more where the mask is on: less the later frame that is -1, or 255.
+        frame = frame + (mask == 255)
+        yield frame
 
 
 def _unreadable(error: Exception, path: Path) -> Exception:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fastck.config import TIMESTEPS
+from fastck.config import TIMESTEPS, WHOLE_FRAME
 from fastck.dataset.labels import EMOTIONS
 from fastck.store.reader import Store
 
@@ -136,6 +136,8 @@ def describe_settings(store: Store) -> list[tuple[str, str]]:
     shapes = store.manifest["arrays"]
     arrays = [f"{name} {tuple(shapes[name]['shape'])} {np.dtype(shapes[name]['dtype'])}" for name in shapes]
     boxes = f"from a CSV file ({faces.boxes})" if faces.boxes else f"{faces.search} search"
+    if faces.boxes == WHOLE_FRAME:
+        boxes = "the whole frame"
     return [
         ("crop", f"one box per {faces.crop}" if faces.crop != "smooth" else "box per frame, median-filtered"),
         ("boxes", f"{boxes}, upsample {', then '.join(map(str, faces.upsample))}"),

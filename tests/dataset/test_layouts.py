@@ -182,7 +182,9 @@ def test_root_that_is_not_ckplus(tmp_path: Path) -> None:
         scan(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="root must be a folder, got the file"):
         scan(tmp_path / "happy/a.png", layout="ckplus")
-    with pytest.raises(ValueError, match="layout must be one of ckplus, folders, labelled-folders, table, got 'mmi'"):
+    with pytest.raises(
+        ValueError, match="layout must be one of ckplus, folders, labelled-folders, table, masks, got 'mmi'"
+    ):
         scan(tmp_path, layout="mmi")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes labels from folder names"):
         scan(tmp_path, layout="labelled-folders", labels=tmp_path)

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fastck.cli import app
-from fastck.dataset.table import read_table
+from fastck.dataset.layouts import scan
+from fastck.dataset.patterns import Patterns
 from fastck.store.reader import open_store
 from fastck.training.data.foldfile import read_folds
 
@@ -123,7 +124,7 @@ def ck48(people: list[list[np.ndarray]]) -> Expected:
     for emotion, name, frames in (("happy", "S010_006", people[0]), ("fear", "S005_001", people[1])):
         small = [cv2.resize(frame[100:340, 200:440], (48, 48)) for frame in frames[-3:]]
         write_frames(Path("CK+48", emotion), small, name + "_{:08d}.png", 9)
-    return {"S005_001": ("S005", "fear", 9, 11), "S010_006": ("S010", "happy", 9, 11)}
+    return {"fear_S005_001": ("S005", "fear", 9, 11), "happy_S010_006": ("S010", "happy", 9, 11)}
 
 
 RECIPES: dict[str, Callable[[list[list[np.ndarray]]], Expected]] = {
@@ -166,9 +167,10 @@ def test_recipe(name: str, people: list[list[np.ndarray]], tmp_path: Path, monke
             assert result.exit_code == 0, result.output
             ran.append(words)
     assert [words[1] for words in ran] == ["check", "preprocess"]
-    scan = read_table(ran[0][2])
-    assert sorted(record.sequence for record in scan.records) == sorted(expected)
-    for record in scan.records:
+    named = Patterns(subject="ck+48", label="ck+48") if RECIPES[name] is ck48 else None
+    records = scan(ran[0][2], patterns=named).records
+    assert sorted(record.sequence for record in records) == sorted(expected)
+    for record in records:
         subject, label, first, last = expected[record.sequence]
         assert (record.subject, record.label) == (subject, label)
         if record.video is None:

@@ -206,7 +206,7 @@ def test_progress_counts_what_there_is(rendered, tmp_path):
         ({"features": ("masks",)}, "features must be some of projection, mask"),
         ({"features": "mask"}, "features must be some of"),
         ({"features": ()}, "features must be some of"),
-        ({"layout": "ck"}, "layout must be one of ckplus, folders, labelled-folders, table, got 'ck'"),
+        ({"layout": "ck"}, "layout must be one of ckplus, folders, labelled-folders, table, masks, got 'ck'"),
     ],
 )
 def test_wrong_options_say_what_is_expected(rendered, tmp_path, options, message):

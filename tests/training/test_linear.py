@@ -205,7 +205,9 @@ def test_good_news_is_no_warning_and_every_figure_has_its_interval_and_people(ru
     page = (run.path / "report.html").read_text()
     assert '<p class="good">0 % of the test sequences have their subject in the training part' in page
     assert '<p class="warning">' not in page
-    figures = re.findall(r"<b>([0-9.]+) %</b>.*?95 % interval (.*?) to (.*?) %.*?42 test sequences of 6 people", page, re.S)
+    figures = re.findall(
+        r"<b>([0-9.]+) %</b>.*?95 % interval (.*?) to (.*?) %.*?42 test sequences of 6 people", page, re.S
+    )
     entries = [run.report["evaluation"], max(run.report["baselines"], key=lambda entry: entry["accuracy"]["value"])]
     expected = [[f"{100 * entry['accuracy'][name]:.1f}" for name in ("value", "low", "high")] for entry in entries]
     assert [list(figure) for figure in figures] == expected
