@@ -33,6 +33,20 @@ def test_help_loads_none_of_the_libraries_that_only_the_work_needs():
     assert loaded_after(quiet.format(code=shown), (*HEAVY, "numba", "pandas", "cv2", "joblib", "sklearn")) == []
 
 
+def test_preprocessing_loads_neither_pandas_nor_dlibs_detector(rendered, tmp_path):
+    """Half a second of each start; dlib's filters are in the cache folder after the first run."""
+    code = f"""
+import dlib, fastck.cli
+def constructed():
+    raise AssertionError("constructed")
+if {{there}}:
+    dlib.get_frontal_face_detector = constructed
+fastck.cli.app(["preprocess", {str(rendered)!r}, {str(tmp_path)!r} + "/{{there}}", "-j", "1"], standalone_mode=False)
+"""
+    for there in (0, 1):
+        assert "pandas" not in loaded_after(code.format(there=there), ("pandas",))
+
+
 def test_importing_every_name_costs_little_more_than_the_libraries_it_needs():
     own = "import fastck; [getattr(fastck, n) for n in fastck.__all__]"
     libraries = "import numba, pandas, joblib, cv2, sklearn.base, sklearn.utils"

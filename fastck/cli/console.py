@@ -43,6 +43,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        tell_of_kernels()
         try:
             result = command(*args, **kwargs)
             sys.stdout.flush()
@@ -73,6 +74,15 @@ def show_logs(verbose: bool) -> None:
     """Send the library's log to stderr: warnings, and with `verbose` what it does."""
     handler = RichHandler(console=stderr, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+def tell_of_kernels() -> None:
+    """Show on a terminal that kernels are being compiled: the first command after installation waits for them."""
+    kernels = logging.getLogger("fastck.kernels")
+    if stderr.is_terminal and not kernels.handlers:
+        kernels.addHandler(RichHandler(console=stderr, show_path=False, show_time=False, show_level=False))
+        kernels.setLevel(logging.INFO)
+        kernels.propagate = False
 
 
 class Bar:

@@ -46,11 +46,14 @@ class KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept for a signature, None where that is nothing or damaged."""
         try:
-            return super().load_overload(sig, target_context)
+            kept = super().load_overload(sig, target_context)
         except Exception as error:  # a damaged pickle raises anything
             logger.debug("a kernel is compiled anew: %r", error)
             self._enabled = self._emptied()
-            return None
+            kept = None
+        if kept is None:
+            _say_compiling()
+        return kept
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled where there is room for it."""
@@ -93,6 +96,11 @@ def _sources() -> str:
 @cache
 def _say_compiled() -> None:
     logger.warning("NUMBA_DISABLE_JIT does not count for fastck's kernels: they run compiled only")
+
+
+@cache
+def _say_compiling() -> None:
+    logger.info("compiling kernels, once on this machine: about 15 s")
 
 
 @cache

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fastck.store.reader import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Libraries whose version may change a byte of a feature; joblib and pandas only carry them.
 DECISIVE = ("fastck", "numpy", "numba", "opencv", "dlib")
@@ -44,7 +45,7 @@ def version_changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
     ]
 
 
-def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str] = ()) -> list[str]:
+def input_changes(path: Path, table: "pd.DataFrame", *, may_change: Collection[str] = ()) -> list[str]:
     """Return how a store's input differs from today's, in one sentence or none.
 
     Parameters
@@ -56,6 +57,8 @@ def input_changes(path: Path, table: pd.DataFrame, *, may_change: Collection[str
     may_change : collection of str
         Sequences whose files may be others, as long as their number is the same.
     """
+    import pandas as pd
+
     try:
         before = read_table(path, INPUT_DTYPES, ADDED_INPUT_DTYPES).set_index("sequence")
     except FileNotFoundError:

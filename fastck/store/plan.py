@@ -5,14 +5,16 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord, relative_place
 from fastck.store.reader import BOXES, plain_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Columns of a store's input that only some have.
 _ADDED: dict[str, Callable[[SequenceRecord], str]] = {
@@ -121,8 +123,10 @@ class Plan(Sequence[PlannedSequence]):
         """Return the first row and the number of rows of every sequence in an array of the planned shape."""
         return (self._frame_starts, self.n_frames) if array == BOXES else (self._starts, self.length)
 
-    def inputs(self) -> pd.DataFrame:
+    def inputs(self) -> "pd.DataFrame":
         """Return the record of the store's input: one row per sequence."""
+        import pandas as pd
+
         columns = self.input_columns(0, len(self))
         with plain_text():
             return pd.DataFrame(columns | {"emotion": pd.array(columns["emotion"], "Int64")})

@@ -8,12 +8,11 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from tokenize import TokenError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import deflate
 import numpy as np
-import pandas as pd
 from numpy.lib.format import ARRAY_ALIGN, open_memmap
 from numpy.typing import NDArray
 
@@ -22,6 +21,9 @@ from fastck.dataset.labels import emotion_names
 from fastck.messages import error_text, one_line
 from fastck.ops.motion import feature_dtype, feature_shape, unpack_masks
 from fastck.pages import notebook_html
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
@@ -64,11 +66,15 @@ def array_layout(name: str, side: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def plain_text() -> AbstractContextManager[None]:
     """Have pandas keep text as Python's: PyArrow, which it prefers, takes no folder's name that is not UTF-8."""
+    import pandas as pd
+
     return pd.option_context("mode.string_storage", "python")
 
 
-def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
+def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> "pd.DataFrame":
     """Read one of the store's CSV files; a sequence called "NA" stays text, columns in `added` may be missing."""
+    import pandas as pd
+
     every = dtypes | (added or {})
     numbers = {name: [""] for name in every if name not in _TEXT}
     try:
@@ -190,7 +196,7 @@ class Store:
         return self.config.features
 
     @cached_property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """One row per good sequence, sorted by sequence.
 
         Columns: sequence, subject, emotion (nullable), n_frames, start and length (rows in the feature arrays),
@@ -200,6 +206,8 @@ class Store:
         label (the emotion's name, or any text a table gives, "" for none), fold (as a table gives it), onset (the
         first frame's number within its folder or video, where the sequence is a part of it).
         """
+        import pandas as pd
+
         table = self._read(SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
         # A store made before there were labels has emotions, no folds, and whole sequences only.
         before: dict[str, Any] = {
@@ -210,12 +218,12 @@ class Store:
         return table.assign(**{name: column for name, column in before.items() if name not in table})
 
     @cached_property
-    def quarantine(self) -> pd.DataFrame:
+    def quarantine(self) -> "pd.DataFrame":
         """One row per sequence that was left out: sequence, reason, folder."""
         return self._read(QUARANTINE, {"sequence": "str", "reason": "str", "folder": "str"})
 
     @cached_property
-    def listing(self) -> pd.DataFrame:
+    def listing(self) -> "pd.DataFrame":
         """One row per sequence that was planned, good or not.
 
         Columns: sequence, subject, emotion, label, fold, n_frames, length (steps). Folds are made from it, so
@@ -233,8 +241,10 @@ class Store:
         return planned.assign(label=label, fold=fold, length=length)[list(_LISTED)]
 
     @cached_property
-    def fingerprints(self) -> pd.DataFrame:
+    def fingerprints(self) -> "pd.DataFrame":
         """One row per planned sequence: sequence, fingerprint (of its files); none where the store lists none."""
+        import pandas as pd
+
         kinds = {"sequence": "str", "fingerprint": "str"}
         if not (self.path / INPUTS).exists():
             return pd.DataFrame({name: [] for name in kinds}, dtype="str")
@@ -246,7 +256,7 @@ class Store:
         return (self.path / CHECKSUMS).exists()
 
     @cached_property
-    def checksums(self) -> pd.DataFrame:
+    def checksums(self) -> "pd.DataFrame":
         """One row per good sequence and array: sequence, array, crc32 (8 hexadecimal digits)."""
         return self._read(CHECKSUMS, {"sequence": "str", "array": "str", "crc32": "str"})
 
@@ -312,7 +322,7 @@ class Store:
             raise ValueError(f"{path} must hold {shape} {dtype}, got {array.shape} {array.dtype}; {AGAIN}")
         return array
 
-    def _read(self, name: str, dtypes: dict[str, str], added: dict[str, str] | None = None) -> pd.DataFrame:
+    def _read(self, name: str, dtypes: dict[str, str], added: dict[str, str] | None = None) -> "pd.DataFrame":
         with self._unchanged():
             return read_table(self.path / name, dtypes, added)
 

