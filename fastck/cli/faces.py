@@ -23,7 +23,16 @@ from fastck.config import Layout
 @one_line_errors
 def detect(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of them, videos.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.csv", help="The table to write.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE.csv", help="The table of boxes to write.")
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also or instead: a table with seconds and people, a .csv or .parquet."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, for the seconds in --frames.  [default: a video's own times]")
+    ] = None,
     largest: Annotated[
         bool, typer.Option("--largest", help="Only the largest face of each frame: several times as fast.")
     ] = False,
@@ -44,9 +53,10 @@ def detect(
 ) -> None:
     """Find faces: what dlib's frontal face detector finds, in a fraction of its time.
 
-    Writes FILE.csv, one row per face and the surest face of a frame first: sequence,frame,top,left,bottom,right,score.
+    -o writes one row per face and the surest face of a frame first: sequence,frame,top,left,bottom,right,score.
     The sequence of a photo is its file's name. Frames count from 1, edges are pixels, half-open. `fastck preprocess
-    --boxes FILE.csv` takes it in place of its own search, and the largest face where a frame has several.
+    --boxes FILE.csv` takes it in place of its own search, and the largest face where a frame has several. --frames adds
+    seconds and links faces into people.
     """
     import csv
     import io
@@ -55,16 +65,26 @@ def detect(
     from fastck.dataset.inputs import read_inputs
     from fastck.outputs import check_output, write_atomically
     from fastck.pipeline.detect import COLUMNS, find_all_faces
+    from fastck.recognition.clip import check_fps
+    from fastck.views.frames_file import FramesFile, check_frames_file
 
-    if not out.absolute().parent.is_dir():
-        fail(f"the folder of {out} does not exist: make it first")
+    outputs = [path for path in (out, frames) if path is not None]
+    if not outputs:
+        fail("nothing to write: name a table with -o FILE.csv or --frames FILE.csv")
+    check_fps(fps)
+    if frames is not None:
+        check_frames_file(frames)
+    for path in outputs:
+        if not path.absolute().parent.is_dir():
+            fail(f"the folder of {path} does not exist: make it first")
     records, notes = read_inputs(inputs, layout=layout, kind=kind)
     for line in notes[:MOST_PROBLEMS]:
         note(line)
     if len(notes) > MOST_PROBLEMS:
         note(f"and {len(notes) - MOST_PROBLEMS} more")
     read = [path for record in records for path in record.files()]
-    check_output(out, read, overwrite=overwrite)
+    for path in outputs:
+        check_output(path, read, overwrite=overwrite)
     if draw is not None:
         # Names that CK+'s own frames have, where it is their folder.
         if draw.resolve() in {Path(folder).resolve() for folder in set(map(os.path.dirname, read))}:
@@ -75,6 +95,7 @@ def detect(
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
+    per_frame = None if frames is None else FramesFile(frames)
     n_frames = n_faces = n_with_faces = 0
     with progress_bar("detect", "frames") as update:
         found = find_all_faces(
@@ -86,21 +107,30 @@ def detect(
             on_progress=update,
         )
         failed = []
-        for result in found:
-            writer.writerows(row.cells() for row in result.faces)
-            n_frames += result.n_frames
-            n_faces += len(result.faces)
-            n_with_faces += len({row.frame for row in result.faces})
-            if result.reason:
-                failed.append(f"{result.sequence}: {result.reason}")
+        try:
+            for result in found:
+                writer.writerows(row.cells() for row in result.faces)
+                n_frames += result.n_frames
+                n_faces += len(result.faces)
+                n_with_faces += len({row.frame for row in result.faces})
+                if per_frame is not None and result.n_frames:
+                    per_frame.add(result.frames(fps=fps))
+                if result.reason:
+                    failed.append(f"{result.sequence}: {result.reason}")
+        finally:
+            # After Ctrl-C or an error too.
+            if per_frame is not None:
+                per_frame.close()
     for line in failed[:MOST_PROBLEMS]:
         stderr.print(f"cut short: {safe(line)}", highlight=False, soft_wrap=True)
     if len(failed) > MOST_PROBLEMS:
         stderr.print(f"and {len(failed) - MOST_PROBLEMS} more", highlight=False)
     if not n_frames:
         fail("no frame could be read: nothing is written")
-    write_atomically(out, table.getvalue().encode())
-    say(f"wrote {out}: {n_faces} faces in {n_with_faces} of {n_frames} frames")
+    if out is not None:
+        write_atomically(out, table.getvalue().encode())
+    for path in outputs:
+        say(f"wrote {path}: {n_faces} faces in {n_with_faces} of {n_frames} frames")
     if draw is not None:
         say(f"wrote {n_frames} pictures to {draw}")
 

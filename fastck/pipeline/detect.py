@@ -1,32 +1,44 @@
 """The faces of images, folders and videos as rows of a table: what `fastck detect` writes."""
 
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
+import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.detector import check_upsample
 from fastck.faces.finder import borrowed
+from fastck.faces.people import People
 from fastck.messages import Progress
 from fastck.outputs import replacing
 from fastck.pipeline.frames import BadSequence, record_frames
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
 FRAME = (0, 255, 0)  # gray levels of a drawn box's edge, from the outside: seen on any ground
 
 
 class FaceRow(NamedTuple):
-    """One face: the sequence's id, the frame counted from 1, the box and dlib's score."""
+    """One face: the sequence's id, the frame counted from 1, the box, dlib's score, and the person counted from 1.
+
+    Person 1 is whose face is the largest, added up over the sequence.
+    """
 
     sequence: str
     frame: int
     box: FaceBox
     score: float
+    person: int = 1
 
     def cells(self) -> tuple[object, ...]:
         """Return the values of COLUMNS."""
@@ -34,12 +46,35 @@ class FaceRow(NamedTuple):
 
 
 class SequenceFaces(NamedTuple):
-    """A sequence's faces, frame by frame and the surest first; `reason` says why it was cut short, else ""."""
+    """A sequence's faces, frame by frame and the surest first; `reason` says why it was cut short, else "".
+
+    `seconds` has the time of each frame, NaN where its container has none.
+    """
 
     sequence: str
     n_frames: int
     faces: list[FaceRow]
     reason: str
+    source: str
+    seconds: NDArray[np.float64]
+
+    def frames(self, *, fps: float | None = None) -> "pd.DataFrame":
+        """Return a row per frame and face: input, frame, seconds, person, top, left, bottom, right and score."""
+        import pandas as pd
+
+        faces = sorted(self.faces, key=lambda face: (face.frame, face.person))
+        boxes = np.array([face.box for face in faces], np.int32).reshape(-1, 4)
+        numbers = np.array([face.frame for face in faces], np.int32)
+        return pd.DataFrame(
+            {
+                "input": pd.Series([self.source] * len(faces), dtype=object),
+                "frame": numbers,
+                "seconds": self.seconds[numbers - 1] if fps is None else (numbers - 1) / fps,
+                "person": np.array([face.person for face in faces], np.int16),
+                **{name: boxes[:, place] for place, name in enumerate(FaceBox._fields)},
+                "score": np.array([face.score for face in faces], np.float32),
+            }
+        )
 
 
 def find_all_faces(
@@ -92,17 +127,34 @@ def find_all_faces(
 
 def _find(record: SequenceRecord, upsample: int, largest_only: bool, draw: Path | None) -> SequenceFaces:
     rows: list[FaceRow] = []
-    n_frames = 0
+    people, times = People(), array("d")
+    n_frames, reason = 0, ""
     with borrowed(upsample, "tracked" if largest_only else "compiled") as search:
         try:
-            for n_frames, gray in enumerate(record_frames(record), start=1):
+            for n_frames, gray in enumerate(record_frames(record, times), start=1):
                 found = search.with_scores(gray)
-                rows += [FaceRow(record.sequence, n_frames, box, score) for box, score in found]
+                who = {box: number for number, (box, _) in people.push(found).items()}
+                rows += [FaceRow(record.sequence, n_frames, box, score, who[box]) for box, score in found]
                 if draw is not None:
                     draw_boxes(gray, [box for box, _ in found], draw / f"{record.sequence}_{n_frames:08d}.png")
         except BadSequence as error:
-            return SequenceFaces(record.sequence, n_frames, rows, str(error))
-    return SequenceFaces(record.sequence, n_frames, rows, "")
+            reason = str(error)
+    seconds = np.array(times, np.float64)
+    return SequenceFaces(record.sequence, n_frames, _largest_first(rows), reason, source_of(record), seconds)
+
+
+def _largest_first(rows: Sequence[FaceRow]) -> list[FaceRow]:
+    """Return faces whose people are counted anew: 1 for the one whose face is the largest, added up over the frames."""
+    sizes: Counter[int] = Counter()
+    for row in rows:
+        sizes[row.person] += row.box.area
+    rank = {person: place for place, (person, _) in enumerate(sizes.most_common(), start=1)}
+    return [row._replace(person=rank[row.person]) for row in rows]
+
+
+def source_of(record: SequenceRecord) -> str:
+    """Return the path of a sequence: of its video, its folder, or its only picture."""
+    return str(record.frames[0]) if record.video is None and len(record.frames) == 1 else record.path
 
 
 def draw_boxes(gray: Gray, boxes: Sequence[FaceBox], path: Path) -> None:

@@ -12,6 +12,7 @@ from fastck.dataset.inputs import is_photo, read_inputs
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.messages import Progress, error_text, one_line
+from fastck.pipeline.detect import source_of
 from fastck.recognition.footage import Footage, footage_of
 from fastck.recognition.photo import path_record
 from fastck.recognition.prediction import Prediction
@@ -127,7 +128,7 @@ def clips_of(path: Path, kind: InputKind | None, on_note: Callable[[str], object
         on_note(text)
     if len(records) == 1 and not is_photo(records[0]):
         return [(str(path), clip_record(path))]
-    return [(str(record.frames[0]) if is_photo(record) else record.path, record) for record in records]
+    return [(source_of(record), record) for record in records]
 
 
 def error_line(error: Exception) -> str:

@@ -201,3 +201,27 @@ def test_frames_in_memory_are_checked() -> None:
         frames_in_memory(np.zeros((4, 4), np.uint8))
     with pytest.raises(TypeError, match="uint8"):
         recognise_footage(frames_in_memory([np.zeros((4, 4))]))
+
+
+def test_detect_writes_seconds_and_people(happy: list[np.ndarray], surprised: list[np.ndarray], tmp_path: Path) -> None:
+    import pandas as pd
+
+    clip = tmp_path / "two"
+    clip.mkdir()
+    for number, frame in enumerate(side_by_side(happy, larger(surprised, 1.2)), start=1):
+        cv2.imwrite(str(clip / f"{number:03d}.png"), frame)
+    photo = next((fastck.sample() / "cohn-kanade-images/L008/001").glob("*.png"))
+    command = ["detect", clip, photo, "--upsample", 0, "--frames", tmp_path / "f.csv", "--fps", 10]
+    result = CliRunner().invoke(app, list(map(str, command)), env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "f.csv")
+    names = ["input", "frame", "seconds", "person", "top", "left", "bottom", "right", "score"]
+    assert table.columns.tolist() == names
+    assert set(table["input"]) == {str(clip), str(photo)}
+    two = table[table["input"] == str(clip)].drop(columns="input").reset_index(drop=True)
+    predicted = fastck.predict(clip, fps=10).frames
+    # What predict searches is the same, so that the tables can be joined.
+    pd.testing.assert_frame_equal(two, predicted[names[1:]], check_dtype=False, rtol=1e-4)
+    result = CliRunner().invoke(app, ["detect", str(clip)], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "nothing to write" in result.stderr
