@@ -89,8 +89,15 @@ class Bar:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        # Only what goes to the bar's own console is printed above it; stdout may be a file.
-        self._bar = ProgressBar(*columns, console=stderr, transient=transient, redirect_stdout=False)
+        self._bar = ProgressBar(
+            *columns,
+            console=stderr,
+            transient=transient,
+            # Only what goes to the bar's own console is printed above it; stdout may be a file.
+            redirect_stdout=False,
+            # Where nothing can be taken back, each stop would leave an empty line.
+            disable=transient and not stderr.is_terminal,
+        )
         self._task = self._bar.add_task(what, total=None, text="")
 
     def __call__(self, progress: Progress) -> None:
