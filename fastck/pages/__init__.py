@@ -1,6 +1,7 @@
 """HTML pages that need no other file and no network, from templates that escape what they are given."""
 
 import base64
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,12 @@ def render_page(template: str, **values: Any) -> bytes:
         What the template shows. Text is escaped, control characters included; only `safe_html` is put in as it is.
     """
     return _environment().get_template(template).render(values).encode()
+
+
+def notebook_html(title: str, rows: Mapping[str, object], *, picture: bytes = b"", caption: str = "") -> str:
+    """Return a small table, and a PNG picture below it, as a notebook shows an object by its `_repr_html_`."""
+    shown = data_url(picture, "png") if picture else ""
+    return render_page("notebook.html", title=title, rows=list(rows.items()), picture=shown, caption=caption).decode()
 
 
 def safe_html(text: str) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
 from fastck.messages import one_line
+from fastck.pages import notebook_html
 from fastck.pipeline.sequence import collect_features
 from fastck.recognition.footage import Footage, footage_of
 from fastck.recognition.people import Rows
@@ -23,6 +25,7 @@ from fastck.training.run import Run
 from fastck.training.settings.config import PHASES, probability_columns
 
 UNSURE = "unsure"
+CURVES = (360, 90)  # pixels: the picture in a notebook
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -176,7 +179,36 @@ class Prediction:
             first, last = self.span
             what = f"{self.emotion or UNSURE} {100 * max(values.values()):.0f} %, frames {first}-{last}/{self.n_frames}"
         people = f", and {len(self.others)} others" if self.others else ""
-        return f"<Prediction {self.clip}: {what}{people}>"
+        return f"<Prediction {one_line(self.clip)}: {what}{people}>"
+
+    def _repr_html_(self) -> str:
+        rows = {}
+        for one in self.people:
+            values = one.probabilities
+            best = sorted(values, key=values.__getitem__, reverse=True)[:3]
+            shares = ", ".join(f"{name} {100 * values[name]:.0f} %" for name in best)
+            answer = f"{one.emotion or UNSURE} ({shares}), frames {one.span[0]} to {one.span[1]}"
+            rows[f"person {one.person}"] = answer if values else one.error or "one picture has no motion"
+        if self.trained_on:
+            rows["note"] = self.trained_on
+        if not self.probabilities:
+            return notebook_html(self.clip, rows)
+        caption = "probability of the answer over the frames"
+        return notebook_html(self.clip, rows, picture=_curves(self), caption=caption)
+
+
+def _curves(prediction: Prediction) -> bytes:
+    """Return the probability of each person's emotion over the frames as a PNG picture, the first person black."""
+    picture = np.full((CURVES[1], CURVES[0], 3), 255, np.uint8)
+    for one in prediction.people:
+        own = one.rows["person"] == one.person
+        values = one.probabilities
+        shares = one.rows["p_" + max(values, key=values.__getitem__)][own].astype(np.float64)
+        x = (one.rows["frame"][own].astype(np.float64) - 1) / max(one.n_frames - 1, 1)
+        points = np.stack([x, 1 - shares], axis=1)[np.isfinite(shares)] * (np.array(CURVES) - 5) + 2
+        shade = min(60 * (one.person - 1), 180)
+        cv2.polylines(picture, [np.round(points).astype(np.int32)], False, (shade,) * 3, 2, cv2.LINE_AA)
+    return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def unanswered(source: str, error: str) -> Prediction:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from tokenize import TokenError
 from typing import Any
 
+import cv2
 import deflate
 import numpy as np
 import pandas as pd
@@ -20,12 +21,14 @@ from fastck.config import PreprocessConfig
 from fastck.dataset.labels import emotion_names
 from fastck.messages import error_text, one_line
 from fastck.ops.motion import feature_dtype, feature_shape, unpack_masks
+from fastck.pages import notebook_html
 
 FORMAT = 1  # raised when an older fastck could no longer read what a newer one writes
 MANIFEST, SEQUENCES, QUARANTINE, CHECKSUMS = "manifest.json", "sequences.csv", "quarantine.csv", "checksums.csv"
 INPUTS = "inputs.csv"
 MANIFEST_KEYS = {"format", "fastck", "config", "config_hash", "input_hash", "versions", "counts", "arrays"}
 BOXES = "boxes"
+PICTURE = 320  # pixels: width in a notebook
 AGAIN = "make the store again with --overwrite"
 
 TABLE_DTYPES = {
@@ -125,7 +128,7 @@ def open_array(path: Path) -> NDArray[Any]:
     return array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Store:
     """Motion features of many sequences, as `fastck.preprocess` leaves them.
 
@@ -139,6 +142,36 @@ class Store:
 
     path: Path
     manifest: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids of the sequences, for `sequence` and `row`."""
+        return iter(self.table["sequence"])
+
+    def __bool__(self) -> bool:
+        # A store that holds nothing is a store all the same.
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Store {one_line(self.path)}: {len(self)} sequences, {', '.join(self.features)}>"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {
+            "sequences": len(self),
+            "subjects": self.table["subject"].nunique(),
+            "frames": int(self.table["n_frames"].sum()),
+            "labelled": int((self.table["label"] != "").sum()),
+            "quarantined": len(self.quarantine),
+            "features": ", ".join(self.features),
+        }
+        if not len(self):
+            return notebook_html(f"Store {self.path.name}", rows)
+        name, feature = next(iter(self)), self.features[0]
+        caption = f"{feature} of {name}, step by step from above"
+        values = self.sequence(name, feature).astype(np.float64)
+        return notebook_html(f"Store {self.path.name}", rows, picture=_picture(values), caption=caption)
 
     def __getstate__(self) -> dict[str, Any]:
         # What was read from the folder is read anew where the store is unpickled, memmaps above all.
@@ -333,6 +366,14 @@ class Store:
 def checksum(rows: NDArray[Any], before: str = "00000000") -> str:
     """Return the CRC-32 of the rows' bytes as 8 hexadecimal digits, continuing `before`."""
     return f"{deflate.crc32(np.ascontiguousarray(rows).data, int(before, 16)):08x}"
+
+
+def _picture(values: NDArray[np.float64]) -> bytes:
+    """Return rows of numbers, (T, ...), as a PNG picture: the largest white; of masks their mean over time."""
+    flat = values.mean(axis=0) if values.ndim == 3 else values.reshape(len(values), -1)
+    shades = 255 * (flat - flat.min()) / max(float(np.ptp(flat)), 1e-9)
+    large = cv2.resize(shades.astype(np.uint8), (PICTURE, PICTURE // 2), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".png", large)[1].tobytes()
 
 
 def open_store(path: str | Path) -> Store:

@@ -15,6 +15,7 @@ from fastck.config import PreprocessConfig
 from fastck.messages import one_line
 from fastck.ops.motion import feature_shape
 from fastck.outputs import replacing, write_atomically
+from fastck.pages import notebook_html
 from fastck.store.files import sync
 from fastck.training.models.linear import LinearModel, load_linear
 from fastck.training.models.startup import start_keras
@@ -64,7 +65,7 @@ _TEXT = ("sequence", "subject", "baseline", "true", "predicted")
 _WHOLE = ("repeat", "fold", "epoch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished training run, as `fastck train` leaves it.
 
@@ -82,6 +83,23 @@ class Run:
     path: Path
     record: dict[str, Any]
     fold: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<Run {one_line(self.path)}: {', '.join(map(str, self._facts().values()))}>"
+
+    def _facts(self) -> dict[str, object]:
+        """Return what the run is in a few words."""
+        settings = self.record["arguments"]
+        facts = {name: settings[name] for name in ("model", "feature", "protocol") if name in settings}
+        return {**facts, "classes": f"{len(self.classes)} classes", "status": self.record["status"]}
+
+    def _repr_html_(self) -> str:
+        rows = {"path": self.path, **self._facts(), "classes": ", ".join(self.classes)}
+        picture = self.path / CONFUSION_PICTURE
+        content = picture.read_bytes() if picture.exists() else b""
+        return notebook_html(
+            f"Run {self.path.name}", rows, picture=content, caption="confusion matrix of the test part"
+        )
 
     @cached_property
     def settings(self) -> TrainConfig:
