@@ -3,13 +3,16 @@
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
+LOOK_EVERY = 0.2  # seconds: how often it is told how far the search is
 FRAME = (0, 255, 0)  # gray levels of a drawn box's edge, from the outside: seen on any ground
 
 
@@ -100,7 +104,7 @@ def find_all_faces(
     n_jobs : int
         Threads over sequences; -1 for one per core. Never changes the result.
     on_progress : callable, optional
-        Called in this thread with a `Progress` in frames after every sequence.
+        Called in this thread with a `Progress` in frames, several times a second.
 
     Yields
     ------
@@ -114,18 +118,37 @@ def find_all_faces(
     """
     check_upsample(upsample)
     total = sum(record.n_frames for record in records)
-    done = 0
-    workers = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=1)
+    counts = [0] * len(records)
+    stop = Event()
     folder = None if draw is None else Path(draw)
-    results = workers(delayed(_find)(record, upsample, largest_only, folder) for record in records)
-    for record, result in zip(records, results, strict=True):
-        yield result
-        done += record.n_frames
+    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
+        tasks = [
+            pool.submit(_find, record, upsample, largest_only, folder, partial(_count, counts, place, stop))
+            for place, record in enumerate(records)
+        ]
+        try:
+            for task in tasks:
+                while not wait([task], timeout=LOOK_EVERY).done:
+                    if on_progress is not None:
+                        on_progress(Progress(done=sum(counts), total=total))
+                yield task.result()
+        finally:
+            # Ctrl-C, or a receiver that has enough.
+            stop.set()
+            pool.shutdown(cancel_futures=True)
         if on_progress is not None:
-            on_progress(Progress(done=done, total=total))
+            on_progress(Progress(done=total, total=total))
 
 
-def _find(record: SequenceRecord, upsample: int, largest_only: bool, draw: Path | None) -> SequenceFaces:
+def _count(counts: list[int], place: int, stop: Event, n_frames: int) -> bool:
+    """Take in how many frames of a sequence were searched; return whether to go on."""
+    counts[place] = n_frames
+    return not stop.is_set()
+
+
+def _find(
+    record: SequenceRecord, upsample: int, largest_only: bool, draw: Path | None, count: Callable[[int], bool]
+) -> SequenceFaces:
     rows: list[FaceRow] = []
     people, times = People(), array("d")
     n_frames, reason = 0, ""
@@ -137,6 +160,8 @@ def _find(record: SequenceRecord, upsample: int, largest_only: bool, draw: Path 
                 rows += [FaceRow(record.sequence, n_frames, box, score, who[box]) for box, score in found]
                 if draw is not None:
                     draw_boxes(gray, [box for box, _ in found], draw / f"{record.sequence}_{n_frames:08d}.png")
+                if not count(n_frames):
+                    break
         except BadSequence as error:
             reason = str(error)
     seconds = np.array(times, np.float64)

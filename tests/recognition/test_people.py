@@ -225,3 +225,23 @@ def test_detect_writes_seconds_and_people(happy: list[np.ndarray], surprised: li
     result = CliRunner().invoke(app, ["detect", str(clip)], env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert "nothing to write" in result.stderr
+
+
+def test_a_search_tells_how_far_it_is_within_a_sequence(happy: list[np.ndarray], tmp_path: Path) -> None:
+    from fastck.dataset.clip import clip_record
+    from fastck.pipeline.detect import find_all_faces
+
+    clip = tmp_path / "long"
+    clip.mkdir()
+    for number in range(200):
+        cv2.imwrite(str(clip / f"{number:03d}.png"), np.tile(happy[number % len(happy)], (2, 2)))
+    told: list[int] = []
+    (result,) = find_all_faces([clip_record(clip)], n_jobs=1, on_progress=lambda progress: told.append(progress.done))
+    assert result.n_frames == 200
+    assert told[-1] == 200
+    assert told == sorted(told)
+    assert any(0 < done < 200 for done in told)
+    # A receiver that has enough ends the search.
+    search = find_all_faces([clip_record(clip)] * 3, n_jobs=1)
+    next(search)
+    search.close()
