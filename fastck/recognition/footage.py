@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.dataset.inputs import is_photo
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.faces.detector import check_gray
-from fastck.images.image import is_image
 from fastck.pipeline.frames import record_frames
 
 Frames = NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
@@ -35,7 +35,7 @@ class Footage:
     fps : float or None
         Frames a second, in place of the times.
     photo : bool
-        Whether the user named a single picture.
+        Whether it is a single picture.
     """
 
     name: str
@@ -63,7 +63,7 @@ def footage_of(record: SequenceRecord, *, source: str = "", fps: float | None = 
         n_frames=record.n_frames,
         times=times,
         fps=fps,
-        photo=is_image(source) and record.n_frames == 1,
+        photo=is_photo(record),
     )
 
 

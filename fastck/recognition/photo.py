@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
 from fastck.dataset.clip import clip_record
+from fastck.dataset.inputs import is_photo, read_inputs
 from fastck.dataset.records import SequenceRecord
-from fastck.dataset.walk import safe_name
 from fastck.faces.box import FaceBox, Gray, overlap
 from fastck.faces.finder import all_faces
 from fastck.faces.people import Scored
-from fastck.images.image import is_image, read_gray
+from fastck.images.image import read_gray
 from fastck.messages import one_line
 from fastck.pipeline.frames import BadSequence
 from fastck.recognition.follow import Follower
@@ -36,11 +36,12 @@ AGREE = 0.02  # shares of the face's height
 
 def path_record(path: Path) -> SequenceRecord:
     """Return the sequence that a path stands for: a folder of frames, a video, or a photo as its only frame."""
-    if not path.exists():
-        raise FileNotFoundError(f"{one_line(path)} does not exist: a folder of frames, a video or a photo is needed")
-    if path.is_file() and is_image(path):
-        name = safe_name((path.stem,))
-        return SequenceRecord(sequence=name, subject=name, frames=(path,))
+    records = read_inputs([path]).records
+    photos = sum(map(is_photo, records))
+    if photos == len(records) == 1:
+        return records[0]
+    if photos == len(records):
+        raise ValueError(f"{one_line(path)} holds {photos} photos, no sequence of frames: name them in a list")
     return clip_record(path)
 
 

@@ -32,7 +32,7 @@ def test_a_photo_has_its_box_and_no_emotion(tmp_path: Path) -> None:
     assert "one picture has no motion" in err
     (face,) = dlib.get_frontal_face_detector()(cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE))
     edges = f"top {face.top()}, left {face.left()}, bottom {face.bottom()}, right {face.right()}"
-    assert out.splitlines()[0].split(maxsplit=1) == ["anna", f"face at {edges}"]
+    assert out.splitlines()[0].split(maxsplit=1) == ["anna.jpg", f"face at {edges}"]
     (row,) = json.loads((tmp_path / "p.json").read_text())
     assert (row["emotion"], row["windows"], row["probabilities"]) == (None, [], {})
     assert list(row["box"].values()) == [face.top(), face.left(), face.bottom(), face.right()]
@@ -102,3 +102,14 @@ def test_frames_come_as_an_array_or_one_by_one() -> None:
     answers = [fastck.predict(frames) for frames in (colour, gray, list(gray), iter(colour))]
     expected = fastck.predict(REST.parent).probabilities
     assert [one.probabilities for one in answers] == [expected] * 4
+
+
+def test_a_folder_of_photos_is_no_clip(tmp_path: Path) -> None:
+    for name, path in zip(("anna", "bert"), (REST, APEX), strict=True):
+        shutil.copy(path, tmp_path / f"{name}.png")
+    with pytest.raises(ValueError, match="holds 2 photos"):
+        fastck.predict(tmp_path)
+    code, out, err = run(tmp_path)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[:2]] == ["anna.png", "bert.png"]
+    assert err.count("one picture has no motion") == 2
