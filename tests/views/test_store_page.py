@@ -169,7 +169,7 @@ def test_page_is_whole_escaped_and_loads_nothing(store: Store, root: Path, tmp_p
     assert "Content-Security-Policy" in text
     assert len(links) == 3  # three frames of the sequence without a face; none of the one that does not decode
     assert "&lt;img src=x" in text
-    assert "no face found in any of its 3 frames" in text
+    assert "the file of boxes has no box for any of its 3 frames" in text
     assert "No sequences have more" not in text
 
 
