@@ -21,7 +21,9 @@ from tests.helpers.tinystore import make_store, make_table
 
 
 def write_folds(source: Path, out: Path, *options: str) -> pd.DataFrame:
-    result = CliRunner().invoke(app, ["folds", str(source), "-o", str(out), "--overwrite", *options], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(
+        app, ["folds", str(source), "-o", str(out), "--overwrite", *options], env={"COLUMNS": "200"}
+    )
     assert result.exit_code == 0, result.output
     assert f"wrote {out}" in result.stdout
     return pd.read_csv(out, dtype=str)
