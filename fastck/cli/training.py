@@ -97,7 +97,7 @@ def train(
             else:
                 made = fit(output, TrainConfig.from_dict(given), resume)
         except KeyboardInterrupt:
-            begun = output.is_dir() and any(output.rglob("run.json"))
+            begun = any(output.rglob("run.json"))
             note("stopped; the same command with --resume goes on" if begun else "stopped before anything was fitted")
             raise typer.Exit(INTERRUPTED) from None
     if sweep is not None:

@@ -192,7 +192,7 @@ def test_no_more_folds_at_once_than_the_memory_holds() -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     command = ["train", str(store), "-o", str(tmp_path / "run"), *OPTIONS]
