@@ -76,13 +76,14 @@ def train(
     given = (read_settings(config) if config else {}) | parsed(settings)
     if scheduler:
         from fastck.cluster import dask_cluster
+    bar = progress_bar("train", "folds") if stderr.is_terminal and not verbose else nullcontext()
     # The cluster comes first: without it no work may start.
-    with progress_bar("train", "folds") as update, dask_cluster(scheduler) if scheduler else nullcontext():
+    with bar as update, dask_cluster(scheduler) if scheduler else nullcontext():
         options: dict[str, Any] = {
             "folds_file": folds_file,
             "verbose": (1 if sys.stdout.isatty() else 2) if verbose else 0,
             "on_message": typer.echo,
-            "on_progress": update if stderr.is_terminal and not verbose else None,
+            "on_progress": update,
         }
 
         def fit(path: Path, chosen: TrainConfig, resume: bool) -> "Run":

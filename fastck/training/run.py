@@ -57,7 +57,7 @@ _FINISHED: dict[str, Any] = {
     "versions": dict,
     "fits": [{"repeat": int, "fold": int, "epochs": int, "optimizer_steps": int, "temperature": float | None}],
 }
-_JSON = {dict: "an object", str: "text", list: "a list", int: "a whole number", float: "a number"}
+_JSON: dict[Any, str] = {dict: "an object", str: "text", list: "a list", int: "a whole number", float: "a number"}
 _JSON[float | None] = "a number or null"
 
 # Columns that are not numbers: whatever they hold is text, "NA", "None" and "001" too.

@@ -82,10 +82,10 @@ def train(
         If a file cannot be read or written, or workers die again and again.
     """
     job = _begin(store_path, Path(run_path), config, folds_file, resume=resume)
-    job.claim(resume=resume)
-    job.tell(on_message)
     tasks = job.tasks(verbose)
     at_once, wanted = (jobs_that_fit(n_jobs, len(tasks), plan) for plan in (job.plan, None))
+    job.claim(resume=resume)
+    job.tell(on_message)
     if at_once < wanted:
         on_message(f"memory for {at_once} of {wanted} folds at once: allow more, or take a smaller micro_batch")
     with watched([*tasks, *job.final_tasks(verbose)], on_progress or (lambda _: None)):

@@ -30,7 +30,9 @@ from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
 from tests.helpers.tinystore import make_store, make_table
 
-CONFIG = TrainConfig(phase=5, model="linear", protocol="stratified-group", folds=2, timesteps=9, augment=False)
+CONFIG = TrainConfig(
+    phase=5, model="linear", protocol="stratified-group", folds=2, timesteps=9, augment=False, final=False
+)
 
 
 @pytest.fixture(scope="module")

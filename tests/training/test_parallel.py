@@ -1,6 +1,8 @@
 """Folds side by side, in processes, on a cluster or in an array's tasks: the bytes are those of one after the other."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,7 +162,10 @@ def test_an_arrays_tasks_make_one_run(store: Path, run: fastck.Run, tmp_path: Pa
     ("options", "message"),
     [
         (["--fold", "5"], "fold must be 1 to 4 of this run, got 5"),
-        (["--fold", "1", "--jobs", "2"], "--fold fits one fold in this process: leave --jobs and --scheduler out"),
+        (
+            ["--fold", "1", "--jobs", "2"],
+            "--fold fits one fold in this process: leave --jobs, --scheduler and --sweep out",
+        ),
     ],
 )
 def test_a_fold_that_is_not_there_is_refused(store: Path, tmp_path: Path, options: list[str], message: str) -> None:
@@ -187,7 +192,7 @@ def test_no_more_folds_at_once_than_the_memory_holds() -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     command = ["train", str(store), "-o", str(tmp_path / "run"), *OPTIONS]
@@ -233,18 +238,18 @@ def test_a_run_ends_with_a_model_of_all_sequences(store: Path, run: fastck.Run, 
 
 def test_the_final_split_is_balanced_as_a_fold_is() -> None:
     table = make_table(subjects=6).assign(label=lambda rows: rows["emotion"].map({1: "a", 3: "b", 5: "c", 7: "d"}))
-    config = TrainConfig(classes="a,b,c,d", per_emotion=5, protocol="loso")
+    config = TrainConfig(classes="a,b,c,d", per_emotion=4, protocol="loso")
     split = final_split(table, config, make_splits(table, config))
     assert table.set_index("sequence").loc[list(split.train), "label"].value_counts().to_dict() == dict.fromkeys(
-        "abcd", 5
+        "abcd", 4
     )
     # Balanced before the split, and one of them lost since.
-    config = replace(config, protocol="random")
+    config = replace(config, protocol="random", per_emotion=6)
     (drawn,) = make_splits(table, config)
     left = table[table["sequence"] != drawn.train[0]]
     split = final_split(left, config, [drawn])
     assert left.set_index("sequence").loc[list(split.train), "label"].value_counts().to_dict() == dict.fromkeys(
-        "abcd", 4
+        "abcd", 5
     )
 
 
@@ -286,9 +291,10 @@ def test_phase_5_takes_the_flow_that_the_store_has(store: Path, tmp_path: Path) 
     whole = fastck.open_store(store)
     config = TrainConfig(phase=5, model="linear", classes="anger,disgust,happy,surprise")
     assert make_samples(whole, config).config.feature == "flow"
-    other = replace(
-        whole, manifest={**whole.manifest, "config": {**whole.manifest["config"], "features": ["flow_projection"]}}
-    )
+    copy = shutil.copytree(store, tmp_path / "store")
+    settings = {**whole.manifest["config"], "features": ["flow_projection"]}
+    (copy / "manifest.json").write_text(json.dumps({**whole.manifest, "config": settings}))
+    other = fastck.open_store(copy)
     samples = make_samples(other, config)
     assert (samples.config.feature, samples.config.size) == ("flow_projection", 64)
     with pytest.raises(ValueError, match=r"phase 5 reads the feature 'flow'"):
