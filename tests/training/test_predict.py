@@ -90,6 +90,12 @@ def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path
     assert prediction.n_missed == 0
     assert prediction.table[["first_frame", "last_frame"]].to_numpy().tolist() == [[1, 6], [2, 7], [3, 8]]
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    frames = prediction.frames
+    assert frames["frame"].tolist() == list(range(1, 9))
+    ends = frames.set_index("frame").filter(like="p_").dropna()
+    assert ends.index.tolist() == prediction.table["last_frame"].tolist()
+    np.testing.assert_allclose(ends, prediction.table.filter(like="p_"), atol=1e-6)
+    assert frames[["score", "motion"]].isna().all(axis=None)
     values = prediction.as_dict()
     assert values["clip"] == "S000_004"
     assert len(values["windows"]) == 3
