@@ -38,7 +38,7 @@ from fastck.ops.motion import (
 from fastck.store.builder import StoreBuilder
 from fastck.store.finished import Entries, append_journal, journal_line, read_journal
 from fastck.store.plan import Plan
-from fastck.store.reader import BOXES, open_array, open_store, read_table
+from fastck.store.reader import BOXES, open_array, open_store, read_store_table
 from fastck.training.data.folds import Split
 from fastck.training.data.selection import select
 from fastck.views.terminal import MOST_REASONS, reasons_table
@@ -222,7 +222,7 @@ def test_tables_bring_back_any_text(tmp_path, rows):
 
     path = tmp_path / "table.csv"
     path.write_bytes(b"".join(table_parts(("sequence", "folder"), rows, quoted=has_returns(chain.from_iterable(rows)))))
-    read = read_table(path, {"sequence": "str", "folder": "str"})
+    read = read_store_table(path, {"sequence": "str", "folder": "str"})
     assert read.to_numpy().tolist() == list(map(list, rows))
 
 

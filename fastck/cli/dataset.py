@@ -141,13 +141,13 @@ def folds(
     """
     from fastck.outputs import check_output
     from fastck.training.data.foldfile import assign_folds, read_listing
-    from fastck.training.run import write_table
+    from fastck.training.run import write_run_table
     from fastck.training.settings.config import TrainConfig
 
     check_output(output, [source] if labels is None else [source, labels], overwrite=overwrite)
     config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
     assigned = assign_folds(read_listing(source, labels=labels, layout=layout), config)
-    write_table(output, assigned)
+    write_run_table(output, assigned)
     people, parts = assigned["subject"].nunique(), assigned["fold"].nunique()
     say(f"wrote {output}: {len(assigned)} sequences of {people} subjects in {parts} folds")
     split = int((assigned.groupby("subject")["fold"].nunique() > 1).sum())

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastck.store.reader import read_table
+from fastck.store.reader import read_store_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def input_changes(path: Path, table: "pd.DataFrame", *, may_change: Collection[s
     import pandas as pd
 
     try:
-        before = read_table(path, INPUT_DTYPES, ADDED_INPUT_DTYPES).set_index("sequence")
+        before = read_store_table(path, INPUT_DTYPES, ADDED_INPUT_DTYPES).set_index("sequence")
     except FileNotFoundError:
         return [f"no record of its input ({path.name} is missing)"]
     now = table.set_index("sequence")

@@ -71,7 +71,7 @@ def plain_text() -> AbstractContextManager[None]:
     return pd.option_context("mode.string_storage", "python")
 
 
-def read_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> "pd.DataFrame":
+def read_store_table(path: Path, dtypes: dict[str, str], added: dict[str, str] | None = None) -> "pd.DataFrame":
     """Read one of the store's CSV files; a sequence called "NA" stays text, columns in `added` may be missing."""
     import pandas as pd
 
@@ -324,7 +324,7 @@ class Store:
 
     def _read(self, name: str, dtypes: dict[str, str], added: dict[str, str] | None = None) -> "pd.DataFrame":
         with self._unchanged():
-            return read_table(self.path / name, dtypes, added)
+            return read_store_table(self.path / name, dtypes, added)
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:

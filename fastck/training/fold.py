@@ -26,7 +26,7 @@ from fastck.training.models.linear import sequence_vectors
 from fastck.training.models.memory import GIB, MemoryPlan
 from fastck.training.models.startup import start_keras
 from fastck.training.report.evaluation import BASELINES, baseline_predictions
-from fastck.training.run import write_file, write_json, write_table, write_text
+from fastck.training.run import write_file, write_json, write_run_table, write_text
 from fastck.training.settings.config import PHASES
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def _fit(task: FoldTask, plan: MemoryPlan | None) -> FoldOutcome:
         fit = fit.calibrated(task.temperature)
     if config.baselines and split.test:
         with threadpool_limits(1):
-            write_table(task.folder / files.BASELINES, _baselines(task.samples, split))
+            write_run_table(task.folder / files.BASELINES, _baselines(task.samples, split))
     _write_fit(fit, task)
     return FoldOutcome(plan=plan, messages=messages)
 
@@ -166,11 +166,11 @@ def _fit_within_memory(task: FoldTask, plan: MemoryPlan) -> tuple[Fit, MemoryPla
 def _write_fit(fit: Fit, task: FoldTask) -> None:
     """Leave a fold's files in its folder; fold.json comes last and says that it is done."""
     folder, split, config = task.folder, task.split, task.samples.config
-    write_table(folder / files.HISTORY, fit.history)
+    write_run_table(folder / files.HISTORY, fit.history)
     if split.test:
-        write_table(folder / files.PREDICTIONS, fit.predictions)
+        write_run_table(folder / files.PREDICTIONS, fit.predictions)
     if fit.training_predictions is not None:
-        write_table(folder / files.TRAINING_PREDICTIONS, fit.training_predictions)
+        write_run_table(folder / files.TRAINING_PREDICTIONS, fit.training_predictions)
     write_text(folder / files.SUMMARY, fit.summary())
     if config.keep_models or not split.test:
         write_file(folder / (files.LINEAR_MODEL if config.model == "linear" else files.MODEL), fit.save)

@@ -120,18 +120,18 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per test sequence of each fold and repeat: repeat, fold, sequence, subject, true, predicted, p_..."""
-        return read_table(self.path / PREDICTIONS)
+        return read_run_table(self.path / PREDICTIONS)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch: repeat, fold, epoch, accuracy, loss, val_accuracy, val_loss."""
-        return read_table(self.path / HISTORY)
+        return read_run_table(self.path / HISTORY)
 
     @cached_property
     def baselines(self) -> pd.DataFrame | None:
         """What baselines predict: baseline, repeat, fold, sequence, subject, true, predicted; None without any."""
         path = self.path / BASELINES
-        return read_table(path) if path.exists() else None
+        return read_run_table(path) if path.exists() else None
 
     @cached_property
     def report(self) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_run_table(path: Path) -> pd.DataFrame:
     """Read one of a run's CSV files; names stay text, whatever they look like.
 
     Raises
@@ -299,7 +299,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is damaged ({error}): train again into another folder") from error
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_run_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV file, the whole file or nothing; the same bytes for the same values."""
     # The csv module leaves a lone carriage return unquoted, which would end a line on reading.
     returns = any("\r" in str(name) for column in _TEXT if column in table for name in table[column])

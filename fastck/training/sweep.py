@@ -9,7 +9,7 @@ import pandas as pd
 
 from fastck.training.report.evaluation import evaluate
 from fastck.training.report.wording import METRICS, interval_text
-from fastck.training.run import PREDICTIONS, RECORD, Run, write_json, write_table, write_text
+from fastck.training.run import PREDICTIONS, RECORD, Run, write_json, write_run_table, write_text
 from fastck.training.settings.config import TrainConfig, read_settings
 
 CHOICES, SWEEP, SWEEP_TEXT = "choices.csv", "sweep.json", "sweep.txt"
@@ -106,8 +106,8 @@ def sweep(
         "chosen": choices["run"].value_counts().to_dict(),
         "evaluation": evaluate(predictions, classes=next(iter(runs.values())).classes),
     }
-    write_table(folder / CHOICES, choices)
-    write_table(folder / PREDICTIONS, predictions)
+    write_run_table(folder / CHOICES, choices)
+    write_run_table(folder / PREDICTIONS, predictions)
     write_json(folder / SWEEP, summary)
     write_text(folder / SWEEP_TEXT, sweep_text(summary, choices))
     return summary

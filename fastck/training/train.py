@@ -26,7 +26,16 @@ from fastck.training.parallel import fit_folds, jobs_that_fit, watched
 from fastck.training.record import describe_run, leakage_notes
 from fastck.training.report.wording import interval_text, leakage_line
 from fastck.training.report.write import write_report
-from fastck.training.run import Run, open_run, read_json, read_record, read_table, write_json, write_table, write_text
+from fastck.training.run import (
+    Run,
+    open_run,
+    read_json,
+    read_record,
+    read_run_table,
+    write_json,
+    write_run_table,
+    write_text,
+)
 from fastck.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -208,7 +217,7 @@ class _Job:
         fits = self.record.get("fits", [])
         config = self.config
         if fits and config.early_stopping is not None and config.model != "linear":
-            config = replace(config, epochs=_chosen_epochs(read_table(self.run_path / files.HISTORY)))
+            config = replace(config, epochs=_chosen_epochs(read_run_table(self.run_path / files.HISTORY)))
         temperatures = [fit["temperature"] for fit in fits if fit["temperature"] is not None]
         return [
             FoldTask(
@@ -352,17 +361,17 @@ def _pool(run_path: Path, tasks: Sequence[FoldTask], table: pd.DataFrame) -> Non
         parts = []
         for task in tasks:
             # The file of a single fold is the run's own: it may have been pooled before the run was stopped.
-            part = read_table(task.folder / name)
+            part = read_run_table(task.folder / name)
             part = part.drop(columns=["repeat", "fold", "subject"], errors="ignore")
             part.insert(0, "repeat", task.split.repeat)
             part.insert(1, "fold", task.split.fold)
             if name == files.PREDICTIONS:
                 part.insert(3, "subject", part["sequence"].map(subjects))
             parts.append(part)
-        write_table(run_path / name, pd.concat(parts, ignore_index=True))
+        write_run_table(run_path / name, pd.concat(parts, ignore_index=True))
     if tasks[0].samples.config.baselines:
-        parts = [read_table(task.folder / files.BASELINES) for task in tasks]
-        write_table(run_path / files.BASELINES, pd.concat(parts, ignore_index=True))
+        parts = [read_run_table(task.folder / files.BASELINES) for task in tasks]
+        write_run_table(run_path / files.BASELINES, pd.concat(parts, ignore_index=True))
 
 
 def _chosen_epochs(history: pd.DataFrame) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastck.config import FlowConfig
+from fastck.pages.palette import CLASSES
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
 from fastck.recognition.prediction import Prediction
@@ -53,6 +54,7 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
         axes.set_xlabel("probability")
         return
     middle = (table["first_frame"] + table["last_frame"]) / 2
+    axes.set_prop_cycle(color=CLASSES)
     for name in prediction.probabilities:
         axes.plot(middle, table[f"p_{name}"], marker="o", label=name)
     axes.set_ylim(0, 1)
@@ -82,6 +84,7 @@ def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
     size.set_ylim(bottom=0)
     size.tick_params(labelbottom=False)
     chances = figure.add_subplot(grid[2, :], sharex=size)
+    chances.set_prop_cycle(color=CLASSES)
     for name, values in zip(
         prediction.probabilities, np.array([reading.probabilities for reading in readings]).T, strict=True
     ):

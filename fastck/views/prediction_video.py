@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
 from fastck.images.video import video_rate
+from fastck.pages.palette import LIGHT, bgr
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
@@ -20,7 +21,8 @@ from fastck.views.flow import LEAST, flow_rim
 FPS = 12.0  # CK+'s 30 frames a second show an expression in half a second
 LEAST_WIDTH = 480  # pixels; smaller frames are enlarged until the words fit
 PANEL, ROW, BAR = 190, 20, 90  # pixels: the bars' panel, a bar's row and its full length
-BOX, INK, FULL, PALE = (235, 111, 31), (40, 35, 31), (235, 111, 31), (225, 225, 225)  # blue first
+INK, PALE = bgr(LIGHT["ink"]), bgr(LIGHT["line"])
+BOX = FULL = bgr(LIGHT["bar"])
 STRENGTH = 0.75  # of the flow's colours at the rim, over the face
 
 Picture = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fastck.cli import app
 from fastck.training.report.compare import compare_runs
-from fastck.training.run import FORMAT, RECORD, Run, write_json, write_table
+from fastck.training.run import FORMAT, RECORD, Run, write_json, write_run_table
 
 CLASSES = ("negative", "positive", "surprise")
 
@@ -112,7 +112,7 @@ def test_the_command_prints_a_table_and_writes_a_page(tmp_path: Path) -> None:
         folder.mkdir()
         record = {"format": FORMAT, "arguments": {}, "status": "finished", "store": {}, "splits": [], "leakage": 0.2}
         write_json(folder / RECORD, record | {"classes": list(CLASSES)})
-        write_table(folder / "predictions.csv", made_run(table, rng, better=better).predictions)
+        write_run_table(folder / "predictions.csv", made_run(table, rng, better=better).predictions)
     paths = [str(tmp_path / name) for name in ("one", "two", "thr<ee")]
     result = CliRunner().invoke(app, ["compare", *paths, "--html", str(tmp_path / "page.html")])
     assert result.exit_code == 0, result.output

@@ -25,7 +25,7 @@ from fastck.training.models.linear import LinearModel, load_linear, sequence_vec
 from fastck.training.models.linear_fitting import fit_regression
 from fastck.training.report.wording import interval_text
 from fastck.training.report.write import write_report
-from fastck.training.run import write_table
+from fastck.training.run import write_run_table
 from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
 from tests.helpers.tinystore import make_store, make_table
@@ -187,11 +187,11 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     assert baselines is not None
     chosen = baselines["baseline"] == "nearest centroid"
     # Right everywhere; and where the trained model is just as good, it is the one that is named.
-    write_table(
+    write_run_table(
         copy / "baselines.csv", baselines.assign(predicted=baselines["predicted"].where(~chosen, baselines["true"]))
     )
     wrong = run.predictions["predicted"].where(run.predictions["true"] != "surprise", "anger")
-    write_table(copy / "predictions.csv", run.predictions.assign(predicted=wrong))
+    write_run_table(copy / "predictions.csv", run.predictions.assign(predicted=wrong))
     report = write_report(copy)
     assert report["best"]["name"] == "nearest centroid"
     said = "best model: nearest centroid, accuracy 1.000 [0.541, 1.000]: a baseline beats the trained linear model"
@@ -199,7 +199,7 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     page = (copy / "report.html").read_text()
     assert said in page
     assert page.index("accuracy of linear model<") < page.index("accuracy of the best baseline, nearest centroid<")
-    write_table(copy / "predictions.csv", run.predictions.assign(predicted=run.predictions["true"]))
+    write_run_table(copy / "predictions.csv", run.predictions.assign(predicted=run.predictions["true"]))
     assert write_report(copy)["best"]["name"] == "linear model"
 
 
@@ -251,7 +251,7 @@ import sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None
 from fastck.training.settings.config import TrainConfig
 from fastck.training.report.write import write_report
-from fastck.training.run import write_table
+from fastck.training.run import write_run_table
 from fastck.training.train import train
 from fastck.training.report.wording import interval_text
 run = train({str(store)!r}, {str(tmp_path / "run")!r}, TrainConfig(phase=5, model="linear", timesteps=9))
@@ -361,7 +361,7 @@ def test_a_dollar_in_a_name_is_no_formula(run: fastck.Run, tmp_path: Path) -> No
         table = getattr(run, file.removesuffix(".csv"))
         columns = {column: [names.get(own, own) for own in table[column]] for column in ("true", "predicted")}
         table = table.assign(**columns).rename(columns={f"p_{old}": f"p_{new}" for old, new in names.items()})
-        write_table(copy / file, table)
+        write_run_table(copy / file, table)
     (copy / "confusion_matrix.png").unlink()
     write_report(copy)
     assert (copy / "confusion_matrix.png").exists()

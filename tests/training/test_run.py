@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastck
-from fastck.training.run import open_run, read_table, write_file, write_table
+from fastck.training.run import open_run, read_run_table, write_file, write_run_table
 from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
@@ -81,8 +81,8 @@ def test_tables_are_read_as_they_were_written(names: list[str], tmp_path_factory
     values = np.random.default_rng(len(names)).random(len(names)).astype(np.float32).astype(np.float64)
     texts = pd.array(names, "str")
     table = pd.DataFrame({"sequence": texts, "true": texts, "p_happy": values})
-    write_table(path, table)
-    pd.testing.assert_frame_equal(read_table(path), table, check_dtype=False)
+    write_run_table(path, table)
+    pd.testing.assert_frame_equal(read_run_table(path), table, check_dtype=False)
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

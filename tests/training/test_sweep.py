@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fastck.cli import app
 from fastck.training.report.evaluation import evaluate
-from fastck.training.run import Run, open_run, read_table
+from fastck.training.run import Run, open_run, read_run_table
 from fastck.training.settings.config import TrainConfig
 from fastck.training.sweep import choose, read_grid, sweep
 from tests.helpers.tinystore import make_store, make_table
@@ -97,7 +97,7 @@ def test_the_command_trains_every_run_and_says_which_fold_chose_what(tmp_path: P
         run.predictions[run.predictions["fold"] == row.fold] for row in choices.itertuples() for run in [runs[row.run]]
     ]
     predictions = pd.concat(expected, ignore_index=True)
-    pd.testing.assert_frame_equal(read_table(tmp_path / "out" / "predictions.csv"), predictions)
+    pd.testing.assert_frame_equal(read_run_table(tmp_path / "out" / "predictions.csv"), predictions)
     accuracy = accuracy_score(predictions["true"], predictions["predicted"])
     assert summary["evaluation"]["accuracy"]["value"] == pytest.approx(accuracy)
     assert "repeat 1, fold 2: augment-" in result.stdout

@@ -41,6 +41,14 @@ def test_masks_are_read_as_the_paper_s_script_reads_them(smiles: Store, tmp_path
     assert "exists already: name a new folder" in again.stderr
 
 
+def test_pictures_come_back_as_the_same_masks_of_the_same_people(smiles: Store, tmp_path: Path) -> None:
+    export_pictures(smiles, tmp_path / "binary", by="emotion")
+    again = fastck.preprocess(tmp_path / "binary", tmp_path / "again", layout="masks", features=("mask",), n_jobs=1)
+    for column in ("sequence", "subject", "label", "length"):
+        assert again.table[column].tolist() == smiles.table[column].tolist(), column
+    np.testing.assert_array_equal(again.feature("mask"), smiles.feature("mask"))
+
+
 def test_folders_of_labels_and_of_people(tmp_path: Path) -> None:
     table = make_table(subjects=2, emotions=(1, 5), frames=(2, 3))
     store = make_store(tmp_path / "store", table)
