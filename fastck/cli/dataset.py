@@ -98,7 +98,8 @@ def check(
     show_logs(verbose)
     layout = said_layout(root, layout)
     if csv is not None:
-        check_output(csv, [root] if labels is None else [root, labels], overwrite=overwrite)
+        # Elsewhere a file of tables may lie in the folder that is read.
+        check_output(csv, [path for path in (root, labels) if path is not None and path.is_file()], overwrite=overwrite)
     with progress_bar("check", "images") as update:
         report = check_root(
             root,
