@@ -97,8 +97,8 @@ def sweep(
         runs[name] = train_one(path, config, (path / RECORD).exists())
     choices = choose(runs)
     parts = [
-        runs[row.run].predictions.query("repeat == @row.repeat and fold == @row.fold")
-        for row in choices.itertuples(index=False)
+        runs[name].predictions.query("repeat == @repeat and fold == @fold")
+        for repeat, fold, name, *_ in choices.to_numpy().tolist()
     ]
     predictions = pd.concat(parts, ignore_index=True)
     summary = {
@@ -156,10 +156,8 @@ def sweep_text(summary: Mapping[str, Any], choices: pd.DataFrame) -> str:
         lines.append(_line(name, evaluation, width) + f"{summary['chosen'].get(name, 0)} of {len(choices)} folds")
     lines += [_line("chosen in each fold", summary["evaluation"], width), ""]
     lines += ["Only the last line is a fair score: the best of several settings is partly luck.", ""]
-    for row in choices.itertuples(index=False):
-        lines.append(
-            f"repeat {row.repeat + 1}, fold {row.fold + 1}: {row.run} (validating: {row.val_accuracy:.3f} right)"
-        )
+    for repeat, fold, name, accuracy, _ in choices.to_numpy().tolist():
+        lines.append(f"repeat {repeat + 1}, fold {fold + 1}: {name} (validating: {accuracy:.3f} right)")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

@@ -81,8 +81,8 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 def _counts(table: pd.DataFrame, subjects: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Confusion matrix of each subject, the mean of the repeats: (S, C, C)."""
-    places = [pd.Index(subjects).get_indexer(table["subject"])]
-    places += [pd.Index(classes).get_indexer(table[column]) for column in ("true", "predicted")]
+    places = [pd.Index(subjects).get_indexer(pd.Index(table["subject"]))]
+    places += [pd.Index(classes).get_indexer(pd.Index(table[column])) for column in ("true", "predicted")]
     counts = np.zeros((len(subjects), len(classes), len(classes)))
     np.add.at(counts, tuple(places), 1)
     return counts / table["repeat"].nunique()
