@@ -217,8 +217,8 @@ method("motion_projections absolute", OWN)(lambda x: again(ops.motion_projection
 method("optical_flow after DIS", "NumPy")(lambda x: lambda: np.stack([naive.flow_cells(flow) for flow in x]))
 
 
-@method("optical_flow", "NumPy")
-def numpy_flow(frames: np.ndarray) -> Call:
+@method("optical_flow", LOOPS)
+def loops_flow(frames: np.ndarray) -> Call:
     config = FlowConfig()
 
     def run() -> np.ndarray:

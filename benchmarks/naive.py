@@ -157,14 +157,14 @@ def patch_flow(reference: np.ndarray, crop: np.ndarray) -> np.ndarray:
 
     Patches of 8x8 pixels, every 4 pixels; levels down to less than 64 pixels, three rounds on each.
     """
-    levels = [(reference.astype(np.float64), crop.astype(np.float64))]
+    levels: list[tuple[np.ndarray, np.ndarray]] = [(reference.astype(np.float64), crop.astype(np.float64))]
     while len(levels[-1][0]) >= 64:
-        levels.append(tuple(_halved(image) for image in levels[-1]))
-    motion = None
+        levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
+    coarsest = (len(levels[-1][0]) - 4) // 4
+    motion = np.zeros((2, coarsest, coarsest))
     for one, other in reversed(levels):
-        first = np.arange(0, len(one) - 7, 4)
-        start = np.zeros((2, len(first), len(first)))
-        motion = start if motion is None else 2 * _sampled(motion, (first + 3) / 2)
+        if one is not levels[-1][0]:
+            motion = 2 * _sampled(motion, (np.arange(0, len(one) - 7, 4) + 3) / 2)
         for _ in range(3):
             motion = _agreed(motion, *_compared(one, other, motion))
     return _sampled(motion, np.arange(len(reference))).transpose(1, 2, 0)

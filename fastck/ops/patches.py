@@ -29,7 +29,7 @@ class PatchSearch:
             _between((finer.middles - 0.5) / 2, coarser.n)
             for finer, coarser in zip(self._levels[:-1], self._levels[1:], strict=True)
         ]
-        self._pixels = _between(np.arange(size), self._levels[0].n)
+        self._pixels = _between(np.arange(size, dtype=np.float64), self._levels[0].n)
         self._flow = np.empty((size, size, 2), np.float32)
 
     def set_reference(self, crop: NDArray[np.uint8]) -> None:

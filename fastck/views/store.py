@@ -1,14 +1,17 @@
 """What a store holds, in numbers: for `fastck info` on the terminal and for its page."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.config import TIMESTEPS, WHOLE_FRAME
 from fastck.dataset.labels import EMOTIONS
 from fastck.store.reader import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNLABELLED = "not labelled"
 
@@ -93,13 +96,15 @@ def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
 
 def emotion_name(code: object) -> str:
     """Return an emotion's name: of EMOTIONS, "emotion 9" for another code, `UNLABELLED` for none."""
+    import pandas as pd
+
     if pd.isna(code):  # type: ignore[call-overload]
         return UNLABELLED
     number = int(str(code))
     return EMOTIONS.get(number, f"emotion {number}")
 
 
-def count_emotions(table: pd.DataFrame) -> dict[str, int]:
+def count_emotions(table: "pd.DataFrame") -> dict[str, int]:
     """Return how many sequences each label has: emotions in the order of their codes, other labels, those without."""
     names = label_names(table)
     codes = dict(zip(names, table["emotion"].fillna(len(EMOTIONS)).astype(int), strict=True))
@@ -107,7 +112,7 @@ def count_emotions(table: pd.DataFrame) -> dict[str, int]:
     return {name: int((names == name).sum()) for name in order}
 
 
-def label_names(table: pd.DataFrame) -> pd.Series:
+def label_names(table: "pd.DataFrame") -> "pd.Series":
     """Return each sequence's label: a table's own text, or the name of its emotion."""
     names = table["emotion"].map(emotion_name, na_action=None).astype("str")
     return names.where(table["label"] == "", table["label"])
