@@ -113,6 +113,9 @@ def cut_out(gray: Gray, box: Sequence[float]) -> tuple[Gray, Floats]:
     half = CUT_SPAN * max(bottom - top, right - left) / 2
     first = np.floor([(top + bottom) / 2 - half, (left + right) / 2 - half]).astype(int)
     extent = int(np.ceil(2 * half))
+    # By whole numbers first: means of 2x2 and more are fast, and what is left is less than a factor of 2.
+    factor = max(extent // CUT_SIDE, 1)
+    extent += -extent % factor
     missing = np.maximum(-first, 0)
     inside = gray[max(first[0], 0) : first[0] + extent, max(first[1], 0) : first[1] + extent]
     beyond = extent - missing - inside.shape
@@ -121,8 +124,9 @@ def cut_out(gray: Gray, box: Sequence[float]) -> tuple[Gray, Floats]:
     # Resizing keeps the edges in place, not the centres of the first pixels.
     offset = (step - 1) / 2
     matrix = np.array([[step, 0, first[1] + offset], [0, step, first[0] + offset]])
-    smaller = cv2.INTER_AREA if step > 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(cut, (CUT_SIDE, CUT_SIDE), interpolation=smaller)), matrix
+    if factor > 1:
+        cut = cv2.resize(cut, (extent // factor, extent // factor), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(cut, (CUT_SIDE, CUT_SIDE), interpolation=cv2.INTER_LINEAR)), matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +141,17 @@ class LandmarkModel:
         The mean shape in the later steps' pixels.
     head : ndarray of shape (68, 3), float32
         The points on the head model's neutral face, decimetres: x to the subject's left, y up, z out of the face.
-    weights, biases : list of ndarray of shape (D, N) and (N,), float32
-        Of each step, the first one's first; the last one's last column is the log of the expected error.
+    weights : list of ndarray of shape (D, N), int8
+        Of each step, the first one's first; the last one's last column says the log of the error.
+    scales, biases : list of ndarray of shape (N,), float32
+        A weight is its byte times its column's scale.
     """
 
     about: dict[str, Any]
     mean: NDArray[np.float32]
     head: NDArray[np.float32]
-    weights: list[NDArray[np.float32]]
+    weights: list[NDArray[np.int8]]
+    scales: list[NDArray[np.float32]]
     biases: list[NDArray[np.float32]]
 
 
@@ -160,7 +167,8 @@ def load_landmark_model(path: str | PathLike[str] = BUNDLED) -> LandmarkModel:
             about=about,
             mean=file["mean"],
             head=file["head"],
-            weights=[file[f"weights_{step}"].astype(np.float32) * file[f"scale_{step}"] for step in steps],
+            weights=[file[f"weights_{step}"] for step in steps],
+            scales=[file[f"scale_{step}"] for step in steps],
             biases=[file[f"bias_{step}"] for step in steps],
         )
 
@@ -268,9 +276,9 @@ class LandmarkFinder:
         return points, float(out[-1])
 
     def _weigh(self, step: int, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        biases = self.model.biases[step]
-        out = np.empty(len(biases), np.float32)
-        kernels.weigh(features, self.model.weights[step], biases, out)
+        model = self.model
+        out = np.empty(len(model.biases[step]), np.float32)
+        kernels.weigh(features, model.weights[step], model.scales[step], model.biases[step], out)
         return out
 
 

@@ -18,7 +18,7 @@ from fastck.faces.landmarks import LandmarkFinder, LandmarkModel
 from fastck.faces.pose import head_pose
 from fastck.render.dataset import Person, act, plan_subject
 from fastck.render.variation import HARD
-from tools.landmarks.fit import FitConfig, errors_of, fit, packed
+from tools.landmarks.fit import FitConfig, errors_of, fit
 from tools.landmarks.pictures import render_pictures
 from tools.landmarks.points import Carriers
 from tools.recogniser.modelfile import LONG_AGO
@@ -156,9 +156,9 @@ def model_bytes(model: LandmarkModel) -> bytes:
     arrays: dict[str, NDArray[Any]] = {
         "about": np.array(json.dumps(model.about, sort_keys=True)), "mean": model.mean, "head": model.head
     }  # fmt: skip
-    for step, (weights, biases) in enumerate(zip(model.weights, model.biases, strict=True)):
-        arrays[f"weights_{step}"], arrays[f"scale_{step}"] = packed(weights)
-        arrays[f"bias_{step}"] = biases
+    for step, weights in enumerate(model.weights):
+        arrays[f"weights_{step}"], arrays[f"scale_{step}"] = weights, model.scales[step]
+        arrays[f"bias_{step}"] = model.biases[step]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in sorted(arrays.items()):
