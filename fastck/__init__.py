@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
+    from fastck.faces.landmarks import Landmarks, detect_landmarks
+    from fastck.faces.pose import HeadPose, head_pose
     from fastck.ops.flow import optical_flow
     from fastck.ops.motion import (
         erode,
@@ -46,6 +48,8 @@ _HOME = {
     "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
     "faces": ("Detector", "FaceBox", "FaceDetector", "detect_faces"),
+    "faces.landmarks": ("Landmarks", "detect_landmarks"),
+    "faces.pose": ("HeadPose", "head_pose"),
     "ops.flow": ("optical_flow",),
     "ops.motion": (
         "erode",
@@ -73,6 +77,8 @@ __all__ = [
     "FaceConfig",
     "FaceDetector",
     "FlowConfig",
+    "HeadPose",
+    "Landmarks",
     "MotionConfig",
     "MotionFeatures",
     "PreprocessConfig",
@@ -80,8 +86,10 @@ __all__ = [
     "SequenceRecord",
     "Store",
     "detect_faces",
+    "detect_landmarks",
     "erode",
     "frame_difference",
+    "head_pose",
     "mean_pool_2x2",
     "motion_features",
     "motion_masks",

@@ -10,11 +10,11 @@ WHOLE_FRAME = "whole-frame"
 MOST_PIXELS = 4096  # of a crop's side, and so of a footprint's
 
 Mode = Literal["wrap", "absolute", "saturate"]
-CropPolicy = Literal["frame", "sequence", "smooth"]
+CropPolicy = Literal["frame", "sequence", "smooth", "aligned"]
 Search = Literal["full", "tracked"]
 Reference = Literal["onset", "previous"]
 FlowPreset = Literal["patches", "ultrafast", "fast", "medium"]
-Preset = Literal["paper", "stable"]
+Preset = Literal["paper", "stable", "aligned"]
 Layout = Literal["ckplus", "folders", "labelled-folders", "table", "masks"]
 ExportFormat = Literal["zarr", "tfrecord", "parquet"]
 PictureFeature = Literal["mask", "flow", "crop"]
@@ -37,8 +37,9 @@ class FaceConfig:
 
     Attributes
     ----------
-    crop : {"frame", "sequence", "smooth"}
-        One box per frame (paper, fig. 2), one per sequence, or per-frame boxes median-filtered in time.
+    crop : {"frame", "sequence", "smooth", "aligned"}
+        One box per frame (paper, fig. 2), one per sequence, per-frame boxes median-filtered in time, or the face laid
+        upright at one size by its eyes and mouth, steady over the sequence.
     upsample : tuple of int
         How often the image is doubled before dlib's search; later entries are tried only where no face was found.
     search : {"full", "tracked"}
@@ -188,6 +189,8 @@ PRESETS: dict[Preset, FaceConfig] = {
     "paper": FaceConfig(crop="frame", upsample=(1,)),
     # One box a sequence: no motion that is only crop jitter.
     "stable": FaceConfig(),
+    # Eyes and mouth in their place, however the head moves.
+    "aligned": FaceConfig(crop="aligned"),
 }
 
 

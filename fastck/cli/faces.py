@@ -39,6 +39,9 @@ def detect(
     upsample: Annotated[
         int, typer.Option(help="How often a frame is doubled first; the smallest face has 80 pixels / 2^upsample.")
     ] = 1,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="Also 68 points of each face and the head's turn, in further columns.")
+    ] = False,
     draw: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Also write every frame, with its boxes drawn, to a new or empty folder."),
@@ -56,7 +59,8 @@ def detect(
     -o writes one row per face and the surest face of a frame first: sequence,frame,top,left,bottom,right,score. The
     sequence of a photo is its file's name. Frames count from 1, edges are pixels, half-open. `fastck preprocess --boxes
     FILE.csv` takes it in place of its own search, and the largest face where a frame has several. --frames adds seconds
-    and links faces into people.
+    and links faces into people. With --landmarks the table goes on with landmark_confidence, pose_yaw, pose_pitch,
+    pose_roll (degrees), and x_0,y_0 to x_67,y_67 (pixels, iBUG's order).
     """
     import csv
     import io
@@ -64,7 +68,7 @@ def detect(
 
     from fastck.dataset.inputs import read_inputs
     from fastck.outputs import check_output, write_atomically
-    from fastck.pipeline.detect import COLUMNS, find_all_faces
+    from fastck.pipeline.detect import COLUMNS, LANDMARK_COLUMNS, find_all_faces
     from fastck.recognition.clip import check_fps
     from fastck.views.frames_file import FramesFile, check_frames_file
 
@@ -94,7 +98,7 @@ def detect(
         draw.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *LANDMARK_COLUMNS) if landmarks else COLUMNS)
     per_frame = None if frames is None else FramesFile(frames)
     n_frames = n_faces = n_with_faces = 0
     with progress_bar("detect", "frames") as update:
@@ -102,6 +106,7 @@ def detect(
             records,
             upsample=upsample,
             largest_only=largest,
+            landmarks=landmarks,
             draw=draw,
             n_jobs=jobs,
             on_progress=update,

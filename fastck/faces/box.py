@@ -111,8 +111,9 @@ def crop_boxes(found: Sequence[FaceBox | None], policy: CropPolicy) -> list[Face
     found : sequence of FaceBox or None
         The face of each frame, None where none was found. For the policy "sequence" later entries do not matter once
         one is found.
-    policy : {"frame", "sequence", "smooth"}
-        Each frame's own box; the first one for all frames; each frame's own, median-filtered in time.
+    policy : {"frame", "sequence", "smooth", "aligned"}
+        Each frame's own box; the first one for all frames; each frame's own, median-filtered in time; each frame's own,
+        in which the points lie that the crop follows.
 
     Returns
     -------
@@ -120,6 +121,6 @@ def crop_boxes(found: Sequence[FaceBox | None], policy: CropPolicy) -> list[Face
         As long as `found`, or empty where no frame has a face.
     """
     boxes = fill_missing(found)
-    if not boxes or policy == "frame":
+    if not boxes or policy in ("frame", "aligned"):
         return boxes
     return boxes[:1] * len(boxes) if policy == "sequence" else smooth_boxes(boxes)

@@ -1,15 +1,20 @@
 """dlib's frontal face detector, and the compiled one: the same boxes in the same order, several times as fast."""
 
+from __future__ import annotations
+
 import logging
 import threading
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastck.faces.box import FaceBox, Gray, clip_box
 from fastck.faces.search import FrameSearch, TooClose
 from fastck.faces.weights import FilterBank, frontal_bank
+
+if TYPE_CHECKING:
+    from fastck.faces.landmarks import LandmarkFinder, Landmarks
 
 SIZES = 3  # sizes of frames whose buffers are kept; CK+ has two
 
@@ -173,11 +178,24 @@ class FaceDetector(FaceSearch):
     The search releases the GIL. A frame whose scores are too close to call goes to dlib, which is rare.
     """
 
-    def __init__(self, upsample: int = 1) -> None:
+    def __init__(self, upsample: int = 1, *, landmarks: bool = False) -> None:
         super().__init__(upsample)
+        self._finder: LandmarkFinder | None = None
+        self.landmarks: list[Landmarks] | None = None
+        if landmarks:
+            from fastck.faces.landmarks import LandmarkFinder
+
+            self._finder, self.landmarks = LandmarkFinder(), []
         self._bank: FilterBank = frontal_bank()
         self._searches: dict[tuple[int, ...], FrameSearch] = {}
         self._dlib: Detector | None = None
+
+    def with_scores(self, gray: Gray) -> list[tuple[FaceBox, float]]:
+        """Return the faces of a frame with dlib's scores, and find their points where that was asked for."""
+        faces = super().with_scores(gray)
+        if self._finder is not None:
+            self.landmarks = [self._finder(gray, box) for box, _ in faces]
+        return faces
 
     def _scored(self, gray: Gray) -> list[tuple[FaceBox, float]]:
         try:

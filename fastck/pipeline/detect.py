@@ -27,7 +27,12 @@ from fastck.pipeline.frames import BadSequence, record_frames
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fastck.faces.landmarks import Landmarks
+    from fastck.faces.pose import HeadPose
+
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
+POINT_COLUMNS = tuple(f"{axis}_{point}" for point in range(68) for axis in "xy")
+LANDMARK_COLUMNS = ("landmark_confidence", "pose_yaw", "pose_pitch", "pose_roll", *POINT_COLUMNS)
 LOOK_EVERY = 0.2  # seconds: how often it is told how far the search is
 FRAME = (0, 255, 0)  # gray levels of a drawn box's edge, from the outside: seen on any ground
 
@@ -35,7 +40,7 @@ FRAME = (0, 255, 0)  # gray levels of a drawn box's edge, from the outside: seen
 class FaceRow(NamedTuple):
     """One face: the sequence's id, the frame counted from 1, the box, dlib's score, and the person counted from 1.
 
-    Person 1 is whose face is the largest, added up over the sequence.
+    Person 1 is whose face is the largest, added up over the sequence. The points are there where they are asked for.
     """
 
     sequence: str
@@ -43,10 +48,17 @@ class FaceRow(NamedTuple):
     box: FaceBox
     score: float
     person: int = 1
+    landmarks: "Landmarks | None" = None
+    pose: "HeadPose | None" = None
 
     def cells(self) -> tuple[object, ...]:
-        """Return the values of COLUMNS."""
-        return self.sequence, self.frame, *self.box, f"{self.score:.5f}"
+        """Return the values of COLUMNS, and those of LANDMARK_COLUMNS where the points are known."""
+        cells = self.sequence, self.frame, *self.box, f"{self.score:.5f}"
+        if self.landmarks is None or self.pose is None:
+            return cells
+        angles = (f"{angle:.2f}" for angle in self.pose[:3])
+        points = (f"{value:.2f}" for value in self.landmarks.points.ravel().tolist())
+        return *cells, f"{self.landmarks.confidence:.4f}", *angles, *points
 
 
 class SequenceFaces(NamedTuple):
@@ -86,6 +98,7 @@ def find_all_faces(
     *,
     upsample: int = 1,
     largest_only: bool = False,
+    landmarks: bool = False,
     draw: str | PathLike[str] | None = None,
     n_jobs: int = -1,
     on_progress: Callable[[Progress], None] | None = None,
@@ -99,6 +112,8 @@ def find_all_faces(
         How often a frame is doubled before the search. Smallest face found: about 80 pixels / 2**upsample.
     largest_only : bool
         Only the largest face of each frame, which takes a fraction of the time.
+    landmarks : bool
+        Also the 68 points of each face, and how the head is held.
     draw : path-like, optional
         An existing folder that receives every frame with its boxes, as ``SEQUENCE_00000001.png``.
     n_jobs : int
@@ -121,9 +136,10 @@ def find_all_faces(
     counts = [0] * len(records)
     stop = Event()
     folder = None if draw is None else Path(draw)
+    search = _Search(upsample, largest_only, landmarks)
     with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
         tasks = [
-            pool.submit(_find, record, upsample, largest_only, folder, partial(_count, counts, place, stop))
+            pool.submit(_find, record, search, folder, partial(_count, counts, place, stop))
             for place, record in enumerate(records)
         ]
         try:
@@ -146,20 +162,27 @@ def _count(counts: list[int], place: int, stop: Event, n_frames: int) -> bool:
     return not stop.is_set()
 
 
-def _find(
-    record: SequenceRecord, upsample: int, largest_only: bool, draw: Path | None, count: Callable[[int], bool]
-) -> SequenceFaces:
+class _Search(NamedTuple):
+    upsample: int
+    largest_only: bool
+    landmarks: bool
+
+
+def _find(record: SequenceRecord, wanted: _Search, draw: Path | None, count: Callable[[int], bool]) -> SequenceFaces:
     rows: list[FaceRow] = []
     people, times = People(), array("d")
     n_frames, reason = 0, ""
-    with borrowed(upsample, "tracked" if largest_only else "compiled") as search:
+    with borrowed(wanted.upsample, "tracked" if wanted.largest_only else "compiled") as search:
         try:
             for n_frames, gray in enumerate(record_frames(record, times), start=1):
                 found = search.with_scores(gray)
                 who = {box: number for number, (box, _) in people.push(found).items()}
-                rows += [FaceRow(record.sequence, n_frames, box, score, who[box]) for box, score in found]
+                faces = [FaceRow(record.sequence, n_frames, box, score, who[box]) for box, score in found]
+                if wanted.landmarks:
+                    faces = [_with_points(face, gray) for face in faces]
+                rows += faces
                 if draw is not None:
-                    draw_boxes(gray, [box for box, _ in found], draw / f"{record.sequence}_{n_frames:08d}.png")
+                    draw_faces(gray, faces, draw / f"{record.sequence}_{n_frames:08d}.png")
                 if not count(n_frames):
                     break
         except BadSequence as error:
@@ -182,8 +205,16 @@ def source_of(record: SequenceRecord) -> str:
     return str(record.frames[0]) if record.video is None and len(record.frames) == 1 else record.path
 
 
-def draw_boxes(gray: Gray, boxes: Sequence[FaceBox], path: Path) -> None:
-    """Write a frame with its boxes framed, as PNG.
+def _with_points(face: FaceRow, gray: Gray) -> FaceRow:
+    from fastck.faces.landmarks import detect_landmarks
+    from fastck.faces.pose import head_pose
+
+    (found,) = detect_landmarks(gray, [face.box])
+    return face._replace(landmarks=found, pose=head_pose(found.points, gray.shape))
+
+
+def draw_faces(gray: Gray, faces: Sequence[FaceRow], path: Path) -> None:
+    """Write a frame with its boxes framed and the points where they are known, as PNG.
 
     Raises
     ------
@@ -191,10 +222,15 @@ def draw_boxes(gray: Gray, boxes: Sequence[FaceBox], path: Path) -> None:
         If the file cannot be written.
     """
     picture = gray.copy()
-    for box in boxes:
+    for face in faces:
+        box = face.box
         for inset, level in enumerate(FRAME):
             corners = (box.left + inset, box.top + inset), (box.right - 1 - inset, box.bottom - 1 - inset)
             cv2.rectangle(picture, *corners, level)
+        if face.landmarks is not None:
+            for column, row in np.rint(face.landmarks.points).astype(int).tolist():
+                for radius, level in ((2, 0), (1, 255)):
+                    cv2.circle(picture, (column, row), radius, level, -1)
     _, content = cv2.imencode(".png", picture)
     with replacing(path) as temporary:
         temporary.write_bytes(content.tobytes())

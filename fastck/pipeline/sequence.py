@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.config import CropPolicy, PreprocessConfig
+from fastck.config import CropPolicy, FaceConfig, PreprocessConfig
 from fastck.dataset.records import SequenceRecord
+from fastck.faces.aligned import cut_aligned, find_alignments
 from fastck.faces.box import FaceBox, Gray, clip_box, crop, crop_boxes
 from fastck.faces.finder import Found, find_faces
 from fastck.ops.flow import FlowPass
@@ -130,7 +131,7 @@ def run_sequence(
     if config.faces.boxes and not any(found):
         raise BadSequence(f"the file of boxes has no box for any of its {n_frames} frames")
     boxes = find_boxes(found, n_frames, config.faces.crop)
-    crops = open_crops(source, boxes, config.faces.side, kept=kept, load=known is not None)
+    crops = open_crops(source, found, boxes, config.faces, kept=kept, load=known is not None)
     density = write_features(crops.faces, config, write, watch)
     changed = changed_boxes(boxes)
     return SequenceResult(
@@ -154,15 +155,26 @@ def find_boxes(found: Found, n_frames: int, policy: CropPolicy) -> list[FaceBox]
     return boxes
 
 
-def open_crops(source: ReadOnce, boxes: Sequence[FaceBox], side: int, *, kept: CropFile | None, load: bool) -> Crops:
+def open_crops(
+    source: ReadOnce,
+    found: Found,
+    boxes: Sequence[FaceBox],
+    config: FaceConfig,
+    *,
+    kept: CropFile | None,
+    load: bool,
+) -> Crops:
     """Return the crops of a sequence: those kept where `load` says so and they are there, else cut out, and kept."""
     records = kept.load() if kept is not None and load else None
     if records is not None:
         return Crops(int(records["height"][0]), int(records["width"][0]), iter(records["crop"]))
+    frames_of = find_alignments(source.first(), found) if config.crop == "aligned" else None
     frames = whole(source.again(), len(boxes))
     first = next(frames)
     height, width = first.shape
-    crops = cut_crops(chain([first], frames), boxes, side)
+    frames = chain([first], frames)
+    side = config.side
+    crops = cut_crops(frames, boxes, side) if frames_of is None else cut_aligned(frames, frames_of, side)
     return Crops(height, width, crops if kept is None else kept.keep(crops, (height, width)))
 
 

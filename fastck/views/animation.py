@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from fastck.images.video import video_rate
 from fastck.outputs import check_output, replacing
 from fastck.pages.palette import FIRST, LIGHT, MISSED, MOVED, bgr
-from fastck.pipeline.frames import record_frames
-from fastck.views.preview import Preview, View, iter_stages
+from fastck.views.preview import Preview, View, record_stages
 
 FPS = 8.0  # CK+'s 30 frames a second show an expression in half a second: too quick to see a crop jump
 SIDE, GAP, HEAD = 240, 8, 26  # pixels: a picture's height, the space between, the line of text above
@@ -78,7 +77,7 @@ def iter_pictures(preview: Preview) -> Iterator[Picture]:
     if record is None:
         raise ValueError("an animation shows the frames: give the data set's folder as root")
     views = zip(preview.views, preview.configs, strict=True)
-    runs = [iter_stages(record_frames(record), view.boxes, config) for view, config in views]
+    runs = [record_stages(record, view.boxes, view.missed, config) for view, config in views]
     for place, stages in enumerate(zip(*runs, strict=True)):
         rows = [_row(preview, view, place, own) for view, own in zip(preview.views, stages, strict=True)]
         picture = np.concatenate(rows)

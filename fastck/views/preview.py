@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastck.config import PRESETS, FaceConfig, FlowConfig, MotionConfig, PreprocessConfig, Preset, preset_faces
 from fastck.dataset.clip import clip_record
 from fastck.dataset.records import SequenceRecord, part_of
+from fastck.faces.aligned import cut_aligned, find_alignments
 from fastck.faces.box import FaceBox, Gray, crop, crop_boxes
 from fastck.faces.finder import find_faces
 from fastck.ops.flow import FlowPass
@@ -217,8 +218,22 @@ def stored_record(row: Any, root: str | PathLike[str]) -> SequenceRecord:
     return record
 
 
+def record_stages(
+    record: SequenceRecord, boxes: NDArray[np.int32], missed: NDArray[np.bool_], config: PreprocessConfig
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield every stage of every frame of a record as `iter_stages` does, whatever its crops follow."""
+    path = None
+    if config.faces.crop == "aligned":
+        found = [None if lost else FaceBox(*box) for box, lost in zip(boxes.tolist(), missed, strict=True)]
+        path = find_alignments(record_frames(record), found)
+    return iter_stages(record_frames(record), boxes, config, path)
+
+
 def iter_stages(
-    frames: Iterable[Gray], boxes: Sequence[Sequence[int]] | NDArray[np.int32], config: PreprocessConfig
+    frames: Iterable[Gray],
+    boxes: Sequence[Sequence[int]] | NDArray[np.int32],
+    config: PreprocessConfig,
+    path: NDArray[np.float64] | None = None,
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield every stage of every frame, each computed by the public operation of its name.
 
@@ -228,6 +243,8 @@ def iter_stages(
     boxes : sequence of four int
         One per frame.
     config : PreprocessConfig
+    path : ndarray of shape (T, 4), float64, optional
+        Of aligned crops, which take the place of the boxes'.
 
     Yields
     ------
@@ -240,7 +257,10 @@ def iter_stages(
     flow = FlowPass(config.flow or FlowConfig())
     for number, (gray, box) in enumerate(zip(frames, boxes, strict=True)):
         pair[0] = pair[1]
-        crop(gray, FaceBox(*map(int, box)), side=side, out=pair[1])
+        if path is None:
+            crop(gray, FaceBox(*map(int, box)), side=side, out=pair[1])
+        else:
+            pair[1] = next(cut_aligned([gray], path[number : number + 1], side))
         stages: dict[str, NDArray[Any]] = {"frame": gray, "crop": pair[1].copy()}
         if number:
             difference = frame_difference(pair, mode=motion.mode)
@@ -292,7 +312,7 @@ def _preview_record(
         frames = []
         pictures: dict[str, list[NDArray[Any] | None]] = {name: [] for name in STAGES}
         projections = []
-        for place, stages in enumerate(iter_stages(record_frames(record), boxes, config)):
+        for place, stages in enumerate(record_stages(record, boxes, missed, config)):
             if place:
                 projections.append(stages["projection"])
             if place in shown:

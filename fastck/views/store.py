@@ -58,6 +58,14 @@ class StoreSummary:
     megabytes: float
 
 
+CROPS = {
+    "frame": "one box per frame",
+    "sequence": "one box per sequence",
+    "smooth": "box per frame, median-filtered",
+    "aligned": "by eyes and mouth, steady over the sequence",
+}
+
+
 def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
     """Return a store in numbers.
 
@@ -144,7 +152,7 @@ def describe_settings(store: Store) -> list[tuple[str, str]]:
     if faces.boxes == WHOLE_FRAME:
         boxes = "the whole frame"
     return [
-        ("crop", f"one box per {faces.crop}" if faces.crop != "smooth" else "box per frame, median-filtered"),
+        ("crop", CROPS[faces.crop]),
         ("boxes", f"{boxes}, upsample {', then '.join(map(str, faces.upsample))}"),
         ("motion", f"{motion.mode}, level {motion.level}, footprint {motion.size}x{motion.size}"),
         *([("flow", describe_flow(store))] if store.config.flow else []),
