@@ -67,11 +67,16 @@ def pairs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         yield reference, crop, shares @ flow @ shares.T / SIDE
 
 
+def dense(engine: cv2.DISOpticalFlow) -> Flow:
+    """Let the engine begin each pair anew."""
+    return lambda reference: lambda crop: engine.calc(reference, crop, None)
+
+
 def methods(size: int) -> Iterator[tuple[str, Flow]]:
     """Yield each method for a size: DIS keeps a scale that it lowered for a smaller image."""
     for preset in ("ULTRAFAST", "FAST", "MEDIUM"):
         engine = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset}"))
-        yield f"DIS {preset.lower()}", lambda a, engine=engine: lambda b: engine.calc(a, b, None)
+        yield f"DIS {preset.lower()}", dense(engine)
     yield "Farneback", lambda a: lambda b: cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
     search = PatchSearch(size)
 
