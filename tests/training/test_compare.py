@@ -110,7 +110,9 @@ def test_the_command_prints_a_table_and_writes_a_page(tmp_path: Path) -> None:
     for name, better in (("one", 0.0), ("two", 0.3), ("thr<ee", 0.0)):
         folder = tmp_path / name
         folder.mkdir()
-        record = {"format": FORMAT, "arguments": {}, "status": "finished", "store": {}, "splits": [], "leakage": 0.2}
+        record = {"format": FORMAT, "arguments": {}, "status": "finished", "splits": [], "fits": [], "leakage": 0.2}
+        kept = {"name": "store", "path": "store", "config": {}, "config_hash": "", "input_hash": "", "versions": {}}
+        record |= {"store": kept, "stores": [kept], "feature": "flow", "notes": [], "versions": {}}
         write_json(folder / RECORD, record | {"classes": list(CLASSES)})
         write_run_table(folder / "predictions.csv", made_run(table, rng, better=better).predictions)
     paths = [str(tmp_path / name) for name in ("one", "two", "thr<ee")]

@@ -85,7 +85,8 @@ def test_the_command_has_each_setting_as_an_option() -> None:
     named = {entry.name.replace("_", "-") for entry in fields(TrainConfig)}
     assert named <= offered
     switches = {f"no-{name.replace('_', '-')}" for name, entry in SETTINGS.items() if entry.kind is bool}
-    assert offered - named - switches == {"output", "config", "folds-file", "resume", "sweep", "help"}
+    others = {"output", "config", "folds-file", "resume", "jobs", "scheduler", "fold", "verbose", "sweep", "help"}
+    assert offered - named - switches == others
     for entry in SETTINGS.values():
         for choice in entry.choices:
             assert str(choice) in result.stdout
