@@ -1,6 +1,6 @@
 """The head's turn and place from its landmarks: the head model's own points, brought over those of the picture."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -90,7 +90,7 @@ def head_pose(
 
 
 def _first_place(
-    model: NDArray[np.float64], points: NDArray[np.float64], camera: NDArray[np.float64]
+    model: NDArray[np.float64], points: NDArray[np.floating[Any]], camera: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return a place (3, 1) where the model is about as large as the points, and lies over them."""
     focal = camera[0, 0]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -118,8 +119,8 @@ def shown_otherwise(picture: Images, rng: np.random.Generator) -> Images:
     picture = cv2.convertScaleAbs(np.maximum(values, 0), alpha=rng.uniform(0.6, 1.2))
     if rng.random() < 0.2:
         _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])
-        picture = cv2.imdecode(file, cv2.IMREAD_GRAYSCALE)
-    return np.asarray(picture)
+        picture = np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))
+    return picture
 
 
 def show(pictures: Pictures, versions: int, rng: np.random.Generator) -> Shown:
@@ -159,7 +160,7 @@ def mean_shape(pictures: Pictures) -> Floats:
 
 
 def crossed(
-    features: Floats, targets: Floats, fold: NDArray[np.intp], shrinks: tuple[float, ...]
+    features: Floats, targets: Floats, fold: NDArray[np.integer[Any]], shrinks: tuple[float, ...]
 ) -> tuple[Floats, Floats, Floats, float]:
     """Fit by least squares with a ridge, and answer for each fold by what was fitted to the others.
 
@@ -191,7 +192,7 @@ def crossed(
             square += some.T @ some
             cross += some.T @ targets[fold == number][first : first + SUMMED]
         parts.append((square, cross))
-    square, cross = (sum(part[place] for part in parts) for place in (0, 1))
+    square, cross = (np.asarray(sum(part[place] for part in parts)) for place in (0, 1))
     unit = np.trace(square[:-1, :-1]) / (wide.shape[1] - 1)
     ridge = np.append(np.full(wide.shape[1] - 1, unit), 0.0)
     best: tuple[float, Floats, float] | None = None
@@ -214,7 +215,7 @@ def packed(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
     return np.rint(weights / scale).astype(np.int8), scale
 
 
-def errors_of(points: Floats, truth: Floats) -> Floats:
+def errors_of(points: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     """Return the mean distance of each face's points (N, 68, 2) in shares of its outer eye corners' distance, (N,)."""
     left, right = EYE_CORNERS
     eyes = np.linalg.norm(truth[:, left] - truth[:, right], axis=1)
