@@ -42,6 +42,9 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Also write a table, one row per frame and face: a .csv or .parquet."),
     ] = None,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="With --frames: 68 points of each face and the head's turn, too.")
+    ] = False,
     person: Annotated[
         PersonChoice, typer.Option(help="Answer for everyone, or for the face that is the largest at first.")
     ] = "all",
@@ -84,6 +87,8 @@ def predict(
     check_fps(fps)
     if frames is not None:
         check_frames_file(frames)
+    elif landmarks:
+        fail("--landmarks adds columns to --frames FILE: name that file, too")
     if run is not None and video is not None:
         fail("--video shows what the bundled recogniser sees: leave --run out")
     opened = None
@@ -95,7 +100,8 @@ def predict(
     names = name_drawings(clips, drawings, files=files, overwrite=overwrite)
     to_stdout = Path("-") in files
     ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings))
-    written = AnswerFiles(*files, classes=bundled().classes if opened is None else opened.classes)
+    classes = bundled().classes if opened is None else opened.classes
+    written = AnswerFiles(*files, classes=classes, landmarks=landmarks)
     trained_on = ""
     failed = False
     try:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from os import PathLike
@@ -75,13 +75,16 @@ class SequenceFaces(NamedTuple):
     seconds: NDArray[np.float64]
 
     def frames(self, *, fps: float | None = None) -> "pd.DataFrame":
-        """Return a row per frame and face: input, frame, seconds, person, top, left, bottom, right and score."""
+        """Return a row per frame and face: input, frame, seconds, person, top, left, bottom, right and score.
+
+        LANDMARK_COLUMNS follow where the points were asked for.
+        """
         import pandas as pd
 
         faces = sorted(self.faces, key=lambda face: (face.frame, face.person))
         boxes = np.array([face.box for face in faces], np.int32).reshape(-1, 4)
         numbers = np.array([face.frame for face in faces], np.int32)
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "input": pd.Series([self.source] * len(faces), dtype=object),
                 "frame": numbers,
@@ -91,6 +94,12 @@ class SequenceFaces(NamedTuple):
                 "score": np.array([face.score for face in faces], np.float32),
             }
         )
+        points = [
+            _point_values(face.landmarks, face.pose)
+            for face in faces
+            if face.landmarks is not None and face.pose is not None
+        ]
+        return _with_columns(table, points) if points else table
 
 
 def find_all_faces(
@@ -203,6 +212,45 @@ def _largest_first(rows: Sequence[FaceRow]) -> list[FaceRow]:
 def source_of(record: SequenceRecord) -> str:
     """Return the path of a sequence: of its video, its folder, or its only picture."""
     return str(record.frames[0]) if record.video is None and len(record.frames) == 1 else record.path
+
+
+def add_landmarks(table: "pd.DataFrame", frames: Iterable[Gray]) -> "pd.DataFrame":
+    """Return a table of a clip's frames and boxes with the landmarks and the turn of each face.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the columns frame (from 1), top, left, bottom and right; see `fastck.Prediction.frames`.
+    frames : iterable of ndarray of shape (H, W), uint8
+        The clip's frames, from the first.
+
+    Returns
+    -------
+    table : DataFrame
+        The same rows, with LANDMARK_COLUMNS: confidence, degrees, and pixels.
+    """
+    from fastck.faces.landmarks import detect_landmarks
+    from fastck.faces.pose import head_pose
+
+    boxes = table[list(FaceBox._fields)].to_numpy().tolist()
+    rows = table.groupby("frame").indices
+    values: dict[int, list[float]] = {}
+    for number, gray in enumerate(frames, start=1):
+        for row in rows.get(number, ()):
+            (found,) = detect_landmarks(gray, [FaceBox(*boxes[row])])
+            values[row] = _point_values(found, head_pose(found.points, gray.shape))
+    return _with_columns(table, [values[row] for row in range(len(table))])
+
+
+def _point_values(landmarks: "Landmarks", pose: "HeadPose") -> list[float]:
+    return [landmarks.confidence, *pose[:3], *landmarks.points.ravel().tolist()]
+
+
+def _with_columns(table: "pd.DataFrame", points: Sequence[list[float]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    values = np.round(np.array(points, np.float64).reshape(-1, len(LANDMARK_COLUMNS)), 4)
+    return pd.concat([table, pd.DataFrame(values, columns=list(LANDMARK_COLUMNS), index=table.index)], axis=1)
 
 
 def _with_points(face: FaceRow, gray: Gray) -> FaceRow:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fastck.messages import one_line
 from fastck.outputs import GrowingFile, check_output
+from fastck.pipeline.detect import add_landmarks
+from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.inputs import Answer
 from fastck.views.frames_file import FramesFile
@@ -80,15 +82,23 @@ class AnswerFiles:
         Files to write; of the first two `STDOUT` for stdout; None for none.
     classes : sequence of str
         Names whose probabilities the table has.
+    landmarks : bool
+        Whether the table of frames has the faces' landmarks and turns, too.
     """
 
     def __init__(
-        self, json_file: Path | None, csv_file: Path | None, frames_file: Path | None, *, classes: Sequence[str]
+        self,
+        json_file: Path | None,
+        csv_file: Path | None,
+        frames_file: Path | None,
+        *,
+        classes: Sequence[str],
+        landmarks: bool = False,
     ) -> None:
         self._json = None if json_file is None else _open(json_file)
         self._csv = None if csv_file is None else _open(csv_file)
         self._frames = None if frames_file is None else FramesFile(frames_file)
-        self._classes = classes
+        self._classes, self._landmarks = classes, landmarks
         self._n_answers = 0
 
     def add(self, answer: Answer) -> None:
@@ -100,7 +110,10 @@ class AnswerFiles:
             table = answer_table(answer, self._classes)
             self._csv.add(_encoded(table.to_csv(index=False, header=self._n_answers == 0, lineterminator="\n")))
         if self._frames is not None and answer.prediction is not None:
-            self._frames.add(answer.prediction.frames)
+            table = answer.prediction.frames
+            if self._landmarks and answer.record is not None:
+                table = add_landmarks(table, record_frames(answer.record))
+            self._frames.add(table)
         self._n_answers += 1
 
     def close(self) -> list[Path]:
