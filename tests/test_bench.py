@@ -10,7 +10,7 @@ from fastck import bench, kernels
 from fastck.ops import motion as ops
 
 
-def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypatch, caplog) -> None:
+def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypatch, caplog):
     compiled = []
 
     def njit(**options: object):
@@ -34,13 +34,13 @@ def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypa
     assert caplog.text.count("NUMBA_CACHE_DIR") == 1
 
 
-def test_loops_in_the_package_are_those_of_the_specification() -> None:
+def test_loops_in_the_package_are_those_of_the_specification():
     mask = np.random.default_rng(0).integers(0, 2, (7, 7), dtype=np.uint8)
     np.testing.assert_array_equal(bench.project_by_loops(mask), naive.project(mask[None])[0])
     np.testing.assert_array_equal(bench.pool_by_loops(mask), naive.mean_pool_2x2(mask[None])[0])
 
 
-def test_quick_measures_all_and_puts_fastck_first() -> None:
+def test_quick_measures_all_and_puts_fastck_first():
     measurements = bench.quick(side=32, budget=0.05)
     by_operation: dict[str, list[bench.Measurement]] = {}
     for measurement in measurements:
@@ -56,7 +56,7 @@ def test_quick_measures_all_and_puts_fastck_first() -> None:
     assert loops.ratio > 20
 
 
-def test_quick_refuses_to_compare_different_results(monkeypatch) -> None:
+def test_quick_refuses_to_compare_different_results(monkeypatch):
     other = {bench.OWN: lambda frames: lambda: ops.motion_projections(frames, level=3)}
     monkeypatch.setitem(bench.METHODS, "motion_projections", bench.METHODS["motion_projections"] | other)
     with pytest.raises(RuntimeError, match="OpenCV and fastck disagree on motion_projections"):
@@ -90,7 +90,7 @@ def document() -> dict[str, object]:
     return {"benchmarks": [*entries, entry(1.0)], "machine_info": machine, "datetime": "2026-01-02T03:04:05"}
 
 
-def test_the_report_tells_ratios_losses_and_missed_targets() -> None:
+def test_the_report_tells_ratios_losses_and_missed_targets():
     text = report.report(document(), "picture.png")
     assert "Some CPU, 2 core(s)" in text
     assert "2026-01-02" in text
@@ -105,7 +105,7 @@ def test_the_report_tells_ratios_losses_and_missed_targets() -> None:
     assert "vpmovmskb" in page
 
 
-def test_the_report_is_written_with_its_chart(tmp_path, monkeypatch, capsys) -> None:
+def test_the_report_is_written_with_its_chart(tmp_path, monkeypatch, capsys):
     import json
 
     source = tmp_path / "bench.json"
@@ -145,7 +145,7 @@ def trial(kind: str, **values: object) -> dict[str, object]:
     }
 
 
-def test_training_is_told_as_it_was_measured() -> None:
+def test_training_is_told_as_it_was_measured():
     document = {"machine": "x", "subjects": 60, "trials": [trial("memory"), trial("accuracy")]}
     text = "\n".join(report.training_tables(document))
     assert (
@@ -157,7 +157,7 @@ def test_training_is_told_as_it_was_measured() -> None:
     assert "The same seed twice (a): report, predictions and history are **different**." in text
 
 
-def test_features_are_told_with_the_rows_that_lose() -> None:
+def test_features_are_told_with_the_rows_that_lose():
     arguments = {"frame": "flow", "filters": 64, "epochs": 12}
     others = {"logistic regression": {"value": 0.7, "low": 0.6, "high": 0.8}}
     more = {"calibration": 0.0421, "processor": 150.2, "intervals": others}
@@ -176,7 +176,7 @@ def test_features_are_told_with_the_rows_that_lose() -> None:
     assert "| flow | 2.5 ms |" in lines
 
 
-def test_two_runs_are_the_same_only_to_the_byte(tmp_path) -> None:
+def test_two_runs_are_the_same_only_to_the_byte(tmp_path):
     for run in ("a", "b"):
         (tmp_path / run).mkdir()
         for name in ("report.json", "predictions.csv", "history.csv"):

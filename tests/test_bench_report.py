@@ -7,7 +7,7 @@ def row(kind: str, operation: str, method: str, seconds: float) -> Row:
     return Row(kind=kind, operation=operation, side=267, method=method, seconds=seconds, unit="frame", note="")
 
 
-def test_gains_stand_beside_what_they_take_the_place_of() -> None:
+def test_gains_stand_beside_what_they_take_the_place_of():
     bulk = "bulk: 3 rendered sequences, 60 frames, 2 jobs"
     rows = [
         row("stage", bulk, "stable preset", 0.001),
@@ -22,11 +22,11 @@ def test_gains_stand_beside_what_they_take_the_place_of() -> None:
     assert "| 9x |" in lines[3]
 
 
-def test_without_measurements_there_is_no_table() -> None:
+def test_without_measurements_there_is_no_table():
     assert gains([]) == []
 
 
-def test_the_report_is_written_without_any_operation() -> None:
+def test_the_report_is_written_without_any_operation():
     document = {
         "machine_info": {
             "cpu": {"brand_raw": "a", "count": 2},

@@ -438,7 +438,7 @@ def test_a_reader_that_is_gone_is_no_error():
     assert process.returncode == 1
 
 
-def test_help_groups_every_command_and_cuts_no_line() -> None:
+def test_help_groups_every_command_and_cuts_no_line():
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}, terminal_width=80).output
     commands = [command.name for command in app.registered_commands]
     assert all(sum(line.startswith(f"  {name} ") for line in shown.splitlines()) == 1 for name in commands)

@@ -51,7 +51,7 @@ class OnMatrix(MotionFeatures):
         OnMatrix("pool34", preset=None, side=SIDE, over_time="mean", size=1, mode="absolute", level=20),
     ]
 )
-def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+def test_scikit_learn_checks(estimator: Any, check: Any):
     check(estimator)
 
 
@@ -61,7 +61,7 @@ def crops() -> list[NDArray[np.uint8]]:
     return [rng.integers(0, 256, (n, SIDE, SIDE), np.uint8) for n in (2, 5, 9)]
 
 
-def test_rows_are_padded_projections(crops: list[NDArray[np.uint8]]) -> None:
+def test_rows_are_padded_projections(crops: list[NDArray[np.uint8]]):
     features = MotionFeatures(preset=None, side=SIDE, timesteps=8, size=2)
     rows = features.fit(crops).transform(crops)
     expected = [pad_sequence(motion_projections(one, size=2), timesteps=8).ravel() for one in crops]
@@ -76,7 +76,7 @@ def test_rows_are_padded_projections(crops: list[NDArray[np.uint8]]) -> None:
     assert np.array_equal(features.set_params(n_jobs=2).transform(crops), rows)
 
 
-def test_reductions_over_time_take_any_length(crops: list[NDArray[np.uint8]]) -> None:
+def test_reductions_over_time_take_any_length(crops: list[NDArray[np.uint8]]):
     kwargs: dict[str, Any] = {"preset": None, "side": SIDE, "timesteps": 3, "size": 1}
     mean = MotionFeatures("mask", over_time="mean", **kwargs).fit_transform(crops)
     assert np.allclose(mean, [motion_masks(one, size=1).mean(axis=0).ravel() for one in crops])
@@ -88,7 +88,7 @@ def test_reductions_over_time_take_any_length(crops: list[NDArray[np.uint8]]) ->
     assert np.array_equal(last[0], motion_projections(crops[2], size=1)[-3:].ravel())
 
 
-def test_all_kinds_of_sequences_give_the_same_rows(rendered: Path, tmp_path: Path) -> None:
+def test_all_kinds_of_sequences_give_the_same_rows(rendered: Path, tmp_path: Path):
     records = scan(rendered).records[:2]
     store = preprocess(rendered, tmp_path / "store", preset="stable", features=("projection", "pool34"))
     names = [record.sequence for record in records]
@@ -101,7 +101,7 @@ def test_all_kinds_of_sequences_give_the_same_rows(rendered: Path, tmp_path: Pat
         MotionFeatures("mask", store=store.path).fit(names)
 
 
-def test_grouped_cross_validation_on_a_store(rendered: Path, tmp_path: Path) -> None:
+def test_grouped_cross_validation_on_a_store(rendered: Path, tmp_path: Path):
     store = preprocess(rendered, tmp_path / "store", preset="stable")
     table = store.table
     model = make_pipeline(MotionFeatures(store=store.path, over_time="mean"), LogisticRegression())
@@ -111,7 +111,7 @@ def test_grouped_cross_validation_on_a_store(rendered: Path, tmp_path: Path) -> 
     assert clone(model).get_params()["motionfeatures__over_time"] == "mean"
 
 
-def test_frames_in_memory_are_searched_for_faces(rendered: Path) -> None:
+def test_frames_in_memory_are_searched_for_faces(rendered: Path):
     from fastck.config import PreprocessConfig, preset_faces
     from fastck.pipeline.frames import record_frames
 
@@ -134,12 +134,12 @@ def test_frames_in_memory_are_searched_for_faces(rendered: Path) -> None:
         ({"store": "/nowhere"}, "not a store"),
     ],
 )
-def test_wrong_parameters_show_at_fit(parameters: dict[str, Any], text: str) -> None:
+def test_wrong_parameters_show_at_fit(parameters: dict[str, Any], text: str):
     with pytest.raises(ValueError, match=text):
         MotionFeatures(**parameters).fit([])
 
 
-def test_wrong_sequences_are_named(crops: list[NDArray[np.uint8]], tmp_path: Path) -> None:
+def test_wrong_sequences_are_named(crops: list[NDArray[np.uint8]], tmp_path: Path):
     features = MotionFeatures(preset=None, side=SIDE)
     with pytest.raises(TypeError, match="put it in a list"):
         features.transform(str(tmp_path))

@@ -10,7 +10,7 @@ LARGEST = 400_000  # bytes
 pytestmark = pytest.mark.slow
 
 
-def test_the_notebook_runs_and_ends_with_a_row_for_each_frame(tmp_path: Path) -> None:
+def test_the_notebook_runs_and_ends_with_a_row_for_each_frame(tmp_path: Path):
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("nbclient")
     from tools.docs.notebook import run
@@ -23,7 +23,7 @@ def test_the_notebook_runs_and_ends_with_a_row_for_each_frame(tmp_path: Path) ->
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_what_is_kept_of_it_is_small_and_names_no_machine() -> None:
+def test_what_is_kept_of_it_is_small_and_names_no_machine():
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert len(text) < LARGEST
     assert "site-packages" not in text

@@ -33,7 +33,7 @@ def contents(path: Path) -> set[str]:
         return {name.partition("/")[2] for name in archive.getnames()}
 
 
-def test_both_hold_the_package_its_models_and_its_licences_and_no_tests(made: list[Path]) -> None:
+def test_both_hold_the_package_its_models_and_its_licences_and_no_tests(made: list[Path]):
     assert [path.suffix for path in made] == [".whl", ".gz"]
     tracked = subprocess.run(["git", "ls-files", "fastck"], cwd=PROJECT, check=True, capture_output=True, text=True)
     wanted = set(tracked.stdout.split()) | MODELS
@@ -46,7 +46,7 @@ def test_both_hold_the_package_its_models_and_its_licences_and_no_tests(made: li
         assert roots >= LICENCES
 
 
-def test_an_index_would_take_both(made: list[Path]) -> None:
+def test_an_index_would_take_both(made: list[Path]):
     pytest.importorskip("twine")
     command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, made)]
     assert subprocess.run(command, capture_output=True).returncode == 0

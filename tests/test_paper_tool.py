@@ -5,7 +5,7 @@ import pandas as pd
 from tools.paper import beside
 
 
-def test_the_reports_figures_stand_beside_the_runs() -> None:
+def test_the_reports_figures_stand_beside_the_runs():
     predictions = pd.DataFrame(
         {
             "true": ["anger", "anger", "disgust", "happy", "surprise"],

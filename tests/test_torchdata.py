@@ -50,7 +50,7 @@ def planes(store: Store, name: str, feature: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("feature", ["projection", "pool134", "pool67", "pool34", "mask", "flow", "flow_projection"])
-def test_items_are_the_stores_sequences_padded(store: Store, names: list[str], feature: str) -> None:
+def test_items_are_the_stores_sequences_padded(store: Store, names: list[str], feature: str):
     dataset = torchdata.SequenceDataset(store, names, feature=feature, classes=CLASSES, timesteps=11)
     unpadded = torchdata.SequenceDataset(store, names, feature=feature, classes=CLASSES, timesteps=None)
     assert len(dataset) == len(names) == len(dataset.targets)
@@ -65,7 +65,7 @@ def test_items_are_the_stores_sequences_padded(store: Store, names: list[str], f
         assert unpadded[index][0].is_contiguous()
 
 
-def test_a_batch_is_gathered_in_one_call_and_equals_its_items(store: Store, names: list[str]) -> None:
+def test_a_batch_is_gathered_in_one_call_and_equals_its_items(store: Store, names: list[str]):
     dataset = torchdata.SequenceDataset(store.path, names, feature="mask", classes=CODES)
     picked = [5, 0, 5, 41]
     calls = []
@@ -79,7 +79,7 @@ def test_a_batch_is_gathered_in_one_call_and_equals_its_items(store: Store, name
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_give_the_same_batches(store: Store, names: list[str], start: str) -> None:
+def test_workers_give_the_same_batches(store: Store, names: list[str], start: str):
     dataset = torchdata.SequenceDataset(store, names, feature="projection", classes=CLASSES, timesteps=11)
     few = utils.Subset(dataset, range(3, 19))
     alone = list(utils.DataLoader(few, batch_size=5))
@@ -91,7 +91,7 @@ def test_workers_give_the_same_batches(store: Store, names: list[str], start: st
 
 
 @pytest.mark.parametrize("timesteps", [11, None])
-def test_batches_that_are_kept_stay_as_they_are(store: Store, names: list[str], timesteps: int | None) -> None:
+def test_batches_that_are_kept_stay_as_they_are(store: Store, names: list[str], timesteps: int | None):
     """What workers send next leaves batches, and parts of batches, that somebody keeps alone."""
     dataset = torchdata.SequenceDataset(store, names, feature="mask", classes=CLASSES, timesteps=timesteps)
     collate = None if timesteps else torchdata.pad_batch
@@ -117,7 +117,7 @@ def collate_like_users(items: list) -> dict:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_other_collate_functions_take_items(store: Store, names: list[str], workers: int) -> None:
+def test_other_collate_functions_take_items(store: Store, names: list[str], workers: int):
     dataset = torchdata.SequenceDataset(store, names[:10], feature="pool34", classes=CLASSES, timesteps=11)
     loader = utils.DataLoader(dataset, batch_size=5, collate_fn=collate_like_users, num_workers=workers)
     for number, batch in enumerate(list(loader)):
@@ -131,7 +131,7 @@ def test_other_collate_functions_take_items(store: Store, names: list[str], work
         assert y == dataset.targets[index]
 
 
-def test_a_pickled_data_set_holds_no_values(store: Store, names: list[str]) -> None:
+def test_a_pickled_data_set_holds_no_values(store: Store, names: list[str]):
     dataset = torchdata.SequenceDataset(store, names, feature="mask", classes=CLASSES)
     x, _ = dataset[3]
     assert len(store.table) == len(names)
@@ -140,7 +140,7 @@ def test_a_pickled_data_set_holds_no_values(store: Store, names: list[str]) -> N
     assert torch.equal(pickle.loads(packed)[3][0], x)
 
 
-def test_samplers_draw_from_targets(store: Store, names: list[str]) -> None:
+def test_samplers_draw_from_targets(store: Store, names: list[str]):
     dataset = torchdata.SequenceDataset(store, names, feature="pool34", classes=CLASSES)
     weights = (dataset.targets == 2).double()
     sampler = utils.WeightedRandomSampler(weights, 30, generator=torch.Generator().manual_seed(0))
@@ -151,7 +151,7 @@ def test_samplers_draw_from_targets(store: Store, names: list[str]) -> None:
     assert sorted(both.tolist()) == sorted(dataset.targets.tolist())
 
 
-def test_pad_batch_keeps_true_lengths(store: Store, names: list[str]) -> None:
+def test_pad_batch_keeps_true_lengths(store: Store, names: list[str]):
     dataset = torchdata.SequenceDataset(store, names, feature="projection", classes=CLASSES, timesteps=None)
     loader = utils.DataLoader(dataset, batch_size=7, collate_fn=torchdata.pad_batch)
     position = 0
@@ -168,7 +168,7 @@ def test_pad_batch_keeps_true_lengths(store: Store, names: list[str]) -> None:
     assert position == len(names)
 
 
-def test_the_table_is_there_to_split_with(store: Store, names: list[str], tmp_path: Path) -> None:
+def test_the_table_is_there_to_split_with(store: Store, names: list[str], tmp_path: Path):
     few = names[4:40]
     dataset = torchdata.SequenceDataset(store, few, feature="pool34", classes=CLASSES)
     assert dataset.table.columns.to_list() == ["sequence", "subject", "label", "fold", "length", "target"]
@@ -190,7 +190,7 @@ def test_the_table_is_there_to_split_with(store: Store, names: list[str], tmp_pa
         dataset.splits(assigned[assigned["sequence"] != "S001_001"])
 
 
-def test_bad_input_is_refused(store: Store, names: list[str], tmp_path: Path) -> None:
+def test_bad_input_is_refused(store: Store, names: list[str], tmp_path: Path):
     options = {"feature": "projection", "classes": CLASSES}
     dataset = torchdata.SequenceDataset(store, names, **options)
     for index in (len(names), -len(names) - 1):

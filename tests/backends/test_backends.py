@@ -62,7 +62,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_ten_steps_agree_with_other_backends(exchange: Path, others: list[Path]) -> None:
+def test_ten_steps_agree_with_other_backends(exchange: Path, others: list[Path]):
     with np.load(exchange / start_keras() / "results.npz") as own:
         for folder in others:
             with np.load(folder / "results.npz") as other:
@@ -72,7 +72,7 @@ def test_ten_steps_agree_with_other_backends(exchange: Path, others: list[Path])
 
 
 @pytest.mark.parametrize("name", steps.TRIED)
-def test_a_network_of_another_backend_predicts_alike(others: list[Path], name: str) -> None:
+def test_a_network_of_another_backend_predicts_alike(others: list[Path], name: str):
     from fastck.training.models.network import load_network
 
     for folder in others:
@@ -85,7 +85,7 @@ def test_a_network_of_another_backend_predicts_alike(others: list[Path], name: s
             )
 
 
-def test_the_losses_fall_or_move(exchange: Path) -> None:
+def test_the_losses_fall_or_move(exchange: Path):
     with np.load(exchange / start_keras() / "results.npz") as own:
         for name in steps.TRIED:
             losses = own[f"losses-{name}"]
@@ -94,7 +94,7 @@ def test_the_losses_fall_or_move(exchange: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"phase": 3, "remat": True}, {"phase": 4}, {"phase": 5, "model": "temporal"}])
-def test_every_phase_trains_and_says_on_what(store: Path, tmp_path: Path, options: dict[str, object]) -> None:
+def test_every_phase_trains_and_says_on_what(store: Path, tmp_path: Path, options: dict[str, object]):
     lines: list[str] = []
     train(store, tmp_path / "run", replace(SMALL, epochs=1, **options), verbose=0, on_message=lines.append)
     run = open_run(tmp_path / "run")
@@ -105,7 +105,7 @@ def test_every_phase_trains_and_says_on_what(store: Path, tmp_path: Path, option
     assert run.model.predict(np.zeros((1, *run.model.input_shape[1:]), np.float32), verbose=0).sum() == pytest.approx(1)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_ends_as_one_that_was_not(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from fastck.training.models.checkpoint import Checkpoint
 
     class Killed(BaseException):
@@ -149,9 +149,7 @@ def out_of_memory() -> BaseException:
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
 
 
-def test_without_memory_the_micro_batch_is_halved_once(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_memory_the_micro_batch_is_halved_once(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import keras
 
     fit = keras.Model.fit

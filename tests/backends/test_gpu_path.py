@@ -33,7 +33,7 @@ def made(model: Model, remat: bool) -> Any:
 
 
 @pytest.mark.parametrize(("model", "remat"), NETWORKS)
-def test_jax_exports_the_step_for_cuda(model: Model, remat: bool) -> None:
+def test_jax_exports_the_step_for_cuda(model: Model, remat: bool):
     if start_keras() != "jax":
         pytest.skip("for JAX")
     import jax
@@ -55,7 +55,7 @@ def test_jax_exports_the_step_for_cuda(model: Model, remat: bool) -> None:
     assert [entry.shape for entry in exported.out_avals[-len(trained) :]] == [entry.shape for entry in trained]
 
 
-def test_tensorflow_compiles_the_step_in_mixed_precision() -> None:
+def test_tensorflow_compiles_the_step_in_mixed_precision():
     if start_keras() != "tensorflow":
         pytest.skip("for TensorFlow")
     import keras
@@ -83,7 +83,7 @@ EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS) - {"dev", "docs", "bench"}))
-def test_an_extra_resolves_to_wheels(extra: str) -> None:
+def test_an_extra_resolves_to_wheels(extra: str):
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary", ":all:"]
     done = subprocess.run([*command, *EXTRAS[extra]], capture_output=True, text=True, check=False)
     if "connection broken" in done.stderr or "Failed to establish a new connection" in done.stderr:

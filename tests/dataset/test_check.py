@@ -45,7 +45,7 @@ def shown(report: CheckReport, width: int = 160) -> str:
     return capture.get()
 
 
-def test_counts(root: Path) -> None:
+def test_counts(root: Path):
     report = check(root)
     assert (report.n_sequences, report.n_frames, report.n_labelled, report.n_videos) == (4, 86, 3, 0)
     assert report.subjects == {"S005": 2, "S010": 1, "S011": 1}
@@ -55,7 +55,7 @@ def test_counts(root: Path) -> None:
     assert report.sizes is None
 
 
-def test_lengths_against_the_window(root: Path) -> None:
+def test_lengths_against_the_window(root: Path):
     lengths = check(root).lengths
     assert lengths is not None
     assert (lengths.shortest, lengths.longest, lengths.mean, lengths.median) == (1, 41, 21.5, 22)
@@ -67,7 +67,7 @@ def test_lengths_against_the_window(root: Path) -> None:
         check(root, timesteps=0)
 
 
-def test_comparison_with_ckplus(root: Path) -> None:
+def test_comparison_with_ckplus(root: Path):
     assert sum(CKPLUS_EMOTIONS.values()) == CKPLUS_TOTALS["labelled sequences"]
     rows = {what: (expected, here) for what, expected, here in check(root).comparison}
     assert rows["sequences"] == (593, 4)
@@ -76,7 +76,7 @@ def test_comparison_with_ckplus(root: Path) -> None:
     assert check(root / "cohn-kanade-images", layout="folders").comparison == ()
 
 
-def test_deep_check_looks_inside(root: Path) -> None:
+def test_deep_check_looks_inside(root: Path):
     folder = root / "cohn-kanade-images/S005/002"
     (folder / "S005_002_00000007.png").write_bytes(b"no image")
     (folder / "S005_002_00000008.png").write_bytes((folder / "S005_002_00000009.png").read_bytes()[:-4])
@@ -95,14 +95,14 @@ def test_deep_check_looks_inside(root: Path) -> None:
     assert seen[-1] == (85, 85)
 
 
-def test_deep_check_survives_a_file_that_vanishes(root: Path) -> None:
+def test_deep_check_survives_a_file_that_vanishes(root: Path):
     path = root / "cohn-kanade-images/S010/001/S010_001_00000041.png"
     report = check(root, deep=True, on_progress=lambda _: path.unlink(missing_ok=True))
     (group,) = (group for group in report.groups if group.kind == "unreadable-image")
     assert group.findings[0].text == f"{path}: no such file or directory"
 
 
-def test_view(root: Path) -> None:
+def test_view(root: Path):
     text = shown(check(root, deep=True))
     assert "3 of 4 sequences can be preprocessed" in text
     assert "would be quarantined: S011_001" in text
@@ -112,7 +112,7 @@ def test_view(root: Path) -> None:
     assert "This is not a complete CK+." in text
 
 
-def test_view_says_in_what_ckplus_differs(root: Path) -> None:
+def test_view_says_in_what_ckplus_differs(root: Path):
     report = check(root)
     one_off = tuple((what, n, n - (what == "fear")) for what, n, _ in report.comparison)
     assert "Unlike a complete CK+ in: fear." in shown(replace(report, comparison=one_off), width=300)
@@ -120,7 +120,7 @@ def test_view_says_in_what_ckplus_differs(root: Path) -> None:
     assert "The counts are those of a complete CK+." in shown(replace(report, comparison=equal), width=300)
 
 
-def test_many_findings_are_summarised(root: Path) -> None:
+def test_many_findings_are_summarised(root: Path):
     for n in range(1000):
         (root / "cohn-kanade-images" / f".junk{n}").touch()
     text = shown(check(root))
@@ -128,7 +128,7 @@ def test_many_findings_are_summarised(root: Path) -> None:
     assert len(text.splitlines()) < 60
 
 
-def test_view_of_nothing(tmp_path: Path) -> None:
+def test_view_of_nothing(tmp_path: Path):
     (tmp_path / "cohn-kanade-images").mkdir()
     (tmp_path / "Emotion").mkdir()
     report = check(tmp_path)
@@ -137,7 +137,7 @@ def test_view_of_nothing(tmp_path: Path) -> None:
     assert "This is not a complete CK+" in shown(report)
 
 
-def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
+def test_view_shows_names_as_they_are(tmp_path: Path):
     """Square brackets are markup to rich, and a line break would break the table."""
     folder = tmp_path / "[red]a\nb"
     folder.mkdir()
@@ -146,7 +146,7 @@ def test_view_shows_names_as_they_are(tmp_path: Path) -> None:
     assert "[red]a\\nb has one frame only" in text
 
 
-def test_labels_of_a_table_are_counted_by_name(sample: Path, tmp_path: Path) -> None:
+def test_labels_of_a_table_are_counted_by_name(sample: Path, tmp_path: Path):
     rows = [("L008", "awe"), ("L032", "[bold]joy"), ("L063", "Joy")]
     lines = [f"{sample}/cohn-kanade-images/{subject}/001,{subject},{label}" for subject, label in rows]
     table = tmp_path / "clips.csv"
@@ -159,14 +159,14 @@ def test_labels_of_a_table_are_counted_by_name(sample: Path, tmp_path: Path) -> 
         assert re.search(rf"{re.escape(name)} +│ +1 ", text), text
 
 
-def test_sample(sample: Path) -> None:
+def test_sample(sample: Path):
     report = check(sample, deep=True)
     assert report.groups == ()
     assert report.sizes == {(640, 490): 15}
     assert (report.n_sequences, report.n_labelled, len(report.subjects)) == (3, 3, 3)
 
 
-def test_real_faces(real_faces: Path) -> None:
+def test_real_faces(real_faces: Path):
     report = check(real_faces, deep=True)
     assert report.groups == ()
     assert report.sizes == {(640, 490): 196, (640, 360): 72, (640, 480): 48}

@@ -7,13 +7,13 @@ import pandas as pd
 from tests.campaigns.fuzz_tables import fuzz, try_file
 
 
-def test_no_mutated_table_is_read_wrongly(tmp_path: Path) -> None:
+def test_no_mutated_table_is_read_wrongly(tmp_path: Path):
     counts, findings = fuzz(300, 1, tmp_path)
     assert findings == []
     assert {outcome.split(": ")[1] for outcome in counts} == {"read", "refused"}
 
 
-def test_the_fuzzer_sees_what_a_lenient_reader_swallows(tmp_path: Path) -> None:
+def test_the_fuzzer_sees_what_a_lenient_reader_swallows(tmp_path: Path):
     path = tmp_path / "t.csv"
     path.write_text('sequence,subject,fold\nx1,S1,1\n"x2,S2,2\nx3,S3,"3\nx4,S4,1\n')
     assert try_file(lambda path: len(path.read_text().splitlines()) - 1, "folds", path).startswith(

@@ -34,11 +34,11 @@ def touch(folder: Path, names: list[str]) -> Path:
         (["1.png"], False),
     ],
 )
-def test_names_that_number_frames(names: list[str], frames: bool) -> None:
+def test_names_that_number_frames(names: list[str], frames: bool):
     assert numbers_frames(names) is frames
 
 
-def test_photos_are_rows_of_their_own_by_file_name(tmp_path: Path) -> None:
+def test_photos_are_rows_of_their_own_by_file_name(tmp_path: Path):
     touch(tmp_path / "x", PHOTOS)
     records, notes = read_inputs([tmp_path / "x"])
     assert sorted(record.frames[0].name for record in records) == sorted(PHOTOS)
@@ -50,7 +50,7 @@ def test_photos_are_rows_of_their_own_by_file_name(tmp_path: Path) -> None:
     ]
 
 
-def test_every_file_of_a_sequence_that_is_left_out_is_named(tmp_path: Path) -> None:
+def test_every_file_of_a_sequence_that_is_left_out_is_named(tmp_path: Path):
     names = [f"f{number}.png" for number in range(20)]
     touch(tmp_path / "x", [*names, "cover.png", "f3.jpg", "notes.txt", "a.heic"])
     (record,), notes = read_inputs([tmp_path / "x"])
@@ -60,7 +60,7 @@ def test_every_file_of_a_sequence_that_is_left_out_is_named(tmp_path: Path) -> N
         assert any(name in line for line in notes[1:])
 
 
-def test_what_a_folder_is_can_be_said(tmp_path: Path) -> None:
+def test_what_a_folder_is_can_be_said(tmp_path: Path):
     touch(tmp_path / "x", ["1.png", "2.png"])
     touch(tmp_path / "y", ["anna.png", "bob.png"])
     assert [record.n_frames for record in read_inputs([tmp_path / "x", tmp_path / "y"], kind="sequence").records] == [
@@ -73,7 +73,7 @@ def test_what_a_folder_is_can_be_said(tmp_path: Path) -> None:
         read_inputs([tmp_path / "x"], kind="clips")  # type: ignore[arg-type]
 
 
-def test_a_table_is_an_input_where_the_layout_says_so(tmp_path: Path) -> None:
+def test_a_table_is_an_input_where_the_layout_says_so(tmp_path: Path):
     touch(tmp_path / "x", ["1.png", "2.png", "3.png"])
     (tmp_path / "t.csv").write_text("path,subject,onset,sequence\nx,Ann,2,clip\n")
     (record,) = read_inputs([tmp_path / "t.csv"], layout="table").records
@@ -82,7 +82,7 @@ def test_a_table_is_an_input_where_the_layout_says_so(tmp_path: Path) -> None:
         read_inputs([tmp_path / "t.csv"])
 
 
-def test_detect_gives_a_row_for_each_photo(sample: Path, tmp_path: Path) -> None:
+def test_detect_gives_a_row_for_each_photo(sample: Path, tmp_path: Path):
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, source in zip(PHOTOS, sorted(sample.rglob("*.png")), strict=False):

@@ -9,7 +9,7 @@ from fastck.dataset.labels import EMOTIONS, emotion_of_name
 
 
 @given(st.sampled_from(sorted(EMOTIONS)), st.text(" \t\r\n", max_size=5), st.text(" \t\r\n", max_size=5))
-def test_ckplus_notation(code: int, before: str, after: str) -> None:
+def test_ckplus_notation(code: int, before: str, after: str):
     assert parse_label(f"{before}{code:.7e}{after}".encode()) == code
     assert parse_label(f"{before}{code}{after}".encode()) == code
     assert parse_label(b"\xef\xbb\xbf" + f"{before}{code}.0{after}".encode()) == code
@@ -22,7 +22,7 @@ def test_ckplus_notation(code: int, before: str, after: str) -> None:
 @example(b"3e")
 @example(b"1e999999999")
 @example(b"\x003\x00")
-def test_any_bytes_give_a_code_or_one_line(content: bytes) -> None:
+def test_any_bytes_give_a_code_or_one_line(content: bytes):
     try:
         code = parse_label(content)
     except ValueError as error:
@@ -36,7 +36,7 @@ def test_any_bytes_give_a_code_or_one_line(content: bytes) -> None:
 
 
 @given(st.floats())
-def test_only_whole_codes_pass(value: float) -> None:
+def test_only_whole_codes_pass(value: float):
     if value in EMOTIONS:
         assert parse_label(repr(value).encode()) == value
     else:
@@ -44,7 +44,7 @@ def test_only_whole_codes_pass(value: float) -> None:
             parse_label(repr(value).encode())
 
 
-def test_messages_show_what_was_there() -> None:
+def test_messages_show_what_was_there():
     with pytest.raises(ValueError, match="the label file is empty"):
         parse_label(b"")
     with pytest.raises(ValueError, match=r"must be a whole number from 0 to 7, got 9\.0"):
@@ -81,5 +81,5 @@ def test_messages_show_what_was_there() -> None:
         ("anger2", None),
     ],
 )
-def test_folder_names(name: str, code: int | None) -> None:
+def test_folder_names(name: str, code: int | None):
     assert emotion_of_name(name) == code

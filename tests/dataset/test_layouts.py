@@ -52,7 +52,7 @@ def write_video(path: Path, n_frames: int = 5) -> None:
     writer.release()
 
 
-def test_ckplus_sequence(tmp_path: Path) -> None:
+def test_ckplus_sequence(tmp_path: Path):
     folder = add_sequence(tmp_path, "S005", "001", range(1, 12), "   3.0000000e+00\n")
     found = scan(tmp_path)
     (record,) = found.records
@@ -62,7 +62,7 @@ def test_ckplus_sequence(tmp_path: Path) -> None:
     assert found.findings == []
 
 
-def test_records_are_sorted_by_id_and_the_same_every_time(tmp_path: Path) -> None:
+def test_records_are_sorted_by_id_and_the_same_every_time(tmp_path: Path):
     for subject, number in (("S010", "002"), ("S005", "001"), ("S010", "001")):
         add_sequence(tmp_path, subject, number)
     found = scan(str(tmp_path))
@@ -70,7 +70,7 @@ def test_records_are_sorted_by_id_and_the_same_every_time(tmp_path: Path) -> Non
     assert scan(tmp_path) == found
 
 
-def test_missing_label_means_not_labelled(tmp_path: Path) -> None:
+def test_missing_label_means_not_labelled(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001")
     (tmp_path / "Emotion" / "S010" / "001").mkdir(parents=True)
     add_sequence(tmp_path, "S010", "001")
@@ -97,7 +97,7 @@ def test_missing_label_means_not_labelled(tmp_path: Path) -> None:
         ("\x00\x01\n\x7f", None, "bad-label"),
     ],
 )
-def test_odd_labels(tmp_path: Path, content: str, emotion: int | None, kind: str) -> None:
+def test_odd_labels(tmp_path: Path, content: str, emotion: int | None, kind: str):
     add_sequence(tmp_path, "S005", "001", label=content)
     found = scan(tmp_path)
     assert found.records[0].emotion == emotion
@@ -106,7 +106,7 @@ def test_odd_labels(tmp_path: Path, content: str, emotion: int | None, kind: str
 
 
 @pytest.mark.parametrize(("second", "emotion"), [("3", 3), ("5", None), ("junk", None)])
-def test_two_label_files(tmp_path: Path, second: str, emotion: int | None) -> None:
+def test_two_label_files(tmp_path: Path, second: str, emotion: int | None):
     add_sequence(tmp_path, "S005", "001", label="3.0")
     (tmp_path / "Emotion/S005/001/second_emotion.txt").write_text(second)
     found = scan(tmp_path)
@@ -116,7 +116,7 @@ def test_two_label_files(tmp_path: Path, second: str, emotion: int | None) -> No
     assert found.findings[-1].text.endswith(outcome)
 
 
-def test_label_named_after_another_sequence_is_not_used(tmp_path: Path) -> None:
+def test_label_named_after_another_sequence_is_not_used(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001")
     touch(tmp_path / "Emotion/S005/001/S006_001_00000004_emotion.txt")
     (tmp_path / "Emotion/S005/001/S006_001_00000004_emotion.txt").write_text("3")
@@ -125,7 +125,7 @@ def test_label_named_after_another_sequence_is_not_used(tmp_path: Path) -> None:
     assert kinds(found) == ["foreign-label"]
 
 
-def test_labels_without_sequence_and_stray_files(tmp_path: Path) -> None:
+def test_labels_without_sequence_and_stray_files(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001", label="1")
     for name in ("S999/001/S999_001_00000004_emotion.txt", "notes.txt", "S005/001/readme.md", "S005/001/.DS_Store"):
         touch(tmp_path / "Emotion" / name)
@@ -134,7 +134,7 @@ def test_labels_without_sequence_and_stray_files(tmp_path: Path) -> None:
     assert sorted(kinds(found)) == ["junk-file", "label-without-sequence", "label-without-sequence", "other-file"]
 
 
-def test_unreadable_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     add_sequence(tmp_path, "S005", "001", label="1")
     opened = Path.open
 
@@ -150,7 +150,7 @@ def test_unreadable_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "permission denied" in found.findings[0].text
 
 
-def test_labels_folder_can_be_given(tmp_path: Path) -> None:
+def test_labels_folder_can_be_given(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001", label="1")
     own = tmp_path / "own labels"
     touch(own / "S005/001/mine.txt")
@@ -161,7 +161,7 @@ def test_labels_folder_can_be_given(tmp_path: Path) -> None:
         scan(tmp_path, labels=tmp_path / "nowhere")
 
 
-def test_without_label_folder_nothing_is_labelled(tmp_path: Path) -> None:
+def test_without_label_folder_nothing_is_labelled(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001")
     (tmp_path / "Emotion").rmdir()
     found = scan(tmp_path)
@@ -169,7 +169,7 @@ def test_without_label_folder_nothing_is_labelled(tmp_path: Path) -> None:
     assert kinds(found) == ["no-labels"]
 
 
-def test_root_that_is_not_ckplus(tmp_path: Path) -> None:
+def test_root_that_is_not_ckplus(tmp_path: Path):
     touch(tmp_path / "happy/a.png")
     with pytest.raises(
         ValueError, match=r'root must hold a folder cohn-kanade-images, got .*layout "folders".*has happy'
@@ -190,7 +190,7 @@ def test_root_that_is_not_ckplus(tmp_path: Path) -> None:
         scan(tmp_path, layout="labelled-folders", labels=tmp_path)
 
 
-def test_root_without_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_without_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(path: object) -> object:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -200,7 +200,7 @@ def test_root_without_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         scan(tmp_path, layout="folders")
 
 
-def test_junk_is_left_out_and_said(tmp_path: Path) -> None:
+def test_junk_is_left_out_and_said(tmp_path: Path):
     folder = add_sequence(tmp_path, "S005", "001")
     images = tmp_path / "cohn-kanade-images"
     touch(folder / ".DS_Store", folder / "Thumbs.db", folder / "._S005_001_00000001.png", folder / "notes.txt")
@@ -210,7 +210,7 @@ def test_junk_is_left_out_and_said(tmp_path: Path) -> None:
     assert sorted(kinds(found)) == ["junk-file"] * 4 + ["junk-folder"] * 2 + ["other-file"]
 
 
-def test_images_where_ckplus_has_none(tmp_path: Path) -> None:
+def test_images_where_ckplus_has_none(tmp_path: Path):
     folder = add_sequence(tmp_path, "S005", "001")
     images = tmp_path / "cohn-kanade-images"
     touch(images / "stray.png", images / "S005/stray.png", folder / "deeper/stray.png")
@@ -220,7 +220,7 @@ def test_images_where_ckplus_has_none(tmp_path: Path) -> None:
     assert sorted(kinds(found)) == ["empty-sequence"] + ["misplaced-images"] * 3
 
 
-def test_frame_oddities(tmp_path: Path) -> None:
+def test_frame_oddities(tmp_path: Path):
     folder = add_sequence(tmp_path, "S005", "001", range(8, 12))
     touch(folder / "S005_001_00000020.png", folder / "S005_001_9.png", folder / "S005_001_00000010.jpg")
     touch(folder / "apex.png", folder / "S006_001_00000012.png")
@@ -237,14 +237,14 @@ def test_frame_oddities(tmp_path: Path) -> None:
     assert "12 to 20" in texts
 
 
-def test_single_frame(tmp_path: Path) -> None:
+def test_single_frame(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001", range(1, 2))
     found = scan(tmp_path)
     assert found.records[0].n_frames == 1
     assert kinds(found) == ["single-frame"]
 
 
-def test_videos_in_ckplus_layout(tmp_path: Path) -> None:
+def test_videos_in_ckplus_layout(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001", label="1")
     images = tmp_path / "cohn-kanade-images"
     write_video(images / "S005/002.avi", 7)
@@ -261,7 +261,7 @@ def test_videos_in_ckplus_layout(tmp_path: Path) -> None:
     assert sorted(kinds(found)) == ["misplaced-video"] * 2 + ["unreadable-video"] * 2
 
 
-def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("empty", "forbidden", "noise", "still"):
         touch(tmp_path / f"{name}.avi")
 
@@ -289,14 +289,14 @@ def test_odd_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kinds(found) == ["unreadable-video"] * 3 + ["single-frame"]
 
 
-def test_frames_without_numbers(tmp_path: Path) -> None:
+def test_frames_without_numbers(tmp_path: Path):
     touch(tmp_path / "a/onset.png", tmp_path / "a/apex.png")
     found = scan(tmp_path, layout="folders")
     assert [path.name for path in found.records[0].frames] == ["apex.png", "onset.png"]
     assert kinds(found) == ["unnumbered-frames"]
 
 
-def test_plain_folders(tmp_path: Path) -> None:
+def test_plain_folders(tmp_path: Path):
     touch(*(tmp_path / f"P001/Anger/{n}.jpg" for n in range(3)))
     touch(*(tmp_path / f"S010_002/{n}.tif" for n in range(3)))
     write_video(tmp_path / "P002/take 1.avi", 4)
@@ -313,13 +313,13 @@ def test_plain_folders(tmp_path: Path) -> None:
     assert [record.emotion for record in scan(tmp_path, layout="folders", labels=labels).records] == [1, None, None]
 
 
-def test_root_itself_may_be_a_sequence(tmp_path: Path) -> None:
+def test_root_itself_may_be_a_sequence(tmp_path: Path):
     touch(tmp_path / "my clip/1.png", tmp_path / "my clip/2.png")
     (record,) = scan(tmp_path / "my clip", layout="folders").records
     assert (record.sequence, record.subject, record.n_frames) == ("my_clip", "my_clip", 2)
 
 
-def test_labelled_folders(tmp_path: Path) -> None:
+def test_labelled_folders(tmp_path: Path):
     for name in ("happy/S005_001", "Anger/S005_002", "3/S010_001", "07/S011", "9/S012", "bored/S013", "sad/x"):
         touch(tmp_path / name / "1.png", tmp_path / name / "2.png")
     touch(tmp_path / "1.png", tmp_path / "2.png")
@@ -341,7 +341,7 @@ def test_labelled_folders(tmp_path: Path) -> None:
     )
 
 
-def test_pictures_in_emotion_folders_are_no_sequences(tmp_path: Path) -> None:
+def test_pictures_in_emotion_folders_are_no_sequences(tmp_path: Path):
     touch(*(tmp_path / f"happy/Training_{number}.jpg" for number in range(101, 104)), tmp_path / "3/7.png")
     touch(tmp_path / "sad/S005/1.png", tmp_path / "sad/S005/2.png")
     found = scan(tmp_path)
@@ -360,14 +360,14 @@ def test_pictures_in_emotion_folders_are_no_sequences(tmp_path: Path) -> None:
         ([], "folders"),
     ],
 )
-def test_the_layout_is_guessed_from_what_is_there(tmp_path: Path, names: list[str], layout: str) -> None:
+def test_the_layout_is_guessed_from_what_is_there(tmp_path: Path, names: list[str], layout: str):
     touch(*(tmp_path / name for name in names))
     assert guess_layout(tmp_path)[0] == layout
     (tmp_path / "t.csv").touch()
     assert guess_layout(tmp_path / "t.csv")[0] == "table"
 
 
-def test_a_guessed_layout_is_said_and_a_named_one_is_not(tmp_path: Path) -> None:
+def test_a_guessed_layout_is_said_and_a_named_one_is_not(tmp_path: Path):
     touch(tmp_path / "boredom/a/1.png", tmp_path / "happy/a/1.png", tmp_path / "sad/a/1.png")
     guessed = CliRunner().invoke(app, ["check", str(tmp_path)])
     assert "layout labelled-folders: folders are named after emotions (happy, sad); --layout names" in guessed.stderr
@@ -375,7 +375,7 @@ def test_a_guessed_layout_is_said_and_a_named_one_is_not(tmp_path: Path) -> None
     assert "layout" not in CliRunner().invoke(app, ["check", str(tmp_path), "--layout", "folders"]).stderr
 
 
-def test_videos_in_labelled_folders(tmp_path: Path) -> None:
+def test_videos_in_labelled_folders(tmp_path: Path):
     write_video(tmp_path / "happy/clip.avi")
     write_video(tmp_path / "clip.avi")
     found = scan(tmp_path, layout="labelled-folders")
@@ -385,7 +385,7 @@ def test_videos_in_labelled_folders(tmp_path: Path) -> None:
     ]
 
 
-def test_empty_folders_are_told_in_plain_layouts(tmp_path: Path) -> None:
+def test_empty_folders_are_told_in_plain_layouts(tmp_path: Path):
     touch(tmp_path / "a/b/1.png", tmp_path / "a/b/2.png")
     (tmp_path / "a/c").mkdir()
     found = scan(tmp_path, layout="folders")
@@ -393,7 +393,7 @@ def test_empty_folders_are_told_in_plain_layouts(tmp_path: Path) -> None:
     assert [(finding.kind, finding.path) for finding in found.findings] == [("empty-sequence", tmp_path / "a/c")]
 
 
-def test_a_link_to_a_folder_of_the_set_counts_once_by_its_own_name(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_of_the_set_counts_once_by_its_own_name(tmp_path: Path):
     touch(tmp_path / "b/1.png", tmp_path / "b/2.png")
     (tmp_path / "a").symlink_to(tmp_path / "b")
     found = scan(tmp_path, layout="folders")
@@ -403,7 +403,7 @@ def test_a_link_to_a_folder_of_the_set_counts_once_by_its_own_name(tmp_path: Pat
 
 
 @pytest.mark.parametrize("link", ["S004", "S006"])
-def test_a_linked_subject_is_no_second_subject(tmp_path: Path, link: str) -> None:
+def test_a_linked_subject_is_no_second_subject(tmp_path: Path, link: str):
     add_sequence(tmp_path, "S005", "001", label="3")
     images = tmp_path / "cohn-kanade-images"
     (images / link).symlink_to("S005")
@@ -413,7 +413,7 @@ def test_a_linked_subject_is_no_second_subject(tmp_path: Path, link: str) -> Non
     assert kinds(found) == ["repeated-folder", "repeated-folder"]
 
 
-def test_a_folder_behind_two_ways_of_links_counts_once(tmp_path: Path) -> None:
+def test_a_folder_behind_two_ways_of_links_counts_once(tmp_path: Path):
     root, outside = tmp_path / "root", tmp_path / "outside"
     touch(outside / "S005/1.png", outside / "S005/2.png", root / "z/1.png", root / "z/2.png")
     (root / "a").symlink_to(outside / "S005")
@@ -424,7 +424,7 @@ def test_a_folder_behind_two_ways_of_links_counts_once(tmp_path: Path) -> None:
     assert kinds(found) == ["repeated-folder", "repeated-folder"]
 
 
-def test_a_link_into_a_hidden_folder_is_followed(tmp_path: Path) -> None:
+def test_a_link_into_a_hidden_folder_is_followed(tmp_path: Path):
     """Tools that version data keep the files in hidden folders, and links in their places."""
     touch(tmp_path / ".kept/S005/1.png", tmp_path / ".kept/S005/2.png")
     (tmp_path / "S005").symlink_to(".kept/S005")
@@ -433,7 +433,7 @@ def test_a_link_into_a_hidden_folder_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["symbolic", "hard"])
-def test_files_that_two_subjects_share_are_told(tmp_path: Path, how: str) -> None:
+def test_files_that_two_subjects_share_are_told(tmp_path: Path, how: str):
     folder = add_sequence(tmp_path, "S005", "001")
     other = tmp_path / "cohn-kanade-images/S006/001"
     other.mkdir(parents=True)
@@ -455,7 +455,7 @@ def test_files_that_two_subjects_share_are_told(tmp_path: Path, how: str) -> Non
 
 @pytest.mark.parametrize("layout", ["folders", "labelled-folders", "ckplus"])
 @pytest.mark.parametrize("suffix", ["avif", "AVIF", "heic", "pgm", "jxl"])
-def test_formats_that_are_not_read_are_named(tmp_path: Path, layout: layouts.Layout, suffix: str) -> None:
+def test_formats_that_are_not_read_are_named(tmp_path: Path, layout: layouts.Layout, suffix: str):
     place = tmp_path / "cohn-kanade-images/S005/001" if layout == "ckplus" else tmp_path / "happy/S005"
     touch(place / f"clip.{suffix}", place / "a.mat")
     found = scan(tmp_path, layout=layout)
@@ -470,7 +470,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path, layout: layouts.Lay
     "name",
     ["with space", "ünïcödé", "line\nbreak", "-rf", "..hidden", "a\\b", "tab\there", "'quoted\"", "$(x)", "a" * 200],
 )
-def test_ids_are_harmless_file_names(tmp_path: Path, name: str) -> None:
+def test_ids_are_harmless_file_names(tmp_path: Path, name: str):
     touch(*(tmp_path / f"x{name}" / name.lstrip(".") / f"{name.strip('.')}{n}.png" for n in range(2)))
     (record,) = scan(tmp_path, layout="folders").records
     (tmp_path / "store").mkdir()
@@ -482,7 +482,7 @@ def test_ids_are_harmless_file_names(tmp_path: Path, name: str) -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=150), min_size=1, max_size=4).map(tuple))
-def test_any_path_gives_a_harmless_id(parts: tuple[str, ...]) -> None:
+def test_any_path_gives_a_harmless_id(parts: tuple[str, ...]):
     name = safe_name(parts)
     assert Path(name).name == name
     assert name not in ("", ".", "..")
@@ -492,7 +492,7 @@ def test_any_path_gives_a_harmless_id(parts: tuple[str, ...]) -> None:
     assert safe_name((name,)) == name
 
 
-def test_undecodable_file_names(tmp_path: Path) -> None:
+def test_undecodable_file_names(tmp_path: Path):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     touch(*(folder / os.fsdecode(name) for name in (b"\xff1.png", b"\xff2.png", b"\xff.txt")))
     found = scan(tmp_path, layout="folders")
@@ -501,7 +501,7 @@ def test_undecodable_file_names(tmp_path: Path) -> None:
     assert found.findings[0].text.encode()
 
 
-def test_ids_are_unique(tmp_path: Path) -> None:
+def test_ids_are_unique(tmp_path: Path):
     for name in ("a/b_c", "a_b/c", "A_B/C", "a b/c", "d"):
         touch(tmp_path / name / "1.png", tmp_path / name / "2.png")
     write_video(tmp_path / "d.avi")
@@ -514,7 +514,7 @@ def test_ids_are_unique(tmp_path: Path) -> None:
     assert set(ids) < {record.sequence for record in scan(tmp_path, layout="folders").records}
 
 
-def test_links(tmp_path: Path) -> None:
+def test_links(tmp_path: Path):
     root = tmp_path / "root"
     touch(root / "a/1.png", root / "a/2.png", tmp_path / "elsewhere/1.png", tmp_path / "elsewhere/2.png")
     (root / "a/up").symlink_to(root)
@@ -529,7 +529,7 @@ def test_links(tmp_path: Path) -> None:
     assert sorted(kinds(found)) == ["broken-link", "broken-link", "not-a-file", "repeated-folder", "symlink-loop"]
 
 
-def test_unreadable_and_vanishing_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_and_vanishing_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("001", "002", "003"):
         add_sequence(tmp_path, "S005", name)
     real = os.scandir
@@ -548,7 +548,7 @@ def test_unreadable_and_vanishing_folders(tmp_path: Path, monkeypatch: pytest.Mo
     assert "permission denied" in found.findings[0].text
 
 
-def test_scan_opens_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_opens_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for number in range(20):
         add_sequence(tmp_path, f"S{number:03d}", "001", range(1, 101))
     monkeypatch.setattr(Path, "open", lambda *args: pytest.fail("a file was opened"))
@@ -556,24 +556,24 @@ def test_scan_opens_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sum(record.n_frames for record in scan(tmp_path).records) == 2000
 
 
-def test_real_faces(real_faces: Path) -> None:
+def test_real_faces(real_faces: Path):
     found = scan(real_faces)
     assert len(found.records) == 19
     assert sum(record.n_frames for record in found.records) == 316
     assert {record.emotion for record in found.records} == {5, None}
 
 
-def test_subjects() -> None:
+def test_subjects():
     assert subject_of(("S005", "001")) == subject_of(("S005_001",)) == subject_of(("S005-001", "x")) == "S005"
     assert subject_of(("Mary Ann", "smile")) == "Mary_Ann"
 
 
-def test_emotion_codes() -> None:
+def test_emotion_codes():
     assert list(EMOTIONS) == list(range(8))
     assert EMOTIONS[5] == "happy"
 
 
-def test_a_folder_named_as_another_ones_hashed_id_gets_its_own(tmp_path: Path) -> None:
+def test_a_folder_named_as_another_ones_hashed_id_gets_its_own(tmp_path: Path):
     touch(*(tmp_path / folder / "1.png" for folder in ("a/b", "a_b")))
     first = {record.sequence for record in scan(tmp_path, layout="folders").records}
     for _ in range(3):
@@ -585,19 +585,19 @@ def test_a_folder_named_as_another_ones_hashed_id_gets_its_own(tmp_path: Path) -
         first = set(found)
 
 
-def test_many_gaps_are_counted(tmp_path: Path) -> None:
+def test_many_gaps_are_counted(tmp_path: Path):
     add_sequence(tmp_path, "S005", "001", frames=[1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 17])
     assert "7 to 9, 9 to 11, 11 to 13, 13 to 15, 15 to 17: kept" in scan(tmp_path).findings[-1].text
     add_sequence(tmp_path, "S005", "002", frames=[*range(9), 9, 11, 13, 15, 17, 19, 21, 23])
     assert "17 to 19 and 2 more: kept" in scan(tmp_path).findings[-1].text
 
 
-def test_in_plain_folders_any_frame_name_will_do(tmp_path: Path) -> None:
+def test_in_plain_folders_any_frame_name_will_do(tmp_path: Path):
     touch(tmp_path / "clip" / "S005_001_00000001.png", tmp_path / "clip" / "S005_001_00000002.png")
     assert scan(tmp_path, layout="folders").findings == []
 
 
-def test_what_a_root_holds_instead_is_named(tmp_path: Path) -> None:
+def test_what_a_root_holds_instead_is_named(tmp_path: Path):
     for name in "abcde":
         touch(tmp_path / name)
     with pytest.raises(ValueError, match=r"\(it has a, b, c, d, e\)"):
@@ -611,7 +611,7 @@ def test_what_a_root_holds_instead_is_named(tmp_path: Path) -> None:
     "words",
     [["predict"], ["train", "other", "-o", "run"], ["check"], ["check", "--layout", "table"], ["detect", "-o", "x"]],
 )
-def test_a_link_to_itself_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+def test_a_link_to_itself_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]):
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")
     result = CliRunner().invoke(app, [words[0], "loop", *words[1:]])

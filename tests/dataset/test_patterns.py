@@ -35,14 +35,14 @@ def found(root: Path, patterns: Patterns, **options: str) -> list[tuple[str, str
         ("ck+48", "contempt/S138_008_00000009.png", "S138", "contempt"),
     ],
 )
-def test_named_patterns(pattern: str, path: str, subject: str, label: str) -> None:
+def test_named_patterns(pattern: str, path: str, subject: str, label: str):
     named = Patterns(subject=pattern, label=pattern).read(path)
     assert named is not None
     assert (named.subject, named.label) == (subject, label)
     assert Patterns(subject=pattern).read("Actor_01/someone.mp4") is None
 
 
-def test_flat_folders_of_frames_are_told_apart_by_subject_and_label(tmp_path: Path) -> None:
+def test_flat_folders_of_frames_are_told_apart_by_subject_and_label(tmp_path: Path):
     touch(
         tmp_path,
         *(f"{name}_{label}_{n:03d}.png" for name in ("ann", "bob") for label in ("sad", "3") for n in (1, 2, 3)),
@@ -58,7 +58,7 @@ def test_flat_folders_of_frames_are_told_apart_by_subject_and_label(tmp_path: Pa
     assert [finding.path.name for finding in scan(tmp_path, patterns=patterns).findings] == ["cover.png"]
 
 
-def test_ck48_in_its_folders(tmp_path: Path) -> None:
+def test_ck48_in_its_folders(tmp_path: Path):
     touch(tmp_path, *(f"happy/S010_00{sequence}_0000000{n}.png" for sequence in (2, 6) for n in (7, 8, 9)))
     touch(tmp_path, "fear/S005_001_00000010.png", "fear/S005_001_00000011.png")
     expected = [("S005", "fear", 4, 2), ("S010", "happy", 5, 3), ("S010", "happy", 5, 3)]
@@ -75,17 +75,17 @@ def test_ck48_in_its_folders(tmp_path: Path) -> None:
         ({"label": "abc"}, r"label pattern must have a group, such as .*, got 'abc'"),
     ],
 )
-def test_patterns_that_are_none(options: dict[str, str], message: str) -> None:
+def test_patterns_that_are_none(options: dict[str, str], message: str):
     with pytest.raises(ValueError, match=message):
         Patterns(**options)
 
 
-def test_a_table_takes_no_patterns(tmp_path: Path) -> None:
+def test_a_table_takes_no_patterns(tmp_path: Path):
     with pytest.raises(ValueError, match="patterns are for layouts"):
         scan(tmp_path, layout="table", patterns=Patterns(subject="(a)"))
 
 
-def test_frames_that_are_cut_to_the_face_need_no_search(sample: Path, tmp_path: Path) -> None:
+def test_frames_that_are_cut_to_the_face_need_no_search(sample: Path, tmp_path: Path):
     for folder in sorted((sample / "cohn-kanade-images").glob("*/*")):
         for path in folder.iterdir():
             gray = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))

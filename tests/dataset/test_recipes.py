@@ -143,12 +143,12 @@ def sections() -> dict[str, str]:
     return {"": head} | {part.split("\n", 1)[0]: part for part in rest}
 
 
-def test_every_recipe_is_tested() -> None:
+def test_every_recipe_is_tested():
     assert set(sections()) == {"", *RECIPES}
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe(name: str, people: list[list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recipe(name: str, people: list[list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if RECIPES[name] in (casme2, samm):
         pytest.importorskip("openpyxl")
     monkeypatch.chdir(tmp_path)

@@ -54,7 +54,7 @@ def mistakes(path: Path, **options: str) -> str:
     return text.removeprefix(f"{path} has ")
 
 
-def test_the_two_columns_that_are_needed(clips: Path) -> None:
+def test_the_two_columns_that_are_needed(clips: Path):
     found = read_table(table(clips, "path,subject\nframes/S005,Ann\na.avi,Bob\n"))
     assert [(record.sequence, record.subject, record.n_frames) for record in found.records] == [
         ("a", "Bob", 8),
@@ -67,7 +67,7 @@ def test_the_two_columns_that_are_needed(clips: Path) -> None:
     assert (found.root, found.findings) == (clips, [])
 
 
-def test_the_root_holds_table_and_clips(clips: Path) -> None:
+def test_the_root_holds_table_and_clips(clips: Path):
     (clips / "tables").mkdir()
     path = table(clips / "tables", "path,subject\n../frames/S005,S1\n")
     assert read_table(path).root == clips
@@ -76,7 +76,7 @@ def test_the_root_holds_table_and_clips(clips: Path) -> None:
     assert read_table(path).records[0].video == clips / "a.avi"
 
 
-def test_two_dots_after_a_link_lead_where_the_system_leads(clips: Path) -> None:
+def test_two_dots_after_a_link_lead_where_the_system_leads(clips: Path):
     # tables -> far/away, so that tables/../frames is far/frames, another person's clip than frames.
     (clips / "far/away").mkdir(parents=True)
     (clips / "tables").symlink_to("far/away")
@@ -92,7 +92,7 @@ def test_two_dots_after_a_link_lead_where_the_system_leads(clips: Path) -> None:
     assert [record.n_frames for record in read_table(clips / "again.csv").records] == [2, 6]
 
 
-def test_all_columns_in_any_order_and_an_empty_cell_says_nothing(clips: Path) -> None:
+def test_all_columns_in_any_order_and_an_empty_cell_says_nothing(clips: Path):
     text = "Sequence,fold,label,subject,path,onset,apex,offset\nx1,2,Happiness,S1,frames/S005,2,4,5\nx2,,,S1,a.avi,,,\n"
     first, second = scan(table(clips, text), layout="table").records
     assert (first.sequence, first.fold, first.label, first.emotion, first.onset) == ("x1", "2", "happy", 5, 2)
@@ -104,12 +104,12 @@ def test_all_columns_in_any_order_and_an_empty_cell_says_nothing(clips: Path) ->
     ("label", "stored", "emotion"),
     [("Anger", "anger", 1), ("7", "surprise", 7), ("repression", "repression", None), ("Frustré 3", "Frustré 3", None)],
 )
-def test_labels_are_names(clips: Path, label: str, stored: str, emotion: int | None) -> None:
+def test_labels_are_names(clips: Path, label: str, stored: str, emotion: int | None):
     (record,) = read_table(table(clips, f"path,subject,label\na.avi,S1, {label} \n")).records
     assert (record.label, record.emotion) == (stored, emotion)
 
 
-def test_labels_of_folder_layouts_are_names_too(sample: Path) -> None:
+def test_labels_of_folder_layouts_are_names_too(sample: Path):
     assert {record.label for record in scan(sample).records} == {"happy"}
 
 
@@ -126,7 +126,7 @@ def test_labels_of_folder_layouts_are_names_too(sample: Path) -> None:
         ("7", "8", "8", "apex", range(7, 9)),
     ],
 )
-def test_the_frames_that_are_used(clips: Path, onset: str, apex: str, offset: str, until: str, used: range) -> None:
+def test_the_frames_that_are_used(clips: Path, onset: str, apex: str, offset: str, until: str, used: range):
     """Of a video and of a folder of the same frames, exactly the frames that reading all and slicing gives."""
     everything = list(read_video(clips / "a.avi"))
     (clips / "same").mkdir()
@@ -141,7 +141,7 @@ def test_the_frames_that_are_used(clips: Path, onset: str, apex: str, offset: st
         np.testing.assert_array_equal(frames, everything[used.start - 1 : used.stop - 1])
 
 
-def test_several_clips_of_one_video(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_clips_of_one_video(clips: Path, monkeypatch: pytest.MonkeyPatch):
     counted = []
     real = sequences.count_video_frames
     monkeypatch.setattr(sequences, "count_video_frames", lambda path: counted.append(path) or real(path))
@@ -157,7 +157,7 @@ def test_several_clips_of_one_video(clips: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_spreadsheets_in_their_own_ways(clips: Path, delimiter: str, start: str, end: str) -> None:
+def test_spreadsheets_in_their_own_ways(clips: Path, delimiter: str, start: str, end: str):
     lines = ["path,subject,onset", '"a.avi",S1,2', ",,", "frames/S005,S2,,", ""]
     path = clips / "clips.csv"
     path.write_bytes((start + end.join(lines).replace(",", delimiter)).encode())
@@ -167,7 +167,7 @@ def test_spreadsheets_in_their_own_ways(clips: Path, delimiter: str, start: str,
     ]
 
 
-def test_what_pandas_writes_is_read(clips: Path) -> None:
+def test_what_pandas_writes_is_read(clips: Path):
     frame = pd.DataFrame(
         {"path": ["a.avi", "frames/S005"], "subject": [1, 2], "onset": [2, None], "label": ["a", None]}
     )
@@ -176,13 +176,13 @@ def test_what_pandas_writes_is_read(clips: Path) -> None:
     assert [(record.subject, record.onset, record.label) for record in found] == [("1", 2, "a"), ("2", None, "")]
 
 
-def test_a_column_that_says_nothing_is_told(clips: Path) -> None:
+def test_a_column_that_says_nothing_is_told(clips: Path):
     found = read_table(table(clips, "path,subject,onsett\na.avi,S1,3\n"))
     assert [finding.kind for finding in found.findings] == ["other-column"]
     assert "a column onsett, which says nothing here" in found.findings[0].text
 
 
-def test_one_frame_is_told(clips: Path) -> None:
+def test_one_frame_is_told(clips: Path):
     found = read_table(table(clips, "path,subject,onset,apex\na.avi,S1,3,3\n"))
     assert [finding.kind for finding in found.findings] == ["single-frame"]
     assert found.records[0].n_frames == 1
@@ -224,7 +224,7 @@ def test_one_frame_is_told(clips: Path) -> None:
         ("./frames/S005,S1", "column path, line 3: every clip must be listed once, got that of line 2"),
     ],
 )
-def test_every_mistake_is_named_by_column_and_line(clips: Path, line: str, said: str) -> None:
+def test_every_mistake_is_named_by_column_and_line(clips: Path, line: str, said: str):
     header = "path,subject,label,sequence,onset,apex,offset,fold"
     (clips / "link").symlink_to("frames/S005")
     text = mistakes(table(clips, f"{header}\nframes/S005,S1,happy,first\n{line}\n"))
@@ -232,7 +232,7 @@ def test_every_mistake_is_named_by_column_and_line(clips: Path, line: str, said:
     assert text.startswith("1 mistake: ")
 
 
-def test_all_mistakes_are_told_at_once(clips: Path) -> None:
+def test_all_mistakes_are_told_at_once(clips: Path):
     text = mistakes(
         table(clips, "path,subject,onset,apex\na.avi,,3,1\nb.avi,S1,,\nframes/S005,S1,x,9\nc.avi,S1,,\n"),
     )
@@ -245,7 +245,7 @@ def test_all_mistakes_are_told_at_once(clips: Path) -> None:
     )
 
 
-def test_ten_thousand_mistakes_are_told_in_a_line(clips: Path) -> None:
+def test_ten_thousand_mistakes_are_told_in_a_line(clips: Path):
     rows = [f"gone{number}.avi,{'' if number % 3 else 'S1'},{number}" for number in range(10_000)]
     text = mistakes(table(clips, "\n".join(["path,subject,apex", *rows])))
     assert text.startswith("16,667 mistakes: ")
@@ -254,7 +254,7 @@ def test_ten_thousand_mistakes_are_told_in_a_line(clips: Path) -> None:
     assert "column subject, lines 3-4, 6-7, 9-10, 12-13, 15-16 and 6,656 more: must not be empty" in text
 
 
-def test_lines_are_counted_as_editors_do(clips: Path) -> None:
+def test_lines_are_counted_as_editors_do(clips: Path):
     path = table(clips, 'path,subject,label\na.avi,S1,"two\nlines"\n\nb.avi,S1,\n')
     text = mistakes(path)
     assert "column label, line 2: must be text on one line" in text
@@ -274,7 +274,7 @@ def test_lines_are_counted_as_editors_do(clips: Path) -> None:
         (b'path,subject\n"' + b"x" * 200_000, "line 2 is not CSV: field larger than field limit"),
     ],
 )
-def test_what_is_no_table(tmp_path: Path, content: bytes, message: str) -> None:
+def test_what_is_no_table(tmp_path: Path, content: bytes, message: str):
     path = tmp_path / "clips.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
@@ -282,7 +282,7 @@ def test_what_is_no_table(tmp_path: Path, content: bytes, message: str) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_options_that_do_not_fit(tmp_path: Path, sample: Path) -> None:
+def test_options_that_do_not_fit(tmp_path: Path, sample: Path):
     with pytest.raises(ValueError, match="takes a CSV file, got the folder"):
         scan(tmp_path, layout="table")
     with pytest.raises(FileNotFoundError):
@@ -295,7 +295,7 @@ def test_options_that_do_not_fit(tmp_path: Path, sample: Path) -> None:
         scan(sample, until="end")
 
 
-def test_unreadable_videos_are_told_and_stay_in_the_list(clips: Path) -> None:
+def test_unreadable_videos_are_told_and_stay_in_the_list(clips: Path):
     (clips / "b.avi").write_bytes(b"RIFF")
     # Nobody can say how many frames there are, but the table may say which were used: the listing is as before.
     lines = ["a.avi,S1,happy,,", "b.avi,S2,joy,2,3", "b.avi,S2,joy,40,60", "b.avi,S2,awe,70,", "c.avi,S3,joy,,"]
@@ -316,7 +316,7 @@ def test_unreadable_videos_are_told_and_stay_in_the_list(clips: Path) -> None:
     assert check(clips / "again.csv", layout="table").left_out == ("b_00002", "b_00040", "b_00070", "c")
 
 
-def test_subjects_in_several_folds_are_told(clips: Path) -> None:
+def test_subjects_in_several_folds_are_told(clips: Path):
     lines = [f"a.avi,S{n % 3},{n},{n + 1},{n % 2 if n % 3 else 0}" for n in range(1, 8)]
     found = read_table(table(clips, "\n".join(["path,subject,onset,apex,fold", *lines])))
     assert [f.text for f in found.findings if f.kind == "subject-in-folds"] == [
@@ -341,7 +341,7 @@ def same(one: SequenceRecord, other: SequenceRecord) -> bool:
 
 
 @pytest.mark.parametrize("until", ["apex", "offset", "end"])
-def test_a_table_written_and_read_gives_the_same_records(clips: Path, tmp_path: Path, until: str) -> None:
+def test_a_table_written_and_read_gives_the_same_records(clips: Path, tmp_path: Path, until: str):
     lines = ["a.avi,S1,odd,2,4,6,1", "frames/S005,Ann B.,joy,,3,5,", "a.avi,S1,,5,7,7,2"]
     path = table(clips, "\n".join(["path,subject,label,onset,apex,offset,fold", *lines]))
     before = read_table(path, until=until).records  # type: ignore[arg-type]
@@ -353,7 +353,7 @@ def test_a_table_written_and_read_gives_the_same_records(clips: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("layout", ["ckplus", "folders"])
-def test_a_table_of_any_layout_gives_its_records(sample: Path, tmp_path: Path, layout: str) -> None:
+def test_a_table_of_any_layout_gives_its_records(sample: Path, tmp_path: Path, layout: str):
     before = scan(sample, layout=layout).records  # type: ignore[arg-type]
     write_table(before, tmp_path / "clips.csv")
     with (tmp_path / "clips.csv").open(newline="") as file:
@@ -368,7 +368,7 @@ def test_a_table_of_any_layout_gives_its_records(sample: Path, tmp_path: Path, l
     label=st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn", "Co", "Cf", "Zl", "Zp", "Zs")), max_size=10),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, name: str, label: str) -> None:
+def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, name: str, label: str):
     # These words stand for an empty cell.
     assume(label.lower() not in ("nan", "<na>", "nat"))
     root = tmp_path_factory.mktemp("any")
@@ -386,7 +386,7 @@ def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, name: str, 
     assert again.label == (label if again.emotion is None else EMOTIONS[again.emotion])
 
 
-def test_names_that_are_no_text_survive(tmp_path: Path) -> None:
+def test_names_that_are_no_text_survive(tmp_path: Path):
     folder = tmp_path / os.fsdecode(b"latin-\xe9\r")
     folder.mkdir()
     frames = (folder / "1.png", folder / "2.png")
@@ -397,7 +397,7 @@ def test_names_that_are_no_text_survive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("note", ['"sits close to" the wall', '"sits close to', '"a\nb,c,d,e,f\n"'])
-def test_a_stray_quote_swallows_no_clip(tmp_path: Path, note: str) -> None:
+def test_a_stray_quote_swallows_no_clip(tmp_path: Path, note: str):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(b"")
@@ -407,7 +407,7 @@ def test_a_stray_quote_swallows_no_clip(tmp_path: Path, note: str) -> None:
         read_table(path)
 
 
-def test_what_pandas_writes_for_codes_and_gaps_is_read_and_a_person_has_one_spelling(tmp_path: Path) -> None:
+def test_what_pandas_writes_for_codes_and_gaps_is_read_and_a_person_has_one_spelling(tmp_path: Path):
     for name in "abc":
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(b"")
@@ -418,7 +418,7 @@ def test_what_pandas_writes_for_codes_and_gaps_is_read_and_a_person_has_one_spel
     assert records[0].subject == records[1].subject
 
 
-def test_no_cell_is_a_formula_unsaid(clips: Path) -> None:
+def test_no_cell_is_a_formula_unsaid(clips: Path):
     (clips / "frames/S005").rename(clips / "=cmd")
     written = clips / "again.csv"
     source = table(clips, "path,subject,label\n=cmd,-1,@home\na.avi,Bob,\n")

@@ -34,14 +34,14 @@ def filled(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return shade.astype(bool)
 
 
-def test_the_points_of_the_models_own_face_mirror_each_other() -> None:
+def test_the_points_of_the_models_own_face_mirror_each_other():
     points = neutral_points()
     np.testing.assert_allclose(points[MIRRORED] * [-1, 1, 1], points, atol=0.02)
     assert np.array_equal(MIRRORED[MIRRORED], np.arange(68))
 
 
 @pytest.mark.parametrize("turn", [{}, {"yaw": 0.4}, {"roll": -0.5}])
-def test_the_points_of_an_eye_lie_round_what_is_seen_of_it(scene: Scene, turn: dict[str, float]) -> None:
+def test_the_points_of_an_eye_lie_round_what_is_seen_of_it(scene: Scene, turn: dict[str, float]):
     screen = scene.project(scene.pose(pose(**turn)))
     points = Carriers(scene.subject).seen(screen, turn.get("roll", 0.0))
     model, kept = load_model(), scene.buffers()
@@ -55,7 +55,7 @@ def test_the_points_of_an_eye_lie_round_what_is_seen_of_it(scene: Scene, turn: d
 
 
 @pytest.mark.parametrize("yaw", [-0.5, 0.5])
-def test_the_outline_lies_at_the_edge_of_the_head_on_the_far_side(scene: Scene, yaw: float) -> None:
+def test_the_outline_lies_at_the_edge_of_the_head_on_the_far_side(scene: Scene, yaw: float):
     screen = scene.project(scene.pose(pose(yaw=yaw)))
     points = Carriers(scene.subject).seen(screen, 0.0)
     model, kept = load_model(), scene.buffers()
@@ -67,12 +67,12 @@ def test_the_outline_lies_at_the_edge_of_the_head_on_the_far_side(scene: Scene, 
         assert column == pytest.approx(head.min() if yaw < 0 else head.max(), abs=4)
 
 
-def test_the_outline_runs_from_ear_to_ear(scene: Scene) -> None:
+def test_the_outline_runs_from_ear_to_ear(scene: Scene):
     points = Carriers(scene.subject).seen(scene.project(scene.pose(pose())), 0.0)
     assert (np.diff(points[:OUTLINE, 0]) > 0).all()
 
 
-def test_a_person_gives_the_same_pictures_every_time(tmp_path: Path) -> None:
+def test_a_person_gives_the_same_pictures_every_time(tmp_path: Path):
     first = person_pictures(7, 1, 2)
     first.save(tmp_path / "kept.npz")
     again, kept = person_pictures(7, 1, 2), load_pictures(tmp_path / "kept.npz")

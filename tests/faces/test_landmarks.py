@@ -52,7 +52,7 @@ def unseen() -> Found:
     return Found()
 
 
-def test_points_lie_where_the_renderer_put_them(unseen: Found) -> None:
+def test_points_lie_where_the_renderer_put_them(unseen: Found):
     points = np.stack([found.points for found in unseen.found])
     truth = np.stack([frame.points for frame in unseen.frames])
     assert points.dtype == np.float32
@@ -60,20 +60,20 @@ def test_points_lie_where_the_renderer_put_them(unseen: Found) -> None:
     assert errors_of(points, truth).mean() <= MOST_ERROR
 
 
-def test_the_expected_error_is_the_error_on_average(unseen: Found) -> None:
+def test_the_expected_error_is_the_error_on_average(unseen: Found):
     points = np.stack([found.points for found in unseen.found])
     truth = np.stack([frame.points for frame in unseen.frames])
     expected = np.array([(1 - found.confidence) / 10 for found in unseen.found])
     assert expected.mean() == pytest.approx(errors_of(points, truth).mean(), abs=0.012)
 
 
-def test_a_box_without_a_face_has_little_confidence(unseen: Found) -> None:
+def test_a_box_without_a_face_has_little_confidence(unseen: Found):
     noise = np.random.default_rng(1).integers(0, 256, (200, 200), np.uint8)
     (nothing,) = fastck.detect_landmarks(noise, [FaceBox(20, 20, 180, 180)])
     assert nothing.confidence < np.median([found.confidence for found in unseen.found]) - 0.1
 
 
-def test_all_searches_of_points_agree(unseen: Found) -> None:
+def test_all_searches_of_points_agree(unseen: Found):
     gray = unseen.frames[0].gray
     detector = FaceDetector(0, landmarks=True)
     boxes = detector(gray)
@@ -84,7 +84,7 @@ def test_all_searches_of_points_agree(unseen: Found) -> None:
     assert FaceDetector(0).landmarks is None
 
 
-def test_points_follow_the_face_when_all_is_moved_or_larger(unseen: Found) -> None:
+def test_points_follow_the_face_when_all_is_moved_or_larger(unseen: Found):
     gray, box = unseen.frames[0].gray, unseen.boxes[0]
     points = unseen.found[0].points
     moved = np.zeros((gray.shape[0] + 60, gray.shape[1] + 90), np.uint8)
@@ -107,12 +107,12 @@ def test_points_follow_the_face_when_all_is_moved_or_larger(unseen: Found) -> No
         (np.zeros((50, 50), np.uint8), [(0.0, float("nan"), 5.0, 5.0)], ValueError),
     ],
 )
-def test_bad_input_is_refused_with_what_was_given(gray: Any, boxes: Any, error: type[Exception]) -> None:
+def test_bad_input_is_refused_with_what_was_given(gray: Any, boxes: Any, error: type[Exception]):
     with pytest.raises(error, match="must"):
         fastck.detect_landmarks(gray, boxes)
 
 
-def test_a_box_may_reach_outside_and_be_tiny() -> None:
+def test_a_box_may_reach_outside_and_be_tiny():
     gray = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
     for box in (FaceBox(-20, -10, 30, 40), FaceBox(39, 29, 40, 30), FaceBox(-500, -500, 900, 900)):
         (found,) = fastck.detect_landmarks(gray, [box])
@@ -120,7 +120,7 @@ def test_a_box_may_reach_outside_and_be_tiny() -> None:
         assert 0 <= found.confidence <= 1
 
 
-def test_a_face_takes_little_time(unseen: Found) -> None:
+def test_a_face_takes_little_time(unseen: Found):
     finder, gray, box = LandmarkFinder(), unseen.frames[0].gray, unseen.boxes[0]
     times = []
     for _ in range(60):
@@ -131,14 +131,14 @@ def test_a_face_takes_little_time(unseen: Found) -> None:
     assert min(times) < 10e-3
 
 
-def test_the_model_is_small_and_holds_plain_arrays() -> None:
+def test_the_model_is_small_and_holds_plain_arrays():
     assert BUNDLED.stat().st_size < 6_000_000
     model = load_landmark_model()
     assert model.about["seed"] != UNSEEN
     assert model_bytes(model) == BUNDLED.read_bytes()
 
 
-def test_nothing_of_it_is_loaded_unasked() -> None:
+def test_nothing_of_it_is_loaded_unasked():
     code = "import fastck, sys, numpy; fastck.FaceDetector(0)(numpy.zeros((90, 90), 'u1')); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "fastck.faces.detector" in loaded
@@ -146,7 +146,7 @@ def test_nothing_of_it_is_loaded_unasked() -> None:
 
 
 # -- Kernels ----------------------------------------------------------------------------------------------------------
-def test_gradient_sums_are_sums_of_oriented_gradients() -> None:
+def test_gradient_sums_are_sums_of_oriented_gradients():
     frame = np.random.default_rng(3).integers(0, 256, (12, 12), np.uint8)
     sums = np.empty((13, 13, 8), np.float32)
     gradient_sums(frame, np.empty((8, 12), np.float32), sums)
@@ -159,7 +159,7 @@ def test_gradient_sums_are_sums_of_oriented_gradients() -> None:
         np.testing.assert_allclose(sums[1:, 1:, k], cv2.integral(plane)[1:, 1:], rtol=1e-4, atol=1e-2)
 
 
-def test_patches_have_length_one_and_a_linear_layer_is_a_product() -> None:
+def test_patches_have_length_one_and_a_linear_layer_is_a_product():
     rng = np.random.default_rng(4)
     frame = rng.integers(0, 256, (30, 30), np.uint8)
     sums = np.empty((31, 31, 8), np.float32)
@@ -176,7 +176,7 @@ def test_patches_have_length_one_and_a_linear_layer_is_a_product() -> None:
 
 
 # -- Pose -------------------------------------------------------------------------------------------------------------
-def test_the_pose_is_the_renderers(unseen: Found) -> None:
+def test_the_pose_is_the_renderers(unseen: Found):
     off = [
         np.array(head_pose(found.points, frame.gray.shape)[:3]) - frame.turn
         for frame, found in zip(unseen.frames, unseen.found, strict=True)
@@ -185,7 +185,7 @@ def test_the_pose_is_the_renderers(unseen: Found) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_signs_and_axes_of_the_pose(axis: int) -> None:
+def test_signs_and_axes_of_the_pose(axis: int):
     subject, _, worn = draw_person(subject_rng(UNSEEN, 1))
     scene = Scene(replace(subject, colour=False), noise=0.0, worn=worn)
 
@@ -216,14 +216,14 @@ def test_signs_and_axes_of_the_pose(axis: int) -> None:
         assert points[45, 1] < points[36, 1] - 10
 
 
-def test_a_pose_needs_68_finite_points() -> None:
+def test_a_pose_needs_68_finite_points():
     for points in (np.zeros((5, 2)), np.full((68, 2), np.nan)):
         with pytest.raises(ValueError, match="68"):
             head_pose(points.astype(np.float32), (480, 640))
 
 
 # -- Table ------------------------------------------------------------------------------------------------------------
-def test_detect_writes_points_and_pose(unseen: Found, tmp_path: Path) -> None:
+def test_detect_writes_points_and_pose(unseen: Found, tmp_path: Path):
     gray = unseen.frames[0].gray
     cv2.imwrite(str(tmp_path / "face.png"), gray)
     command = ["detect", str(tmp_path / "face.png"), "-o", str(tmp_path / "faces.csv"), "--landmarks"]
@@ -252,7 +252,7 @@ def still_face(noise: float) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("noise", [1.0, 3.0])
 @pytest.mark.parametrize("mode", ["wrap", "absolute"])
-def test_a_still_face_with_noise_moves_no_more_than_under_stable(noise: float, mode: str) -> None:
+def test_a_still_face_with_noise_moves_no_more_than_under_stable(noise: float, mode: str):
     frames = still_face(noise)
     motion = fastck.MotionConfig(mode=mode, level=127 if mode == "wrap" else 8)  # type: ignore[arg-type]
     result = {
@@ -265,7 +265,7 @@ def test_a_still_face_with_noise_moves_no_more_than_under_stable(noise: float, m
     assert result["aligned"] <= 1.05 * result["sequence"] + 1e-4
 
 
-def test_a_crop_stays_within_its_slack_and_follows_beyond() -> None:
+def test_a_crop_stays_within_its_slack_and_follows_beyond():
     rng = np.random.default_rng(5)
     places = np.tile([100.0, 80.0, np.log(200.0), 0.1], (40, 1)) + rng.normal(0, [0.3, 0.3, 0.002, 0.002], (40, 4))
     assert np.ptp(steady(places), axis=0).max() == 0
@@ -275,7 +275,7 @@ def test_a_crop_stays_within_its_slack_and_follows_beyond() -> None:
     assert np.diff(path[:, 0]).max() < 4
 
 
-def test_eyes_stay_in_their_place_while_the_head_leans_and_comes_nearer(unseen: Found) -> None:
+def test_eyes_stay_in_their_place_while_the_head_leans_and_comes_nearer(unseen: Found):
     gray = unseen.frames[0].gray
     frames = [
         cv2.warpAffine(gray, cv2.getRotationMatrix2D((320, 240), 1.5 * t, 1 + 0.015 * t), gray.shape[::-1])
@@ -288,9 +288,7 @@ def test_eyes_stay_in_their_place_while_the_head_leans_and_comes_nearer(unseen: 
     assert np.ptp(eyes, axis=0).max() < 0.06 * 267
 
 
-def test_aligned_crops_go_through_a_store_its_cache_and_kept_crops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_aligned_crops_go_through_a_store_its_cache_and_kept_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FASTCK_CACHE_DIR", str(tmp_path / "cache"))
     render_dataset(tmp_path / "set", subjects=1, seed=UNSEEN, sequences=2, n_jobs=1)
     record = fastck.scan(tmp_path / "set").records[0]

@@ -62,7 +62,7 @@ def tags(width: int, height: int, compression: int = 1, **others: int) -> list[t
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_damaged_strips_of_tiff_are_refused(compression: str, mode: str) -> None:
+def test_damaged_strips_of_tiff_are_refused(compression: str, mode: str):
     content = save(Image.fromarray(SMOOTH).convert(mode), "TIFF", compression=compression, tiffinfo={278: 16})
     np.testing.assert_array_equal(decode_gray(content), opencv(content))
     at, length = strips_of(content)[1]
@@ -73,7 +73,7 @@ def test_damaged_strips_of_tiff_are_refused(compression: str, mode: str) -> None
             decode_gray(bytes(damaged))
 
 
-def test_checksum_of_deflated_tiff_is_looked_at() -> None:
+def test_checksum_of_deflated_tiff_is_looked_at():
     content = bytearray(save(Image.fromarray(NOISE), "TIFF", compression="tiff_adobe_deflate"))
     at, length = strips_of(bytes(content))[0]
     content[at + length - 1] ^= 1
@@ -81,7 +81,7 @@ def test_checksum_of_deflated_tiff_is_looked_at() -> None:
         decode_gray(bytes(content))
 
 
-def test_planar_tiff_without_its_last_planes_is_refused() -> None:
+def test_planar_tiff_without_its_last_planes_is_refused():
     planes = [NOISE[..., c].tobytes() for c in range(3)]
     entries = [(tag, {262: 2, 277: 3}.get(tag, value)) for tag, value in tags(64, 48, rows=48, planar=2)]
     content = make_tiff(entries, planes)
@@ -93,7 +93,7 @@ def test_planar_tiff_without_its_last_planes_is_refused() -> None:
 
 
 @pytest.mark.parametrize("side", [16, 32])
-def test_tiles_of_tiff_are_read(side: int) -> None:
+def test_tiles_of_tiff_are_read(side: int):
     whole = np.zeros((64, 64), np.uint8)
     whole[:48] = RAMP
     pieces = [whole[r : r + side, c : c + side].tobytes() for r in range(0, 48, side) for c in range(0, 64, side)]
@@ -107,7 +107,7 @@ def test_tiles_of_tiff_are_read(side: int) -> None:
 
 
 @pytest.mark.parametrize("tag", [256, 257, 322])
-def test_a_tag_of_tiff_that_is_there_twice_is_refused(tag: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tag_of_tiff_that_is_there_twice_is_refused(tag: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("the decoder was called"))
     entries = [*tags(64, 48, tile_width=64, tile_height=48), (tag, 1 << 20)]
     with pytest.raises(ImageError, match=f"tag {tag} twice"):
@@ -117,7 +117,7 @@ def test_a_tag_of_tiff_that_is_there_twice_is_refused(tag: int, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("compression", "data"), [(1, bytes(1000)), (32773, bytes([129, 0]) * 10), (8, bytes(1000)), (5, b"\x80\x00\x40")]
 )
-def test_small_tiff_that_claims_a_large_size_is_refused(compression: int, data: bytes) -> None:
+def test_small_tiff_that_claims_a_large_size_is_refused(compression: int, data: bytes):
     with pytest.raises(ImageError, match="TIFF"):
         decode_gray(make_tiff(tags(8192, 8192, compression, rows=8192), [data]))
 
@@ -139,7 +139,7 @@ ROWS = [b"\5\x09\0\3\1\2\3\0", b"\0\4\1\2\3\4\4\x07", b"\x08\x20"]
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_run_lengths_of_bmp(bits: int) -> None:
+def test_run_lengths_of_bmp(bits: int):
     rows = ROWS if bits == 8 else [b"\5\x19\0\3\x12\x30", b"\0\4\x12\x34\4\x27", b"\x08\x20"]
     end = b"\0\0"
     for runs in (end.join(rows) + b"\0\1", end.join(rows) + b"\0\0\0\1"):
@@ -157,7 +157,7 @@ def test_run_lengths_of_bmp(bits: int) -> None:
             decode_gray(rle((8, 3), runs, bits))
 
 
-def test_small_bmp_that_claims_a_large_size_is_refused() -> None:
+def test_small_bmp_that_claims_a_large_size_is_refused():
     with pytest.raises(ImageError, match="BMP"):
         decode_gray(rle((8192, 8192), b"\0\1"))
     plain = bytearray(save(Image.fromarray(RAMP), "BMP"))
@@ -167,7 +167,7 @@ def test_small_bmp_that_claims_a_large_size_is_refused() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": Image.Exif().tobytes()}])
-def test_webp(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webp(options: dict[str, object], monkeypatch: pytest.MonkeyPatch):
     content = save(Image.fromarray(SMOOTH), "WEBP", **options)
     header = read_header(content)
     assert (header.kind, header.width, header.height) == ("WebP", 64, 48)
@@ -180,7 +180,7 @@ def test_webp(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> No
         decode_gray(large)
 
 
-def test_moving_webp_is_refused_by_name() -> None:
+def test_moving_webp_is_refused_by_name():
     frames = [Image.fromarray(NOISE), Image.fromarray(SMOOTH)]
     with pytest.raises(ImageError, match="an animated WebP: convert it to a video"):
         decode_gray(save(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
@@ -188,7 +188,7 @@ def test_moving_webp_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3)])
-def test_ten_and_twelve_of_sixteen_bits_are_not_black_in_silence(name: str, shape: tuple[int, ...]) -> None:
+def test_ten_and_twelve_of_sixteen_bits_are_not_black_in_silence(name: str, shape: tuple[int, ...]):
     levels = np.resize(np.arange(4096, dtype=np.uint16), shape)
     for values in (levels, levels // 4, levels // 16):
         content = cv2.imencode(Path(name).suffix, values)[1].tobytes()
@@ -200,7 +200,7 @@ def test_ten_and_twelve_of_sixteen_bits_are_not_black_in_silence(name: str, shap
     assert not decode_gray(black).any()
 
 
-def test_damaged_tags_of_tiff_make_no_noise(tmp_path: Path) -> None:
+def test_damaged_tags_of_tiff_make_no_noise(tmp_path: Path):
     content = make_tiff([*tags(64, 48, rows=48), (700, 5)], [RAMP.tobytes()])
     # A tag that is irrelevant, longer than the file.
     damaged = content.replace(struct.pack("<HHII", 700, 4, 1, 5), struct.pack("<HHII", 700, 1, 1 << 30, 8))

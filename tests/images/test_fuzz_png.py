@@ -6,7 +6,7 @@ from tests.campaigns.fuzz_png import fuzz
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_mutated_files_break_no_promise(seed: int) -> None:
+def test_mutated_files_break_no_promise(seed: int):
     outcome = fuzz(1500, seed)
     assert outcome.findings == []
     assert outcome.executions == 1500

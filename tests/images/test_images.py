@@ -63,7 +63,7 @@ def assert_refused(path: Path, message: str) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.jpeg", "a.tif", "a.tiff", "a.bmp", "A.PNG", "a b.JPG"])
-def test_every_suffix(save: Save, mode: str, name: str) -> None:
+def test_every_suffix(save: Save, mode: str, name: str):
     path = save(picture(mode), name)
     assert is_image(path)
     assert not is_video(path)
@@ -91,13 +91,13 @@ def test_every_suffix(save: Save, mode: str, name: str) -> None:
         ("RGB", "photo.webp", {"exif": b"Exif\0\0" + exif(1)}),
     ],
 )
-def test_sorts_of_file(save: Save, mode: str, name: str, options: dict[str, object]) -> None:
+def test_sorts_of_file(save: Save, mode: str, name: str, options: dict[str, object]):
     assert_as_imread(save(picture(mode), name, **options))
 
 
 @pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
 @pytest.mark.parametrize("shape", [(9, 11), (9, 11, 3)])
-def test_16_bits_are_scaled_as_opencv_does(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+def test_16_bits_are_scaled_as_opencv_does(tmp_path: Path, name: str, shape: tuple[int, ...]):
     path = tmp_path / name
     assert cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 1 << 16, shape, np.uint16))
     assert_as_imread(path)
@@ -106,7 +106,7 @@ def test_16_bits_are_scaled_as_opencv_does(tmp_path: Path, name: str, shape: tup
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
-def test_orientation_is_applied(save: Save, orientation: int, name: str) -> None:
+def test_orientation_is_applied(save: Save, orientation: int, name: str):
     tags = Image.Exif()
     tags[0x112] = orientation
     path = save(picture(), name, exif=tags)
@@ -119,14 +119,14 @@ def test_orientation_is_applied(save: Save, orientation: int, name: str) -> None
         np.testing.assert_array_equal(read_gray(path), upright)
 
 
-def test_content_decides_not_the_suffix(save: Save) -> None:
+def test_content_decides_not_the_suffix(save: Save):
     jpeg = save(picture(), "a.jpg")
     png = save(picture(), "b.png")
     for path in (jpeg.rename(jpeg.with_name("jpeg.png")), png.rename(png.with_name("png.bmp"))):
         assert_as_imread(path)
 
 
-def test_first_page_and_first_image(save: Save) -> None:
+def test_first_page_and_first_image(save: Save):
     second = picture().transpose(Image.Transpose.ROTATE_180)
     for name in ("pages.tif", "animation.png"):
         path = save(picture(), name, save_all=True, append_images=[second])
@@ -134,7 +134,7 @@ def test_first_page_and_first_image(save: Save) -> None:
         np.testing.assert_array_equal(read_gray(path), np.asarray(picture()))
 
 
-def test_other_formats_are_refused_by_name(save: Save, tmp_path: Path) -> None:
+def test_other_formats_are_refused_by_name(save: Save, tmp_path: Path):
     assert_refused(
         save(picture(), "a.gif").rename(tmp_path / "gif.png"), "must be PNG, JPEG, TIFF, BMP or WebP, got a GIF"
     )
@@ -148,14 +148,14 @@ def test_other_formats_are_refused_by_name(save: Save, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
-def test_truncated_files_are_refused(save: Save, name: str, share: float) -> None:
+def test_truncated_files_are_refused(save: Save, name: str, share: float):
     path = save(picture("RGB"), name)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     assert_refused(path, "cut off|damaged")
 
 
-def test_jpeg_without_end_is_refused_though_its_thumbnail_has_one(save: Save) -> None:
+def test_jpeg_without_end_is_refused_though_its_thumbnail_has_one(save: Save):
     thumbnail = io.BytesIO()
     picture().save(thumbnail, "JPEG")
     path = save(picture(), "a.jpg", exif=b"Exif\0\0" + exif(1) + thumbnail.getvalue())
@@ -168,7 +168,7 @@ def test_jpeg_without_end_is_refused_though_its_thumbnail_has_one(save: Save) ->
 @pytest.mark.parametrize(
     "behind", [b"\xff\xda", b"ftypmp42" + bytes(range(256)) * 9, b"\xff\xda\xff\xd8" * 50, b"\0" * 4096]
 )
-def test_jpeg_with_data_behind_its_end(save: Save, options: dict[str, object], behind: bytes) -> None:
+def test_jpeg_with_data_behind_its_end(save: Save, options: dict[str, object], behind: bytes):
     """Motion photos keep a video there, which may hold any bytes."""
     path = save(picture(), "a.jpg", **options)
     alone, content = cv2.imread(str(path), 0), path.read_bytes()
@@ -182,7 +182,7 @@ def test_jpeg_with_data_behind_its_end(save: Save, options: dict[str, object], b
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_jpeg_that_cannot_hold_its_size_never_reaches_a_decoder(
     save: Save, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
-) -> None:
+):
     path = save(picture(), "a.jpg", **options)
     content = bytearray(path.read_bytes())
     frame = content.index(b"\xff\xc2" if options else b"\xff\xc0")
@@ -195,7 +195,7 @@ def test_jpeg_that_cannot_hold_its_size_never_reaches_a_decoder(
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + exif(1)}, {"subsampling": 0}])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, object]) -> None:
+def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, object]):
     path = save(picture(mode, (320, 240)), "a.jpg", **options)
     assert_as_imread(path)
     whole = path.read_bytes()
@@ -209,14 +209,14 @@ def test_damaged_jpeg_is_refused(save: Save, mode: str, options: dict[str, objec
         assert_refused(path, "the JPEG data is damaged or cut off: ")
 
 
-def test_the_smallest_jpegs_there_are_still_decode(save: Save) -> None:
+def test_the_smallest_jpegs_there_are_still_decode(save: Save):
     for mode in ("L", "RGB"):
         for progressive in (False, True):
             path = save(Image.new(mode, (4000, 4000)), "a.jpg", quality=1, optimize=True, progressive=progressive)
             assert_as_imread(path)
 
 
-def test_jpeg_with_bytes_between_its_segments(save: Save) -> None:
+def test_jpeg_with_bytes_between_its_segments(save: Save):
     path = save(picture(), "a.jpg")
     content = path.read_bytes()
     quantisation = content.index(b"\xff\xdb")
@@ -264,9 +264,7 @@ def jpeg_header(width: int, height: int) -> bytes:
         big_tiff(20_000, 20_000),
     ],
 )
-def test_decompression_bombs_never_reach_a_decoder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
+def test_decompression_bombs_never_reach_a_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes):
     monkeypatch.setattr(cv2, "imdecode", lambda *args: pytest.fail("the decoder was called"))
     path = tmp_path / "bomb.png"
     path.write_bytes(content)
@@ -275,14 +273,14 @@ def test_decompression_bombs_never_reach_a_decoder(
         read_image_header(path)
 
 
-def test_absurd_files_are_not_even_read(tmp_path: Path) -> None:
+def test_absurd_files_are_not_even_read(tmp_path: Path):
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.truncate(images.MAX_FILE_BYTES + 1)
     assert_refused(path, "the file has 1,073,741,825 bytes; more than 1,073,741,824 are refused")
 
 
-def test_system_errors_stay_system_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_errors_stay_system_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(FileNotFoundError):
         read_gray(tmp_path / "nowhere.png")
     with pytest.raises(IsADirectoryError):
@@ -294,7 +292,7 @@ def test_system_errors_stay_system_errors(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root's rights")
-def test_forbidden_file(tmp_path: Path) -> None:
+def test_forbidden_file(tmp_path: Path):
     path = tmp_path / "a.png"
     path.touch(mode=0o000)
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
@@ -304,7 +302,7 @@ def test_forbidden_file(tmp_path: Path) -> None:
     assert "PermissionError: [Errno 13] Permission denied" in done.stderr
 
 
-def test_headers(save: Save) -> None:
+def test_headers(save: Save):
     for name in ("a.png", "a.jpg", "a.tif", "a.bmp"):
         gray, colour = read_image_header(save(picture(), name)), read_image_header(save(picture("RGB"), name))
         assert (gray.width, gray.height, gray.channels, gray.bits) == (37, 23, 1, 8)
@@ -312,7 +310,7 @@ def test_headers(save: Save) -> None:
         assert gray.kind == colour.kind
 
 
-def test_header_behind_long_metadata(save: Save) -> None:
+def test_header_behind_long_metadata(save: Save):
     big = picture(size=(400, 300))
     assert read_image_header(save(big, "back.tif")).width == 400
     late = jpeg_header(40, 30).replace(b"\xff\xe0\0\4ab", b"\xff\xe2\xff\xff" + bytes(65533))
@@ -333,12 +331,12 @@ def test_header_behind_long_metadata(save: Save) -> None:
         b"BM",
     ],
 )
-def test_damaged_headers(tmp_path: Path, content: bytes) -> None:
+def test_damaged_headers(tmp_path: Path, content: bytes):
     (tmp_path / "a.png").write_bytes(content)
     assert_refused(tmp_path / "a.png", "header is damaged|cut off or damaged")
 
 
-def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_inside_opencv_are_image_errors(save: Save, monkeypatch: pytest.MonkeyPatch):
     path = save(picture(), "a.bmp")
 
     def fail(*args: object) -> None:
@@ -352,7 +350,7 @@ def log_level() -> int:
     return getattr(cv2.utils, "logging", cv2).getLogLevel()  # it moved in OpenCV 5
 
 
-def test_opencv_log_level_is_given_back(save: Save) -> None:
+def test_opencv_log_level_is_given_back(save: Save):
     level = log_level()
     path = save(picture(), "a.bmp")
     read_gray(path)
@@ -361,7 +359,7 @@ def test_opencv_log_level_is_given_back(save: Save) -> None:
     assert log_level() == level
 
 
-def test_opencv_log_level_with_several_threads(save: Save) -> None:
+def test_opencv_log_level_with_several_threads(save: Save):
     level = log_level()
     path = save(picture(), "a.jpg")
     with ThreadPoolExecutor(4) as pool:
@@ -382,7 +380,7 @@ def write_video(path: Path, fourcc: str = "MJPG", n_frames: int = 6) -> Path:
 @pytest.mark.parametrize(
     ("name", "fourcc"), [("a.avi", "MJPG"), ("a b.mp4", "mp4v"), ("ü.mov", "mp4v"), ("a.mkv", "XVID")]
 )
-def test_videos(tmp_path: Path, name: str, fourcc: str) -> None:
+def test_videos(tmp_path: Path, name: str, fourcc: str):
     path = write_video(tmp_path / name, fourcc)
     assert is_video(path)
     frames = list(read_video(path))
@@ -396,7 +394,7 @@ def test_videos(tmp_path: Path, name: str, fourcc: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "fourcc"), [("a.mkv", "MJPG"), ("a.avi", "MJPG"), ("a.webm", "VP80")])
-def test_cut_off_video_is_refused(tmp_path: Path, name: str, fourcc: str) -> None:
+def test_cut_off_video_is_refused(tmp_path: Path, name: str, fourcc: str):
     path = write_video(tmp_path / name, fourcc, 20)
     assert count_video_frames(path) == 20
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
@@ -422,7 +420,7 @@ GRADIENT = [np.tile(np.linspace(20 + 10 * n, 230, 64).astype(np.uint8), (48, 1))
 
 
 @pytest.mark.parametrize(("name", "codec", "pixels"), [("a.gif", "gif", "rgb8"), ("a.avi", "mjpeg", "yuvj420p")])
-def test_video_with_a_hole_is_refused(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+def test_video_with_a_hole_is_refused(tmp_path: Path, name: str, codec: str, pixels: str):
     noise = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
     path = encode(tmp_path / name, [noise] * 4, codec, pixels)
     content = path.read_bytes()
@@ -438,7 +436,7 @@ def test_video_with_a_hole_is_refused(tmp_path: Path, name: str, codec: str, pix
 
 
 @pytest.mark.parametrize(("codec", "lost"), [("vp8", 1), ("vp8", 2), ("libx264", 1)])
-def test_matroska_that_is_cut_off_between_two_frames_is_refused(tmp_path: Path, codec: str, lost: int) -> None:
+def test_matroska_that_is_cut_off_between_two_frames_is_refused(tmp_path: Path, codec: str, lost: int):
     path = encode(tmp_path / "a.mkv", GRADIENT * 3, codec, "yuv420p")
     assert count_video_frames(path) == 12
     with av.open(str(path)) as container:
@@ -449,7 +447,7 @@ def test_matroska_that_is_cut_off_between_two_frames_is_refused(tmp_path: Path, 
         count_video_frames(path)
 
 
-def test_interlaced_video_is_decoded_as_it_is(tmp_path: Path) -> None:
+def test_interlaced_video_is_decoded_as_it_is(tmp_path: Path):
     interlaced = av.codec.context.Flags.interlaced_dct | av.codec.context.Flags.interlaced_me
     path = encode(tmp_path / "a.mpg", GRADIENT, "mpeg2video", "yuv420p", flags=interlaced, bit_rate=10**7)
     with av.open(str(path)) as container:
@@ -459,19 +457,19 @@ def test_interlaced_video_is_decoded_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"12:30:05.avi", b"caf\xe9.avi", b"a%03d.avi"])
-def test_any_name_of_a_video_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes) -> None:
+def test_any_name_of_a_video_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes):
     monkeypatch.chdir(tmp_path)
     write_video(Path("plain.avi")).rename(os.fsdecode(name))
     assert count_video_frames(os.fsdecode(name)) == 6
 
 
-def test_wide_pixels_are_made_square(tmp_path: Path) -> None:
+def test_wide_pixels_are_made_square(tmp_path: Path):
     path = encode(tmp_path / "a.mp4", GRADIENT, "mpeg4", "yuv420p", sample_aspect_ratio=Fraction(3, 2))
     assert {frame.shape for frame in read_video(path)} == {(48, 96)}
 
 
 @pytest.mark.parametrize("mirrored", [(-1, 0, 0, 1), (0, 1, -1, 0), (0, 1, 1, 0), (-1, 0, 0, -1)])
-def test_video_is_turned_and_mirrored_as_it_says(tmp_path: Path, mirrored: tuple[int, ...]) -> None:
+def test_video_is_turned_and_mirrored_as_it_says(tmp_path: Path, mirrored: tuple[int, ...]):
     path = write_video(tmp_path / "a.mp4", "mp4v")
     gray = np.arange(6, dtype=np.uint8).reshape(2, 3)
     a, b, c, d = (number * 65536 for number in mirrored)
@@ -490,14 +488,14 @@ def test_video_is_turned_and_mirrored_as_it_says(tmp_path: Path, mirrored: tuple
     np.testing.assert_array_equal(shown, expected)
 
 
-def test_gray_of_ten_bits_and_limited_range(tmp_path: Path) -> None:
+def test_gray_of_ten_bits_and_limited_range(tmp_path: Path):
     path = encode(tmp_path / "a.mkv", GRADIENT, "ffv1", "yuv420p10le")
     for frame, gray in zip(read_video(path), GRADIENT, strict=True):
         np.testing.assert_allclose(frame, gray.astype(int), atol=1)
 
 
 @pytest.mark.parametrize("name", ["clip", "clip.dat", "clip.001"])
-def test_a_named_video_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+def test_a_named_video_is_known_by_its_content(tmp_path: Path, name: str):
     path = write_video(tmp_path / "a.avi").rename(tmp_path / name)
     assert not is_video(path)
     assert holds_video(path)
@@ -512,7 +510,7 @@ def test_a_named_video_is_known_by_its_content(tmp_path: Path, name: str) -> Non
     assert not holds_video(tmp_path / "a.jpg")
 
 
-def test_clips_of_one_video_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_of_one_video_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_video(tmp_path / "a.mp4", "mp4v", 30)
     whole = list(read_video(path))
     opened = []
@@ -537,14 +535,14 @@ def test_clips_of_one_video_decode_it_once(tmp_path: Path, monkeypatch: pytest.M
         next(read_video(path, skip=20))
 
 
-def test_a_program_that_reads_a_part_of_a_video_ends_in_silence(tmp_path: Path) -> None:
+def test_a_program_that_reads_a_part_of_a_video_ends_in_silence(tmp_path: Path):
     code = "import sys; from fastck.images import read_video; print(next(iter(read_video(sys.argv[1]))).shape)"
     run = [sys.executable, "-c", code, str(write_video(tmp_path / "a.avi"))]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("(32, 48)\n", "")
 
 
-def test_broken_video_is_refused_without_noise(tmp_path: Path) -> None:
+def test_broken_video_is_refused_without_noise(tmp_path: Path):
     (tmp_path / "a.mp4").write_bytes(b"no video" * 100)
     code = """
 import sys
@@ -561,7 +559,7 @@ except ImageError as error:
     assert done.stderr == ""
 
 
-def test_damage_in_a_file_names_it_on_one_line(tmp_path: Path) -> None:
+def test_damage_in_a_file_names_it_on_one_line(tmp_path: Path):
     path = tmp_path / "line\nbreak.png"
     path.write_bytes(write_png(np.zeros((4, 4), np.uint8), [0] * 4)[:-5])
     with pytest.raises(ImageError, match=r"line\\nbreak.png: the PNG file is cut off$"):

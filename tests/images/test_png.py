@@ -54,7 +54,7 @@ def files(draw: st.DrawFn) -> tuple[NDArray[np.uint8], bytes]:
 
 @given(files())
 @settings(max_examples=150, deadline=None)
-def test_any_filters_as_opencv_and_as_written(pair: tuple[NDArray[np.uint8], bytes]) -> None:
+def test_any_filters_as_opencv_and_as_written(pair: tuple[NDArray[np.uint8], bytes]):
     pixels, content = pair
     gray = pixels if pixels.ndim == 2 else ((pixels.astype(int) @ WEIGHTS) >> 15).astype(np.uint8)
     np.testing.assert_array_equal(decode_gray(content), gray, strict=True)
@@ -63,11 +63,11 @@ def test_any_filters_as_opencv_and_as_written(pair: tuple[NDArray[np.uint8], byt
 
 @pytest.mark.parametrize("kind", range(5))
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 70), (70, 1, 3), (33, 65), (65, 33, 3)])
-def test_each_filter_in_all_rows(kind: int, shape: tuple[int, ...]) -> None:
+def test_each_filter_in_all_rows(kind: int, shape: tuple[int, ...]):
     assert_as_opencv(write_png(noise(*shape), [kind] * shape[0]), plain=True)
 
 
-def test_all_rgb_extremes() -> None:
+def test_all_rgb_extremes():
     levels = np.array([0, 1, 2, 127, 128, 253, 254, 255], np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(16, 32, 3)
     assert_as_opencv(write_png(colours, [4] * 16), plain=True)
@@ -76,7 +76,7 @@ def test_all_rgb_extremes() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (61, 47)])
 @pytest.mark.parametrize("optimize", [False, True])
-def test_pillow_files(mode: str, size: tuple[int, int], optimize: bool) -> None:
+def test_pillow_files(mode: str, size: tuple[int, int], optimize: bool):
     if mode == "I;16":
         image = Image.fromarray(np.random.default_rng(1).integers(0, 1 << 16, size[::-1], np.uint16))
     else:
@@ -88,7 +88,7 @@ def test_pillow_files(mode: str, size: tuple[int, int], optimize: bool) -> None:
 
 @pytest.mark.parametrize("colours", [2, 4, 16, 256])
 @pytest.mark.parametrize("transparency", [None, 1])
-def test_palettes(colours: int, transparency: int | None) -> None:
+def test_palettes(colours: int, transparency: int | None):
     image = Image.fromarray(noise(20, 21) & (colours - 1), "P")
     image.putpalette(noise(3 * colours).tolist())
     buffer = io.BytesIO()
@@ -100,7 +100,7 @@ def test_palettes(colours: int, transparency: int | None) -> None:
     "params", [[], [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_ALL_FILTERS], [cv2.IMWRITE_PNG_COMPRESSION, 0]]
 )
 @pytest.mark.parametrize("shape", [(37, 53), (37, 53, 3), (37, 53, 4)])
-def test_opencv_files(params: list[int], shape: tuple[int, ...]) -> None:
+def test_opencv_files(params: list[int], shape: tuple[int, ...]):
     smooth = cv2.GaussianBlur(noise(*shape), (0, 0), 3)
     written, content = cv2.imencode(".png", smooth, params)
     assert written
@@ -110,7 +110,7 @@ def test_opencv_files(params: list[int], shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("colour", [0, 2, 3, 4, 6])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (16, 9)])
-def test_interlaced(colour: int, bits: int, size: tuple[int, int]) -> None:
+def test_interlaced(colour: int, bits: int, size: tuple[int, int]):
     if bits not in {0: (1, 2, 4, 8, 16), 3: (1, 2, 4, 8)}.get(colour, (8, 16)):
         with pytest.raises(ImageError, match="header is damaged"):
             decode_gray(SIGNATURE + header(*size, bits=bits, colour=colour) + chunk(b"IEND", b""))
@@ -165,13 +165,13 @@ def test_interlaced(colour: int, bits: int, size: tuple[int, int]) -> None:
     ],
     ids=lambda extra: extra[4:8].decode() + str(len(extra)),
 )
-def test_other_chunks_change_nothing_or_what_they_change_in_opencv(shape: tuple[int, ...], extra: bytes) -> None:
+def test_other_chunks_change_nothing_or_what_they_change_in_opencv(shape: tuple[int, ...], extra: bytes):
     assert_as_opencv(write_png(noise(*shape), [1] * 16, before=extra))
     if not extra.startswith(b"\0\0\0\6PLTE"):  # after the image data a palette is damage, below
         assert_as_opencv(write_png(noise(*shape), [1] * 16, after=extra))
 
 
-def test_gamma_reaches_colour_only() -> None:
+def test_gamma_reaches_colour_only():
     gamma = chunk(b"gAMA", struct.pack(">I", 45455))
     assert parse_png(write_png(noise(4, 4), [0] * 4, before=gamma)).is_plain
     assert not parse_png(write_png(noise(4, 4, 3), [0] * 4, before=gamma)).is_plain
@@ -182,7 +182,7 @@ def test_gamma_reaches_colour_only() -> None:
     "space", [b"", chunk(b"sRGB", b"\0"), chunk(b"gAMA", struct.pack(">I", 45455))], ids=["none", "sRGB", "gAMA"]
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_precision_of_16_bit_colour_as_in_opencv(colour: int, bits: int, space: bytes, place: int) -> None:
+def test_precision_of_16_bit_colour_as_in_opencv(colour: int, bits: int, space: bytes, place: int):
     """With a gamma, libpng's table is as fine as sBIT says; in the wrong place or of a wrong length it says nothing."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     palette = chunk(b"PLTE", noise(768).tobytes()) if colour == 3 else b""
@@ -196,12 +196,12 @@ def test_precision_of_16_bit_colour_as_in_opencv(colour: int, bits: int, space: 
         assert_as_opencv(start + before + space + palette + between + data + after + end)
 
 
-def test_precision_alone_leaves_a_file_plain() -> None:
+def test_precision_alone_leaves_a_file_plain():
     assert_as_opencv(write_png(noise(4, 4), [0] * 4, before=chunk(b"sBIT", b"\5")), plain=True)
     assert_as_opencv(write_png(noise(4, 4, 3), [0] * 4, before=chunk(b"sBIT", b"\5\5\5")), plain=True)
 
 
-def test_gray_animation_gives_its_first_image() -> None:
+def test_gray_animation_gives_its_first_image():
     first, second = Image.fromarray(noise(20, 30)), Image.fromarray(noise(20, 30, seed=1))
     buffer = io.BytesIO()
     first.save(buffer, "PNG", save_all=True, append_images=[second])
@@ -210,7 +210,7 @@ def test_gray_animation_gives_its_first_image() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
-def test_animation_gives_the_still_image(mode: str) -> None:
+def test_animation_gives_the_still_image(mode: str):
     still, first, second = (Image.fromarray(noise(20, 30, 4, seed=n)).convert(mode) for n in range(3))
     alone, animated = io.BytesIO(), io.BytesIO()
     still.save(alone, "PNG")
@@ -228,7 +228,7 @@ def assemble(raw: bytes, *, packed: bytes | None = None, start: bytes | None = N
     return SIGNATURE + (start or header(24, 16)) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def test_surplus_is_passed_over_as_opencv_does() -> None:
+def test_surplus_is_passed_over_as_opencv_does():
     assert_as_opencv(GOOD + b"anything after the end")
     assert_as_opencv(assemble(RAW + bytes(25)))
     assert_as_opencv(assemble(RAW, packed=zlib.compress(RAW) + b"junk"))
@@ -271,20 +271,20 @@ def test_surplus_is_passed_over_as_opencv_does() -> None:
         ),
     ],
 )  # fmt: skip
-def test_damage_is_refused_in_one_line(content: bytes, message: str) -> None:
+def test_damage_is_refused_in_one_line(content: bytes, message: str):
     with pytest.raises(ImageError, match=message) as caught:
         decode_gray(content)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (1 << 26, 2), (0x7FFFFFFF, 0x7FFFFFFF), (8193, 8192)])
-def test_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
+def test_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]):
     content = SIGNATURE + header(*size) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
     with pytest.raises(ImageError, match=f"{size[0]} x {size[1]} pixels; more than 67,108,864 are refused"):
         decode_gray(content)
 
 
-def test_data_that_cannot_fill_the_size_is_refused_before_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_cannot_fill_the_size_is_refused_before_allocation(monkeypatch: pytest.MonkeyPatch):
     data = zlib.compress(bytes(100))
     content = SIGNATURE + header(8192, 8192, bits=16, colour=6) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     assert len(content) < 80
@@ -295,7 +295,7 @@ def test_data_that_cannot_fill_the_size_is_refused_before_allocation(monkeypatch
             decode_gray(content)
 
 
-def test_the_densest_data_there_is_still_decodes() -> None:
+def test_the_densest_data_there_is_still_decodes():
     raw = bytes(4097 * 4096)
     data = zlib.compress(raw, 9)
     assert len(raw) > 1025 * len(data)
@@ -303,7 +303,7 @@ def test_the_densest_data_there_is_still_decodes() -> None:
     assert not decode_gray(content).any()
 
 
-def test_longest_side_is_libpngs() -> None:
+def test_longest_side_is_libpngs():
     row = noise(1, 1_000_000)
     raw = zlib.compress(b"\0" + row.tobytes(), 1)
     start, end = SIGNATURE + header(1_000_000, 1), chunk(b"IDAT", raw) + chunk(b"IEND", b"")
@@ -314,7 +314,7 @@ def test_longest_side_is_libpngs() -> None:
         decode_gray(longer)
 
 
-def test_rows_beyond_the_image_are_never_decompressed() -> None:
+def test_rows_beyond_the_image_are_never_decompressed():
     bomb = assemble(RAW, packed=zlib.compress(RAW + bytes(20_000_000), 1))
     decode_gray(GOOD)  # compiles
     tracemalloc.start()
@@ -324,7 +324,7 @@ def test_rows_beyond_the_image_are_never_decompressed() -> None:
     assert peak < 1_000_000
 
 
-def test_broken_files_leave_standard_error_alone(tmp_path: Path) -> None:
+def test_broken_files_leave_standard_error_alone(tmp_path: Path):
     """libpng and OpenCV print for themselves, past sys.stderr: only a process of its own shows it."""
     gray_alpha = SIGNATURE + header(24, 16, colour=4)
     files = {
@@ -354,12 +354,12 @@ for name in sys.argv[1:]:
     assert len(done.stdout.splitlines()) == 4
 
 
-def test_sample(sample: Path) -> None:
+def test_sample(sample: Path):
     for path in sample.glob("cohn-kanade-images/*/*/*.png"):
         assert_as_opencv(path.read_bytes(), plain=True)
 
 
-def test_real_faces(real_faces: Path) -> None:
+def test_real_faces(real_faces: Path):
     paths = sorted(real_faces.glob("cohn-kanade-images/*/*/*.png"))[::6]
     assert {parse_png(path.read_bytes()).colour for path in paths} == {0, 2}
     for path in paths:

@@ -21,12 +21,12 @@ def run(before: str = "", **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_full_disk_under_the_cache_does_not_end_the_work(tmp_path: Path) -> None:
+def test_full_disk_under_the_cache_does_not_end_the_work(tmp_path: Path):
     assert run("ulimit -f 4;", NUMBA_CACHE_DIR=str(tmp_path)) == "0"
 
 
 @pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
-def test_damaged_cache_is_made_anew(tmp_path: Path, pattern: str) -> None:
+def test_damaged_cache_is_made_anew(tmp_path: Path, pattern: str):
     assert run(NUMBA_CACHE_DIR=str(tmp_path)) == "0"
     files = list(tmp_path.rglob(pattern))
     for path in files:
@@ -36,7 +36,7 @@ def test_damaged_cache_is_made_anew(tmp_path: Path, pattern: str) -> None:
     assert all(path.stat().st_size for path in files)
 
 
-def test_compiling_is_told_once_on_a_terminal(tmp_path: Path) -> None:
+def test_compiling_is_told_once_on_a_terminal(tmp_path: Path):
     code = (
         "import cv2, numpy as np; from fastck.cli import console; console.stderr._force_terminal = True\n"
         "from fastck import frame_difference, threshold\n"
@@ -53,11 +53,11 @@ def test_compiling_is_told_once_on_a_terminal(tmp_path: Path) -> None:
     assert told == [1, 0]
 
 
-def test_kernels_run_where_numba_is_told_not_to_compile() -> None:
+def test_kernels_run_where_numba_is_told_not_to_compile():
     assert run(NUMBA_DISABLE_JIT="1") == "0"
 
 
-def test_cache_depends_on_every_file_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_depends_on_every_file_of_kernels(monkeypatch: pytest.MonkeyPatch):
     before = kernels._sources()
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "vectors.py"))
@@ -69,25 +69,25 @@ def test_cache_depends_on_every_file_of_kernels(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("values", [[1e8 + 1, -1e8, 0, 0], [3e38] * 4])
-def test_doubles_are_averaged_as_doubles(values: list[float]) -> None:
+def test_doubles_are_averaged_as_doubles(values: list[float]):
     frames = np.array(values).reshape(1, 2, 2)
     assert fastck.mean_pool_2x2(frames)[0, 0, 0] == np.float32(frames.mean())
 
 
 @pytest.mark.parametrize("name", ["motion_masks", "frame_difference"])
 @pytest.mark.parametrize("reference", ["previous", "onset"])
-def test_out_that_shares_memory_with_the_frames_is_refused(name: str, reference: str) -> None:
+def test_out_that_shares_memory_with_the_frames_is_refused(name: str, reference: str):
     frames = np.zeros((3, 8, 8), np.uint8)
     with pytest.raises(ValueError, match="must not share memory"):
         getattr(fastck, name)(frames, reference=reference, out=frames[1:])
 
 
-def test_threshold_may_work_in_place() -> None:
+def test_threshold_may_work_in_place():
     frames = np.full((1, 2, 2), 200, np.uint8)
     assert (fastck.threshold(frames, out=frames) == 255).all()
 
 
-def test_upsample_of_another_type_is_refused_and_keeps_the_detector() -> None:
+def test_upsample_of_another_type_is_refused_and_keeps_the_detector():
     gray = np.zeros((90, 90), np.uint8)
     with pytest.raises(TypeError, match="upsample must be an integer"):
         fastck.detect_faces(gray, 1.0)  # type: ignore[arg-type]

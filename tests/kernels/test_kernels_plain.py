@@ -39,7 +39,7 @@ from tests.helpers.searching import check_features, check_levels
         ((2, 20, 20), "wrap", 2, 58),
     ],
 )
-def test_motion_in_every_form(shape, mode, level, size) -> None:
+def test_motion_in_every_form(shape, mode, level, size):
     frames = smooth(*shape)
     with in_plain_python(masks, motion):
         check_all_forms(
@@ -48,7 +48,7 @@ def test_motion_in_every_form(shape, mode, level, size) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_single_operations(mode) -> None:
+def test_single_operations(mode):
     frames = smooth(3, 9, 9)
     with in_plain_python(motion):
         difference = np.empty((2, 9, 9), np.uint8)
@@ -63,7 +63,7 @@ def test_single_operations(mode) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (6, 4, 3)])
-def test_png_filters(shape) -> None:
+def test_png_filters(shape):
     pixels = np.random.default_rng(0).choice(np.array([0, 1, 2, 128, 255], np.uint8), shape)
     content = [write_png(pixels, [kind] * shape[0]) for kind in range(5)]
     expected = cv2.imdecode(np.frombuffer(content[0], np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -73,17 +73,17 @@ def test_png_filters(shape) -> None:
 
 
 @pytest.mark.parametrize(("shape", "upsample"), [((3, 2), 1), ((33, 40), 1), ((70, 90), 0)])
-def test_resized_pixels_are_dlibs(shape, upsample) -> None:
+def test_resized_pixels_are_dlibs(shape, upsample):
     with in_plain_python(resize, pyramid):
         check_levels(shape, upsample)
 
 
-def test_features_of_one_image() -> None:
+def test_features_of_one_image():
     with in_plain_python(hog):
         check_features()
 
 
-def test_search_and_suppression(monkeypatch) -> None:
+def test_search_and_suppression(monkeypatch):
     gray = np.ascontiguousarray(data.astronaut().mean(axis=2).astype(np.uint8)[70:180, 165:275])
     monkeypatch.setattr(search_module, "TIE", 0.5)  # also keeps what is up to 0.5 below the threshold
     # Any directions give the same detections; the usual ones come from compiled loops.
@@ -100,7 +100,7 @@ def test_search_and_suppression(monkeypatch) -> None:
         assert row[search_module.BOX].tolist() == [box.left(), box.top(), box.right(), box.bottom()]
 
 
-def test_rasteriser_and_film() -> None:
+def test_rasteriser_and_film():
     with in_plain_python(raster):
         check_rasteriser(seed=0, height=20, width=25)
         check_tone_curve()
@@ -108,7 +108,7 @@ def test_rasteriser_and_film() -> None:
 
 
 @pytest.mark.parametrize("how", ["compiled", "plain"])
-def test_light_on_a_triangle_that_faces_it(how: str) -> None:
+def test_light_on_a_triangle_that_faces_it(how: str):
     """One pixel of each material, in front of the surroundings and behind them; one that nothing covers."""
     shape = (2, 6)
     triangle = np.array([[0, 1, 2, 3, 4, -1]] * 2, np.int32)
@@ -138,7 +138,7 @@ def test_light_on_a_triangle_that_faces_it(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["compiled", "plain"])
-def test_shapes_and_normals_of_a_corner(how: str) -> None:
+def test_shapes_and_normals_of_a_corner(how: str):
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0], [5, 5, 5]], float)
     normals = np.empty((5, 3), np.float32)
     with in_plain_python(raster) if how == "plain" else nullcontext():

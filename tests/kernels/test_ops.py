@@ -26,7 +26,7 @@ small_frames = st.tuples(st.integers(2, 4), st.integers(1, 8), st.integers(1, 8)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_differences_equal_opencv(shape: tuple[int, ...]) -> None:
+def test_differences_equal_opencv(shape: tuple[int, ...]):
     frames = random_frames(shape)
     pairs = list(pairwise(frames))
     np.testing.assert_array_equal(ops.frame_difference(frames), np.stack([a - b for a, b in pairs]))
@@ -36,7 +36,7 @@ def test_differences_equal_opencv(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
-def test_threshold_equals_opencv(level: int) -> None:
+def test_threshold_equals_opencv(level: int):
     for value in (255, 1, 0):
         frames = random_frames((2, 31, 33))
         expected = np.stack([cv2.threshold(frame, level, value, cv2.THRESH_BINARY)[1] for frame in frames])
@@ -45,7 +45,7 @@ def test_threshold_equals_opencv(level: int) -> None:
 
 @pytest.mark.parametrize("size", range(1, 12))
 @pytest.mark.parametrize("shape", SHAPES)
-def test_erosion_equals_opencv(shape: tuple[int, ...], size: int) -> None:
+def test_erosion_equals_opencv(shape: tuple[int, ...], size: int):
     gray = random_frames(shape)
     for frames in (gray, np.where(gray > 9, np.uint8(255), np.uint8(0))):
         expected = np.stack(
@@ -54,7 +54,7 @@ def test_erosion_equals_opencv(shape: tuple[int, ...], size: int) -> None:
         np.testing.assert_array_equal(ops.erode(frames, size=size), expected)
 
 
-def test_an_enormous_footprint_needs_no_enormous_memory() -> None:
+def test_an_enormous_footprint_needs_no_enormous_memory():
     frames = random_frames((1, 5, 6)) | np.uint8(4)
     np.testing.assert_array_equal(ops.erode(frames, size=10**12), np.full_like(frames, frames.min()))
     pair = np.stack([np.full((5, 6), 9, np.uint8), np.zeros((5, 6), np.uint8)])
@@ -63,7 +63,7 @@ def test_an_enormous_footprint_needs_no_enormous_memory() -> None:
 
 @given(frames=small_frames, mode=st.sampled_from(MODES), size=st.integers(1, 6), level=st.sampled_from([0, 127, 255]))
 @settings(max_examples=60, deadline=None)
-def test_single_operations_equal_the_plain_loops(frames: np.ndarray, mode: str, size: int, level: int) -> None:
+def test_single_operations_equal_the_plain_loops(frames: np.ndarray, mode: str, size: int, level: int):
     for view in (frames, frames[:, ::-1, ::-1], frames.transpose(0, 2, 1)):
         np.testing.assert_array_equal(ops.frame_difference(view, mode=mode), naive.frame_difference(view, mode=mode))
         np.testing.assert_array_equal(ops.threshold(view, level=level), naive.threshold(view, level=level))
@@ -73,7 +73,7 @@ def test_single_operations_equal_the_plain_loops(frames: np.ndarray, mode: str, 
 
 @given(side=st.integers(1, 12), count=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
-def test_projection_equals_the_plain_loops(side: int, count: int, seed: int) -> None:
+def test_projection_equals_the_plain_loops(side: int, count: int, seed: int):
     frames = random_frames((count, side, side), seed)
     np.testing.assert_array_equal(ops.project(frames), naive.project(frames))
     for dtype in (np.float32, np.float64):
@@ -82,7 +82,7 @@ def test_projection_equals_the_plain_loops(side: int, count: int, seed: int) -> 
         np.testing.assert_allclose(ops.project(floats), naive.project(floats), rtol=1e-6)
 
 
-def test_pooling_equals_tensorflow() -> None:
+def test_pooling_equals_tensorflow():
     tf = pytest.importorskip("tensorflow")
     for shape in ((2, 267, 267), (1, 134, 67), (3, 1, 1), (1, 1, 5), (1, 6, 1), (2, 34, 33)):
         for frames in (random_frames(shape), np.random.default_rng(1).random(shape, dtype=np.float32)):
@@ -91,13 +91,13 @@ def test_pooling_equals_tensorflow() -> None:
             np.testing.assert_allclose(ops.mean_pool_2x2(frames), pooled, rtol=0 if frames.dtype == np.uint8 else 3e-7)
 
 
-def test_pooling_accepts_float64() -> None:
+def test_pooling_accepts_float64():
     frames = np.random.default_rng(2).random((2, 5, 4))
     np.testing.assert_allclose(ops.mean_pool_2x2(frames), naive.mean_pool_2x2(frames), rtol=3e-7)
     np.testing.assert_array_equal(ops.mean_pool_2x2(frames.astype(">f8")), ops.mean_pool_2x2(frames))
 
 
-def test_what_is_smaller_than_the_footprint_leaves_an_empty_mask() -> None:
+def test_what_is_smaller_than_the_footprint_leaves_an_empty_mask():
     frames = np.zeros((2, 20, 70), np.uint8)
     frames[0, 8:12, 6:66] = 200  # four rows high
     assert ops.motion_masks(frames, mode="saturate", size=4).sum() == 57
@@ -107,7 +107,7 @@ def test_what_is_smaller_than_the_footprint_leaves_an_empty_mask() -> None:
 
 @given(frames=small_frames, size=st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_erosion_never_adds_and_composes(frames: np.ndarray, size: int) -> None:
+def test_erosion_never_adds_and_composes(frames: np.ndarray, size: int):
     eroded = ops.erode(frames, size=size)
     assert (eroded <= frames).all()
     # an odd footprint is symmetric: eroding by 3 and then by 5 is eroding by 7
@@ -116,7 +116,7 @@ def test_erosion_never_adds_and_composes(frames: np.ndarray, size: int) -> None:
 
 @given(frames=small_frames)
 @settings(max_examples=40, deadline=None)
-def test_differences_obey_their_laws(frames: np.ndarray) -> None:
+def test_differences_obey_their_laws(frames: np.ndarray):
     there, back = frames[:2], frames[1::-1]
     np.testing.assert_array_equal(ops.frame_difference(there) + ops.frame_difference(back), 0)  # modulo 256
     absolute = ops.frame_difference(there, mode="absolute")
@@ -125,7 +125,7 @@ def test_differences_obey_their_laws(frames: np.ndarray) -> None:
     np.testing.assert_array_equal(absolute, both)
 
 
-def test_rows_and_columns_have_the_same_mean() -> None:
+def test_rows_and_columns_have_the_same_mean():
     frames = random_frames((3, 61, 61))
     projections = ops.project(frames)
     # each mean is exact to half a float32 step (3e-8 relative), and so is their mean
@@ -133,13 +133,13 @@ def test_rows_and_columns_have_the_same_mean() -> None:
     np.testing.assert_allclose(projections[:, 0].mean(axis=1), frames.mean(axis=(1, 2)), rtol=1e-6)
 
 
-def test_pooling_keeps_constant_frames_and_the_corner() -> None:
+def test_pooling_keeps_constant_frames_and_the_corner():
     np.testing.assert_array_equal(ops.mean_pool_2x2(np.full((2, 7, 5), 9, np.uint8)), np.full((2, 4, 3), 9, np.float32))
     frames = random_frames((1, 5, 7))
     assert ops.mean_pool_2x2(frames)[0, -1, -1] == frames[0, -1, -1]
 
 
-def test_results_go_to_out_and_inputs_stay(tmp_path) -> None:
+def test_results_go_to_out_and_inputs_stay(tmp_path):
     frames = random_frames((4, 32, 32))
     before = frames.copy()
     frames.flags.writeable = False
@@ -161,7 +161,7 @@ def test_results_go_to_out_and_inputs_stay(tmp_path) -> None:
     np.testing.assert_array_equal(frames, before)
 
 
-def test_sequences_are_padded_on_both_sides() -> None:
+def test_sequences_are_padded_on_both_sides():
     features = np.arange(1, 13, dtype=np.float32).reshape(6, 2)
     padded = pad_sequence(features, timesteps=11)
     np.testing.assert_array_equal(padded[3:9], features)  # ceil(5 / 2) rows of zeros first
@@ -178,7 +178,7 @@ def test_sequences_are_padded_on_both_sides() -> None:
         pad_sequence(np.array(1.0))
 
 
-def test_packed_masks_come_back() -> None:
+def test_packed_masks_come_back():
     masks = random_frames((3, 4, 21)) & np.uint8(1)
     packed = np.packbits(masks, axis=-1)
     np.testing.assert_array_equal(ops.unpack_masks(packed, width=21), masks)
@@ -195,7 +195,7 @@ def test_packed_masks_come_back() -> None:
 
 
 @pytest.mark.parametrize("operation", [ops.frame_difference, ops.threshold, ops.erode, ops.mean_pool_2x2, ops.project])
-def test_frames_of_the_wrong_kind_or_shape_are_refused(operation) -> None:
+def test_frames_of_the_wrong_kind_or_shape_are_refused(operation):
     with pytest.raises(TypeError, match="frames must be a NumPy array, got list"):
         operation([[[1]]])
     with pytest.raises(TypeError, match=r"frames must have dtype uint8.*, got int64: convert"):
@@ -205,7 +205,7 @@ def test_frames_of_the_wrong_kind_or_shape_are_refused(operation) -> None:
             operation(np.zeros(shape, np.uint8))
 
 
-def test_out_of_the_wrong_kind_or_shape_is_refused() -> None:
+def test_out_of_the_wrong_kind_or_shape_is_refused():
     frames = random_frames((2, 4, 6))
     with pytest.raises(TypeError, match="out must be a NumPy array, got list"):
         ops.erode(frames, out=[])
@@ -221,7 +221,7 @@ def test_out_of_the_wrong_kind_or_shape_is_refused() -> None:
         ops.erode(frames, out=frozen)
 
 
-def test_numbers_out_of_range_are_refused() -> None:
+def test_numbers_out_of_range_are_refused():
     frames = random_frames((2, 4, 6))
     with pytest.raises(ValueError, match="level must be 0 to 255 gray levels, got -1"):
         ops.threshold(frames, level=-1)
@@ -237,7 +237,7 @@ def test_numbers_out_of_range_are_refused() -> None:
         ops.feature_dtype("masks")
 
 
-def test_feature_shapes_are_those_of_the_paper() -> None:
+def test_feature_shapes_are_those_of_the_paper():
     shapes = {name: ops.feature_shape(name) for name in ops.FEATURES}
     assert shapes == {
         "projection": (2, 267),

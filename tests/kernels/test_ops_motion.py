@@ -17,7 +17,7 @@ from tests.helpers.motion import DIFFERENCE, MODES, check_all_forms, opencv_mask
     ("height", "width"),
     [(267, 267), (1, 1), (3, 5), (8, 8), (63, 64), (64, 63), (65, 65), (5, 130), (134, 134), (57, 112), (112, 57)],
 )
-def test_masks_equal_opencv_in_every_form(height: int, width: int, mode: str) -> None:
+def test_masks_equal_opencv_in_every_form(height: int, width: int, mode: str):
     frames = smooth(4, height, width)
     for level in (127, 4):
         expected = opencv_masks(frames, mode=mode, level=level)
@@ -30,7 +30,7 @@ def test_masks_equal_opencv_in_every_form(height: int, width: int, mode: str) ->
 @pytest.mark.parametrize(
     ("height", "width", "size"), [(267, 267, 5), (1, 1, 1), (3, 5, 2), (64, 63, 3), (65, 65, 57), (70, 70, 58)]
 )
-def test_masks_from_the_onset_equal_opencv_in_every_form(height: int, width: int, size: int, mode: str) -> None:
+def test_masks_from_the_onset_equal_opencv_in_every_form(height: int, width: int, size: int, mode: str):
     frames = smooth(5, height, width)
     frames[0] += 9
     for level in (127, 4):
@@ -45,7 +45,7 @@ def test_masks_from_the_onset_equal_opencv_in_every_form(height: int, width: int
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 16, 17, 25, 57, 58, 75])
-def test_masks_equal_opencv_for_every_footprint(size: int) -> None:
+def test_masks_equal_opencv_for_every_footprint(size: int):
     for shape in ((3, 91, 91), (2, 4, 130), (2, 70, 3)):
         frames = np.cumsum(np.full(shape, 3, np.uint8), axis=0, dtype=np.uint8)[::-1].copy()  # brighter everywhere,
         frames[0, :: max(shape[1] - 9, 1), :: max(shape[2] - 7, 1)] = 0  # but for a few pixels
@@ -56,13 +56,13 @@ def test_masks_equal_opencv_for_every_footprint(size: int) -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 126, 127, 128, 254, 255])
 @pytest.mark.parametrize("mode", MODES)
-def test_levels_count_from_the_next_gray_level(level: int, mode: str) -> None:
+def test_levels_count_from_the_next_gray_level(level: int, mode: str):
     values = np.arange(256, dtype=np.uint8)
     frames = np.stack([np.repeat(values[:, None], 256, axis=1), np.repeat(values[None, :], 256, axis=0)])
     check_all_forms(frames, opencv_masks(frames, mode=mode, level=level, size=1), mode=mode, level=level, size=1)
 
 
-def test_tall_frames_overflow_no_counter() -> None:
+def test_tall_frames_overflow_no_counter():
     side = 1100  # more rows than a byte-wide counter can add up
     frames = np.zeros((2, side, side), np.uint8)
     frames[0] = 1
@@ -80,7 +80,7 @@ def test_tall_frames_overflow_no_counter() -> None:
     size=st.integers(1, 4),
 )
 @settings(max_examples=60, deadline=None)
-def test_masks_equal_the_plain_loops(frames: np.ndarray, mode: str, level: int, size: int) -> None:
+def test_masks_equal_the_plain_loops(frames: np.ndarray, mode: str, level: int, size: int):
     expected = naive.motion_masks(frames, mode=mode, level=level, size=size)
     np.testing.assert_array_equal(ops.motion_masks(frames, mode=mode, level=level, size=size), expected)
     packed = ops.motion_masks(frames, mode=mode, level=level, size=size, packed=True)
@@ -91,14 +91,14 @@ def test_masks_equal_the_plain_loops(frames: np.ndarray, mode: str, level: int, 
     )
 
 
-def test_projections_equal_the_plain_loops() -> None:
+def test_projections_equal_the_plain_loops():
     frames = smooth(3, 70, 70)
     np.testing.assert_array_equal(ops.motion_projections(frames, level=6), naive.motion_projections(frames, level=6))
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("level", "size"), [(127, 5), (3, 2), (0, 60)])
-def test_one_pass_gives_what_the_single_operations_give(mode: str, level: int, size: int) -> None:
+def test_one_pass_gives_what_the_single_operations_give(mode: str, level: int, size: int):
     frames = smooth(5, 267, 267)
     masks = ops.erode(ops.threshold(ops.frame_difference(frames, mode=mode), level=level, value=1), size=size)
     features = ops.motion_features(frames, features=ops.FEATURES, mode=mode, level=level, size=size)
@@ -116,7 +116,7 @@ def test_one_pass_gives_what_the_single_operations_give(mode: str, level: int, s
 
 
 @pytest.mark.parametrize("side", [267, 64, 70, 9])
-def test_out_receives_memmap_slices_and_nothing_beside_them(tmp_path, side: int) -> None:
+def test_out_receives_memmap_slices_and_nothing_beside_them(tmp_path, side: int):
     frames = smooth(5, side, side)
     expected = ops.motion_features(frames, features=ops.FEATURES, level=8)
     maps = {
@@ -137,7 +137,7 @@ def test_out_receives_memmap_slices_and_nothing_beside_them(tmp_path, side: int)
 
 
 @pytest.mark.parametrize(("height", "width"), [(70, 70), (3, 66), (1, 65), (4, 2)])
-def test_masks_write_only_their_own_bytes(height: int, width: int) -> None:
+def test_masks_write_only_their_own_bytes(height: int, width: int):
     frames = smooth(3, height, width)
     for packed, columns in ((False, width), (True, -(-width // 8))):
         guarded = np.full((4, height, columns), 77, np.uint8)
@@ -153,7 +153,7 @@ def test_masks_write_only_their_own_bytes(height: int, width: int) -> None:
         assert (guarded_pools[3] == 77).all()
 
 
-def test_views_and_read_only_frames_give_the_same_and_stay_as_they_are() -> None:
+def test_views_and_read_only_frames_give_the_same_and_stay_as_they_are():
     whole = smooth(7, 140, 150)
     for view in (whole[::2, ::2, 1:150:2], whole[::-1], whole[:, :, ::-1], whole.transpose(0, 2, 1)):
         before = view.copy()
@@ -163,14 +163,14 @@ def test_views_and_read_only_frames_give_the_same_and_stay_as_they_are() -> None
     np.testing.assert_array_equal(ops.motion_masks(whole), opencv_masks(whole))
 
 
-def test_a_still_sequence_has_no_motion() -> None:
+def test_a_still_sequence_has_no_motion():
     frames = np.repeat(smooth(1, 90, 90), 4, axis=0)
     for mode in MODES:
         features = ops.motion_features(frames, features=ops.FEATURES, mode=mode, level=0)
         assert all(not array.any() for array in features.values())
 
 
-def test_projections_of_rows_and_columns_have_the_mask_s_mean() -> None:
+def test_projections_of_rows_and_columns_have_the_mask_s_mean():
     frames = smooth(6, 267, 267)
     masks = ops.motion_masks(frames)
     projections = ops.motion_projections(frames)
@@ -178,7 +178,7 @@ def test_projections_of_rows_and_columns_have_the_mask_s_mean() -> None:
     np.testing.assert_allclose(projections.mean(axis=2), np.repeat(masks.mean(axis=(1, 2))[:, None], 2, 1), atol=1e-6)
 
 
-def test_mistakes_are_told_with_the_value() -> None:
+def test_mistakes_are_told_with_the_value():
     frames = smooth(3, 8, 9)
     with pytest.raises(ValueError, match=r"T >= 2 .* got \(1, 8, 9\)"):
         ops.motion_masks(frames[:1])
@@ -221,13 +221,13 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_one_frame_has_no_difference(operation) -> None:
+def test_one_frame_has_no_difference(operation):
     with pytest.raises(ValueError, match=r"T >= 2 .* got \(1, 8, 8\)"):
         operation(np.zeros((1, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize("operation", [*OPERATIONS, ops.threshold, ops.erode])
-def test_defaults_are_the_papers(operation) -> None:
+def test_defaults_are_the_papers(operation):
     defaults = {"mode": "wrap", "level": 127, "size": 5}  # the report's scripts, as printed
     for name, parameter in inspect.signature(operation).parameters.items():
         if name in defaults:

@@ -40,7 +40,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("colours", [palette.CLASSES, palette.DARK_CLASSES], ids=["light", "dark"])
 @pytest.mark.parametrize("missing", WITHOUT)
-def test_classes_are_told_apart_without_one_kind_of_cone(colours: tuple[str, ...], missing: str) -> None:
+def test_classes_are_told_apart_without_one_kind_of_cone(colours: tuple[str, ...], missing: str):
     color = pytest.importorskip("skimage.color", reason="needs scikit-image")
     seen = [np.clip(np.asarray(WITHOUT[missing]) @ linear(colour), 0, 1) for colour in colours]
     stored = [np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055) for value in seen]
@@ -48,7 +48,7 @@ def test_classes_are_told_apart_without_one_kind_of_cone(colours: tuple[str, ...
     assert min(color.deltaE_ciede2000(one, other) for one, other in combinations(lab, 2)) > 14
 
 
-def test_colours_stand_out_from_the_page() -> None:
+def test_colours_stand_out_from_the_page():
     for colours, classes in ((palette.LIGHT, palette.CLASSES), (palette.DARK, palette.DARK_CLASSES)):
         assert min(contrast(colour, colours["paper"]) for colour in classes) >= 3
         for ground in ("paper", "soft", "warn"):
@@ -58,7 +58,7 @@ def test_colours_stand_out_from_the_page() -> None:
         assert contrast(colours["faint"], colours["soft"]) >= 4.5
 
 
-def test_a_matrix_shows_counts_on_shares_of_the_row() -> None:
+def test_a_matrix_shows_counts_on_shares_of_the_row():
     chart = matrix_chart(np.array([[3, 1], [0, 0]]), ["a<b", "a very long name"])
     assert re.findall(r'fill-opacity="([\d.]+)"', chart) == [
         f"{0.06 + 0.94 * share:.2f}" for share in (0.75, 0.25, 0, 0)
@@ -68,7 +68,7 @@ def test_a_matrix_shows_counts_on_shares_of_the_row() -> None:
     assert ">a very long\u2026<" in chart
 
 
-def test_curves_are_drawn_to_scale() -> None:
+def test_curves_are_drawn_to_scale():
     values = np.array([[0.0, 0.5], [0.5, 1.0], [1.0, np.nan]])
     chart = curve_chart({"training": (np.arange(1, 4), values)}, most=1.0)
     lines = re.findall(r'class="(curve0[ a-z]*)" points="([^"]*)"', chart)
@@ -116,7 +116,7 @@ def browser() -> Iterator[object]:
 
 @pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="needs Chromium and its driver")
 @pytest.mark.parametrize("name", ["report", "store", "live"])
-def test_no_page_scrolls_sideways(pages: dict[str, str], browser, name: str) -> None:
+def test_no_page_scrolls_sideways(pages: dict[str, str], browser, name: str):
     for width in (360, 500, 1200):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 1000}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -32,7 +32,7 @@ def masks(tmp_path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def test_masks_made_by_hand_are_the_stores(masks: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_masks_made_by_hand_are_the_stores(masks: dict[str, np.ndarray], tmp_path: Path):
     command = ["preprocess", str(tmp_path / "binary"), str(tmp_path / "store"), "--layout", "masks"]
     result = CliRunner().invoke(app, [*command, "--features", ",".join(FEATURES)])
     assert result.exit_code == 0, result.output
@@ -56,7 +56,7 @@ def cells(masks: np.ndarray) -> np.ndarray:
     return masks[:, :266, :266].reshape(len(masks), 133, 2, 133, 2).mean(axis=(2, 4))
 
 
-def test_what_a_store_exports_as_pictures_is_that_store_again(rendered: Path, tmp_path: Path) -> None:
+def test_what_a_store_exports_as_pictures_is_that_store_again(rendered: Path, tmp_path: Path):
     store = fastck.preprocess(rendered, tmp_path / "store", features=FEATURES)
     exported = CliRunner().invoke(
         app, ["export", str(store.path), "--to", "png", "--by", "emotion", "-o", str(tmp_path / "binary")]
@@ -73,7 +73,7 @@ def test_what_a_store_exports_as_pictures_is_that_store_again(rendered: Path, tm
     assert again.table[columns].equals(chosen[columns])
 
 
-def test_what_is_no_mask_is_refused(masks: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_what_is_no_mask_is_refused(masks: dict[str, np.ndarray], tmp_path: Path):
     root = tmp_path / "binary"
     write_masks(root / "5/S012_001", masks["S005_001"] // 2)
     write_masks(root / "5/S012_002", masks["S005_001"][:, :200, :200])

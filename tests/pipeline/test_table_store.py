@@ -35,7 +35,7 @@ def make(clips: Path) -> fastck.Store:
     return fastck.preprocess(clips, clips.parent / "store", layout="table", features=("projection",))
 
 
-def test_a_store_keeps_what_the_table_says(clips: Path) -> None:
+def test_a_store_keeps_what_the_table_says(clips: Path):
     table = make(clips).table
     assert table["label"].tolist() == ["delight", "happy", ""]
     assert table["emotion"].fillna(-1).tolist() == [-1, 5, -1]
@@ -44,7 +44,7 @@ def test_a_store_keeps_what_the_table_says(clips: Path) -> None:
     assert table["n_frames"].tolist() == [3, 5, 3]
 
 
-def test_labels_are_told_by_name(clips: Path) -> None:
+def test_labels_are_told_by_name(clips: Path):
     store = make(clips)
     summary = summarise(store)
     assert list(summary.emotions.items()) == [("happy", 1), ("delight", 1), ("not labelled", 1)]
@@ -54,7 +54,7 @@ def test_labels_are_told_by_name(clips: Path) -> None:
 
 
 @pytest.mark.parametrize(("column", "value"), [(1, "awe"), (1, ""), (2, "9")])
-def test_another_label_or_fold_is_another_input(clips: Path, column: int, value: str) -> None:
+def test_another_label_or_fold_is_another_input(clips: Path, column: int, value: str):
     make(clips)
     make(clips)
     changed = list(CELLS[0])
@@ -64,20 +64,20 @@ def test_another_label_or_fold_is_another_input(clips: Path, column: int, value:
         make(clips)
 
 
-def test_another_part_is_another_input(clips: Path) -> None:
+def test_another_part_is_another_input(clips: Path):
     make(clips)
     write(clips.parent, [("L008", "delight", "1", "3", "5"), *CELLS[1:]])
     with pytest.raises(ValueError, match=r"another input: 1 sequences since changed \(images_L008_001\)"):
         make(clips)
 
 
-def test_a_part_is_previewed_as_it_was_used(clips: Path) -> None:
+def test_a_part_is_previewed_as_it_was_used(clips: Path):
     store = make(clips)
     shown = preview_store(store, "images_L008_001", root=clips.parent, columns=3).views[0]
     np.testing.assert_array_equal(shown.projections, store.sequence("images_L008_001", "projection"))
 
 
-def test_a_store_without_these_columns_is_read(sample: Path, tmp_path: Path) -> None:
+def test_a_store_without_these_columns_is_read(sample: Path, tmp_path: Path):
     store = fastck.preprocess(sample, tmp_path / "store")
     path = store.path / "sequences.csv"
     table = pd.read_csv(path)
@@ -92,7 +92,7 @@ def test_a_store_without_these_columns_is_read(sample: Path, tmp_path: Path) -> 
     assert fastck.preprocess(sample, store.path).table.equals(fastck.open_store(store.path).table)
 
 
-def test_a_table_with_another_subject_or_path_is_another_input(clips: Path) -> None:
+def test_a_table_with_another_subject_or_path_is_another_input(clips: Path):
     store = make(clips)
     text = clips.read_text()
     clips.write_text(text.replace(",L032,", ",L008,"))

@@ -43,7 +43,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [Path(shutil.copytree(SMILES[0], folder / f"clip{number}")) for number in range(5)]
 
 
-def test_a_kill_after_the_third_clip_leaves_three_answers(five: list[Path], tmp_path: Path) -> None:
+def test_a_kill_after_the_third_clip_leaves_three_answers(five: list[Path], tmp_path: Path):
     files = [tmp_path / "p.json", tmp_path / "p.csv", tmp_path / "frames.csv"]
     files[1].write_text("input\nan earlier run's\n")
     command = [*five, "--json", files[0], "--csv", files[1], "--frames", files[2], "--overwrite"]
@@ -58,7 +58,7 @@ def test_a_kill_after_the_third_clip_leaves_three_answers(five: list[Path], tmp_
     assert set(tmp_path.iterdir()) == set(files)
 
 
-def test_a_clip_without_an_answer_has_its_row(five: list[Path], tmp_path: Path) -> None:
+def test_a_clip_without_an_answer_has_its_row(five: list[Path], tmp_path: Path):
     code, _, _ = run(tmp_path / "none", five[0], "--csv", tmp_path / "p.csv")
     assert code == 2
     missing, answered = csv.DictReader((tmp_path / "p.csv").open())
@@ -69,7 +69,7 @@ def test_a_clip_without_an_answer_has_its_row(five: list[Path], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("option", ["--json", "--csv", "--plot", "--video"])
-def test_a_file_that_is_there_is_kept(five: list[Path], tmp_path: Path, option: str) -> None:
+def test_a_file_that_is_there_is_kept(five: list[Path], tmp_path: Path, option: str):
     name = "out.mp4" if option == "--video" else "out"
     (tmp_path / name).write_text("mine")
     code, out, err = run(five[0], option, tmp_path / name)
@@ -80,7 +80,7 @@ def test_a_file_that_is_there_is_kept(five: list[Path], tmp_path: Path, option: 
     assert (tmp_path / name).read_bytes() != b"mine"
 
 
-def test_a_picture_in_a_folder_is_kept(five: list[Path], tmp_path: Path) -> None:
+def test_a_picture_in_a_folder_is_kept(five: list[Path], tmp_path: Path):
     (tmp_path / "clip0.png").write_text("mine")
     code, out, err = run(five[0], five[1], "--plot", tmp_path)
     assert (code, out) == (2, "")
@@ -88,14 +88,14 @@ def test_a_picture_in_a_folder_is_kept(five: list[Path], tmp_path: Path) -> None
     assert (tmp_path / "clip0.png").read_text() == "mine"
 
 
-def test_clips_of_one_name_have_a_picture_each(tmp_path: Path) -> None:
+def test_clips_of_one_name_have_a_picture_each(tmp_path: Path):
     clips = [shutil.copytree(smile, tmp_path / name / "clip") for smile, name in zip(SMILES, "AB", strict=False)]
     assert run(*clips, "--plot", tmp_path / "plots")[0] == 0
     first, second = (cv2.imread(str(path)) for path in sorted((tmp_path / "plots").iterdir()))
     assert (first != second).any()
 
 
-def test_a_dollar_sign_in_a_name_is_no_formula(tmp_path: Path) -> None:
+def test_a_dollar_sign_in_a_name_is_no_formula(tmp_path: Path):
     clip = shutil.copytree(SMILES[0], tmp_path / "cost $x_{$")
     code, _, err = run(clip, "--plot", tmp_path / "p.png")
     assert code == 0, err

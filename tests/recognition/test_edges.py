@@ -33,7 +33,7 @@ def reading(frame: int, onset: int, displacement: float) -> Reading:
 
 
 @pytest.mark.parametrize("after", [[], [0.02] * 4, [0.001] * 6])
-def test_a_face_may_move_in_the_frame_where_the_onset_moves_on(after: list[float]) -> None:
+def test_a_face_may_move_in_the_frame_where_the_onset_moves_on(after: list[float]):
     sizes = [0.0] * 24 + [0.05, *after]
     readings = [reading(frame, 0 if frame < 24 else 12, size) for frame, size in enumerate(sizes)]
     windows = motion_windows(readings)
@@ -43,7 +43,7 @@ def test_a_face_may_move_in_the_frame_where_the_onset_moves_on(after: list[float
     assert np.isfinite(table.filter(like="p_").to_numpy()).all()
 
 
-def test_a_clip_that_rests_after_its_first_frame_has_an_apex() -> None:
+def test_a_clip_that_rests_after_its_first_frame_has_an_apex():
     assert near_apex([reading(0, 0, 0.002), reading(1, 0, 0.001)])[0].moment.frame == 1
 
 
@@ -58,21 +58,21 @@ def followed(pictures: list[list[FaceBox]]) -> list[FaceBox | None]:
     return found
 
 
-def test_the_face_that_was_largest_first_is_followed() -> None:
+def test_the_face_that_was_largest_first_is_followed():
     grown = FaceBox(5, 5, 100, 100)
     assert followed([[RIGHT, LEFT], [RIGHT, grown], [LEFT, RIGHT], [grown]]) == [RIGHT, RIGHT, RIGHT, None]
 
 
-def test_a_person_who_is_gone_is_given_up_after_some_frames() -> None:
+def test_a_person_who_is_gone_is_given_up_after_some_frames():
     boxes = followed([[RIGHT, LEFT], *[[LEFT]] * (LOST + 1)])
     assert boxes == [RIGHT, *[None] * LOST, LEFT]
 
 
-def test_a_face_alone_at_a_new_place_has_moved() -> None:
+def test_a_face_alone_at_a_new_place_has_moved():
     assert followed([[LEFT], [RIGHT], [], [RIGHT]]) == [LEFT, RIGHT, None, RIGHT]
 
 
-def test_drawing_that_fails_loses_no_answer(smile: Path, tmp_path: Path) -> None:
+def test_drawing_that_fails_loses_no_answer(smile: Path, tmp_path: Path):
     (tmp_path / "plots").write_text("in the way")
     result = CliRunner().invoke(
         app,
@@ -87,7 +87,7 @@ def test_drawing_that_fails_loses_no_answer(smile: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_what_was_answered_before_a_stop_is_written(
     smile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
+):
     def stopped(clips: list[Answer], **_: object) -> Iterator[Answer]:
         yield Answer(source="first", error="no face")
         raise error
@@ -99,7 +99,7 @@ def test_what_was_answered_before_a_stop_is_written(
     assert (tmp_path / "p.csv").exists()
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path):
     with np.load(BUNDLED) as file:
         arrays = {name: file[name] for name in file.files}
     arrays["bias1"] = np.full_like(arrays["bias1"], np.nan)
@@ -108,7 +108,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         Recogniser(tmp_path / "model.npz")
 
 
-def test_an_answer_is_readable_in_any_encoding() -> None:
+def test_an_answer_is_readable_in_any_encoding():
     line = "é███░░ 61 %"
     assert encodable(line, "utf-8") == line
     assert encodable(line, "cp1252") == "é###-- 61 %"
@@ -116,7 +116,7 @@ def test_an_answer_is_readable_in_any_encoding() -> None:
     assert encodable("x\udcff", "utf-8") == "x\\udcff"
 
 
-def test_a_clip_whose_name_is_not_utf_8_is_answered(smile: Path, tmp_path: Path) -> None:
+def test_a_clip_whose_name_is_not_utf_8_is_answered(smile: Path, tmp_path: Path):
     clip = shutil.copytree(smile, tmp_path / "clip-\udcff")
     files = ["--json", str(tmp_path / "p.json"), "--csv", str(tmp_path / "p.csv")]
     result = CliRunner().invoke(app, ["predict", str(clip), *files], env={"COLUMNS": "300"})
@@ -126,13 +126,13 @@ def test_a_clip_whose_name_is_not_utf_8_is_answered(smile: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("source", "words"), [("", "expected a camera"), ("9999999999", "from 0 to 99")])
-def test_a_source_that_cannot_be_gets_one_line(source: str, words: str) -> None:
+def test_a_source_that_cannot_be_gets_one_line(source: str, words: str):
     with pytest.raises(ValueError, match=words) as raised:
         open_source(source)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_the_model_runs_on_one_blas_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_runs_on_one_blas_thread(monkeypatch: pytest.MonkeyPatch):
     seen = []
 
     def watched(*_: object) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_the_model_runs_on_one_blas_thread(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(seen) == {1}
 
 
-def test_the_flow_of_frames_is_not_kept(gray_frames: list[np.ndarray], tmp_path: Path) -> None:
+def test_the_flow_of_frames_is_not_kept(gray_frames: list[np.ndarray], tmp_path: Path):
     from fastck.dataset.clip import clip_record
 
     for number, frame in enumerate(gray_frames, start=1):

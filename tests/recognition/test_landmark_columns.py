@@ -16,7 +16,7 @@ CLIP = fastck.sample() / "cohn-kanade-images/L032/001"
 
 
 @pytest.mark.parametrize("command", ["predict", "detect"])
-def test_the_columns_hold_each_face_s_own_points(command: str, tmp_path: Path) -> None:
+def test_the_columns_hold_each_face_s_own_points(command: str, tmp_path: Path):
     out = tmp_path / "frames.csv"
     result = CliRunner().invoke(app, [command, str(CLIP), "--frames", str(out), "--landmarks"])
     assert result.exit_code == 0, result.output
@@ -33,7 +33,7 @@ def test_the_columns_hold_each_face_s_own_points(command: str, tmp_path: Path) -
         assert abs(row["pose_yaw"]) < 10
 
 
-def test_landmarks_without_a_table_of_frames_are_refused() -> None:
+def test_landmarks_without_a_table_of_frames_are_refused():
     result = CliRunner().invoke(app, ["predict", str(CLIP), "--landmarks"])
     assert result.exit_code == 2
     assert "--frames" in result.output

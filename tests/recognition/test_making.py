@@ -58,14 +58,14 @@ def made(folder: Path) -> Made:
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_file(made: Made, folder: Path) -> None:
+def test_the_same_seed_gives_the_same_file(made: Made, folder: Path):
     again = make(plan(folder / "second", n_jobs=2), say=lambda text: None)
     assert model_bytes(again.weights, again.about) == model_bytes(made.weights, made.about)
     kept = make(plan(folder / "first"), say=lambda text: None)
     assert model_bytes(kept.weights, kept.about) == model_bytes(made.weights, made.about)
 
 
-def test_the_file_says_what_the_fitted_network_says(made: Made, folder: Path) -> None:
+def test_the_file_says_what_the_fitted_network_says(made: Made, folder: Path):
     write_model(folder / "model.npz", made.weights, made.about)
     model = Recogniser(folder / "model.npz")
     windows = load_windows(folder / "first" / "windows-mixed-3-1-1-2.npz")
@@ -80,7 +80,7 @@ def test_the_file_says_what_the_fitted_network_says(made: Made, folder: Path) ->
         assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_network_learns_what_can_be_learned() -> None:
+def test_a_network_learns_what_can_be_learned():
     rng = np.random.default_rng(0)
     code = np.tile(np.arange(8, dtype=np.int16), 40)
     flow = rng.normal(0, 0.01, (320, 3, 28, 28))
@@ -100,7 +100,7 @@ def test_a_network_learns_what_can_be_learned() -> None:
     assert (predict(windows, weights).argmax(axis=1) == code).mean() > 0.95
 
 
-def test_windows_are_mirrored_moved_and_stretched() -> None:
+def test_windows_are_mirrored_moved_and_stretched():
     rng = np.random.default_rng(0)
     flow = rng.normal(0, 1, (2, 3, 28, 28)).astype(np.float32)
     still = placements(2, rng, shift=0, stretch=0)
@@ -111,7 +111,7 @@ def test_windows_are_mirrored_moved_and_stretched() -> None:
     np.testing.assert_array_equal(mirrored_flow(turned), flow)
 
 
-def test_a_placement_equals_opencvs() -> None:
+def test_a_placement_equals_opencvs():
     rows = placements(1, np.random.default_rng(1), shift=1.0, stretch=0.1)[0]
     line = np.random.default_rng(2).normal(0, 1, 28).astype(np.float32)
     # What it drew.
@@ -124,7 +124,7 @@ def test_a_placement_equals_opencvs() -> None:
     np.testing.assert_allclose(rows @ line, expected, atol=0.06)
 
 
-def test_the_answer_is_the_mean_of_the_networks_logits() -> None:
+def test_the_answer_is_the_mean_of_the_networks_logits():
     rng = np.random.default_rng(0)
     fitted = [first_weights(CONFIG, rng) for _ in range(3)]
     scale = {"scale": np.full(6, 2, np.float32)}
@@ -134,7 +134,7 @@ def test_the_answer_is_the_mean_of_the_networks_logits() -> None:
     np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-5)
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
+def test_the_gradient_is_that_of_the_loss():
     rng = np.random.default_rng(0)
     config = replace(CONFIG, drop=0)
     weights = first_weights(config, rng)
@@ -152,7 +152,7 @@ def test_the_gradient_is_that_of_the_loss() -> None:
         assert ahead - behind == pytest.approx(2 * float((gradient * step).sum()), rel=0.02, abs=1e-5), name
 
 
-def test_an_expression_glides_to_another_one() -> None:
+def test_an_expression_glides_to_another_one():
     _, manner = Person(3, 1, EASY).get()
     happy, sad = (
         act(Take(subject=1, position=1, shows=shows, n_frames=10), manner, np.random.default_rng(5), EASY)[-1]
@@ -167,7 +167,7 @@ def test_an_expression_glides_to_another_one() -> None:
     assert {pose.yaw for pose in poses} == {happy.yaw}
 
 
-def test_answers_are_shares_of_each_kind_of_clip() -> None:
+def test_answers_are_shares_of_each_kind_of_clip():
     clips = Clips(
         flow=np.zeros((4, 3, 28, 28), np.float16),
         clip=np.arange(4, dtype=np.int32),
@@ -182,7 +182,7 @@ def test_answers_are_shares_of_each_kind_of_clip() -> None:
     assert shares["b"]["another emotion"] == 1
 
 
-def test_each_class_counts_the_same_where_settings_are_chosen() -> None:
+def test_each_class_counts_the_same_where_settings_are_chosen():
     chances = np.full((4, 8), 0.1, np.float32)
     chances[[0, 1, 3], 0] = chances[2, 3] = 0.3
     figures = balanced(chances, np.array([0, 0, 0, 3], np.int16))
@@ -190,7 +190,7 @@ def test_each_class_counts_the_same_where_settings_are_chosen() -> None:
     assert figures["log_loss"] == pytest.approx((-(2 * np.log(0.3) + np.log(0.1)) / 3 - np.log(0.1)) / 2, abs=1e-3)
 
 
-def test_loose_recipes_are_near_the_emotions_and_always_other_ones() -> None:
+def test_loose_recipes_are_near_the_emotions_and_always_other_ones():
     rng = np.random.default_rng(0)
     for emotion, peak in PEAKS.items():
         drawn = [loose_recipe(emotion, rng) for _ in range(40)]
@@ -201,7 +201,7 @@ def test_loose_recipes_are_near_the_emotions_and_always_other_ones() -> None:
     assert all(loose_recipe("happy", rng).get("mouthSmile", 0) > 0.1 for _ in range(200))
 
 
-def test_an_emotion_alone_is_acted_by_a_loose_recipe() -> None:
+def test_an_emotion_alone_is_acted_by_a_loose_recipe():
     _, manner = Person(3, 1, EASY).get()
     for shows, same in (("happy", False), ("turn", True)):
         take = Take(subject=1, position=1, shows=shows, n_frames=10)
@@ -210,7 +210,7 @@ def test_an_emotion_alone_is_acted_by_a_loose_recipe() -> None:
         assert (loose[-1].weights == plain[-1].weights) == same
 
 
-def test_a_slight_expression_has_the_units_of_a_loose_one_each_weaker_by_the_same_factor() -> None:
+def test_a_slight_expression_has_the_units_of_a_loose_one_each_weaker_by_the_same_factor():
     _, manner = Person(3, 1, EASY).get()
     take = Take(subject=1, position=1, shows="happy", n_frames=10)
     loose, slight = (perform(take, manner, np.random.default_rng(5), EASY) for perform in (loose_act, slight_act))
@@ -228,7 +228,7 @@ def test_a_slight_expression_has_the_units_of_a_loose_one_each_weaker_by_the_sam
     assert same[0] == same[1]
 
 
-def test_every_second_person_of_the_slight_ones_has_another_skin() -> None:
+def test_every_second_person_of_the_slight_ones_has_another_skin():
     subject, _, _ = draw_person(subject_rng(3, 2))
     skins = [with_other_skin(subject, np.random.default_rng(seed)) for seed in range(40)]
     assert 10 <= sum(skin.beard > subject.beard for skin in skins) <= 35
@@ -241,7 +241,7 @@ def test_every_second_person_of_the_slight_ones_has_another_skin() -> None:
         assert np.array_equal(*frames) == bool(number % OTHER_SKIN)
 
 
-def test_targets_and_weights() -> None:
+def test_targets_and_weights():
     code = np.array([0, 0, 5, 5, 5, 5, NO_CLASS], np.int16)
     wanted = targets(code, 0.08)
     np.testing.assert_allclose(wanted.sum(axis=1), 1, rtol=1e-6)
@@ -252,7 +252,7 @@ def test_targets_and_weights() -> None:
     assert weights[-1] == pytest.approx(0.5 * weights[2:6].sum())
 
 
-def test_the_command_says_what_it_does() -> None:
+def test_the_command_says_what_it_does():
     done = subprocess.run(
         [sys.executable, "-m", "tools.recogniser", "--help"],
         capture_output=True,

@@ -40,7 +40,7 @@ def convolved(planes: np.ndarray, filters: np.ndarray, offsets: np.ndarray, stri
     return np.maximum(np.stack(maps)[:, ::stride, ::stride] + offsets[:, None, None], 0)
 
 
-def test_the_bundled_networks_equal_scipys_convolutions_and_scikit_learns_layers() -> None:
+def test_the_bundled_networks_equal_scipys_convolutions_and_scikit_learns_layers():
     model = bundled()
     flow = windows(12)
     with np.load(BUNDLED, allow_pickle=False) as file:
@@ -69,7 +69,7 @@ def test_the_bundled_networks_equal_scipys_convolutions_and_scikit_learns_layers
     np.testing.assert_allclose(model.probabilities(flow), expected / expected.sum(axis=1, keepdims=True), atol=2e-5)
 
 
-def test_half_of_the_inputs_tell_nothing_about_how_strong_an_expression_is() -> None:
+def test_half_of_the_inputs_tell_nothing_about_how_strong_an_expression_is():
     flow = np.random.default_rng(0).normal(0, 0.1, (5, 3, 28, 28)).astype(np.float32)
     strong, weak = inputs(flow), inputs(flow / 5)
     np.testing.assert_allclose(weak[..., :3], strong[..., :3] / 5, rtol=1e-6)
@@ -79,7 +79,7 @@ def test_half_of_the_inputs_tell_nothing_about_how_strong_an_expression_is() -> 
     assert np.abs(inputs(flow / 1000)[..., 3:]).max() < 0.2 * np.abs(strong[..., 3:]).max()
 
 
-def test_what_moves_in_the_corners_of_a_crop_says_nothing() -> None:
+def test_what_moves_in_the_corners_of_a_crop_says_nothing():
     flow = windows(5)
     elsewhere = flow.copy()
     for rows in (slice(0, 4), slice(24, 28)):
@@ -88,14 +88,14 @@ def test_what_moves_in_the_corners_of_a_crop_says_nothing() -> None:
     np.testing.assert_array_equal(bundled().probabilities(elsewhere), bundled().probabilities(flow))
 
 
-def test_a_mirrored_face_gets_the_same_answer() -> None:
+def test_a_mirrored_face_gets_the_same_answer():
     flow = windows()
     turned = flow[..., ::-1].copy()
     turned[:, 0] *= -1
     np.testing.assert_allclose(bundled().probabilities(turned), bundled().probabilities(flow), atol=1e-6)
 
 
-def test_classes_are_ckplus_codes_and_the_file_is_small() -> None:
+def test_classes_are_ckplus_codes_and_the_file_is_small():
     model = bundled()
     assert model.classes == tuple(EMOTIONS.values())
     assert BUNDLED.stat().st_size <= 1_000_000
@@ -103,7 +103,7 @@ def test_classes_are_ckplus_codes_and_the_file_is_small() -> None:
     assert model.probabilities(windows(3)).dtype == np.float32
 
 
-def test_unsure_is_no_emotion() -> None:
+def test_unsure_is_no_emotion():
     model = bundled()
     row = np.full(8, 0.01, np.float32)
     row[5] = model.unsure_below + 0.01
@@ -113,12 +113,12 @@ def test_unsure_is_no_emotion() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28), (1, 3, 14, 14), (2, 2, 28, 28)])
-def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match=r"flow must have shape \(N, 3, 28, 28\), got"):
         bundled().probabilities(np.zeros(shape, np.float32))
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path):
     path = tmp_path / "model.npz"
     for content in (
         b"",

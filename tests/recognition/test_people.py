@@ -62,7 +62,7 @@ def larger(frames: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:
     return [cv2.resize(frame, (size, size))[first:, first:][:SIZE, :SIZE] for frame in frames]
 
 
-def test_two_people_side_by_side_have_an_answer_each(happy: list[np.ndarray], surprised: list[np.ndarray]) -> None:
+def test_two_people_side_by_side_have_an_answer_each(happy: list[np.ndarray], surprised: list[np.ndarray]):
     prediction = fastck.predict(side_by_side(happy, larger(surprised, 1.2)))
     assert [one.emotion for one in prediction.people] == ["surprise", "happy"]
     assert [one.person for one in prediction.people] == [1, 2]
@@ -75,7 +75,7 @@ def test_two_people_side_by_side_have_an_answer_each(happy: list[np.ndarray], su
     assert ((one["bottom"] - one["top"]).mean()) > (two["bottom"] - two["top"]).mean()
 
 
-def test_the_largest_person_is_answered_as_before(happy: list[np.ndarray], surprised: list[np.ndarray]) -> None:
+def test_the_largest_person_is_answered_as_before(happy: list[np.ndarray], surprised: list[np.ndarray]):
     clip = side_by_side(happy, larger(surprised, 1.2))
     prediction = fastck.predict(clip, person="largest")
     readings, _, _ = read_frames(iter(clip), bundled())
@@ -101,7 +101,7 @@ def linked(pictures: Sequence[Sequence[FaceBox]]) -> list[dict[int, int]]:
 
 
 @pytest.mark.parametrize("hidden", [0, 1])
-def test_two_who_cross_stay_who_they_are(hidden: int) -> None:
+def test_two_who_cross_stay_who_they_are(hidden: int):
     tracks = [[20 * step for step in range(31)], [600 - 20 * step for step in range(31)]]
     pictures = []
     for step, pair in enumerate(zip(*tracks, strict=True)):
@@ -118,19 +118,19 @@ def test_two_who_cross_stay_who_they_are(hidden: int) -> None:
     assert set().union(*found) == {0, 1}
 
 
-def test_one_who_comes_back_is_a_new_person() -> None:
+def test_one_who_comes_back_is_a_new_person():
     still, other = box(400), box(20)
     for absent, people in ((LOST - 1, {0, 1}), (LOST, {0, 1, 2})):
         pictures = [[still, other]] * 5 + [[still]] * absent + [[still, other]] * 5
         assert set().union(*linked(pictures)) == people
 
 
-def test_a_face_alone_at_a_new_place_has_moved() -> None:
+def test_a_face_alone_at_a_new_place_has_moved():
     assert set().union(*linked([[box(0)], [box(300)], [], [box(20)]])) == {0}
     assert set().union(*linked([[box(0), box(600)], [box(300), box(600)]])) == {0, 1, 2}
 
 
-def test_one_who_left_and_came_back_is_said_so(happy: list[np.ndarray]) -> None:
+def test_one_who_left_and_came_back_is_said_so(happy: list[np.ndarray]):
     empty = np.full((SIZE, SIZE), 128, np.uint8)
     prediction = fastck.predict([*happy, *[empty] * LOST, *happy])
     assert [one.emotion for one in prediction.people] == ["happy", "happy"]
@@ -139,7 +139,7 @@ def test_one_who_left_and_came_back_is_said_so(happy: list[np.ndarray]) -> None:
     assert "identity is not computed" in note
 
 
-def test_a_face_in_a_picture_never_moves(happy: list[np.ndarray], surprised: list[np.ndarray]) -> None:
+def test_a_face_in_a_picture_never_moves(happy: list[np.ndarray], surprised: list[np.ndarray]):
     rng = np.random.default_rng(0)
     wall = [np.clip(surprised[-1] + rng.normal(0, 2, surprised[0].shape), 0, 255).astype(np.uint8) for _ in surprised]
     rest = [surprised[0]] * len(happy)
@@ -149,7 +149,7 @@ def test_a_face_in_a_picture_never_moves(happy: list[np.ndarray], surprised: lis
     assert fastck.predict(rest).notes == ()
 
 
-def test_flicker_is_no_person(happy: list[np.ndarray], surprised: list[np.ndarray]) -> None:
+def test_flicker_is_no_person(happy: list[np.ndarray], surprised: list[np.ndarray]):
     empty = np.full((SIZE, SIZE), 128, np.uint8)
     beside = [surprised[0] if number in (5, 6) else empty for number in range(len(happy))]
     prediction = fastck.predict(side_by_side(happy, beside))
@@ -158,7 +158,7 @@ def test_flicker_is_no_person(happy: list[np.ndarray], surprised: list[np.ndarra
     assert set(prediction.frames["person"]) == {1, 2}
 
 
-def test_each_person_has_a_line_and_a_row(happy: list[np.ndarray], surprised: list[np.ndarray], tmp_path: Path) -> None:
+def test_each_person_has_a_line_and_a_row(happy: list[np.ndarray], surprised: list[np.ndarray], tmp_path: Path):
     clip = tmp_path / "two"
     clip.mkdir()
     for number, frame in enumerate(side_by_side(happy, larger(surprised, 1.2)), start=1):
@@ -185,7 +185,7 @@ def test_each_person_has_a_line_and_a_row(happy: list[np.ndarray], surprised: li
     assert np.allclose(frames["seconds"], (frames["frame"] - 1) / 10)
 
 
-def test_unsure_is_one_word(tmp_path: Path) -> None:
+def test_unsure_is_one_word(tmp_path: Path):
     from dataclasses import replace
 
     clip = fastck.sample() / "cohn-kanade-images/L008/001"
@@ -196,14 +196,14 @@ def test_unsure_is_one_word(tmp_path: Path) -> None:
     assert prediction.to_frame()["emotion"].tolist() == ["unsure"]
 
 
-def test_frames_in_memory_are_checked() -> None:
+def test_frames_in_memory_are_checked():
     with pytest.raises(ValueError, match=r"must have shape \(T, H, W\)"):
         frames_in_memory(np.zeros((4, 4), np.uint8))
     with pytest.raises(TypeError, match="uint8"):
         recognise_footage(frames_in_memory([np.zeros((4, 4))]))
 
 
-def test_detect_writes_seconds_and_people(happy: list[np.ndarray], surprised: list[np.ndarray], tmp_path: Path) -> None:
+def test_detect_writes_seconds_and_people(happy: list[np.ndarray], surprised: list[np.ndarray], tmp_path: Path):
     import pandas as pd
 
     clip = tmp_path / "two"
@@ -227,7 +227,7 @@ def test_detect_writes_seconds_and_people(happy: list[np.ndarray], surprised: li
     assert "nothing to write" in result.stderr
 
 
-def test_a_search_tells_how_far_it_is_within_a_sequence(happy: list[np.ndarray], tmp_path: Path) -> None:
+def test_a_search_tells_how_far_it_is_within_a_sequence(happy: list[np.ndarray], tmp_path: Path):
     from fastck.dataset.clip import clip_record
     from fastck.pipeline.detect import find_all_faces
 

@@ -22,7 +22,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_photo_has_its_box_and_no_emotion(tmp_path: Path) -> None:
+def test_a_photo_has_its_box_and_no_emotion(tmp_path: Path):
     photo = tmp_path / "anna.jpg"
     cv2.imwrite(str(photo), cv2.imread(str(APEX)))
     code, out, err = run(
@@ -43,7 +43,7 @@ def test_a_photo_has_its_box_and_no_emotion(tmp_path: Path) -> None:
     assert "no motion" in repr(prediction)
 
 
-def test_a_photo_beside_the_face_at_rest_is_answered_as_a_clip(tmp_path: Path) -> None:
+def test_a_photo_beside_the_face_at_rest_is_answered_as_a_clip(tmp_path: Path):
     code, out, err = run(APEX, "--neutral", REST)
     assert code == 0
     assert out.split()[1] == "happy"
@@ -59,7 +59,7 @@ def test_a_photo_beside_the_face_at_rest_is_answered_as_a_clip(tmp_path: Path) -
 @pytest.mark.parametrize(("degrees", "scale"), [(0, 1.4), (6, 1.0), (-5, 0.8)])
 def test_another_distance_and_a_tilted_head_are_put_right(
     tmp_path: Path, shows: Path, emotion: str, degrees: float, scale: float
-) -> None:
+):
     gray = cv2.imread(str(shows), cv2.IMREAD_GRAYSCALE)
     height, width = gray.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
@@ -70,7 +70,7 @@ def test_another_distance_and_a_tilted_head_are_put_right(
     assert fastck.predict(photo, neutral=REST).emotion == emotion
 
 
-def test_what_neutral_is_not_for(tmp_path: Path) -> None:
+def test_what_neutral_is_not_for(tmp_path: Path):
     with pytest.raises(ValueError, match="is for photos"):
         fastck.predict(REST.parent, neutral=REST)
     blank = tmp_path / "blank.png"
@@ -85,7 +85,7 @@ def test_what_neutral_is_not_for(tmp_path: Path) -> None:
     assert "one picture has no motion to draw" in err
 
 
-def test_a_list_gives_a_list(tmp_path: Path) -> None:
+def test_a_list_gives_a_list(tmp_path: Path):
     clip = Path(shutil.copytree(REST.parent, tmp_path / "clip"))
     answers = fastck.predict([clip, tmp_path / "none", APEX])
     assert [one.emotion for one in answers] == ["happy", None, None]
@@ -96,7 +96,7 @@ def test_a_list_gives_a_list(tmp_path: Path) -> None:
     assert fastck.predict([str(clip)])[0].emotion == "happy"
 
 
-def test_frames_come_as_an_array_or_one_by_one() -> None:
+def test_frames_come_as_an_array_or_one_by_one():
     colour = np.stack([cv2.imread(str(path)) for path in SMILE])[..., ::-1]
     gray = np.stack([cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in colour])
     answers = [fastck.predict(frames) for frames in (colour, gray, list(gray), iter(colour))]
@@ -104,7 +104,7 @@ def test_frames_come_as_an_array_or_one_by_one() -> None:
     assert [one.probabilities for one in answers] == [expected] * 4
 
 
-def test_a_folder_of_photos_is_no_clip(tmp_path: Path) -> None:
+def test_a_folder_of_photos_is_no_clip(tmp_path: Path):
     for name, path in zip(("anna", "bert"), (REST, APEX), strict=True):
         shutil.copy(path, tmp_path / f"{name}.png")
     with pytest.raises(ValueError, match="holds 2 photos"):

@@ -22,7 +22,7 @@ def run(*arguments: object, width: int = 80) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_real_smile_is_happy(smile: Path) -> None:
+def test_a_real_smile_is_happy(smile: Path):
     prediction = fastck.predict(smile)
     assert prediction.emotion == "happy"
     assert prediction.n_frames == 5
@@ -30,18 +30,18 @@ def test_a_real_smile_is_happy(smile: Path) -> None:
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_backwards_no_smile_is_seen(gray_frames: list[np.ndarray], tmp_path: Path) -> None:
+def test_backwards_no_smile_is_seen(gray_frames: list[np.ndarray], tmp_path: Path):
     folder = write(gray_frames[::-1], tmp_path / "backwards")
     assert predict(folder).emotion not in ("happy", "surprise")
 
 
-def test_frames_at_rest_with_camera_noise_are_neutral(gray_frames: list[np.ndarray], tmp_path: Path) -> None:
+def test_frames_at_rest_with_camera_noise_are_neutral(gray_frames: list[np.ndarray], tmp_path: Path):
     rng = np.random.default_rng(0)
     noisy = [np.clip(gray_frames[0] + rng.normal(0, 3, gray_frames[0].shape), 0, 255).astype(np.uint8) for _ in "12345"]
     assert predict(write(noisy, tmp_path / "rest")).emotion == "neutral"
 
 
-def test_a_data_sets_root_gives_a_line_for_each_clip(tmp_path: Path) -> None:
+def test_a_data_sets_root_gives_a_line_for_each_clip(tmp_path: Path):
     code, out, _ = run(fastck.sample(), "--json", tmp_path / "p.json", "--csv", tmp_path / "p.csv")
     lines = out.splitlines()
     assert code == 0
@@ -63,7 +63,7 @@ def test_a_data_sets_root_gives_a_line_for_each_clip(tmp_path: Path) -> None:
     assert {row["note"] for row in table} == {TRAINED_ON}
 
 
-def test_json_and_csv_go_to_stdout_alone(smile: Path) -> None:
+def test_json_and_csv_go_to_stdout_alone(smile: Path):
     code, out, _ = run(smile, "--json", "-")
     assert code == 0
     assert json.loads(out)[0]["emotion"] == "happy"
@@ -72,7 +72,7 @@ def test_json_and_csv_go_to_stdout_alone(smile: Path) -> None:
     assert next(csv.DictReader(io.StringIO(out)))["emotion"] == "happy"
 
 
-def test_a_damaged_clip_keeps_no_other_from_its_answer(smile: Path, tmp_path: Path) -> None:
+def test_a_damaged_clip_keeps_no_other_from_its_answer(smile: Path, tmp_path: Path):
     damaged = shutil.copytree(smile, tmp_path / "damaged")
     sorted(damaged.glob("*.png"))[2].write_bytes(b"\x89PNG\r\n\x1a\n")
     empty = tmp_path / "empty"
@@ -101,7 +101,7 @@ def test_a_damaged_clip_keeps_no_other_from_its_answer(smile: Path, tmp_path: Pa
     assert all(row["error"] for row in rows[:5])
 
 
-def test_a_video_equals_its_frames_and_is_drawn(gray_frames: list[np.ndarray], tmp_path: Path) -> None:
+def test_a_video_equals_its_frames_and_is_drawn(gray_frames: list[np.ndarray], tmp_path: Path):
     path = tmp_path / "clip.avi"
     height, width = gray_frames[0].shape
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 10, (width, height))
@@ -123,7 +123,7 @@ def test_a_video_equals_its_frames_and_is_drawn(gray_frames: list[np.ndarray], t
     assert colour[-1] > colour[0] + 1, "the flow is laid over the face"
 
 
-def test_plots_of_several_clips_go_into_a_folder(tmp_path: Path) -> None:
+def test_plots_of_several_clips_go_into_a_folder(tmp_path: Path):
     code, _, _ = run(fastck.sample(), "--plot", tmp_path / "plots")
     assert code == 0
     pictures = sorted((tmp_path / "plots").iterdir())
@@ -142,7 +142,7 @@ def test_plots_of_several_clips_go_into_a_folder(tmp_path: Path) -> None:
         (["x", "--run", "no-run"], "no-run"),
     ],
 )
-def test_options_that_do_not_go_together(arguments: list[str], words: str) -> None:
+def test_options_that_do_not_go_together(arguments: list[str], words: str):
     code, out, err = run(*arguments, width=300)
     assert code == 2
     assert out == ""
@@ -150,7 +150,7 @@ def test_options_that_do_not_go_together(arguments: list[str], words: str) -> No
     assert len(err.splitlines()) == 1
 
 
-def test_about_is_the_model_card() -> None:
+def test_about_is_the_model_card():
     code, out, _ = run("--about")
     assert code == 0
     assert TRAINED_ON in out
@@ -158,7 +158,7 @@ def test_about_is_the_model_card() -> None:
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
-def test_the_bundled_recogniser_needs_no_extra(smile: Path) -> None:
+def test_the_bundled_recogniser_needs_no_extra(smile: Path):
     program = (
         "import sys, fastck; from pathlib import Path; "
         f"assert fastck.predict(Path({str(smile)!r})).emotion == 'happy'; "
@@ -176,7 +176,7 @@ def write(frames: list[np.ndarray], folder: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_photos_is_answered_file_by_file(smile: Path, tmp_path: Path) -> None:
+def test_a_folder_of_photos_is_answered_file_by_file(smile: Path, tmp_path: Path):
     first, last = min(smile.glob("*.png")), max(smile.glob("*.png"))
     (tmp_path / "photos").mkdir()
     shutil.copy(first, tmp_path / "photos/anna.png")

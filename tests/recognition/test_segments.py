@@ -38,7 +38,7 @@ def film() -> tuple[list[np.ndarray], np.ndarray]:
     return [frame if frame.ndim == 2 else frame[..., 1].copy() for frame in frames], course
 
 
-def test_windows_of_a_long_clip_are_its_two_smiles(film: tuple[list[np.ndarray], np.ndarray]) -> None:
+def test_windows_of_a_long_clip_are_its_two_smiles(film: tuple[list[np.ndarray], np.ndarray]):
     frames, _ = film
     readings, n_frames, n_missed = read_frames(frames, bundled())
     assert (n_frames, n_missed, len(readings)) == (len(frames), 0, len(frames))
@@ -53,7 +53,7 @@ def test_windows_of_a_long_clip_are_its_two_smiles(film: tuple[list[np.ndarray],
         assert np.mean([reading.emotion == "happy" for reading in window[-4:]]) == 1 or sizes[-1] < max(sizes)
 
 
-def test_flow_is_that_of_onset_and_frame(film: tuple[list[np.ndarray], np.ndarray]) -> None:
+def test_flow_is_that_of_onset_and_frame(film: tuple[list[np.ndarray], np.ndarray]):
     frames, _ = film
     box = find_faces(frames[:1], FaceConfig())[0]
     assert box is not None
@@ -67,7 +67,7 @@ def test_flow_is_that_of_onset_and_frame(film: tuple[list[np.ndarray], np.ndarra
     assert all(moment.resting for moment in moments[: REST - 1])
 
 
-def test_a_held_pose_becomes_the_rest() -> None:
+def test_a_held_pose_becomes_the_rest():
     rng = np.random.default_rng(0)
     texture = rng.integers(0, 256, (40, 40)).astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)
     other = texture.copy()
@@ -80,7 +80,7 @@ def test_a_held_pose_becomes_the_rest() -> None:
     assert tracker.push(99, texture).onset == 99
 
 
-def test_a_box_stays_while_the_face_is_in_it() -> None:
+def test_a_box_stays_while_the_face_is_in_it():
     keeper = BoxKeeper()
     assert not keeper.update(None)
     assert keeper.box is None

@@ -37,27 +37,27 @@ def probed(path: Path) -> list[float]:
     return [float(line.split(",")[0]) for line in done.stdout.split()]
 
 
-def test_times_are_the_containers(video: Path) -> None:
+def test_times_are_the_containers(video: Path):
     times: list[float] = []
     frames = list(read_video(video, times=times))
     assert len(frames) == len(times) == 5
     np.testing.assert_allclose(times, probed(video), atol=1e-6)
 
 
-def test_times_begin_anew_with_each_reading(video: Path) -> None:
+def test_times_begin_anew_with_each_reading(video: Path):
     times = array("d")
     for _ in range(2):
         assert len(list(record_frames(clip_record(video), times))) == len(times) == 5
 
 
-def test_predicted_frames_have_them(video: Path, tmp_path: Path) -> None:
+def test_predicted_frames_have_them(video: Path, tmp_path: Path):
     frames = fastck.predict(video).frames
     np.testing.assert_allclose(frames["seconds"], probed(video), atol=1e-6)
     assert frames["frame"].tolist() == [1, 2, 3, 4, 5]
     assert fastck.predict(video, fps=4).frames["seconds"].tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_image_files_have_no_times_of_their_own() -> None:
+def test_image_files_have_no_times_of_their_own():
     assert fastck.predict(FRAMES).frames["seconds"].isna().all()
     for fps in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="fps must be a number above 0"):

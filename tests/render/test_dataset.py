@@ -29,7 +29,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_same_bytes_for_any_number_of_jobs_and_more_subjects_change_nothing(tmp_path: Path) -> None:
+def test_same_bytes_for_any_number_of_jobs_and_more_subjects_change_nothing(tmp_path: Path):
     sets = {}
     for name, subjects, n_jobs in (("one", 1, 1), ("serial", 2, 1), ("threads", 2, 3)):
         render_dataset(tmp_path / name, subjects=subjects, sequences=2, seed=4, n_jobs=n_jobs)
@@ -39,13 +39,13 @@ def test_same_bytes_for_any_number_of_jobs_and_more_subjects_change_nothing(tmp_
     assert sets["one"].items() < sets["serial"].items()
 
 
-def test_another_seed_gives_other_people(rendered: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_people(rendered: Path, tmp_path: Path):
     render_dataset(tmp_path / "other", subjects=1, sequences=1, seed=2)
     frame = Path("cohn-kanade-images/S001/001/S001_001_00000001.png")
     assert (tmp_path / "other" / frame).read_bytes() != (rendered / frame).read_bytes()
 
 
-def test_layout_and_label_files_are_exactly_ckplus(rendered: Path) -> None:
+def test_layout_and_label_files_are_exactly_ckplus(rendered: Path):
     assert sorted(path.name for path in rendered.iterdir()) == ["Emotion", "cohn-kanade-images", "rendered.json"]
     folders = sorted((rendered / "cohn-kanade-images").glob("S*/*"))
     assert [folder.relative_to(rendered / "cohn-kanade-images").as_posix() for folder in folders] == [
@@ -63,13 +63,13 @@ def test_layout_and_label_files_are_exactly_ckplus(rendered: Path) -> None:
     assert not scan(rendered).findings
 
 
-def test_labels_match_what_was_acted(rendered: Path) -> None:
+def test_labels_match_what_was_acted(rendered: Path):
     emotions = {record.sequence: EMOTIONS[record.emotion or 0] for record in scan(rendered).records}
     acted = {take.name: take.shows for number in (1, 2) for take in plan_subject(1, number, 3)}
     assert emotions == acted
 
 
-def test_frames_are_ckplus_sized_gray_or_colour() -> None:
+def test_frames_are_ckplus_sized_gray_or_colour():
     from fastck.render.dataset import draw_person, subject_rng
 
     people = [draw_person(subject_rng(0, number))[0] for number in range(1, 81)]
@@ -79,7 +79,7 @@ def test_frames_are_ckplus_sized_gray_or_colour() -> None:
     assert 0.02 < colour < 0.4
 
 
-def test_a_full_set_has_the_size_of_ckplus() -> None:
+def test_a_full_set_has_the_size_of_ckplus():
     takes = [take for number in range(1, 124) for take in plan_subject(0, number, None)]
     assert 570 <= len(takes) <= 616  # CK+: 593
     frames = [take.n_frames for take in takes]
@@ -90,13 +90,13 @@ def test_a_full_set_has_the_size_of_ckplus() -> None:
     assert counts.min() > 60
 
 
-def test_no_subject_repeats_an_emotion() -> None:
+def test_no_subject_repeats_an_emotion():
     for number in range(1, 40):
         emotions = [take.shows for take in plan_subject(5, number, None)]
         assert len(set(emotions)) == len(emotions)
 
 
-def test_dlib_finds_one_face_in_every_frame(rendered: Path) -> None:
+def test_dlib_finds_one_face_in_every_frame(rendered: Path):
     detector = Detector(upsample=1)
     for record in scan(rendered).records:
         for path in (record.frames[0], record.frames[-1]):
@@ -104,7 +104,7 @@ def test_dlib_finds_one_face_in_every_frame(rendered: Path) -> None:
             assert 150 < box.right - box.left < 330
 
 
-def test_every_planted_quirk_is_reported(odd: Path) -> None:
+def test_every_planted_quirk_is_reported(odd: Path):
     note = json.loads((odd / "rendered.json").read_text())
     planted = {kind: [] for kind in ("unlabelled", "missing-label-folder", "empty-label-folder", "long-sequence")}
     planted["junk-file"] = []
@@ -129,7 +129,7 @@ def test_every_planted_quirk_is_reported(odd: Path) -> None:
     assert report.lengths.cut == len(long)
 
 
-def test_quirks_change_no_other_frame(odd: Path, tmp_path: Path) -> None:
+def test_quirks_change_no_other_frame(odd: Path, tmp_path: Path):
     render_dataset(tmp_path / "plain", subjects=1, sequences=2, seed=3)
     plain, quirky = digests(tmp_path / "plain"), digests(odd)
     note = json.loads((odd / "rendered.json").read_text())
@@ -139,7 +139,7 @@ def test_quirks_change_no_other_frame(odd: Path, tmp_path: Path) -> None:
     assert all(plain[name] == quirky[name] for name in same)
 
 
-def test_progress_and_summary(tmp_path: Path) -> None:
+def test_progress_and_summary(tmp_path: Path):
     seen: list[tuple[int, int]] = []
     summary = render_dataset(
         tmp_path / "new" / "set",
@@ -164,20 +164,20 @@ def test_progress_and_summary(tmp_path: Path) -> None:
         ({"yaw": 90.0}, "yaw must be"),
     ],
 )
-def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, float], message: str) -> None:
+def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, float], message: str):
     with pytest.raises(ValueError, match=message):
         render_dataset(tmp_path / "set", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "set").exists()
 
 
-def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="must be a new or empty folder"):
         render_dataset(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_contact_sheet_is_small_and_refuses_nonsense(tmp_path: Path) -> None:
+def test_contact_sheet_is_small_and_refuses_nonsense(tmp_path: Path):
     path = contact_sheet(tmp_path / "docs" / "sheet.png", subjects=[4], emotions=["happy", "surprise"])
     sheet = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert sheet.shape[:2] == (168, 300)
@@ -189,7 +189,7 @@ def test_contact_sheet_is_small_and_refuses_nonsense(tmp_path: Path) -> None:
         contact_sheet(tmp_path / "no.png", subjects=[])
 
 
-def test_the_model_comes_with_its_licence() -> None:
+def test_the_model_comes_with_its_licence():
     note = MODEL_PATH.with_suffix(".md").read_text()
     assert "CC0 1.0" in note
     assert "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2" in note

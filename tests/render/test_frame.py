@@ -26,7 +26,7 @@ REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "face-model" / "ref
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), height=st.integers(1, 40), width=st.integers(1, 40))
-def test_rasteriser_equals_the_plain_one(seed: int, height: int, width: int) -> None:
+def test_rasteriser_equals_the_plain_one(seed: int, height: int, width: int):
     check_rasteriser(seed, height, width)
 
 
@@ -42,7 +42,7 @@ def load_reference() -> ModuleType:
     return module
 
 
-def test_a_head_is_rasterised_as_the_reference_does() -> None:
+def test_a_head_is_rasterised_as_the_reference_does():
     reference = load_reference()
     model = reference.load_model()
     screen = reference.project(model, model.vertices, reference.head_rotation(0.1, -0.05))
@@ -56,7 +56,7 @@ def test_a_head_is_rasterised_as_the_reference_does() -> None:
     np.testing.assert_allclose(fast[2][covered], depth[covered], atol=1e-5)
 
 
-def test_vertex_normals_equal_the_plain_ones() -> None:
+def test_vertex_normals_equal_the_plain_ones():
     model = load_model()
     out = np.empty(model.vertices.shape, np.float32)
     vertex_normals(model.vertices, model.triangles, out)
@@ -69,15 +69,15 @@ def test_vertex_normals_equal_the_plain_ones() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 40_000])
-def test_film_noise_has_the_spread_asked_for_and_depends_on_its_key_only(size: int) -> None:
+def test_film_noise_has_the_spread_asked_for_and_depends_on_its_key_only(size: int):
     check_film_noise(size)
 
 
-def test_without_noise_the_film_is_the_tone_curve() -> None:
+def test_without_noise_the_film_is_the_tone_curve():
     check_tone_curve()
 
 
-def test_every_unit_of_the_recipes_exists() -> None:
+def test_every_unit_of_the_recipes_exists():
     model = load_model()
     manner = draw_manner(np.random.default_rng(0))
     units = {unit for table in (PEAKS, EXTRAS) for peak in table.values() for unit in peak} | set(RESTING)
@@ -86,7 +86,7 @@ def test_every_unit_of_the_recipes_exists() -> None:
             assert name in model.shapes
 
 
-def test_a_shape_never_gets_a_slider_and_its_opposite() -> None:
+def test_a_shape_never_gets_a_slider_and_its_opposite():
     model = load_model()
     choices = sliders(model.identity_names)
     assert sum(len(choice) * (2 if choice[0].startswith("*") else 1) for choice in choices) == len(model.identity_names)
@@ -102,7 +102,7 @@ def test_a_shape_never_gets_a_slider_and_its_opposite() -> None:
 
 
 @pytest.mark.parametrize("emotion", EMOTION_CODES)
-def test_a_performance_starts_neutral_and_ends_at_the_peak(emotion: str) -> None:
+def test_a_performance_starts_neutral_and_ends_at_the_peak(emotion: str):
     model = load_model()
     manner = draw_manner(np.random.default_rng(1))
     poses = perform(model, manner, emotion, np.random.default_rng(2), n_frames=18)
@@ -113,7 +113,7 @@ def test_a_performance_starts_neutral_and_ends_at_the_peak(emotion: str) -> None
     assert (course[-1] >= course.max(axis=0) - 0.02).all()  # less what the resting face loses
 
 
-def test_a_blink_shuts_the_eyes_and_no_blink_does_not() -> None:
+def test_a_blink_shuts_the_eyes_and_no_blink_does_not():
     model = load_model()
     manner = draw_manner(np.random.default_rng(1))
     for blink, shut in ((0.0, False), (1.0, True)):
@@ -121,7 +121,7 @@ def test_a_blink_shuts_the_eyes_and_no_blink_does_not() -> None:
         assert (max(pose.weights.get("unit/eyeBlinkLeft", 0.0) for pose in poses) > 0.9) == shut
 
 
-def test_yaw_turns_the_head() -> None:
+def test_yaw_turns_the_head():
     model = load_model()
     manner = draw_manner(np.random.default_rng(1))
 
@@ -136,7 +136,7 @@ def test_yaw_turns_the_head() -> None:
     assert abs(turn(10.0) - 10) < 1
 
 
-def test_a_frame_shows_one_lit_head_before_its_backdrop() -> None:
+def test_a_frame_shows_one_lit_head_before_its_backdrop():
     subject, manner, _ = draw_person(subject_rng(0, 4))
     scene = Scene(subject, noise=0.0)
     poses = perform(load_model(), manner, "surprise", np.random.default_rng(0), n_frames=12, variation=Variation(yaw=0))
@@ -152,7 +152,7 @@ def test_a_frame_shows_one_lit_head_before_its_backdrop() -> None:
     assert 180 < rows.mean() < 380
 
 
-def test_gray_frames_have_the_levels_of_the_colour_ones() -> None:
+def test_gray_frames_have_the_levels_of_the_colour_ones():
     from dataclasses import replace
 
     subject, manner, _ = draw_person(subject_rng(0, 4))

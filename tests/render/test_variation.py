@@ -49,12 +49,12 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_hard_set_has_the_same_bytes_for_any_number_of_jobs(hard: Path, tmp_path: Path) -> None:
+def test_a_hard_set_has_the_same_bytes_for_any_number_of_jobs(hard: Path, tmp_path: Path):
     render_dataset(tmp_path / "serial", subjects=4, sequences=1, neutral=1, seed=7, variation=HARD, n_jobs=1)
     assert digests(tmp_path / "serial") == digests(hard)
 
 
-def test_memory_left_over_from_elsewhere_reaches_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_left_over_from_elsewhere_reaches_no_frame(monkeypatch: pytest.MonkeyPatch):
     from fastck.render import paint
 
     def dirty(value: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def test_memory_left_over_from_elsewhere_reaches_no_frame(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(dirty(0), dirty(200))
 
 
-def test_rendered_json_records_the_variation_and_the_neutral_acts(hard: Path) -> None:
+def test_rendered_json_records_the_variation_and_the_neutral_acts(hard: Path):
     note = json.loads((hard / "rendered.json").read_text())
     assert Variation(**note["variation"]) == HARD
     acts = {
@@ -80,11 +80,11 @@ def test_rendered_json_records_the_variation_and_the_neutral_acts(hard: Path) ->
     assert sorted(acts.values()) == sorted(NEUTRAL_ACTS)
 
 
-def test_an_easy_note_says_nothing_of_variation(rendered: Path) -> None:
+def test_an_easy_note_says_nothing_of_variation(rendered: Path):
     assert not {"variation", "neutral"} & set(json.loads((rendered / "rendered.json").read_text()))
 
 
-def test_neutral_sequences_are_labelled_0_and_follow_the_others(hard: Path) -> None:
+def test_neutral_sequences_are_labelled_0_and_follow_the_others(hard: Path):
     result = scan(hard)
     assert {found.kind for found in result.findings} == {"neutral-label"}
     assert [record.emotion == 0 for record in result.records] == [False, True] * 4
@@ -92,26 +92,26 @@ def test_neutral_sequences_are_labelled_0_and_follow_the_others(hard: Path) -> N
     assert label.read_text() == "   0.0000000e+00\n"
 
 
-def test_neutral_sequences_change_no_other_file(hard: Path, tmp_path: Path) -> None:
+def test_neutral_sequences_change_no_other_file(hard: Path, tmp_path: Path):
     render_dataset(tmp_path / "set", subjects=1, sequences=1, seed=7, variation=HARD)
     without, having = digests(tmp_path / "set"), digests(hard)
     del without["rendered.json"]
     assert without.items() < having.items()
 
 
-def test_dlib_finds_the_face_in_every_first_frame(hard: Path) -> None:
+def test_dlib_finds_the_face_in_every_first_frame(hard: Path):
     detector = Detector(upsample=1)
     for record in scan(hard).records:
         assert len(detector(cv2.imread(str(record.frames[0]), cv2.IMREAD_GRAYSCALE))) == 1
 
 
-def test_a_variation_that_is_off_leaves_the_poses_as_they_were() -> None:
+def test_a_variation_that_is_off_leaves_the_poses_as_they_were():
     for emotion in EMOTION_CODES:
         assert acted(5, EASY, emotion) == acted(5, replace(EASY, noise=9.0, glasses=1.0, fringe=1.0), emotion)
 
 
 @pytest.mark.parametrize("aspect", ASPECTS)
-def test_every_aspect_changes_poses_or_what_the_scene_gets(aspect: str) -> None:
+def test_every_aspect_changes_poses_or_what_the_scene_gets(aspect: str):
     variation = with_aspect(aspect)
     changed = set(differences(variation))
     assert changed == set(ASPECTS[aspect])
@@ -123,13 +123,13 @@ def test_every_aspect_changes_poses_or_what_the_scene_gets(aspect: str) -> None:
     assert any(acted(seed, off) != acted(seed, HARD) for seed in range(40))
 
 
-def test_the_aspects_cover_every_field_once() -> None:
+def test_the_aspects_cover_every_field_once():
     named = [name for names in ASPECTS.values() for name in names]
     assert sorted(named) == sorted(field.name for field in fields(Variation))
     assert all(getattr(HARD, name) != getattr(EASY, name) for name in named)
 
 
-def test_weakest_spreads_the_strength_evenly_down_to_it() -> None:
+def test_weakest_spreads_the_strength_evenly_down_to_it():
     full = np.array([course(acted(seed, EASY), "cheekSquintLeft")[-1] for seed in range(400)])
     weak = np.array([course(acted(seed, Variation(weakest=0.4)), "cheekSquintLeft")[-1] for seed in range(400)])
     ratio = weak / full
@@ -138,7 +138,7 @@ def test_weakest_spreads_the_strength_evenly_down_to_it() -> None:
     assert ratio.mean() == pytest.approx(0.7, abs=0.03)
 
 
-def test_asymmetry_has_the_spread_asked_for() -> None:
+def test_asymmetry_has_the_spread_asked_for():
     tilts = []
     for seed in range(400):
         poses = acted(seed, Variation(asymmetry=0.2))
@@ -148,7 +148,7 @@ def test_asymmetry_has_the_spread_asked_for() -> None:
     assert np.std(tilts) == pytest.approx(0.2 * np.sqrt(1.25), rel=0.15)
 
 
-def test_mixed_draws_recipes_other_than_the_prototype_as_often_as_asked() -> None:
+def test_mixed_draws_recipes_other_than_the_prototype_as_often_as_asked():
     rng = np.random.default_rng(0)
     drawn = [mixed_recipe("fear", PEAKS["fear"], rng, mixed=0.4, blend=0.0) for _ in range(1000)]
     others = [recipe for recipe in drawn if recipe != PEAKS["fear"]]
@@ -157,7 +157,7 @@ def test_mixed_draws_recipes_other_than_the_prototype_as_often_as_asked() -> Non
     assert {json.dumps(recipe) for recipe in others} == {json.dumps(recipe) for recipe in VARIANTS["fear"]}
 
 
-def test_blend_adds_weaker_units_of_one_other_emotion() -> None:
+def test_blend_adds_weaker_units_of_one_other_emotion():
     rng = np.random.default_rng(0)
     for _ in range(100):
         recipe = mixed_recipe("happy", PEAKS["happy"], rng, mixed=0.0, blend=0.3)
@@ -167,7 +167,7 @@ def test_blend_adds_weaker_units_of_one_other_emotion() -> None:
         assert all(recipe[unit] >= weight for unit, weight in PEAKS["happy"].items())
 
 
-def test_every_recipe_uses_units_the_model_has() -> None:
+def test_every_recipe_uses_units_the_model_has():
     shapes = load_model().shapes
     for recipes in VARIANTS.values():
         for unit in {unit for recipe in recipes for unit in recipe}:
@@ -175,7 +175,7 @@ def test_every_recipe_uses_units_the_model_has() -> None:
             assert f"unit/{stem}" in shapes or {f"unit/{stem}Left", f"unit/{stem}Right"} <= set(shapes)
 
 
-def test_time_courses_are_quick_stepped_or_fading_and_keep_to_0_and_1() -> None:
+def test_time_courses_are_quick_stepped_or_fading_and_keep_to_0_and_1():
     drawn = [time_course(np.random.default_rng(seed), 30, share=1.0) for seed in range(300)]
     assert all(time[0] == 0 and time.min() >= 0 and time.max() <= 1 for time in drawn)
     fading = [time for time in drawn if time[-1] < 1]
@@ -187,7 +187,7 @@ def test_time_courses_are_quick_stepped_or_fading_and_keep_to_0_and_1() -> None:
     np.testing.assert_array_equal(time_course(np.random.default_rng(0), 30, share=0.0), np.arange(30) / 29)
 
 
-def test_speech_moves_the_mouth_at_the_rate_of_syllables_and_starts_at_rest() -> None:
+def test_speech_moves_the_mouth_at_the_rate_of_syllables_and_starts_at_rest():
     peaks = []
     for seed in range(40):
         curves = speech(np.random.default_rng(seed), 300, from_rest=True)
@@ -201,14 +201,14 @@ def test_speech_moves_the_mouth_at_the_rate_of_syllables_and_starts_at_rest() ->
     assert np.mean(peaks) > 0.9
 
 
-def test_talking_moves_the_mouth_over_the_expression() -> None:
+def test_talking_moves_the_mouth_over_the_expression():
     quiet, loud = acted(3, EASY, "sadness"), acted(3, Variation(talking=1.0), "sadness")
     assert course(quiet, "mouthPucker").max() == 0
     assert max(np.ptp(course(loud, unit)) for unit in MOUTH) > 0.2
     np.testing.assert_array_equal(course(quiet, "browInnerUp"), course(loud, "browInnerUp"))
 
 
-def test_head_motion_has_the_spread_asked_for_and_starts_at_0() -> None:
+def test_head_motion_has_the_spread_asked_for_and_starts_at_0():
     turns = []
     for seed in range(400):
         still, moving = acted(seed, EASY), acted(seed, Variation(head_motion=4.0))
@@ -217,7 +217,7 @@ def test_head_motion_has_the_spread_asked_for_and_starts_at_0() -> None:
     assert 3.5 < np.std(np.array(turns)[:, -1]) < 5
 
 
-def test_light_changes_by_the_stops_asked_for_and_starts_unchanged() -> None:
+def test_light_changes_by_the_stops_asked_for_and_starts_unchanged():
     gains = np.array([light_course(np.random.default_rng(seed), 20, stops=0.5)[0] for seed in range(500)])
     assert (gains[:, 0] == 1).all()
     # The course ends before 1 for a few slow changes.
@@ -226,7 +226,7 @@ def test_light_changes_by_the_stops_asked_for_and_starts_unchanged() -> None:
     assert {(pose.light_gain, pose.light_turn) for pose in poses} == {(1.0, 0.0)}
 
 
-def test_a_turned_light_goes_round_the_upright_axis() -> None:
+def test_a_turned_light_goes_round_the_upright_axis():
     np.testing.assert_allclose(turned_light(np.array([0, 0, 1], np.float32), np.pi / 2), [1, 0, 0], atol=1e-6)
     key = np.array([0.6, 0.48, 0.64], np.float32)
     np.testing.assert_array_equal(turned_light(key, 0.0), key)
@@ -235,7 +235,7 @@ def test_a_turned_light_goes_round_the_upright_axis() -> None:
     assert np.linalg.norm(turned) == pytest.approx(1, abs=1e-6)
 
 
-def test_light_and_its_direction_change_the_picture() -> None:
+def test_light_and_its_direction_change_the_picture():
     subject, _, _ = draw_person(subject_rng(0, 4))
     scene = Scene(subject, noise=0.0)
     (pose,) = perform(load_model(), manner(), "happy", np.random.default_rng(0), n_frames=1)
@@ -251,7 +251,7 @@ def test_light_and_its_direction_change_the_picture() -> None:
 
 
 @pytest.mark.parametrize("worn", ["glasses", "fringe"])
-def test_what_is_worn_covers_its_part_of_the_face_and_turns_with_the_head(worn: str) -> None:
+def test_what_is_worn_covers_its_part_of_the_face_and_turns_with_the_head(worn: str):
     subject, _, _ = draw_person(subject_rng(0, 4))
     dressed = draw_worn(np.random.default_rng(3), glasses=worn == "glasses", fringe=worn == "fringe")
     assert (dressed.glasses is None, dressed.fringe is None) == (worn != "glasses", worn != "fringe")
@@ -272,7 +272,7 @@ def test_what_is_worn_covers_its_part_of_the_face_and_turns_with_the_head(worn: 
     assert np.abs(moved - still).max() > 0.05
 
 
-def test_frames_face_outwards() -> None:
+def test_frames_face_outwards():
     subject, _, _ = draw_person(subject_rng(0, 4))
     worn = draw_worn(np.random.default_rng(3), glasses=1.0, fringe=0.0)
     mesh = build_worn(worn, subject, subject.vertices)
@@ -283,7 +283,7 @@ def test_frames_face_outwards() -> None:
     assert np.einsum("nd,nd->n", corners[rims, 0], normals[rims]).sum() > 0
 
 
-def test_glasses_stand_off_the_skin_and_hair_hangs_in_front_of_it() -> None:
+def test_glasses_stand_off_the_skin_and_hair_hangs_in_front_of_it():
     for number in range(1, 8):
         subject, _, worn = draw_person(subject_rng(0, number), Variation(glasses=1.0, fringe=1.0))
         assert isinstance(worn.glasses, Glasses)
@@ -295,14 +295,14 @@ def test_glasses_stand_off_the_skin_and_hair_hangs_in_front_of_it() -> None:
             assert point[2] > subject.vertices[near, 2].max()
 
 
-def test_shares_of_people_wear_glasses_and_a_fringe() -> None:
+def test_shares_of_people_wear_glasses_and_a_fringe():
     drawn = [draw_worn(np.random.default_rng(seed), glasses=0.3, fringe=0.2) for seed in range(1000)]
     assert sum(worn.glasses is not None for worn in drawn) == pytest.approx(300, abs=45)
     assert sum(worn.fringe is not None for worn in drawn) == pytest.approx(200, abs=40)
 
 
 @pytest.mark.parametrize("act", NEUTRAL_ACTS)
-def test_neutral_acts_show_what_they_are_called_and_no_emotion(act: str) -> None:
+def test_neutral_acts_show_what_they_are_called_and_no_emotion(act: str):
     shut, turned, opened, brows = [], [], [], []
     for seed in range(60):
         poses = perform_neutral(load_model(), manner(), act, np.random.default_rng(seed), n_frames=18)
@@ -326,12 +326,12 @@ def test_neutral_acts_show_what_they_are_called_and_no_emotion(act: str) -> None
         ({"head_motion": -1}, "head_motion must be 0 to 20 .degrees., got -1"),
     ],
 )
-def test_variation_refuses_what_is_out_of_range(options: dict[str, float], message: str) -> None:
+def test_variation_refuses_what_is_out_of_range(options: dict[str, float], message: str):
     with pytest.raises(ValueError, match=message):
         Variation(**options)
 
 
-def test_unknown_aspects_and_too_many_neutral_sequences_are_refused(tmp_path: Path) -> None:
+def test_unknown_aspects_and_too_many_neutral_sequences_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="aspect must be one of mixed action units, intensity"):
         with_aspect("beard")
     with pytest.raises(ValueError, match="neutral must be 0 to 99 sequences per subject, got -1"):

@@ -32,7 +32,7 @@ def picture_of(html: str) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(base64.b64decode(found), np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_a_store_is_gone_through_by_its_sequences(tmp_path) -> None:
+def test_a_store_is_gone_through_by_its_sequences(tmp_path):
     store = make_store(tmp_path / "store", make_table(subjects=2))
     assert len(store) == len(store.table) == len(list(store))
     assert list(store) == store.table["sequence"].tolist()
@@ -45,7 +45,7 @@ def test_a_store_is_gone_through_by_its_sequences(tmp_path) -> None:
     assert picture_of(html).any()
 
 
-def test_a_prediction_in_a_notebook() -> None:
+def test_a_prediction_in_a_notebook():
     prediction = fastck.predict(fastck.sample() / "cohn-kanade-images/L008/001")
     assert repr(prediction) == "<Prediction L008_001: happy 100 %, frames 1-5/5>"
     html = prediction._repr_html_()
@@ -55,7 +55,7 @@ def test_a_prediction_in_a_notebook() -> None:
 
 
 @pytest.mark.parametrize("picture", [True, False])
-def test_a_run_in_a_notebook(tmp_path, picture: bool) -> None:
+def test_a_run_in_a_notebook(tmp_path, picture: bool):
     record = {"arguments": {"feature": "flow", "protocol": "loso"}, "classes": ["anger", "happy"], "status": "finished"}
     run = Run(tmp_path, record)
     assert repr(run) == f"<Run {tmp_path}: flow, loso, 2 classes, finished>"

@@ -33,7 +33,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["inputs.csv", "manifest.json", "journal.jsonl", ".lock-owner", "inputs.csv.tmp"])
-def test_a_folder_of_the_users_own_is_refused_and_stays_as_it_is(tmp_path: Path, name: str, overwrite: bool) -> None:
+def test_a_folder_of_the_users_own_is_refused_and_stays_as_it_is(tmp_path: Path, name: str, overwrite: bool):
     (tmp_path / name).write_text('{"icons": []}' if name == "manifest.json" else "my,own,table\n1,2,3\n")
     for array in ("mask", "flow", "projection"):
         np.save(tmp_path / f"{array}.npy", np.arange(10.0))
@@ -44,7 +44,7 @@ def test_a_folder_of_the_users_own_is_refused_and_stays_as_it_is(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", [".lock", ".lock-owner", "inputs.csv.tmp"])
-def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+def test_nothing_is_written_through_a_link(tmp_path: Path, name: str):
     (tmp_path / "precious").write_text("precious")
     store = tmp_path / "store"
     store.mkdir()
@@ -54,7 +54,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-def test_overwriting_leaves_an_array_with_a_feature_s_name(made: Path, tmp_path: Path) -> None:
+def test_overwriting_leaves_an_array_with_a_feature_s_name(made: Path, tmp_path: Path):
     store = shutil.copytree(made, tmp_path / "store")
     np.save(store / "mask.npy", np.arange(10.0))
     fastck.preprocess(fastck.sample(), store, n_jobs=1, motion=LEVEL, overwrite=True)
@@ -65,7 +65,7 @@ def test_overwriting_leaves_an_array_with_a_feature_s_name(made: Path, tmp_path:
     assert contents(store) == before
 
 
-def test_an_opened_store_that_is_replaced_is_never_mixed_with_the_new_one(made: Path, tmp_path: Path) -> None:
+def test_an_opened_store_that_is_replaced_is_never_mixed_with_the_new_one(made: Path, tmp_path: Path):
     path = shutil.copytree(made, tmp_path / "store")
     opened, unread, sent = fastck.open_store(path), fastck.open_store(path), pickle.dumps(fastck.open_store(path))
     assert len(opened.table) == 3
@@ -80,7 +80,7 @@ def test_an_opened_store_that_is_replaced_is_never_mixed_with_the_new_one(made: 
     assert not np.array_equal(fastck.open_store(path).feature("projection"), before)
 
 
-def test_what_killed_runs_left_is_removed(made: Path, tmp_path: Path) -> None:
+def test_what_killed_runs_left_is_removed(made: Path, tmp_path: Path):
     store = shutil.copytree(made, tmp_path / "store")
     for number in range(3):
         (store / f".fastck-{number:032x}.npy").write_bytes(b"half")
@@ -101,7 +101,7 @@ def test_a_complete_store_on_a_read_only_disk_is_complete(made: Path, monkeypatc
     assert contents(made) == before
 
 
-def test_a_file_of_anybody_s_beside_the_output_stays(tmp_path: Path) -> None:
+def test_a_file_of_anybody_s_beside_the_output_stays(tmp_path: Path):
     (tmp_path / "x.csv.tmp").write_text("notes")
     (tmp_path / "real.csv").write_text("old")
     (tmp_path / "x.csv").symlink_to(tmp_path / "real.csv")
@@ -118,7 +118,7 @@ def fail_midway(path: Path) -> None:
         raise ValueError("midway")
 
 
-def test_an_output_is_none_of_the_inputs_by_whatever_name(tmp_path: Path) -> None:
+def test_an_output_is_none_of_the_inputs_by_whatever_name(tmp_path: Path):
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"1")
     (tmp_path / "link.mp4").symlink_to(clip)
@@ -131,7 +131,7 @@ def test_an_output_is_none_of_the_inputs_by_whatever_name(tmp_path: Path) -> Non
     check_output(tmp_path / "new.mp4", [clip, tmp_path])
 
 
-def test_commands_do_not_write_over_what_they_read(tmp_path: Path) -> None:
+def test_commands_do_not_write_over_what_they_read(tmp_path: Path):
     clip = shutil.copytree(fastck.sample() / "cohn-kanade-images/L008/001", tmp_path / "L008_001")
     first = sorted(clip.iterdir())[0].rename(clip / "L008_001_00000001.png")
     before = contents(clip)
@@ -161,7 +161,7 @@ def test_commands_do_not_write_over_what_they_read(tmp_path: Path) -> None:
     ],
     ids=lambda arguments: arguments[0] + arguments[-1].removeprefix("OUT"),
 )
-def test_a_file_that_is_there_stays_unless_told_otherwise(made: Path, tmp_path: Path, arguments: list[str]) -> None:
+def test_a_file_that_is_there_stays_unless_told_otherwise(made: Path, tmp_path: Path, arguments: list[str]):
     clip = fastck.sample() / "cohn-kanade-images/L008/001"
     words = {"CLIP": clip, "SET": fastck.sample(), "STORE": made}
     out = tmp_path / arguments[-1]
@@ -179,7 +179,7 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(made: Path, tmp_path: 
     assert {path.name for path in tmp_path.iterdir()} == {"precious", out.name}
 
 
-def test_pictures_of_faces_go_to_an_empty_folder_unless_told_otherwise(tmp_path: Path) -> None:
+def test_pictures_of_faces_go_to_an_empty_folder_unless_told_otherwise(tmp_path: Path):
     clip = fastck.sample() / "cohn-kanade-images/L008/001"
     drawn = tmp_path / "drawn"
     drawn.mkdir()
@@ -194,6 +194,6 @@ def test_pictures_of_faces_go_to_an_empty_folder_unless_told_otherwise(tmp_path:
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-def test_clips_called_alike_have_drawings_of_their_own(tmp_path: Path) -> None:
+def test_clips_called_alike_have_drawings_of_their_own(tmp_path: Path):
     clips = [Answer(source=f"{n}/clip", record=SequenceRecord(sequence="clip", subject="clip")) for n in "ab"]
     assert name_drawings(clips, [tmp_path]) == {"a/clip": "clip", "b/clip": "clip-2"}

@@ -41,7 +41,7 @@ def stacked(value: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("group_bytes", [2**25, 30_000])
 def test_pandas_reads_a_row_per_sequence(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_bytes: int
-) -> None:
+):
     from pyarrow import parquet as arrow
 
     monkeypatch.setattr(export, "GROUP_BYTES", group_bytes)
@@ -71,7 +71,7 @@ def test_pandas_reads_a_row_per_sequence(
     assert json.loads(metadata[b"fastck"])["config_hash"] == store.manifest["config_hash"]
 
 
-def test_datasets_reads_the_folder(store: Store, tmp_path: Path) -> None:
+def test_datasets_reads_the_folder(store: Store, tmp_path: Path):
     datasets = pytest.importorskip("datasets")
     out = export_store(store, tmp_path / "out", to="parquet", shards=2)
     loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache")).with_format("numpy")
@@ -81,6 +81,6 @@ def test_datasets_reads_the_folder(store: Store, tmp_path: Path) -> None:
         np.testing.assert_array_equal(row["projection"], store.sequence(str(row["sequence"]), "projection"))
 
 
-def test_no_more_files_than_sequences(store: Store, tmp_path: Path) -> None:
+def test_no_more_files_than_sequences(store: Store, tmp_path: Path):
     out = export_store(store, tmp_path / "out", to="parquet", shards=1000)
     assert len(list(out.iterdir())) == len(store.table)

@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         ("all", ("all",)),
     ],
 )
-def test_names_and_codes_choose(given: object, names: tuple[str, ...]) -> None:
+def test_names_and_codes_choose(given: object, names: tuple[str, ...]):
     assert parse_classes(given) == names
     assert TrainConfig(classes=given).classes == names
 
@@ -68,19 +68,19 @@ def test_names_and_codes_choose(given: object, names: tuple[str, ...]) -> None:
         ({"merge": 3}, "merge must be such as"),
     ],
 )
-def test_choices_that_are_none_are_refused(settings: dict[str, object], message: str) -> None:
+def test_choices_that_are_none_are_refused(settings: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_dict(settings)
 
 
-def test_phases_keep_their_classes() -> None:
+def test_phases_keep_their_classes():
     assert [TrainConfig(phase=phase).class_names for phase in (1, 2, 3, 4)] == [SEVEN, SEVEN, SEVEN, FOUR]
     merged = TrainConfig(merge=["negative=anger,disgust", "positive=happy"])
     assert merged.class_names == ("negative", "positive")
     assert TrainConfig.from_dict(merged.as_dict()) == merged
 
 
-def test_a_settings_file_chooses(tmp_path: Path) -> None:
+def test_a_settings_file_chooses(tmp_path: Path):
     (tmp_path / "s.toml").write_text('classes = ["happy", "bad"]\nmerge = {bad = ["anger", "fear"]}\n')
     config = TrainConfig.from_dict(read_settings(tmp_path / "s.toml"))
     assert (config.class_names, config.merge) == (("happy", "bad"), {"bad": ("anger", "fear")})
@@ -97,7 +97,7 @@ def test_a_settings_file_chooses(tmp_path: Path) -> None:
         ["positive = happy  negative=anger,very sad", "mid=fear"],
     ],
 )
-def test_pairs_stand_in_one_text_or_in_several(given: object) -> None:
+def test_pairs_stand_in_one_text_or_in_several(given: object):
     assert parse_merge(given) == {"positive": ("happy",), "negative": ("anger", "very sad"), "mid": ("fear",)}
 
 
@@ -113,22 +113,20 @@ def test_pairs_stand_in_one_text_or_in_several(given: object) -> None:
         ("--merge", "--merge"),
     ],
 )
-def test_one_option_takes_several_pairs(
-    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_option_takes_several_pairs(words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("a=store").mkdir()
     assert spelled_out(words.split()) == expected.split()
 
 
-def test_merged_labels_are_one_class() -> None:
+def test_merged_labels_are_one_class():
     merge = parse_merge(["negative=repression,others", "positive=happy"])
     classes = with_classes(own_labels(), merge)["label"]
     assert classes.value_counts().to_dict() == {"negative": 8, "positive": 4, "NA": 4}
     assert class_of("surprise", merge) == "surprise"
 
 
-def test_all_takes_every_label(store: Store) -> None:
+def test_all_takes_every_label(store: Store):
     assert make_samples(store, TrainConfig(classes="all")).config.class_names == ("NA", "happy", "others", "repression")
     merged = TrainConfig(classes="all", merge="rest=NA,others,repression")
     assert make_samples(store, merged).config.class_names == ("happy", "rest")
@@ -136,7 +134,7 @@ def test_all_takes_every_label(store: Store) -> None:
         make_samples(store, TrainConfig(classes="all", merge="rest=NA,others,repression,happy"))
 
 
-def test_a_class_without_sequences_is_told(store: Store) -> None:
+def test_a_class_without_sequences_is_told(store: Store):
     with pytest.raises(
         ValueError, match=r"labelled anger, disgust, surprise.* has NA: 4, happy: 4, others: 4, repress"
     ):
@@ -147,7 +145,7 @@ def test_a_class_without_sequences_is_told(store: Store) -> None:
         make_splits(store.table, TrainConfig(merge=["a=happy,fear", "b=others"]))
 
 
-def test_a_run_shows_names_only(store: Store, tmp_path: Path) -> None:
+def test_a_run_shows_names_only(store: Store, tmp_path: Path):
     pytest.importorskip("keras")
     merge = ["--merge", "negative=repression,others", "nothing=NA", "--classes", "negative,happy,nothing"]
     command = ["train", *merge[:3], str(store.path), *merge[3:], "-o", str(tmp_path / "run"), "--folds", "2", *SIZES]
@@ -168,7 +166,7 @@ def test_a_run_shows_names_only(store: Store, tmp_path: Path) -> None:
     assert fastck.open_run(tmp_path / "run" / "folds" / "repeat1-fold02").model.output_shape == (None, 3)
 
 
-def test_wrong_names_get_one_line_on_the_command_line(store: Store, tmp_path: Path) -> None:
+def test_wrong_names_get_one_line_on_the_command_line(store: Store, tmp_path: Path):
     for options, message in [
         ([], "no sequence is labelled anger, contempt, disgust, fear, sadness, surprise"),
         (["--classes", "hapy,others"], "no sequence is labelled hapy"),

@@ -48,7 +48,7 @@ def verdict(runs: list[Run]) -> str:
     return compare_runs(runs)["runs"][1]["verdict"]
 
 
-def test_two_seeds_of_one_setting_do_not_differ_in_95_of_100_pairs() -> None:
+def test_two_seeds_of_one_setting_do_not_differ_in_95_of_100_pairs():
     rng = np.random.default_rng(2)
     verdicts = []
     for _ in range(100):
@@ -57,7 +57,7 @@ def test_two_seeds_of_one_setting_do_not_differ_in_95_of_100_pairs() -> None:
     assert verdicts.count("no difference") >= 95
 
 
-def test_a_difference_is_found() -> None:
+def test_a_difference_is_found():
     rng = np.random.default_rng(0)
     table = people(rng, count=60)
     assert verdict([made_run(table, rng), made_run(table, rng, better=0.3)]) == "better"
@@ -66,7 +66,7 @@ def test_a_difference_is_found() -> None:
     assert verdict([made_run(few, rng, better=-1.0), made_run(few, rng, better=1.0)]) == "no difference"
 
 
-def test_scores_are_scikit_learns_and_the_interval_is_students() -> None:
+def test_scores_are_scikit_learns_and_the_interval_is_students():
     rng = np.random.default_rng(4)
     table = people(rng, each=(6, 6))
     one, two = made_run(table, rng), made_run(table, rng, better=0.2)
@@ -85,7 +85,7 @@ def test_scores_are_scikit_learns_and_the_interval_is_students() -> None:
     assert [found["low"], found["high"]] == pytest.approx(expected, abs=0.1 * (expected.high - expected.low))
 
 
-def test_runs_that_do_not_fit_are_refused_and_what_is_left_out_is_said() -> None:
+def test_runs_that_do_not_fit_are_refused_and_what_is_left_out_is_said():
     rng = np.random.default_rng(0)
     table = people(rng)
     run, short = made_run(table, rng, "a"), made_run(table[table["subject"] != "P00"], rng, "b")
@@ -104,7 +104,7 @@ def test_runs_that_do_not_fit_are_refused_and_what_is_left_out_is_said() -> None
             compare_runs(runs)
 
 
-def test_the_command_prints_a_table_and_writes_a_page(tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_writes_a_page(tmp_path: Path):
     rng = np.random.default_rng(1)
     table = people(rng)
     for name, better in (("one", 0.0), ("two", 0.3), ("thr<ee", 0.0)):

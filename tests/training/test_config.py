@@ -32,33 +32,33 @@ from fastck.training.settings.setting import Setting
         ("size", 67, "size must be one of 267 for phase 3, got 67"),
     ],
 )
-def test_values_out_of_range_are_refused(name: str, value: object, message: str) -> None:
+def test_values_out_of_range_are_refused(name: str, value: object, message: str):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 1.5), ("epochs", True), ("fused", 1), ("protocol", 3)])
-def test_values_of_the_wrong_kind_are_refused(name: str, value: object) -> None:
+def test_values_of_the_wrong_kind_are_refused(name: str, value: object):
     with pytest.raises(TypeError, match=f"{name} must be of type"):
         TrainConfig(**{name: value})
     with pytest.raises(ValueError, match=f"{name} must be of type"):
         TrainConfig.from_dict({name: value})
 
 
-def test_settings_survive_a_file() -> None:
+def test_settings_survive_a_file():
     config = TrainConfig(phase=4, protocol="loso", mean_frames=12, memory=2**33)
     assert TrainConfig.from_dict(config.as_dict()) == config
 
 
 @pytest.mark.parametrize("entry", SETTINGS.values(), ids=lambda entry: entry.name)
-def test_a_default_is_a_value_of_its_setting_and_has_a_help(entry: Setting) -> None:
+def test_a_default_is_a_value_of_its_setting_and_has_a_help(entry: Setting):
     entry.check(getattr(TrainConfig(), entry.name))
     assert entry.help.endswith((".", ")."))
     assert f"{entry.name} : " in inspect.getdoc(TrainConfig)
 
 
 @pytest.mark.parametrize("model", MODEL_DEFAULTS)
-def test_a_model_brings_its_own_defaults_and_what_is_given_wins(model: str) -> None:
+def test_a_model_brings_its_own_defaults_and_what_is_given_wins(model: str):
     # STSTNet reads flow only.
     own = TrainConfig(model=model, phase=5, protocol="loso").as_dict()
     assert MODEL_DEFAULTS[model].items() <= own.items()
@@ -70,7 +70,7 @@ def test_a_model_brings_its_own_defaults_and_what_is_given_wins(model: str) -> N
     )
 
 
-def test_what_is_tested_does_not_choose_ststnets_epochs() -> None:
+def test_what_is_tested_does_not_choose_ststnets_epochs():
     assert TrainConfig(model="ststnet", phase=5, protocol="loso").early_stopping == 50
     assert TrainConfig(model="ststnet", phase=5, protocol="random").early_stopping is None
     for options in ({"phase": 3}, {"phase": 5, "size": 64}):
@@ -78,7 +78,7 @@ def test_what_is_tested_does_not_choose_ststnets_epochs() -> None:
             TrainConfig(model="ststnet", **options)
 
 
-def test_the_command_has_each_setting_as_an_option() -> None:
+def test_the_command_has_each_setting_as_an_option():
     result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     offered = set(re.findall(r"--([a-z][a-z-]+)", result.stdout))
@@ -92,7 +92,7 @@ def test_the_command_has_each_setting_as_an_option() -> None:
             assert str(choice) in result.stdout
 
 
-def test_wrong_values_on_the_command_line_get_one_line(tmp_path) -> None:
+def test_wrong_values_on_the_command_line_get_one_line(tmp_path):
     for options, message in [
         (["--protocol", "lopo"], "lopo"),
         (["--epochs", "99999999999999999999"], "error: epochs must be at least 1 and at most"),

@@ -22,7 +22,7 @@ CLASSES = ("anger", "disgust", "happy", "surprise")
 
 
 @given(n=st.integers(1, 500), share=st.floats(0, 1), confidence=st.sampled_from([0.8, 0.95, 0.99]))
-def test_wilson_equals_scipy(n: int, share: float, confidence: float) -> None:
+def test_wilson_equals_scipy(n: int, share: float, confidence: float):
     successes = round(share * n)
     expected = binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
     assert wilson_interval(successes, n, confidence=confidence) == pytest.approx(
@@ -30,12 +30,12 @@ def test_wilson_equals_scipy(n: int, share: float, confidence: float) -> None:
     )
 
 
-def test_wilson_refuses_more_successes_than_trials() -> None:
+def test_wilson_refuses_more_successes_than_trials():
     with pytest.raises(ValueError, match="between 0 and n=3"):
         wilson_interval(4, 3)
 
 
-def test_a_perfect_score_over_repeats_is_no_error() -> None:
+def test_a_perfect_score_over_repeats_is_no_error():
     # In floating point 10/3 + 10/3 + 11/3 + 13/3 is 14.666666666666666 or 14.666666666666668, as it is added up.
     true = np.repeat(CLASSES, [10, 10, 11, 13])
     table = pd.DataFrame({"repeat": np.arange(44) % 3, "subject": "S1", "true": true, "predicted": true})
@@ -48,7 +48,7 @@ def test_a_perfect_score_over_repeats_is_no_error() -> None:
 
 @settings(deadline=None)
 @given(data=st.data(), n=st.integers(1, 60))
-def test_metrics_equal_scikit_learn(data: st.DataObject, n: int) -> None:
+def test_metrics_equal_scikit_learn(data: st.DataObject, n: int):
     codes = st.lists(st.sampled_from(CLASSES), min_size=n, max_size=n)
     true, predicted = data.draw(codes), data.draw(codes)
     values = metrics(confusion(true, predicted, CLASSES))
@@ -65,7 +65,7 @@ def test_metrics_equal_scikit_learn(data: st.DataObject, n: int) -> None:
         assert values["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, predicted))
 
 
-def test_bootstrap_equals_drawing_whole_subjects() -> None:
+def test_bootstrap_equals_drawing_whole_subjects():
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 4, size=(25, 4, 4))
     intervals = bootstrap_intervals(counts, resamples=4000, seed=1)
@@ -76,7 +76,7 @@ def test_bootstrap_equals_drawing_whole_subjects() -> None:
     assert intervals["f1"].shape == (2, 4)
 
 
-def test_clustered_intervals_are_wider_when_a_subjects_sequences_agree() -> None:
+def test_clustered_intervals_are_wider_when_a_subjects_sequences_agree():
     hit, miss = np.diag([1, 1, 1, 1]) * 5, np.roll(np.diag([1, 1, 1, 1]), 1, axis=1) * 5
     together = bootstrap_intervals(np.stack([hit, miss] * 10))["balanced_accuracy"]
     apart = bootstrap_intervals(np.stack([hit + miss] * 10).repeat(2, axis=0))["balanced_accuracy"]
@@ -84,7 +84,7 @@ def test_clustered_intervals_are_wider_when_a_subjects_sequences_agree() -> None
     assert np.ptp(apart) == pytest.approx(0)
 
 
-def test_a_resample_without_an_emotion_says_nothing_about_it() -> None:
+def test_a_resample_without_an_emotion_says_nothing_about_it():
     # Only the first of 12 subjects shows the last emotion, and it is always recognised: about a third of the resamples
     # are without it, and count as nothing, not as a recall of 0.
     counts = np.tile(np.diag([1, 1, 1, 0]), (12, 1, 1))
@@ -97,18 +97,18 @@ def test_a_resample_without_an_emotion_says_nothing_about_it() -> None:
 
 
 @given(n=st.integers(1, 60), share=st.floats(0, 1), each=st.floats(0.1, 9))
-def test_the_exact_interval_of_equal_people_equals_scipy(n: int, share: float, each: float) -> None:
+def test_the_exact_interval_of_equal_people_equals_scipy(n: int, share: float, each: float):
     right = round(share * n)
     expected = binomtest(right, n).proportion_ci(method="exact")
     assert exact_interval(right / n, np.full(n, each)) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
-def test_a_person_who_weighs_most_counts_nearly_alone() -> None:
+def test_a_person_who_weighs_most_counts_nearly_alone():
     assert exact_interval(1.0, np.array([1000.0, 1, 1]))[0] == pytest.approx(0.025, abs=0.01)
     assert exact_interval(1.0, np.zeros(3)) == (0, 1)
 
 
-def test_no_interval_is_without_width() -> None:
+def test_no_interval_is_without_width():
     # All right, all wrong, each person three of four right, and one person alone.
     right = np.tile(np.diag([2, 2, 2]), (6, 1, 1))
     wrong = np.roll(right, 1, axis=2)
@@ -123,7 +123,7 @@ def test_no_interval_is_without_width() -> None:
         assert subject_intervals(right)[name] == pytest.approx((six.low, six.high))
 
 
-def test_accuracys_interval_covers_where_people_differ() -> None:
+def test_accuracys_interval_covers_where_people_differ():
     rng = np.random.default_rng(0)
     hits, runs = 0, 150
     for _ in range(runs):
@@ -137,7 +137,7 @@ def test_accuracys_interval_covers_where_people_differ() -> None:
     assert hits / runs >= 0.9
 
 
-def test_a_prediction_without_a_subject_is_refused() -> None:
+def test_a_prediction_without_a_subject_is_refused():
     table = predictions()
     table.loc[3, "subject"] = None
     with pytest.raises(ValueError, match="1 of 60 test predictions name no subject"):
@@ -160,7 +160,7 @@ def predictions(repeats: int = 1, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_repeats_do_not_pretend_to_more_data() -> None:
+def test_repeats_do_not_pretend_to_more_data():
     one, three = evaluate(predictions(), classes=CLASSES), evaluate(predictions(3), classes=CLASSES)
     assert one["n"] == three["n"] == 60
     assert one["repeats"]["accuracy"]["sd"] is None
@@ -174,14 +174,14 @@ def test_repeats_do_not_pretend_to_more_data() -> None:
         assert three[name]["low"] <= three[name]["value"] <= three[name]["high"]
 
 
-def test_evaluation_is_refused_for_nothing_and_for_strange_emotions() -> None:
+def test_evaluation_is_refused_for_nothing_and_for_strange_emotions():
     with pytest.raises(ValueError, match="no test predictions"):
         evaluate(predictions().iloc[:0], classes=CLASSES)
     with pytest.raises(ValueError, match="surprise is not one of anger, disgust, happy"):
         evaluate(predictions(), classes=CLASSES[:3])
 
 
-def test_baselines_learn_what_is_there() -> None:
+def test_baselines_learn_what_is_there():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.array(CLASSES, dtype=object), 12)
     values = rng.normal(size=(48, 300)).astype(np.float32) * 0.3

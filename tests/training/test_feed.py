@@ -16,7 +16,7 @@ def gather(tmp_path_factory: pytest.TempPathFactory) -> Gather:
     return Gather(store, store.table["sequence"].to_list(), feature="projection", classes=(1, 3, 5, 7), timesteps=9)
 
 
-def test_a_feed_gives_pass_after_pass_and_starts_again(gather: Gather) -> None:
+def test_a_feed_gives_pass_after_pass_and_starts_again(gather: Gather):
     pieces = [np.array(piece) for piece in ([0, 1], [2], [3, 4], [5])]
     weights = [np.full(len(piece), number, np.float32) for number, piece in enumerate(pieces)]
     feed = Feed(gather, pieces, weights, seeds=[10, 11, 12, 13], steps=2)
@@ -30,7 +30,7 @@ def test_a_feed_gives_pass_after_pass_and_starts_again(gather: Gather) -> None:
         np.testing.assert_array_equal(weight, weights[number])
 
 
-def test_asking_twice_gives_the_same(gather: Gather) -> None:
+def test_asking_twice_gives_the_same(gather: Gather):
     feed = Feed(gather, [np.array([0]), np.array([1]), np.array([2])])
     for index in (0, 0, 1, 2, 1):
         values, targets = feed[index]
@@ -38,7 +38,7 @@ def test_asking_twice_gives_the_same(gather: Gather) -> None:
         assert targets.shape == (1, 4)
 
 
-def test_batches_are_gathered_ahead(gather: Gather) -> None:
+def test_batches_are_gathered_ahead(gather: Gather):
     class Noting:
         def __init__(self) -> None:
             self.targets = gather.targets
@@ -55,6 +55,6 @@ def test_batches_are_gathered_ahead(gather: Gather) -> None:
     assert noting.asked == [0, 1, 2]
 
 
-def test_what_gathering_raises_reaches_the_network(gather: Gather, tmp_path: Path) -> None:
+def test_what_gathering_raises_reaches_the_network(gather: Gather, tmp_path: Path):
     with pytest.raises(IndexError):
         Feed(gather, [np.array([10_000])])[0]

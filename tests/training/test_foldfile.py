@@ -29,7 +29,7 @@ def write_folds(source: Path, out: Path, *options: str) -> pd.DataFrame:
     return pd.read_csv(out, dtype=str)
 
 
-def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(rendered: Path, tmp_path: Path) -> None:
+def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(rendered: Path, tmp_path: Path):
     before = write_folds(rendered, tmp_path / "before.csv", "--protocol", "loso")
     assert list(before.columns) == ["sequence", "subject", "fold"]
     assert before["sequence"].is_monotonic_increasing
@@ -44,7 +44,7 @@ def test_folds_of_a_damaged_set_and_of_its_store_are_the_folds_of_the_set(render
 
 
 @pytest.mark.parametrize("layout", ["table", "labelled-folders"])
-def test_a_video_that_no_longer_opens_moves_nobody(tmp_path: Path, layout: str) -> None:
+def test_a_video_that_no_longer_opens_moves_nobody(tmp_path: Path, layout: str):
     lines = ["path,subject,label"]
     for subject in ("S1", "S2", "S3", "S4"):
         for label in ("happy", "anger"):
@@ -73,7 +73,7 @@ def test_a_video_that_no_longer_opens_moves_nobody(tmp_path: Path, layout: str) 
 
 
 @pytest.mark.parametrize("protocol", ["subject-10fold", "loso", "stratified-group"])
-def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, protocol: str) -> None:
+def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, protocol: str):
     table = make_table(subjects=23)
     config = TrainConfig(phase=4, protocol=protocol, folds=4)
     folds = assign_folds(table, config)
@@ -87,7 +87,7 @@ def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, prot
         assert not set(subject[list(split.validation)]) & set(subject[list(split.train)])
 
 
-def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
+def test_a_run_names_its_file_of_folds(tmp_path: Path):
     pytest.importorskip("keras")
     store = make_store(tmp_path / "store", make_table(subjects=6))
     write_folds(store.path, tmp_path / "folds.csv", "--protocol", "stratified-group", "--folds", "2")
@@ -107,7 +107,7 @@ def test_a_run_names_its_file_of_folds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["table", "file"])
-def test_folds_that_split_a_subject_are_told_when_written_and_when_trained(tmp_path: Path, protocol: str) -> None:
+def test_folds_that_split_a_subject_are_told_when_written_and_when_trained(tmp_path: Path, protocol: str):
     table = make_table(subjects=4)
     # S000 and S001 are tested by both folds.
     table["fold"] = ["1", "2", "1", "2"] * 2 + ["1"] * 4 + ["2"] * 4
@@ -140,13 +140,13 @@ def test_folds_that_split_a_subject_are_told_when_written_and_when_trained(tmp_p
         ("sequence,fold\nS000_001,1\nS000_001,2\n", "names 1 sequences twice, for example 'S000_001'"),
     ],
 )
-def test_files_that_are_none_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_none_are_refused(tmp_path: Path, text: str, message: str):
     (tmp_path / "folds.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_folds(tmp_path / "folds.csv")
 
 
-def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
+def test_folds_that_do_not_fit_the_sequences_are_refused():
     table = make_table(subjects=4)
     folds = assign_folds(table, TrainConfig(protocol="loso"))
     with pytest.raises(ValueError, match="1 sequences have no fold, for example 'S000_001'"):
@@ -162,7 +162,7 @@ def test_folds_that_do_not_fit_the_sequences_are_refused() -> None:
         assign_folds(table.assign(emotion=pd.array([pd.NA] * len(table), dtype="Int64")), TrainConfig(protocol="loso"))
 
 
-def test_a_listing_comes_from_a_store_or_a_set(rendered: Path, tmp_path: Path) -> None:
+def test_a_listing_comes_from_a_store_or_a_set(rendered: Path, tmp_path: Path):
     store = make_store(tmp_path / "store", make_table(subjects=2))
     pd.testing.assert_frame_equal(read_listing(store.path), open_store(store.path).listing)
     assert len(read_listing(rendered)) == 6

@@ -32,9 +32,7 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
 @given(
     table=tables(), protocol=st.sampled_from(["subject-10fold", "loso", "stratified-group"]), seed=st.integers(0, 99)
 )
-def test_no_subject_is_on_both_sides_and_every_sequence_is_tested_once(
-    table: pd.DataFrame, protocol: str, seed: int
-) -> None:
+def test_no_subject_is_on_both_sides_and_every_sequence_is_tested_once(table: pd.DataFrame, protocol: str, seed: int):
     config = TrainConfig(phase=4, protocol=protocol, folds=5, seed=seed)
     splits = make_splits(table, config)
     subject = table.set_index("sequence")["subject"]
@@ -51,20 +49,20 @@ def test_no_subject_is_on_both_sides_and_every_sequence_is_tested_once(
 
 @settings(max_examples=10, deadline=None)
 @given(table=tables(), seed=st.integers(0, 99))
-def test_training_parts_are_balanced(table: pd.DataFrame, seed: int) -> None:
+def test_training_parts_are_balanced(table: pd.DataFrame, seed: int):
     emotion = table.set_index("sequence")["emotion"]
     for split in make_splits(table, TrainConfig(phase=4, protocol="subject-10fold", seed=seed)):
         assert emotion[list(split.train)].value_counts().nunique() == 1
 
 
-def test_subject_folds_are_every_tenth_sorted_id() -> None:
+def test_subject_folds_are_every_tenth_sorted_id():
     table = make_table(subjects=23)
     splits = make_splits(table, TrainConfig(phase=4, protocol="subject-10fold"))
     assert {name[:4] for name in splits[2].test} == {"S002", "S012", "S022"}
 
 
 @pytest.mark.parametrize("protocol", ["random", "random-folds", "subject-10fold", "loso", "stratified-group"])
-def test_a_quarantined_sequence_moves_nobody(protocol: str) -> None:
+def test_a_quarantined_sequence_moves_nobody(protocol: str):
     listing = make_table(subjects=15)
     config = TrainConfig(phase=4, protocol=protocol, folds=3, repeats=2)
     whole = make_splits(listing, config, listing=listing)
@@ -81,7 +79,7 @@ def test_a_quarantined_sequence_moves_nobody(protocol: str) -> None:
     assert not found
 
 
-def test_folds_of_the_survivors_alone_would_move(tmp_path: Path) -> None:
+def test_folds_of_the_survivors_alone_would_move(tmp_path: Path):
     listing = make_table(subjects=15)
     store = make_store(tmp_path / "store", listing[listing["subject"] != "S000"].reset_index(drop=True))
     assert len(store.listing) == 56
@@ -98,7 +96,7 @@ def test_folds_of_the_survivors_alone_would_move(tmp_path: Path) -> None:
     assert {name[:4] for name in moved.test} == {"S001", "S011"}
 
 
-def test_nothing_left_to_train_on_is_told() -> None:
+def test_nothing_left_to_train_on_is_told():
     listing = make_table(subjects=4, emotions=(1, 3, 5, 7))
     (split, *_) = make_splits(listing, TrainConfig(phase=4, protocol="loso"))
     table = listing[~listing["sequence"].isin(split.train)].reset_index(drop=True)
@@ -107,12 +105,12 @@ def test_nothing_left_to_train_on_is_told() -> None:
 
 
 @pytest.mark.parametrize("mean_frames", [float("nan"), float("inf"), -1.0])
-def test_a_mean_that_is_no_number_of_frames_is_refused(mean_frames: float) -> None:
+def test_a_mean_that_is_no_number_of_frames_is_refused(mean_frames: float):
     with pytest.raises(ValueError, match="mean_frames must be at least 0 and finite"):
         balance(make_table(), per_emotion=2, mean_frames=mean_frames, rng=np.random.default_rng(0))
 
 
-def test_random_is_scikit_learns_split_of_the_balanced_sequences() -> None:
+def test_random_is_scikit_learns_split_of_the_balanced_sequences():
     table = make_table(subjects=20)
     config = TrainConfig(phase=4, per_emotion=20, seed=7)
     (split,) = make_splits(table, config)
@@ -121,7 +119,7 @@ def test_random_is_scikit_learns_split_of_the_balanced_sequences() -> None:
     assert split.test == split.validation == tuple(sorted(test))
 
 
-def test_random_folds_cover_the_balanced_set_once() -> None:
+def test_random_folds_cover_the_balanced_set_once():
     table = make_table(subjects=20)
     splits = make_splits(table, TrainConfig(phase=4, protocol="random-folds", per_emotion=9, folds=4))
     tested = [name for split in splits for name in split.test]
@@ -132,7 +130,7 @@ def test_random_folds_cover_the_balanced_set_once() -> None:
         assert not set(split.validation) & set(split.test)
 
 
-def test_repeats_use_other_seeds_and_the_same_seed_repeats() -> None:
+def test_repeats_use_other_seeds_and_the_same_seed_repeats():
     table = make_table(subjects=20)
     config = TrainConfig(phase=4, per_emotion=9, repeats=3)
     splits = make_splits(table, config)
@@ -143,7 +141,7 @@ def test_repeats_use_other_seeds_and_the_same_seed_repeats() -> None:
 
 @given(target=st.floats(6, 14), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
-def test_balancing_brings_the_mean_length_near_the_target(target: float, seed: int) -> None:
+def test_balancing_brings_the_mean_length_near_the_target(target: float, seed: int):
     table = make_table(subjects=40, emotions=(1, 3), frames=(4, 16), seed=3)
     balanced = balance(table, per_emotion=12, mean_frames=target, rng=np.random.default_rng(seed))
     means = balanced.groupby("emotion")["n_frames"].agg(["size", "mean"])
@@ -151,13 +149,13 @@ def test_balancing_brings_the_mean_length_near_the_target(target: float, seed: i
     assert ((means["mean"] - target).abs() < 0.2).all()
 
 
-def test_balancing_refuses_more_than_there_is() -> None:
+def test_balancing_refuses_more_than_there_is():
     table = make_table(subjects=5)
     with pytest.raises(ValueError, match=r"anger has 5 sequences .* per_emotion=6"):
         balance(table, per_emotion=6, rng=np.random.default_rng(0))
 
 
-def test_select_says_what_is_missing_or_too_long() -> None:
+def test_select_says_what_is_missing_or_too_long():
     table = make_table(subjects=4, frames=(8, 8))
     with pytest.raises(ValueError, match=r"no sequence is labelled contempt, fear.*anger: 4, disgust: 4"):
         select(table, classes=(1, 2, 3, 4))
@@ -168,7 +166,7 @@ def test_select_says_what_is_missing_or_too_long() -> None:
         select(table, classes=FOUR, timesteps=5, too_long="skip")
 
 
-def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one() -> None:
+def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one():
     table = make_table(subjects=4, emotions=(1,))
     table["emotion"] = pd.array([1, 1, 3, 3], dtype="Int64")
     one = table.assign(emotion=1)
@@ -180,19 +178,19 @@ def test_every_emotion_keeps_a_training_sequence_and_may_keep_just_one() -> None
     assert _hold_back(with_classes(table), "subject", 0.75, np.random.default_rng(0))["subject"].nunique() == 2
 
 
-def test_at_least_one_subject_validates() -> None:
+def test_at_least_one_subject_validates():
     held = _hold_back(with_classes(make_table(subjects=12)), "subject", 0.001, np.random.default_rng(0))
     assert held["subject"].nunique() == 1
 
 
-def test_all_are_kept_where_no_balance_is_asked_for() -> None:
+def test_all_are_kept_where_no_balance_is_asked_for():
     table = make_table(subjects=5).iloc[3:]
     pd.testing.assert_frame_equal(
         balance(table, per_emotion=0, rng=np.random.default_rng(0)), table.reset_index(drop=True)
     )
 
 
-def test_no_mean_length_draws_blindly_the_rarer_code_first() -> None:
+def test_no_mean_length_draws_blindly_the_rarer_code_first():
     table = make_table(subjects=9, emotions=(7, 1))
     balanced = balance(table, per_emotion=4, mean_frames=0, rng=np.random.default_rng(5))
     rng = np.random.default_rng(5)
@@ -200,14 +198,14 @@ def test_no_mean_length_draws_blindly_the_rarer_code_first() -> None:
     pd.testing.assert_frame_equal(balanced, pd.concat(kept).sort_index().reset_index(drop=True))
 
 
-def test_the_longest_sequence_that_fits_has_39_differences() -> None:
+def test_the_longest_sequence_that_fits_has_39_differences():
     assert len(select(make_table(subjects=2, frames=(40, 40)), classes=FOUR)) == 8
     with pytest.raises(ValueError, match="more than timesteps=39 steps"):
         select(make_table(subjects=2, frames=(41, 41)), classes=FOUR)
 
 
 @pytest.mark.parametrize("protocol", ["random-folds", "stratified-group"])
-def test_another_seed_gives_other_folds(protocol: str) -> None:
+def test_another_seed_gives_other_folds(protocol: str):
     table = make_table(subjects=20)
     first, second = (
         {split.test for split in make_splits(table, TrainConfig(phase=4, protocol=protocol, per_emotion=0, seed=seed))}
@@ -216,7 +214,7 @@ def test_another_seed_gives_other_folds(protocol: str) -> None:
     assert not first & second
 
 
-def test_leakage_is_the_share_of_test_sequences_whose_subject_trains() -> None:
+def test_leakage_is_the_share_of_test_sequences_whose_subject_trains():
     table = make_table(subjects=3, emotions=(1, 3))
     one = Split(train=("S000_001",), test=("S000_003", "S001_001", "S002_001"))
     other = Split(train=("S001_001",), test=("S002_003",))
@@ -225,7 +223,7 @@ def test_leakage_is_the_share_of_test_sequences_whose_subject_trains() -> None:
     assert np.isnan(leakage(table, [Split(train=("S000_001",))]))
 
 
-def test_a_split_that_leaks_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_that_leaks_is_never_returned(monkeypatch: pytest.MonkeyPatch):
     table = make_table(subjects=3)
     for split, message in [
         (Split(train=("S000_001",), test=("S000_001",)), "repeat1-fold01: a sequence is in training and test"),
@@ -237,7 +235,7 @@ def test_a_split_that_leaks_is_never_returned(monkeypatch: pytest.MonkeyPatch) -
             make_splits(table, TrainConfig(phase=4, protocol="loso"))
 
 
-def test_folds_without_a_test_sequence_are_left_out() -> None:
+def test_folds_without_a_test_sequence_are_left_out():
     splits = make_splits(make_table(subjects=4), TrainConfig(phase=4, protocol="subject-10fold"))
     assert [split.fold for split in splits] == [0, 1, 2, 3]
     assert [split.name for split in splits] == [f"repeat1-fold0{number}" for number in (1, 2, 3, 4)]
@@ -256,12 +254,12 @@ def test_folds_without_a_test_sequence_are_left_out() -> None:
         ),
     ],
 )
-def test_too_few_sequences_or_subjects_are_told(subjects: int, settings: dict[str, object], message: str) -> None:
+def test_too_few_sequences_or_subjects_are_told(subjects: int, settings: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         make_splits(make_table(subjects=subjects), TrainConfig(phase=4, **settings))
 
 
-def test_a_fold_is_named_and_counted_from_one() -> None:
+def test_a_fold_is_named_and_counted_from_one():
     assert Split(repeat=1, fold=2).name == "repeat2-fold03"
     table = make_table(subjects=2)
     table.loc[table["subject"] == "S000", "emotion"] = 2  # not one of the phase's, but it has a place in the folds
@@ -269,19 +267,19 @@ def test_a_fold_is_named_and_counted_from_one() -> None:
         make_splits(table, TrainConfig(phase=4, protocol="subject-10fold"))
 
 
-def test_as_many_members_as_folds_are_enough() -> None:
+def test_as_many_members_as_folds_are_enough():
     for protocol, subjects in (("random-folds", 1), ("stratified-group", 4)):
         splits = make_splits(make_table(subjects=subjects), TrainConfig(phase=4, protocol=protocol, folds=4))
         assert len(splits) == 4
 
 
-def test_emotions_rarer_than_the_folds_are_told() -> None:
+def test_emotions_rarer_than_the_folds_are_told():
     table = make_table(subjects=8).iloc[::5]  # seven subjects, one sequence each, at most two of an emotion
     with pytest.raises(ValueError, match=r"stratified-group with 5 folds: n_splits=5 .*; lower folds"):
         make_splits(table, TrainConfig(phase=4, protocol="stratified-group", folds=5))
 
 
-def test_unlabelled_sequences_are_never_used() -> None:
+def test_unlabelled_sequences_are_never_used():
     table = make_table(subjects=12)
     table.loc[::7, "emotion"] = pd.NA
     unlabelled = set(table.loc[table["emotion"].isna(), "sequence"])
@@ -304,12 +302,12 @@ def test_unlabelled_sequences_are_never_used() -> None:
         ({"batch_size": 4, "micro_batch": 8}, "micro_batch must be at most batch_size"),
     ],
 )
-def test_settings_are_checked(settings: dict[str, object], message: str) -> None:
+def test_settings_are_checked(settings: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_dict(settings)
 
 
-def test_leakage_looks_at_who_validates_but_is_not_tested() -> None:
+def test_leakage_looks_at_who_validates_but_is_not_tested():
     table = pd.DataFrame({"sequence": list("abcd"), "subject": ["S1", "S2", "S3", "S1"]})
     validated = Split(train=("b",), validation=("d",), test=("a", "c"))
     assert leakage(table, [validated]) == 0.5
@@ -317,7 +315,7 @@ def test_leakage_looks_at_who_validates_but_is_not_tested() -> None:
     assert leakage(table, [Split(train=("b",), validation=("a", "c"), test=("a", "c"))]) == 0
 
 
-def test_folds_may_be_numbered_by_a_date() -> None:
+def test_folds_may_be_numbered_by_a_date():
     table = make_table(subjects=6)
     numbers = {subject: 20260101 + place // 2 for place, subject in enumerate(sorted(table["subject"].unique()))}
     folds = pd.DataFrame({"sequence": table["sequence"], "fold": table["subject"].map(numbers)})

@@ -27,7 +27,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [make_store(folder / name, table, seed=7).path for name, table in zip("ab", tables, strict=True)]
 
 
-def test_rows_are_those_of_the_arrays_below_each_other() -> None:
+def test_rows_are_those_of_the_arrays_below_each_other():
     arrays = [np.arange(7 * 6).reshape(7, 2, 3), np.arange(3 * 6).reshape(3, 2, 3) - 50, np.zeros((0, 2, 3), int)]
     whole, joined = np.concatenate(arrays), JoinedRows(arrays)
     assert (joined.shape, joined.dtype, len(joined)) == (whole.shape, whole.dtype, 10)
@@ -38,7 +38,7 @@ def test_rows_are_those_of_the_arrays_below_each_other() -> None:
     assert np.shares_memory(joined[7:9], arrays[1])
 
 
-def test_a_batch_holds_each_stores_own_rows(stores: list[Path]) -> None:
+def test_a_batch_holds_each_stores_own_rows(stores: list[Path]):
     tfdata = pytest.importorskip("fastck.tfdata", exc_type=ImportError)
     joined = join_stores(stores)
     names = joined.table["sequence"].sample(frac=1, random_state=0).tolist()
@@ -50,7 +50,7 @@ def test_a_batch_holds_each_stores_own_rows(stores: list[Path]) -> None:
         np.testing.assert_array_equal(own[9 - len(rows) :, :, :, 0], rows)
 
 
-def test_each_data_set_is_tested_by_the_others(stores: list[Path]) -> None:
+def test_each_data_set_is_tested_by_the_others(stores: list[Path]):
     samples = open_samples(stores, TrainConfig(phase=4, protocol=APART))
     splits = make_splits(samples.store.table, samples.config, listing=samples.store.listing)
     assert [{name[:2] for name in split.test} for split in splits] == [{"a/"}, {"b/"}]
@@ -59,7 +59,7 @@ def test_each_data_set_is_tested_by_the_others(stores: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["subject-10fold", "loso"])
-def test_a_subject_of_one_store_is_none_of_another(stores: list[Path], protocol: str) -> None:
+def test_a_subject_of_one_store_is_none_of_another(stores: list[Path], protocol: str):
     samples = open_samples(stores, TrainConfig(phase=4, protocol=protocol, per_emotion=0))
     splits = make_splits(samples.store.table, samples.config, listing=samples.store.listing)
     assert len(splits) == 9
@@ -69,7 +69,7 @@ def test_a_subject_of_one_store_is_none_of_another(stores: list[Path], protocol:
         assert sum(len(part) for part in subjects) == 9
 
 
-def test_stores_are_called_after_their_folders(tmp_path: Path) -> None:
+def test_stores_are_called_after_their_folders(tmp_path: Path):
     table = make_table(subjects=2)
     one, two = (make_store(tmp_path / name / "store", table).path for name in ("x", "y"))
     assert list(join_stores([one, two]).stores) == ["x/store", "y/store"]
@@ -79,7 +79,7 @@ def test_stores_are_called_after_their_folders(tmp_path: Path) -> None:
         make_splits(table, TrainConfig(phase=4, protocol=APART))
 
 
-def test_stores_of_other_features_or_sizes_are_refused(stores: list[Path], tmp_path: Path) -> None:
+def test_stores_of_other_features_or_sizes_are_refused(stores: list[Path], tmp_path: Path):
     flow = make_store(tmp_path / "flow", make_table(subjects=2), flow=True)
     with pytest.raises(ValueError, match=r"reads the feature 'flow_projection'; .*a holds mask, projection"):
         open_samples([flow.path, stores[0]], TrainConfig(phase=5))
@@ -89,7 +89,7 @@ def test_stores_of_other_features_or_sizes_are_refused(stores: list[Path], tmp_p
     assert join_stores([stores[0], flow.path]).features == ("mask", "projection", "pool134", "pool67", "pool34")
 
 
-def test_stores_are_trained_together(stores: list[Path], tmp_path: Path) -> None:
+def test_stores_are_trained_together(stores: list[Path], tmp_path: Path):
     pytest.importorskip("keras")
     sizes = [
         "--timesteps",
@@ -122,7 +122,7 @@ def test_stores_are_trained_together(stores: list[Path], tmp_path: Path) -> None
     assert again.exit_code == 2
 
 
-def test_the_tables_folds_are_a_protocol() -> None:
+def test_the_tables_folds_are_a_protocol():
     table = make_table(subjects=6)
     config = TrainConfig(phase=4, protocol="table")
     with pytest.raises(ValueError, match="24 sequences have no fold, for example 'S000_001'"):
@@ -151,7 +151,7 @@ def list_files(store: Path, marks: list[str], sums: list[str]) -> None:
 
 
 @pytest.mark.parametrize("alike", ["files", "content"])
-def test_people_of_two_stores_are_found(tmp_path: Path, alike: str) -> None:
+def test_people_of_two_stores_are_found(tmp_path: Path, alike: str):
     table = make_table(subjects=3)
     one, two, three = (make_store(tmp_path / name, table).path for name in "abc")
     count = len(table)
@@ -176,7 +176,7 @@ def test_people_of_two_stores_are_found(tmp_path: Path, alike: str) -> None:
     assert any("the same people are in several stores, 1 of them: a/S002 = b/S001." in note for note in record["notes"])
 
 
-def test_a_person_is_one_over_three_stores(tmp_path: Path) -> None:
+def test_a_person_is_one_over_three_stores(tmp_path: Path):
     table = make_table(subjects=1)
     stores = [make_store(tmp_path / name, table).path for name in "abc"]
     for store, marks in zip(stores, (["1", "2", "3", "4"], ["5", "6", "7", "8"], ["8", "9", "1", "0"]), strict=True):
@@ -186,6 +186,6 @@ def test_a_person_is_one_over_three_stores(tmp_path: Path) -> None:
     assert len(set(people.values())) == 1
 
 
-def test_a_single_store_and_one_without_lists_share_nobody(stores: list[Path]) -> None:
+def test_a_single_store_and_one_without_lists_share_nobody(stores: list[Path]):
     assert open_samples(stores, TrainConfig(phase=4)).people == {}
     assert open_samples(stores[0], TrainConfig(phase=4)).people == {}

@@ -61,7 +61,7 @@ def model_of(arrays: dict[str, np.ndarray]) -> LinearModel:
 
 
 @pytest.mark.parametrize(("classes", "n", "columns"), [(7, 84, 20), (4, 64, 300), (2, 48, 100), (2, 48, 5)])
-def test_probabilities_are_scikit_learns(classes: int, n: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probabilities_are_scikit_learns(classes: int, n: int, columns: int, monkeypatch: pytest.MonkeyPatch):
     """More columns than sequences and fewer; two classes, of which scikit-learn keeps one row of weights."""
     monkeypatch.setattr(linear_fitting, "STRENGTHS", (1e-3, 1e-2))
     vectors, labels, subjects = points(classes, n, columns)
@@ -79,7 +79,7 @@ def test_probabilities_are_scikit_learns(classes: int, n: int, columns: int, mon
     assert iterations > 0
 
 
-def test_a_class_that_nobody_showed_is_never_predicted() -> None:
+def test_a_class_that_nobody_showed_is_never_predicted():
     vectors, labels, subjects = points(3, 48, 10)
     arrays, _ = fit_regression(vectors, labels, subjects, (0, 1, 5, 2))
     probabilities = model_of(arrays).with_temperature(2.0).probabilities(vectors)
@@ -90,7 +90,7 @@ def test_a_class_that_nobody_showed_is_never_predicted() -> None:
     np.testing.assert_array_equal(model_of(arrays).probabilities(vectors[:2]), [[0, 1], [0, 1]])
 
 
-def test_a_temperature_divides_the_logits() -> None:
+def test_a_temperature_divides_the_logits():
     vectors, labels, subjects = points(3, 48, 10)
     model = model_of(fit_regression(vectors, labels, subjects, range(3))[0])
     logits = np.log(model.probabilities(vectors).astype(np.float64))
@@ -100,7 +100,7 @@ def test_a_temperature_divides_the_logits() -> None:
     )
 
 
-def test_a_saved_model_is_plain_arrays_and_says_the_same(tmp_path: Path) -> None:
+def test_a_saved_model_is_plain_arrays_and_says_the_same(tmp_path: Path):
     vectors, labels, subjects = points(3, 48, 10)
     model = model_of(fit_regression(vectors, labels, subjects, range(3))[0])
     model.save(tmp_path / "model.npz")
@@ -113,7 +113,7 @@ def test_a_saved_model_is_plain_arrays_and_says_the_same(tmp_path: Path) -> None
         assert all(file[name].dtype != object for name in file.files)
 
 
-def test_damaged_models_are_refused(tmp_path: Path) -> None:
+def test_damaged_models_are_refused(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load_linear(tmp_path / "none.npz")
     vectors, labels, subjects = points(3, 48, 10)
@@ -133,7 +133,7 @@ def test_damaged_models_are_refused(tmp_path: Path) -> None:
         load_linear(file)
 
 
-def test_vectors_by_hand(store: Path) -> None:
+def test_vectors_by_hand(store: Path):
     opened: Store = open_store(store)
     names = opened.table["sequence"].tolist()[:4]
     flow = [as_frames(opened.sequence(name, "flow"), "flow") for name in names]
@@ -155,7 +155,7 @@ def test_vectors_by_hand(store: Path) -> None:
     np.testing.assert_allclose(sequence_vectors(opened, names, pooled), [mean.ravel() for mean in means], rtol=1e-6)
 
 
-def test_a_run_is_like_any_other(store: Path, run: fastck.Run) -> None:
+def test_a_run_is_like_any_other(store: Path, run: fastck.Run):
     assert run.report["evaluation"]["accuracy"]["value"] > 0.8
     assert {"predictions.csv", "history.csv", "baselines.csv", "report.html", "confusion_matrix.png"} <= {
         path.name for path in run.path.iterdir()
@@ -177,7 +177,7 @@ def test_a_run_is_like_any_other(store: Path, run: fastck.Run) -> None:
     np.testing.assert_allclose(fold.model.predict(values), rows[columns], atol=1e-6)
 
 
-def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> None:
+def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path):
     own = f"linear model, accuracy {interval_text(run.report['evaluation']['accuracy'])}"
     assert f"best model: {own}\n" in (run.path / "report.txt").read_text()
     assert run.report["best"]["baseline"] is False
@@ -203,7 +203,7 @@ def test_a_better_baseline_is_named_first(run: fastck.Run, tmp_path: Path) -> No
     assert write_report(copy)["best"]["name"] == "linear model"
 
 
-def test_good_news_is_no_warning_and_every_figure_has_its_interval_and_people(run: fastck.Run, tmp_path: Path) -> None:
+def test_good_news_is_no_warning_and_every_figure_has_its_interval_and_people(run: fastck.Run, tmp_path: Path):
     page = (run.path / "report.html").read_text()
     assert '<p class="good">0 % of the test sequences have their subject in the training part' in page
     assert '<p class="warning">' not in page
@@ -219,14 +219,14 @@ def test_good_news_is_no_warning_and_every_figure_has_its_interval_and_people(ru
     assert '<p class="warning">50 % of the test sequences' in (copy / "report.html").read_text()
 
 
-def test_the_reports_tables_fit_a_terminal(run: fastck.Run) -> None:
+def test_the_reports_tables_fit_a_terminal(run: fastck.Run):
     lines = (run.path / "report.txt").read_text().splitlines()
     tables = [line for line in lines if line.startswith("  ")]
     assert sum(line.count("[") == 3 for line in tables) == len(run.classes) + 4
     assert max(map(len, tables)) <= 80
 
 
-def test_the_same_seed_gives_the_same_bytes_and_resumes(store: Path, run: fastck.Run, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_resumes(store: Path, run: fastck.Run, tmp_path: Path):
     again = train(store, tmp_path / "run", CONFIG).path
     (again / "folds" / "repeat1-fold02" / "fold.json").unlink()
     record = json.loads((again / "run.json").read_text()) | {"status": "running"}
@@ -237,7 +237,7 @@ def test_the_same_seed_gives_the_same_bytes_and_resumes(store: Path, run: fastck
 
 
 @pytest.mark.parametrize(("phase", "size"), [(2, 134), (4, None)])
-def test_the_papers_features_and_augmentation_work_too(store: Path, tmp_path: Path, phase: int, size: int) -> None:
+def test_the_papers_features_and_augmentation_work_too(store: Path, tmp_path: Path, phase: int, size: int):
     config = replace(CONFIG, phase=phase, size=size, augment=True, protocol="random", baselines=False)
     made = train(store, tmp_path / "run", replace(config, keep_models=False))
     assert made.report["evaluation"]["accuracy"]["value"] > 0.5
@@ -245,7 +245,7 @@ def test_the_papers_features_and_augmentation_work_too(store: Path, tmp_path: Pa
         _ = made.model
 
 
-def test_fitting_and_predicting_need_no_tensorflow(store: Path, tmp_path: Path) -> None:
+def test_fitting_and_predicting_need_no_tensorflow(store: Path, tmp_path: Path):
     code = f"""
 import sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None
@@ -263,7 +263,7 @@ print(run.model.predict(np.zeros((2, 9, 28, 28, 3), np.float32)).shape)
     assert done.stdout.strip() == "(2, 7)"
 
 
-def test_rows_in_another_order_go_by_their_names(run: fastck.Run, tmp_path: Path) -> None:
+def test_rows_in_another_order_go_by_their_names(run: fastck.Run, tmp_path: Path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     fold = copy / "folds" / "repeat1-fold01"
@@ -298,7 +298,7 @@ def write_header(path: Path, name: str, header: str) -> None:
 
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(7, 1000000000000)", "(-5,)", "(7, 3, 3)"])
 @pytest.mark.parametrize("name", ["coefficients", "mean", "classes"])
-def test_a_size_that_is_not_there_takes_no_memory(run: fastck.Run, tmp_path: Path, name: str, shape: str) -> None:
+def test_a_size_that_is_not_there_takes_no_memory(run: fastck.Run, tmp_path: Path, name: str, shape: str):
     file = tmp_path / "model.npz"
     shutil.copy(run.path / "folds" / "repeat1-fold01" / "model.npz", file)
     write_header(file, name, f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}")
@@ -307,7 +307,7 @@ def test_a_size_that_is_not_there_takes_no_memory(run: fastck.Run, tmp_path: Pat
     assert "\n" not in str(told.value)
 
 
-def test_a_small_file_of_large_arrays_is_refused(tmp_path: Path) -> None:
+def test_a_small_file_of_large_arrays_is_refused(tmp_path: Path):
     file = tmp_path / "model.npz"
     np.savez_compressed(file, mean=np.zeros(2**25, np.float32))
     assert file.stat().st_size < 2**18
@@ -326,7 +326,7 @@ def test_a_small_file_of_large_arrays_is_refused(tmp_path: Path) -> None:
 )
 def test_weights_that_give_no_number_are_refused(
     run: fastck.Run, tmp_path: Path, change: dict[str, float], message: str
-) -> None:
+):
     model = load_linear(run.path / "folds" / "repeat1-fold01" / "model.npz")
     arrays = {name: np.full_like(getattr(model, name), value, np.dtype(type(value))) for name, value in change.items()}
     replace(model, **arrays).save(tmp_path / "model.npz")
@@ -334,7 +334,7 @@ def test_weights_that_give_no_number_are_refused(
         load_linear(tmp_path / "model.npz")
 
 
-def test_a_model_of_other_sizes_than_the_runs_is_refused(run: fastck.Run, tmp_path: Path) -> None:
+def test_a_model_of_other_sizes_than_the_runs_is_refused(run: fastck.Run, tmp_path: Path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     fold = copy / "folds" / "repeat1-fold01"
@@ -350,7 +350,7 @@ def test_a_model_of_other_sizes_than_the_runs_is_refused(run: fastck.Run, tmp_pa
         _ = fastck.open_run(fold).model
 
 
-def test_a_dollar_in_a_name_is_no_formula(run: fastck.Run, tmp_path: Path) -> None:
+def test_a_dollar_in_a_name_is_no_formula(run: fastck.Run, tmp_path: Path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     names = {"happy": r"paid $\5 to \10$", "anger": "$x^", "fear": "a\x01"}
@@ -370,7 +370,7 @@ def test_a_dollar_in_a_name_is_no_formula(run: fastck.Run, tmp_path: Path) -> No
 
 def test_a_picture_that_cannot_be_drawn_costs_only_itself(
     run: fastck.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     def fail(*_: object) -> None:
         raise RuntimeError("no fonts")
 

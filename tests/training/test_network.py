@@ -38,21 +38,21 @@ def padded_batch(
         ({"rows": 2, "columns": 267, "kernel_size": (1, 3), "n_classes": 7}, 3_442_983),
     ],
 )
-def test_parameter_counts_by_hand(settings: dict[str, object], parameters: int) -> None:
+def test_parameter_counts_by_hand(settings: dict[str, object], parameters: int):
     assert NetworkShape(**settings, filters=64, dense=100).parameters == parameters
 
 
 @pytest.mark.parametrize("kernel_size", [(1, 3), (3, 3), (2, 5)])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("model", ["convlstm", "temporal", "ststnet"])
-def test_counted_parameters_are_keras(kernel_size: tuple[int, int], channels: int, model: str) -> None:
+def test_counted_parameters_are_keras(kernel_size: tuple[int, int], channels: int, model: str):
     small = {"rows": 9, "columns": 12, "n_classes": 4, "filters": 3, "dense": 6, "timesteps": 2}
     shape = NetworkShape(**small, kernel_size=kernel_size, channels=channels, model=model)
     assert build_network(shape).count_params() == shape.parameters
 
 
 @pytest.mark.parametrize("model", ["convlstm", "temporal"])
-def test_the_scale_is_in_the_network_and_survives_saving(tmp_path: Path, model: str) -> None:
+def test_the_scale_is_in_the_network_and_survives_saving(tmp_path: Path, model: str):
     shape = NetworkShape(rows=2, columns=8, n_classes=3, filters=2, dense=4, timesteps=5, channels=2, model=model)
     values = np.random.default_rng(0).normal(size=(3, 5, 2, 8, 2)).astype(np.float32)
     plain, scaled = build_network(shape, seed=4), build_network(shape, seed=4, scale=[2.0, 0.5])
@@ -64,7 +64,7 @@ def test_the_scale_is_in_the_network_and_survives_saving(tmp_path: Path, model: 
     )
 
 
-def test_network_is_the_papers() -> None:
+def test_network_is_the_papers():
     network = build_network(NetworkShape(rows=2, columns=267, n_classes=7))
     assert [type(layer).__name__ for layer in network.layers] == ["ConvLSTM2D", "Dropout", "Flatten", "Dense", "Dense"]
     recurrent, dropout, _, hidden, output = network.layers
@@ -80,7 +80,7 @@ def test_network_is_the_papers() -> None:
 STSTNET = NetworkShape(rows=28, columns=28, channels=3, n_classes=3, timesteps=4, model="ststnet")
 
 
-def test_ststnet_is_three_streams_on_the_last_step() -> None:
+def test_ststnet_is_three_streams_on_the_last_step():
     """The authors' source: convolutions of 3, 5 and 8 filters side by side, 5 x 5 x 16 values, one for each class."""
     network = build_network(STSTNET, seed=2)
     # 3 * 3 * 3 * 16 + 16 and 400 * 3 + 3
@@ -102,7 +102,7 @@ def test_ststnet_is_three_streams_on_the_last_step() -> None:
         replace(STSTNET, rows=3)
 
 
-def test_seed_decides_the_weights() -> None:
+def test_seed_decides_the_weights():
     first, again, other = (build_network(SMALL, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
@@ -116,7 +116,7 @@ def test_seed_decides_the_weights() -> None:
 )
 def test_other_computations_of_the_network_agree_with_keras(
     model: Model, rows: int, timesteps: int, samples: int, options: dict[str, bool]
-) -> None:
+):
     import tensorflow as tf
 
     shape = replace(SMALL, model=model, rows=rows, timesteps=timesteps, kernel_size=(min(rows, 3) - 1, 3))
@@ -142,7 +142,7 @@ def test_other_computations_of_the_network_agree_with_keras(
         np.testing.assert_allclose(got, want, atol=1e-5 * max(1.0, float(np.abs(want).max())))
 
 
-def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch):
     """With oneDNN its result has a wrong shape; elsewhere nobody would see it."""
     import tensorflow as tf
 
@@ -165,7 +165,7 @@ def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(counts) == 3
 
 
-def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
+def test_accumulated_micro_batches_move_the_weights_as_one_batch_does():
     import tensorflow as tf
 
     from fastck.batches.gather import accumulation_pieces
@@ -186,7 +186,7 @@ def test_accumulated_micro_batches_move_the_weights_as_one_batch_does() -> None:
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
+def test_loss_and_accuracy_do_not_depend_on_the_micro_batches():
     import tensorflow as tf
 
     from fastck.batches.gather import accumulation_pieces
@@ -212,7 +212,7 @@ def test_loss_and_accuracy_do_not_depend_on_the_micro_batches() -> None:
         assert logs["accuracy"] == pytest.approx(accuracy)
 
 
-def test_a_calibrated_network_divides_its_logits() -> None:
+def test_a_calibrated_network_divides_its_logits():
     from fastck.training.report.calibration import with_temperature
 
     network = build_network(SMALL)
@@ -221,7 +221,7 @@ def test_a_calibrated_network_divides_its_logits() -> None:
     np.testing.assert_allclose(after, with_temperature(before, 2.5), atol=1e-6)
 
 
-def test_saved_network_loads_without_running_code(tmp_path: Path) -> None:
+def test_saved_network_loads_without_running_code(tmp_path: Path):
     network = build_network(SMALL)
     path = tmp_path / "model.keras"
     network.save(path)
@@ -229,7 +229,7 @@ def test_saved_network_loads_without_running_code(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(padded_batch(), verbose=0), network.predict(padded_batch(), verbose=0))
 
 
-def test_a_network_with_code_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_network_with_code_in_it_is_refused(tmp_path: Path):
     network = keras.Sequential([keras.layers.Input((3,)), keras.layers.Lambda(lambda x: x * 2)])
     network.save(tmp_path / "lambda.keras")
     with pytest.raises(ValueError, match="cannot be loaded as a network"):
@@ -240,7 +240,7 @@ def test_a_network_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["convlstm", "temporal"])
-def test_a_network_of_the_runs_shape_is_loaded_as_it_was_saved(tmp_path: Path, model: Model) -> None:
+def test_a_network_of_the_runs_shape_is_loaded_as_it_was_saved(tmp_path: Path, model: Model):
     shape = replace(SMALL, model=model)
     network = build_network(shape, scale=[2.5], seed=3)
     network.save(tmp_path / "model.keras")
@@ -260,7 +260,7 @@ def remade(path: Path, out: Path, change: dict[str, bytes], compression: int = z
     return out
 
 
-def test_hostile_network_files_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_hostile_network_files_are_refused_before_memory_is_taken(tmp_path: Path):
     path = tmp_path / "model.keras"
     build_network(SMALL, scale=[2.5]).save(path)
     # Compressed, a small file may hold gigabytes.
@@ -283,7 +283,7 @@ def test_hostile_network_files_are_refused_before_memory_is_taken(tmp_path: Path
             load_network(file, shape=SMALL)
 
 
-def test_frames_smaller_than_the_kernel_are_refused() -> None:
+def test_frames_smaller_than_the_kernel_are_refused():
     with pytest.raises(ValueError, match="frames of 2x16 are smaller than the kernel 3x3"):
         replace(SMALL, kernel_size=(3, 3))
     with pytest.raises(ValueError, match="model must be one of convlstm, temporal, got 'lstm'"):
@@ -294,7 +294,7 @@ PHASE_1 = NetworkShape(rows=267, columns=267, n_classes=7, kernel_size=(3, 3))
 PHASE_3 = NetworkShape(rows=2, columns=267, n_classes=7)
 
 
-def test_plan_cuts_until_it_fits() -> None:
+def test_plan_cuts_until_it_fits():
     roomy = plan_memory(PHASE_3, Room(budget=64 * 2**30))
     assert (roomy.micro_batch, roomy.micro_batches, roomy.remat, roomy.accumulators) == (64, 1, False, 0)
     tight = plan_memory(PHASE_3, Room(budget=2 * 2**30))
@@ -306,25 +306,25 @@ def test_plan_cuts_until_it_fits() -> None:
     assert first.accumulators == 4 * first.parameters
 
 
-def test_plan_counts_what_each_fit_before_leaves_behind() -> None:
+def test_plan_counts_what_each_fit_before_leaves_behind():
     small = NetworkShape(rows=2, columns=267, n_classes=4, filters=8)
     one, sixty = plan_memory(small, Room(budget=2**40)), plan_memory(small, Room(budget=2**40, fits=60))
     # Measured: 60 fits under `loso` peaked at 2.65 GiB, a single one at 1.24.
     assert sixty.total - one.total == pytest.approx((2.65 - 1.24) * 2**30, rel=0.05)
 
 
-def test_plan_says_when_nothing_fits() -> None:
+def test_plan_says_when_nothing_fits():
     with pytest.raises(ValueError, match=r"needs about .* GiB even in micro-batches of 1, 4.0 GiB are allowed"):
         plan_memory(PHASE_1, Room(budget=4 * 2**30))
 
 
-def test_plan_of_a_network_without_recurrence_knows_one_step_only() -> None:
+def test_plan_of_a_network_without_recurrence_knows_one_step_only():
     one, many = (plan_memory(replace(STSTNET, timesteps=steps), Room(budget=2**40)) for steps in (1, 39))
     assert many.activations == one.activations
     assert many.inputs == 39 * one.inputs
 
 
-def test_plan_keeps_to_what_was_asked() -> None:
+def test_plan_keeps_to_what_was_asked():
     shape = NetworkShape(rows=34, columns=34, n_classes=7, kernel_size=(3, 3))
     plan = plan_memory(shape, Room(budget=2**40), micro_batch=5, remat=True)
     assert (plan.micro_batch, plan.micro_batches, plan.remat) == (5, 13, True)

@@ -21,7 +21,7 @@ def apart(names: tuple[str, ...]) -> tuple[set[str], set[str]]:
     return {name for name in names if not name.endswith(":onset")}, onsets
 
 
-def test_the_onset_is_a_class_beside_the_others() -> None:
+def test_the_onset_is_a_class_beside_the_others():
     assert ONSETS.class_names == (*FOUR, "neutral")
     assert TrainConfig(neutral="first").network_shape((2, 267)).n_classes == 8
     merged = TrainConfig(merge=["calm=neutral,contempt", "rest=happy"], neutral="first")
@@ -33,7 +33,7 @@ def test_the_onset_is_a_class_beside_the_others() -> None:
     "protocol", ["random", "random-folds", "subject-10fold", "loso", "stratified-group", "folds", "table"]
 )
 @pytest.mark.parametrize("per_emotion", [None, 0])
-def test_an_onset_is_where_its_sequence_is(protocol: str, per_emotion: int | None) -> None:
+def test_an_onset_is_where_its_sequence_is(protocol: str, per_emotion: int | None):
     listing = make_table(subjects=12)
     folds = None
     if protocol in ("folds", "table"):
@@ -62,7 +62,7 @@ def test_an_onset_is_where_its_sequence_is(protocol: str, per_emotion: int | Non
             assert len(onsets) == label[list(sequences)].value_counts().max()
 
 
-def test_balanced_onsets_are_as_many_as_a_class_has() -> None:
+def test_balanced_onsets_are_as_many_as_a_class_has():
     table = make_table(subjects=12)
     (split,) = make_splits(table, TrainConfig(phase=4, neutral="first"))
     assert sum(len(apart(part)[1]) for part in (split.train, split.test)) == 12
@@ -71,7 +71,7 @@ def test_balanced_onsets_are_as_many_as_a_class_has() -> None:
         assert len(sequences) == 4 * len(onsets)
 
 
-def test_an_onset_is_the_first_rows_of_its_sequence(tmp_path: Path) -> None:
+def test_an_onset_is_the_first_rows_of_its_sequence(tmp_path: Path):
     tfdata = pytest.importorskip("fastck.tfdata", exc_type=ImportError)
     store = make_store(tmp_path / "store", make_table(subjects=2, frames=(3, 12)), side=19, flow=True)
     samples = make_samples(store, ONSETS)
@@ -93,7 +93,7 @@ def test_an_onset_is_the_first_rows_of_its_sequence(tmp_path: Path) -> None:
             assert not values[number, : 11 - steps].any()
 
 
-def test_neutral_sequences_stay_and_get_no_onset() -> None:
+def test_neutral_sequences_stay_and_get_no_onset():
     table = make_table(subjects=6, emotions=(0, 5, 7))
     config = TrainConfig(classes="happy,surprise,neutral", neutral="first", per_emotion=0, protocol="loso")
     for split in make_splits(table, config):
@@ -102,7 +102,7 @@ def test_neutral_sequences_stay_and_get_no_onset() -> None:
         assert len(sequences) == 3
 
 
-def test_a_run_of_eight_classes(tmp_path: Path) -> None:
+def test_a_run_of_eight_classes(tmp_path: Path):
     pytest.importorskip("keras")
     from fastck.training.train import train
 

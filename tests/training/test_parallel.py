@@ -67,7 +67,7 @@ def assert_same_run(path: Path, run: fastck.Run) -> None:
     assert [name for name in got if got[name] != wanted[name]] == []
 
 
-def test_two_processes_give_the_same_bytes(store: Path, run: fastck.Run, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_bytes(store: Path, run: fastck.Run, tmp_path: Path):
     told: list[Progress] = []
     train(store, tmp_path / "run", CONFIG, n_jobs=2, on_progress=told.append)
     assert_same_run(tmp_path / "run", run)
@@ -86,7 +86,7 @@ def loky_process() -> int:
 
 def test_a_killed_process_costs_no_more_than_its_fold(
     store: Path, run: fastck.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(parallel, "LOOK", 0.02)
     killed: list[int] = []
 
@@ -100,7 +100,7 @@ def test_a_killed_process_costs_no_more_than_its_fold(
     assert_same_run(tmp_path / "run", run)
 
 
-def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from concurrent.futures import BrokenExecutor
 
     class Task:
@@ -124,7 +124,7 @@ def cluster() -> Iterator[Any]:
 @pytest.mark.slow
 def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(
     store: Path, run: fastck.Run, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     from fastck.cluster import dask_cluster
 
     monkeypatch.setattr(parallel, "LOOK", 0.02)
@@ -141,7 +141,7 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(
     assert_same_run(tmp_path / "run", run)
 
 
-def test_an_arrays_tasks_make_one_run(store: Path, run: fastck.Run, tmp_path: Path) -> None:
+def test_an_arrays_tasks_make_one_run(store: Path, run: fastck.Run, tmp_path: Path):
     command = [sys.executable, "-m", "fastck.cli", "train", str(store), "-o", str(tmp_path / "run"), *OPTIONS]
     tasks = [
         subprocess.Popen([*command, "--fold", str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -168,21 +168,21 @@ def test_an_arrays_tasks_make_one_run(store: Path, run: fastck.Run, tmp_path: Pa
         ),
     ],
 )
-def test_a_fold_that_is_not_there_is_refused(store: Path, tmp_path: Path, options: list[str], message: str) -> None:
+def test_a_fold_that_is_not_there_is_refused(store: Path, tmp_path: Path, options: list[str], message: str):
     result = CliRunner().invoke(app, ["train", str(store), "-o", str(tmp_path / "run"), *OPTIONS, *options])
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_a_fold_of_other_settings_is_refused(store: Path, run: fastck.Run) -> None:
+def test_a_fold_of_other_settings_is_refused(store: Path, run: fastck.Run):
     command = ["train", str(store), "-o", str(run.path), *OPTIONS, "--seed", "2", "--fold", "1"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2
     assert "was started with other arguments: resume with the same settings" in result.stderr
 
 
-def test_no_more_folds_at_once_than_the_memory_holds() -> None:
+def test_no_more_folds_at_once_than_the_memory_holds():
     shape = NetworkShape(rows=2, columns=64, n_classes=7)
     one = plan_memory(shape, Room(budget=2**40))
     plan = replace(one, budget=3 * one.total)
@@ -191,7 +191,7 @@ def test_no_more_folds_at_once_than_the_memory_holds() -> None:
     assert parallel.jobs_that_fit(8, 10, replace(one, budget=one.total)) == 1
 
 
-def test_ctrl_c_says_how_to_go_on(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_how_to_go_on(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -206,7 +206,7 @@ def test_ctrl_c_says_how_to_go_on(store: Path, tmp_path: Path, monkeypatch: pyte
     assert (early.exit_code, early.stderr) == (130, "stopped before anything was fitted\n")
 
 
-def test_a_run_ends_with_a_model_of_all_sequences(store: Path, run: fastck.Run, tmp_path: Path) -> None:
+def test_a_run_ends_with_a_model_of_all_sequences(store: Path, run: fastck.Run, tmp_path: Path):
     assert run.model_path == run.path / "final" / "model.npz"
     fits = run.record["fits"]
     alone = train(store, tmp_path / "apart", replace(CONFIG, final=False))
@@ -236,7 +236,7 @@ def test_a_run_ends_with_a_model_of_all_sequences(store: Path, run: fastck.Run, 
     assert fastck.open_run(run.path / "final").model_path == run.model_path
 
 
-def test_the_final_split_is_balanced_as_a_fold_is() -> None:
+def test_the_final_split_is_balanced_as_a_fold_is():
     table = make_table(subjects=6).assign(label=lambda rows: rows["emotion"].map({1: "a", 3: "b", 5: "c", 7: "d"}))
     config = TrainConfig(classes="a,b,c,d", per_emotion=4, protocol="loso")
     split = final_split(table, config, make_splits(table, config))
@@ -253,7 +253,7 @@ def test_the_final_split_is_balanced_as_a_fold_is() -> None:
     )
 
 
-def test_the_final_epochs_are_the_median_of_the_best() -> None:
+def test_the_final_epochs_are_the_median_of_the_best():
     losses = {0: [3.0, 1.0, 2.0], 1: [3.0, 2.0, 1.0, 4.0], 2: [1.0, 2.0]}
     history = pd.DataFrame(
         [(0, fold, epoch, loss) for fold, values in losses.items() for epoch, loss in enumerate(values, start=1)],
@@ -262,7 +262,7 @@ def test_the_final_epochs_are_the_median_of_the_best() -> None:
     assert _chosen_epochs(history) == 2
 
 
-def test_a_network_of_all_sequences_is_trained_as_long_as_validation_chose(store: Path, tmp_path: Path) -> None:
+def test_a_network_of_all_sequences_is_trained_as_long_as_validation_chose(store: Path, tmp_path: Path):
     pytest.importorskip("keras")
     config = TrainConfig(
         phase=5,
@@ -287,7 +287,7 @@ def test_a_network_of_all_sequences_is_trained_as_long_as_validation_chose(store
     assert run.model.count_params() == run.shape.parameters
 
 
-def test_phase_5_takes_the_flow_that_the_store_has(store: Path, tmp_path: Path) -> None:
+def test_phase_5_takes_the_flow_that_the_store_has(store: Path, tmp_path: Path):
     whole = fastck.open_store(store)
     config = TrainConfig(phase=5, model="linear", classes="anger,disgust,happy,surprise")
     assert make_samples(whole, config).config.feature == "flow"

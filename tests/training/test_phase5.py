@@ -50,7 +50,7 @@ def results(run: Path) -> dict[str, str]:
     return {name: (run / name).read_text() for name in ("history.csv", "predictions.csv")}
 
 
-def test_the_temporal_network_reads_flow_and_learns(run: Path) -> None:
+def test_the_temporal_network_reads_flow_and_learns(run: Path):
     record = json.loads((run / "run.json").read_text())
     assert record["feature"] == "flow"
     report = json.loads((run / "report.json").read_text())
@@ -60,22 +60,20 @@ def test_the_temporal_network_reads_flow_and_learns(run: Path) -> None:
     assert "logistic regression" in names
 
 
-def test_the_papers_network_reads_flow_projections_and_learns(store: Path, tmp_path: Path) -> None:
+def test_the_papers_network_reads_flow_projections_and_learns(store: Path, tmp_path: Path):
     config = replace(SMALL, model="convlstm", filters=4, epochs=24, baselines=False)
     assert config.feature == "flow_projection"
     made = train(store, tmp_path / "run", config, verbose=0)
     assert made.report["evaluation"]["accuracy"]["value"] > 0.6
 
 
-def test_the_papers_network_reads_flow_where_it_is_asked_to(store: Path, tmp_path: Path) -> None:
+def test_the_papers_network_reads_flow_where_it_is_asked_to(store: Path, tmp_path: Path):
     config = replace(SMALL, model="convlstm", size=28, epochs=1, max_steps=1, filters=2, baselines=False)
     assert (config.feature, config.kernel_size) == ("flow", (3, 3))
     train(store, tmp_path / "run", config, verbose=0)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(
-    store: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_ends_as_one_that_was_not(store: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class Killed(BaseException):
         pass
 
@@ -94,7 +92,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
     assert results(tmp_path / "killed") == results(run)
 
 
-def test_the_saved_network_needs_nothing_but_the_stores_values(store: Path, run: Path) -> None:
+def test_the_saved_network_needs_nothing_but_the_stores_values(store: Path, run: Path):
     opened = open_store(store)
     predictions = pd.read_csv(run / "folds" / "repeat1-fold01" / "predictions.csv").head(3)
     network = load_network(run / "folds" / "repeat1-fold01" / "model.keras")
@@ -106,7 +104,7 @@ def test_the_saved_network_needs_nothing_but_the_stores_values(store: Path, run:
         np.testing.assert_allclose(probabilities, row[4:], atol=1e-5)
 
 
-def test_rare_emotions_weigh_as_much_as_common_ones(store: Path) -> None:
+def test_rare_emotions_weigh_as_much_as_common_ones(store: Path):
     from fastck.batches.gather import Gather
     from fastck.training.fitting import _training_dataset
     from fastck.training.models.memory import plan_memory
@@ -126,7 +124,7 @@ def test_rare_emotions_weigh_as_much_as_common_ones(store: Path) -> None:
     assert weights.mean() == pytest.approx(1)
 
 
-def test_ststnet_is_scored_over_joined_stores_as_the_composite_protocol_has_it(tmp_path: Path) -> None:
+def test_ststnet_is_scored_over_joined_stores_as_the_composite_protocol_has_it(tmp_path: Path):
     """Leave one person out over all data sets, UF1 and UAR of all predictions together (See et al. 2019)."""
     from sklearn.metrics import balanced_accuracy_score, f1_score
 

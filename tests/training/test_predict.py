@@ -70,7 +70,7 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("file", ["predictions.csv", "training_predictions.csv"])
-def test_predict_on_a_sequences_folder_equals_the_run(root: Path, run: Path, file: str) -> None:
+def test_predict_on_a_sequences_folder_equals_the_run(root: Path, run: Path, file: str):
     table = pd.read_csv(run / file)
     # Each sequence with the number 4 is longer than the network takes: its last window is what was trained on.
     long = table["sequence"].str.endswith("_004")
@@ -84,7 +84,7 @@ def test_predict_on_a_sequences_folder_equals_the_run(root: Path, run: Path, fil
         assert len(prediction.table) == (2 if row["sequence"].endswith("_004") else 1)
 
 
-def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path) -> None:
+def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path):
     prediction = predict(root / "cohn-kanade-images" / "S000" / "004", run, stride=1)
     assert prediction.n_frames == 8
     assert prediction.n_missed == 0
@@ -118,14 +118,14 @@ def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path
         (44, 39, {"stride": 2}, [0, 1, 3, 5]),
     ],
 )
-def test_windows(length: int, timesteps: int, options: dict[str, int], starts: list[int]) -> None:
+def test_windows(length: int, timesteps: int, options: dict[str, int], starts: list[int]):
     got = window_starts(length, timesteps, **options)
     assert got.tolist() == starts
     covered = {row for start in got for row in range(start, min(start + timesteps, length))}
     assert covered == set(range(length))
 
 
-def test_unusable_runs_and_clips_are_refused(root: Path, run: Path, tmp_path: Path) -> None:
+def test_unusable_runs_and_clips_are_refused(root: Path, run: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="is not a training run"):
         predict(root / "cohn-kanade-images" / "S000" / "001", tmp_path)
     with pytest.raises(ValueError, match="must hold one sequence's frames"):
@@ -140,7 +140,7 @@ def test_unusable_runs_and_clips_are_refused(root: Path, run: Path, tmp_path: Pa
         predict(gray, run)
 
 
-def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path: Path) -> None:
+def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path: Path):
     clip = root / "cohn-kanade-images" / "S000" / "004"
     prediction = predict(clip, run)
     files = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "p.png")]
@@ -175,7 +175,7 @@ def test_predict_and_report_on_the_command_line(root: Path, run: Path, tmp_path:
     assert (run / "report.json").read_bytes() == before
 
 
-def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path) -> None:
+def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path):
     clip = root / "cohn-kanade-images" / "S000" / "001"
     command = [sys.executable, "-m", "fastck.cli", "predict", str(clip), "--run", str(run)]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
@@ -185,7 +185,7 @@ def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path) ->
     assert len(done.stdout.splitlines()) == 1
 
 
-def test_a_start_that_fails_shows_all_that_was_printed(tmp_path: Path) -> None:
+def test_a_start_that_fails_shows_all_that_was_printed(tmp_path: Path):
     (tmp_path / "keras.py").write_text("import os\nos.write(2, b'no such library')\nraise ImportError('broken')\n")
     program = "from fastck.training.models.startup import start_keras; start_keras()"
     places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
@@ -201,7 +201,7 @@ def test_a_start_that_fails_shows_all_that_was_printed(tmp_path: Path) -> None:
     assert "ImportError: broken" in done.stderr
 
 
-def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path) -> None:
+def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path):
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     (copy / "folds" / "repeat1-fold01").mkdir(parents=True)
     (copy / "model.keras").rename(copy / "folds" / "repeat1-fold01" / "model.keras")
@@ -221,7 +221,7 @@ def test_runs_that_cannot_predict_or_report_say_why(run: Path, tmp_path: Path) -
             write_report(copy)
 
 
-def test_a_run_on_given_boxes_says_that_it_detects(root: Path, run: Path, tmp_path: Path) -> None:
+def test_a_run_on_given_boxes_says_that_it_detects(root: Path, run: Path, tmp_path: Path):
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     settings = json.loads((copy / "run.json").read_text())
     settings["store"]["config"]["faces"]["boxes"] = "0" * 64

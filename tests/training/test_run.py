@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> fastck.Run:
     return train(store.path, folder / "run", CONFIG, verbose=0)
 
 
-def test_nobody_vanishes_whatever_the_name(run: fastck.Run) -> None:
+def test_nobody_vanishes_whatever_the_name(run: fastck.Run):
     evaluation = run.report["evaluation"]
     assert evaluation["subjects"] == len(SUBJECTS)
     assert evaluation["n"] == np.sum(evaluation["confusion"]) == 4 * len(SUBJECTS)
@@ -48,7 +48,7 @@ def test_nobody_vanishes_whatever_the_name(run: fastck.Run) -> None:
     assert evaluation["accuracy"]["value"] == pytest.approx(accuracy)
 
 
-def test_a_run_opens_as_it_was_trained(run: fastck.Run) -> None:
+def test_a_run_opens_as_it_was_trained(run: fastck.Run):
     opened = fastck.open_run(run.path)
     assert opened.settings == replace(CONFIG, classes=FOUR)
     assert opened.classes == ("anger", "disgust", "happy", "surprise")
@@ -62,7 +62,7 @@ def test_a_run_opens_as_it_was_trained(run: fastck.Run) -> None:
 
 
 @pytest.mark.parametrize("file", ["predictions.csv", "history.csv"])
-def test_damaged_tables_are_told(run: fastck.Run, tmp_path: Path, file: str) -> None:
+def test_damaged_tables_are_told(run: fastck.Run, tmp_path: Path, file: str):
     copy = Path(shutil.copytree(run.path, tmp_path / "run"))
     text = (copy / file).read_text().splitlines()
     (copy / file).write_text("\n".join([*text[:2], text[2].replace("0,", "zero,", 1)]) + "\n")
@@ -76,7 +76,7 @@ def test_damaged_tables_are_told(run: fastck.Run, tmp_path: Path, file: str) -> 
 @given(
     names=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9), min_size=1)
 )
-def test_tables_are_read_as_they_were_written(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_tables_are_read_as_they_were_written(names: list[str], tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("table") / "t.csv"
     values = np.random.default_rng(len(names)).random(len(names)).astype(np.float32).astype(np.float64)
     texts = pd.array(names, "str")
@@ -85,7 +85,7 @@ def test_tables_are_read_as_they_were_written(names: list[str], tmp_path_factory
     pd.testing.assert_frame_equal(read_run_table(path), table, check_dtype=False)
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path):
     path = tmp_path / "model.keras"
     path.write_text("before")
 
@@ -99,7 +99,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "before"
 
 
-def test_an_unfinished_run_is_refused(run: fastck.Run, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused(run: fastck.Run, tmp_path: Path):
     record = {**run.record, "status": "running"}
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="was not finished"):
@@ -107,13 +107,13 @@ def test_an_unfinished_run_is_refused(run: fastck.Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "message"), [(1, "train again into another folder"), (3, "update fastck")])
-def test_a_run_of_another_format_is_refused(run: fastck.Run, tmp_path: Path, version: int, message: str) -> None:
+def test_a_run_of_another_format_is_refused(run: fastck.Run, tmp_path: Path, version: int, message: str):
     (tmp_path / "run.json").write_text(json.dumps({**run.record, "format": version}))
     with pytest.raises(ValueError, match=f"has format {version}, this fastck reads format 2: {message}"):
         open_run(tmp_path)
 
 
-def test_settings_of_another_version_are_told(run: fastck.Run, tmp_path: Path) -> None:
+def test_settings_of_another_version_are_told(run: fastck.Run, tmp_path: Path):
     record = {**run.record, "arguments": {**replace(CONFIG).as_dict(), "epoch": 3}}
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="unknown training settings epoch"):
@@ -136,7 +136,7 @@ def test_settings_of_another_version_are_told(run: fastck.Run, tmp_path: Path) -
 )
 def test_damaged_parts_of_a_record_are_told(
     run: fastck.Run, tmp_path: Path, where: tuple[str | int, ...], value: object, message: str
-) -> None:
+):
     record = json.loads(json.dumps(run.record))
     part = record
     for key in where[:-1]:

@@ -24,7 +24,7 @@ def grid_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_grid_is_every_combination_over_what_is_given(tmp_path: Path) -> None:
+def test_a_grid_is_every_combination_over_what_is_given(tmp_path: Path):
     path = grid_file(tmp_path, "phase = 5\nfilters = [8, 16]\nlearning_rate = [0.001, 0.01]\n")
     configs = read_grid(path, {"protocol": "loso", "phase": 3, "dense": 7})
     assert list(configs) == [f"filters-{filters},learning_rate-{rate}" for filters in (8, 16) for rate in (0.001, 0.01)]
@@ -45,7 +45,7 @@ def test_a_grid_is_every_combination_over_what_is_given(tmp_path: Path) -> None:
 )
 def test_a_grid_that_cannot_be_chosen_from_is_refused(
     tmp_path: Path, text: str, settings: dict[str, object], message: str
-) -> None:
+):
     with pytest.raises(ValueError, match=message):
         read_grid(grid_file(tmp_path, text), settings)
 
@@ -64,9 +64,7 @@ def finished(folder: Path, config: TrainConfig, *, good: int, right: float) -> R
 
 
 @pytest.mark.parametrize(("stopping", "expected"), [(5, 0.9), (None, 0.7)])
-def test_each_fold_takes_what_its_validating_people_choose(
-    tmp_path: Path, stopping: int | None, expected: float
-) -> None:
+def test_each_fold_takes_what_its_validating_people_choose(tmp_path: Path, stopping: int | None, expected: float):
     config = TrainConfig(phase=4, protocol="loso", early_stopping=stopping)
     runs = {str(good): finished(tmp_path, config, good=good, right=1 - good) for good in (0, 1)}
     choices = choose(runs)
@@ -83,7 +81,7 @@ def test_each_fold_takes_what_its_validating_people_choose(
         choose(runs)
 
 
-def test_the_command_trains_every_run_and_says_which_fold_chose_what(tmp_path: Path) -> None:
+def test_the_command_trains_every_run_and_says_which_fold_chose_what(tmp_path: Path):
     store = make_store(tmp_path / "store", make_table(subjects=6), noise=0.4).path
     grid = grid_file(tmp_path, "phase = 4\nmodel = 'linear'\naugment = [true, false]\nbaselines = false\n")
     command = ["train", str(store), "-o", str(tmp_path / "out"), "--sweep", str(grid)]
@@ -108,7 +106,7 @@ def test_the_command_trains_every_run_and_says_which_fold_chose_what(tmp_path: P
     assert json.loads((tmp_path / "out" / "sweep.json").read_text()) == summary
 
 
-def test_a_run_that_was_begun_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_begun_goes_on(tmp_path: Path):
     begun = []
 
     def train_one(path: Path, config: TrainConfig, again: bool) -> Run:

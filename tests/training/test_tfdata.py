@@ -33,7 +33,7 @@ def plain_batch(store: Store, names: list[str], feature: str, timesteps: int) ->
 
 
 @pytest.mark.parametrize("feature", ["projection", "mask", "pool134", "pool67", "pool34"])
-def test_batches_equal_the_plain_construction(store: Store, feature: str) -> None:
+def test_batches_equal_the_plain_construction(store: Store, feature: str):
     names = store.table["sequence"].to_list()
     emotion = store.table.set_index("sequence")["emotion"]
     dataset = tfdata.batches(store, names, feature=feature, classes=CLASSES, timesteps=11, batch_size=8)
@@ -46,7 +46,7 @@ def test_batches_equal_the_plain_construction(store: Store, feature: str) -> Non
 
 
 @pytest.mark.parametrize(("feature", "channels"), [("flow", 3), ("flow_projection", 2)])
-def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels: int) -> None:
+def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels: int):
     rows = np.random.default_rng(0).normal(size=(int(store.table["length"].sum()), *feature_shape(feature)))
 
     class FlowStore:
@@ -72,7 +72,7 @@ def test_flow_comes_with_its_channels_last(store: Store, feature: str, channels:
         np.testing.assert_array_equal(own, planes)
 
 
-def test_padding_before_ends_with_the_apex_and_augmenting_keeps_what_was_asked_for(store: Store) -> None:
+def test_padding_before_ends_with_the_apex_and_augmenting_keeps_what_was_asked_for(store: Store):
     names = store.table["sequence"].to_list()[:6]
     options = {"feature": "projection", "classes": CLASSES, "timesteps": 20, "padding": "before"}
     gather = Gather(store, names, **options)
@@ -93,7 +93,7 @@ def test_padding_before_ends_with_the_apex_and_augmenting_keeps_what_was_asked_f
         )
 
 
-def test_augmenting_moves_a_sequence_within_its_padding(store: Store) -> None:
+def test_augmenting_moves_a_sequence_within_its_padding(store: Store):
     names = store.table["sequence"].to_list()[:6]
     gather = tfdata.Gather(store, names, feature="pool34", classes=CLASSES, timesteps=14)
     found = set()
@@ -108,7 +108,7 @@ def test_augmenting_moves_a_sequence_within_its_padding(store: Store) -> None:
     assert found == {-2, -1, 0, 1, 2}
 
 
-def test_a_mirrored_face_has_the_mirrored_flow() -> None:
+def test_a_mirrored_face_has_the_mirrored_flow():
     rng = np.random.default_rng(0)
     crops = np.stack([cv2.GaussianBlur(rng.integers(0, 256, (128, 128), np.uint8), (0, 0), 3) for _ in range(1)] * 2)
     crops[1] = np.roll(crops[1], 2, axis=1)
@@ -120,7 +120,7 @@ def test_a_mirrored_face_has_the_mirrored_flow() -> None:
     )
 
 
-def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
+def test_shuffling_depends_on_seed_and_epoch_alone(store: Store):
     names = store.table["sequence"].to_list()
     common = {"feature": "pool34", "classes": CLASSES, "timesteps": 8, "batch_size": 6, "shuffle": True, "seed": 3}
 
@@ -133,7 +133,7 @@ def test_shuffling_depends_on_seed_and_epoch_alone(store: Store) -> None:
     np.testing.assert_array_equal(three[:20].sum(axis=0), three[20:40].sum(axis=0))
 
 
-def test_each_iteration_shuffles_anew(store: Store) -> None:
+def test_each_iteration_shuffles_anew(store: Store):
     names = store.table["sequence"].to_list()
     common = {"feature": "pool34", "classes": CLASSES, "timesteps": 8, "batch_size": 6, "shuffle": True, "seed": 3}
     dataset = tfdata.batches(store, names, **common)
@@ -147,7 +147,7 @@ def test_each_iteration_shuffles_anew(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("too_long", "expected"), [("last", slice(-3, None)), ("first", slice(None, 3))])
-def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str, expected: slice) -> None:
+def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str, expected: slice):
     names = store.table.loc[store.table["length"] > 3, "sequence"].to_list()
     common = {"feature": "projection", "classes": CLASSES, "timesteps": 3}
     with pytest.raises(ValueError, match=r"more than timesteps=3 .* too_long="):
@@ -157,7 +157,7 @@ def test_too_long_sequences_are_cut_only_when_asked(store: Store, too_long: str,
     assert len(Gather(store, names, too_long="skip", **common)) == 0
 
 
-def test_bad_input_is_refused(store: Store) -> None:
+def test_bad_input_is_refused(store: Store):
     with pytest.raises(ValueError, match="not in the store, for example 'S999'"):
         tfdata.batches(store, ["S999"], feature="projection", classes=CLASSES)
     with pytest.raises(ValueError, match="has emotion 1, not one of"):
@@ -168,7 +168,7 @@ def test_bad_input_is_refused(store: Store) -> None:
         tfdata.batches(store, ["S000_001"], feature="projection", classes=CLASSES, batch_size=0)
 
 
-def test_classes_are_labels_or_codes(store: Store) -> None:
+def test_classes_are_labels_or_codes(store: Store):
     names = store.table["sequence"].to_list()
     by_code = tfdata.Gather(store, names, feature="projection", classes=CLASSES)
     by_label = tfdata.Gather(store, names, feature="projection", classes=[fastck.EMOTIONS[code] for code in CLASSES])
@@ -183,7 +183,7 @@ def test_classes_are_labels_or_codes(store: Store) -> None:
             tfdata.Gather(store, names, feature="projection", classes=wrong)
 
 
-def test_a_pickled_gather_holds_no_values_and_reads_the_same(store: Store) -> None:
+def test_a_pickled_gather_holds_no_values_and_reads_the_same(store: Store):
     names = store.table["sequence"].to_list()
     gather = tfdata.Gather(store, names, feature="mask", classes=CLASSES, timesteps=12)
     everything = np.arange(len(names))
@@ -194,7 +194,7 @@ def test_a_pickled_gather_holds_no_values_and_reads_the_same(store: Store) -> No
 
 
 @pytest.mark.parametrize(("n", "batch_size", "micro_batches"), [(98, 64, 8), (20, 8, 4), (9, 8, 8), (73, 64, 64)])
-def test_micro_batches_weigh_every_sequence_of_a_batch_alike(n: int, batch_size: int, micro_batches: int) -> None:
+def test_micro_batches_weigh_every_sequence_of_a_batch_alike(n: int, batch_size: int, micro_batches: int):
     order = np.random.default_rng(0).permutation(n)
     pieces, weights = accumulation_pieces([order], batch_size=batch_size, micro_batches=micro_batches)
     assert len(pieces) == micro_batches * -(-n // batch_size)
@@ -206,7 +206,7 @@ def test_micro_batches_weigh_every_sequence_of_a_batch_alike(n: int, batch_size:
         np.testing.assert_allclose(np.mean(means), value[order[batch : batch + batch_size]].mean())
 
 
-def test_tensorflow_takes_a_batch_over_without_a_copy(store: Store) -> None:
+def test_tensorflow_takes_a_batch_over_without_a_copy(store: Store):
     """TensorFlow copies an array that begins elsewhere, which takes longer than gathering it."""
     tf = pytest.importorskip("tensorflow")
     names = store.table["sequence"].to_list()[:4]

@@ -67,7 +67,7 @@ def results(run: Path) -> dict[str, str]:
     return {name: (run / name).read_text() for name in ("report.json", "history.csv", "predictions.csv")}
 
 
-def test_a_run_writes_everything(run: Path) -> None:
+def test_a_run_writes_everything(run: Path):
     assert {path.name for path in run.iterdir() if path.is_file()} - {"fold.json"} == FILES
     assert not (run / "checkpoint").exists()
     history = pd.read_csv(run / "history.csv")
@@ -90,7 +90,7 @@ def test_a_run_writes_everything(run: Path) -> None:
     assert "nearest centroid" in text
 
 
-def test_report_agrees_with_the_predictions(run: Path) -> None:
+def test_report_agrees_with_the_predictions(run: Path):
     report = json.loads((run / "report.json").read_text())
     predictions = pd.read_csv(run / "predictions.csv")
     accuracy = (predictions["true"] == predictions["predicted"]).mean()
@@ -99,14 +99,12 @@ def test_report_agrees_with_the_predictions(run: Path) -> None:
     assert sklearn_report["accuracy"] == pytest.approx(accuracy)
 
 
-def test_the_same_seed_gives_the_same_run(store: Path, run: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_run(store: Path, run: Path, tmp_path: Path):
     train(store, tmp_path / "again", SETTINGS, verbose=0)
     assert results(tmp_path / "again") == results(run)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(
-    store: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_ends_as_one_that_was_not(store: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import fastck.training.models.checkpoint
 
     class Killed(BaseException):
@@ -130,7 +128,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
     assert results(tmp_path / "killed") == results(run)
 
 
-def test_early_stopping_goes_back_to_the_best_epoch(store: Path, tmp_path: Path) -> None:
+def test_early_stopping_goes_back_to_the_best_epoch(store: Path, tmp_path: Path):
     config = replace(SMALL, early_stopping=1, epochs=30, learning_rate=0.5, protocol="stratified-group", folds=2)
     train(store, tmp_path / "run", config, verbose=0)
     history = pd.read_csv(tmp_path / "run" / "history.csv")
@@ -140,7 +138,7 @@ def test_early_stopping_goes_back_to_the_best_epoch(store: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("phase", "size", "feature"), [(1, None, "mask"), (2, 67, "pool67")])
-def test_square_phases_train(tmp_path: Path, phase: int, size: int | None, feature: str) -> None:
+def test_square_phases_train(tmp_path: Path, phase: int, size: int | None, feature: str):
     table = make_table(subjects=4, emotions=(1, 2, 3, 4, 5, 6, 7))
     store = make_store(tmp_path / "store", table, side=16)
     config = replace(SMALL, phase=phase, size=size, epochs=1, max_steps=1, checkpoint_every=0, micro_batch=8)
@@ -150,7 +148,7 @@ def test_square_phases_train(tmp_path: Path, phase: int, size: int | None, featu
     assert "paper" not in result.report
 
 
-def test_tensorboard_logs_need_their_package(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_logs_need_their_package(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install tensorboard"):
         train(store, tmp_path / "run", replace(SMALL, tensorboard=True))
@@ -160,18 +158,18 @@ def test_tensorboard_logs_need_their_package(store: Path, tmp_path: Path, monkey
     ("phase", "size", "feature"),
     [(1, None, "mask"), (2, 134, "pool134"), (2, 67, "pool67"), (2, None, "pool34"), (3, None, "projection")],
 )
-def test_phases_read_their_feature(phase: int, size: int | None, feature: str) -> None:
+def test_phases_read_their_feature(phase: int, size: int | None, feature: str):
     config = TrainConfig(phase=phase, size=size)
     assert config.feature == feature
     assert config.kernel_size == ((1, 3) if phase == 3 else (3, 3))
 
 
-def test_no_dropout_trains(store: Path, tmp_path: Path) -> None:
+def test_no_dropout_trains(store: Path, tmp_path: Path):
     run = train(store, tmp_path / "run", replace(SMALL, dropout=0.0, epochs=1, max_steps=1), verbose=0)
     assert run.report["training"]["optimizer_steps"] == 1
 
 
-def test_a_temperature_is_fitted_on_people_who_are_not_tested(store: Path, run: Path, tmp_path: Path) -> None:
+def test_a_temperature_is_fitted_on_people_who_are_not_tested(store: Path, run: Path, tmp_path: Path):
     by_people = train(store, tmp_path / "run", replace(SMALL, protocol="stratified-group", folds=2), verbose=0)
     fits = by_people.record["fits"]
     calibration = by_people.report["evaluation"]["calibration"]
@@ -189,17 +187,17 @@ def test_a_temperature_is_fitted_on_people_who_are_not_tested(store: Path, run: 
     assert calibration["error"] == pytest.approx(calibration["uncalibrated_error"])
 
 
-def test_input_takes_little_of_the_time(run: Path) -> None:
+def test_input_takes_little_of_the_time(run: Path):
     (fit,) = json.loads((run / "run.json").read_text())["fits"]
     assert 0 < fit["input_seconds"] < fit["seconds"]
 
 
-def test_a_used_folder_is_refused(store: Path, run: Path) -> None:
+def test_a_used_folder_is_refused(store: Path, run: Path):
     with pytest.raises(ValueError, match="is not empty"):
         train(store, run, SMALL, verbose=0)
 
 
-def test_a_store_without_the_feature_is_refused(store: Path, tmp_path: Path) -> None:
+def test_a_store_without_the_feature_is_refused(store: Path, tmp_path: Path):
     shutil.copytree(store, tmp_path / "store")
     manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
     manifest["config"]["features"] = ["pool34"]
@@ -215,7 +213,7 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_command_line_refuses_in_one_line(store: Path, tmp_path: Path) -> None:
+def test_command_line_refuses_in_one_line(store: Path, tmp_path: Path):
     settings = tmp_path / "settings.toml"
     settings.write_text('phase = 4\nepoch = 3\nmemory = "4GiB"\n')
     result = call(store, "--config", settings, "-o", tmp_path / "run")
@@ -228,7 +226,7 @@ def test_command_line_refuses_in_one_line(store: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_command_line_trains_with_a_settings_file(store: Path, tmp_path: Path) -> None:
+def test_command_line_trains_with_a_settings_file(store: Path, tmp_path: Path):
     settings = tmp_path / "settings.toml"
     settings.write_text("phase = 4\nfilters = 2\ndense = 4\nepochs = 7\ntimesteps = 8\nbaselines = false\n")
     result = call(store, "--config", settings, "--epochs", "1", "--memory", "4GiB", "-o", tmp_path / "run")
@@ -243,11 +241,11 @@ def test_command_line_trains_with_a_settings_file(store: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "size"), [("12GiB", 12 * 2**30), ("500 MB", 500_000_000), ("1.5gib", 3 * 2**29), ("4096", 4096)]
 )
-def test_memory_sizes(text: str, size: int) -> None:
+def test_memory_sizes(text: str, size: int):
     assert parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "12 apples", "GiB", "-3GiB", "nan"])
-def test_memory_nonsense(text: str) -> None:
+def test_memory_nonsense(text: str):
     with pytest.raises(ValueError, match="memory must be a size such as 12GiB"):
         parse_bytes(text)

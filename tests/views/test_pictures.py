@@ -27,7 +27,7 @@ def as_the_paper_reads(folder: Path) -> np.ndarray:
     return np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) / 255 >= 0.2 for path in sorted(folder.iterdir())])
 
 
-def test_masks_are_read_as_the_paper_s_script_reads_them(smiles: Store, tmp_path: Path) -> None:
+def test_masks_are_read_as_the_paper_s_script_reads_them(smiles: Store, tmp_path: Path):
     line = ["export", str(smiles.path), "--to", "png", "--by", "emotion", "-o", str(tmp_path / "dataset")]
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.stderr
@@ -41,7 +41,7 @@ def test_masks_are_read_as_the_paper_s_script_reads_them(smiles: Store, tmp_path
     assert "exists already: name a new folder" in again.stderr
 
 
-def test_pictures_come_back_as_the_same_masks_of_the_same_people(smiles: Store, tmp_path: Path) -> None:
+def test_pictures_come_back_as_the_same_masks_of_the_same_people(smiles: Store, tmp_path: Path):
     export_pictures(smiles, tmp_path / "binary", by="emotion")
     again = fastck.preprocess(tmp_path / "binary", tmp_path / "again", layout="masks", features=("mask",), n_jobs=1)
     for column in ("sequence", "subject", "label", "length"):
@@ -49,7 +49,7 @@ def test_pictures_come_back_as_the_same_masks_of_the_same_people(smiles: Store, 
     np.testing.assert_array_equal(again.feature("mask"), smiles.feature("mask"))
 
 
-def test_folders_of_labels_and_of_people(tmp_path: Path) -> None:
+def test_folders_of_labels_and_of_people(tmp_path: Path):
     table = make_table(subjects=2, emotions=(1, 5), frames=(2, 3))
     store = make_store(tmp_path / "store", table)
     added = {"label": ["very bored", "happy", "", "anger"], "fold": "", "onset": pd.array([pd.NA] * 4, "Int64")}
@@ -65,7 +65,7 @@ def test_folders_of_labels_and_of_people(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "all/a_1").iterdir())[0] == "a_1_00000001.png"
 
 
-def test_flow_and_crops(smiles: Store, tmp_path: Path) -> None:
+def test_flow_and_crops(smiles: Store, tmp_path: Path):
     export_pictures(smiles, tmp_path / "flow", feature="flow")
     row = smiles.table.iloc[0]
     flows = smiles.sequence(row["sequence"], "flow")
@@ -85,7 +85,7 @@ def test_flow_and_crops(smiles: Store, tmp_path: Path) -> None:
         assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), expected)
 
 
-def test_what_cannot_be_written_says_so_and_leaves_nothing(smiles: Store, tmp_path: Path) -> None:
+def test_what_cannot_be_written_says_so_and_leaves_nothing(smiles: Store, tmp_path: Path):
     with pytest.raises(ValueError, match="as root for its crops"):
         export_pictures(smiles, tmp_path / "x", feature="crop")
     with pytest.raises(FileNotFoundError, match="does not hold"):

@@ -58,7 +58,7 @@ def store(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     )
 
 
-def test_stages_are_those_of_the_operations(clip: Path) -> None:
+def test_stages_are_those_of_the_operations(clip: Path):
     record = clip_record(clip / "cohn-kanade-images/S001/002")
     frames = [read_gray(path) for path in record.frames]
     box = FaceBox(10, 20, 90, 100)
@@ -83,7 +83,7 @@ def test_stages_are_those_of_the_operations(clip: Path) -> None:
     np.testing.assert_array_equal(np.stack([stages["flow"] for stages in got[1:]]), optical_flow(crops))
 
 
-def test_store_with_root_shows_what_the_store_holds(clip: Path, store: Store) -> None:
+def test_store_with_root_shows_what_the_store_holds(clip: Path, store: Store):
     preview = preview_store(store, "S001_002", root=clip)
     view = preview.views[0]
     assert view.projections is not None
@@ -96,7 +96,7 @@ def test_store_with_root_shows_what_the_store_holds(clip: Path, store: Store) ->
     assert preview.note == ""
 
 
-def test_store_alone_shows_features_and_says_what_is_missing(store: Store) -> None:
+def test_store_alone_shows_features_and_says_what_is_missing(store: Store):
     preview = preview_store(store, "S001_002", columns=4)
     view = preview.views[0]
     assert preview.shown == (0, 2, 4, 6)
@@ -111,7 +111,7 @@ def test_store_alone_shows_features_and_says_what_is_missing(store: Store) -> No
     assert preview.note in [text.get_text() for text in figure.texts]
 
 
-def test_store_with_pools_only_has_no_projection(clip: Path, tmp_path: Path) -> None:
+def test_store_with_pools_only_has_no_projection(clip: Path, tmp_path: Path):
     made = preprocess(clip, tmp_path / "s", boxes=clip / "boxes.csv", features=("pool67",), box_cache=False, n_jobs=1)
     preview = preview_store(made, "S001_002")
     assert preview.views[0].projections is None
@@ -119,7 +119,7 @@ def test_store_with_pools_only_has_no_projection(clip: Path, tmp_path: Path) -> 
     assert save_sheet(preview, tmp_path / "sheet.png").stat().st_size > 1000
 
 
-def test_store_alone_draws_its_flow_with_the_wheel(clip: Path, tmp_path: Path) -> None:
+def test_store_alone_draws_its_flow_with_the_wheel(clip: Path, tmp_path: Path):
     made = preprocess(clip, tmp_path / "s", boxes=clip / "boxes.csv", features=("flow",), box_cache=False, n_jobs=1)
     preview = preview_store(made, "S001_002", columns=3)
     flows = preview.views[0].stages["flow"]
@@ -134,7 +134,7 @@ def test_store_alone_draws_its_flow_with_the_wheel(clip: Path, tmp_path: Path) -
     assert (65, 65, 4) in shapes
 
 
-def test_flow_colours_are_opencvs_hue_and_saturation() -> None:
+def test_flow_colours_are_opencvs_hue_and_saturation():
     flow = np.random.default_rng(0).normal(size=(2, 9, 11)).astype(np.float32)
     rim = flow_rim([None, flow])
     length, angle = cv2.cartToPolar(flow[0], flow[1], angleInDegrees=True)
@@ -146,7 +146,7 @@ def test_flow_colours_are_opencvs_hue_and_saturation() -> None:
     assert flow_rim([None]) > 0
 
 
-def test_the_legend_says_what_was_computed() -> None:
+def test_the_legend_says_what_was_computed():
     assert describe_colours(FlowConfig(), 0.0411).endswith(
         "motion taken out; the wheel's rim is 4.1 % of the crop's side"
     )
@@ -154,7 +154,7 @@ def test_the_legend_says_what_was_computed() -> None:
     assert "since the frame before; the wheel" in left
 
 
-def test_wrong_root_and_comparison_without_root_say_what_to_do(clip: Path, store: Store, tmp_path: Path) -> None:
+def test_wrong_root_and_comparison_without_root_say_what_to_do(clip: Path, store: Store, tmp_path: Path):
     with pytest.raises(ValueError, match="as root"):
         preview_store(store, "S001_002", compare=True)
     with pytest.raises(ValueError, match="no sequence 'S9'"):
@@ -169,7 +169,7 @@ def test_wrong_root_and_comparison_without_root_say_what_to_do(clip: Path, store
         preview_store(store, "S001_002", root=tmp_path / "copy")
 
 
-def test_sampling_keeps_onset_and_apex() -> None:
+def test_sampling_keeps_onset_and_apex():
     assert sample_frames(3, 10) == (0, 1, 2)
     assert sample_frames(100, 4) == (0, 33, 66, 99)
     for n_frames in range(2, 60):
@@ -181,7 +181,7 @@ def test_sampling_keeps_onset_and_apex() -> None:
         sample_frames(5, 1)
 
 
-def test_names_of_clips_and_what_is_none(clip: Path, tmp_path: Path) -> None:
+def test_names_of_clips_and_what_is_none(clip: Path, tmp_path: Path):
     assert clip_record(clip / "cohn-kanade-images/S001/002").sequence == "S001_002"
     assert clip_record(clip).frames == clip_record(clip / "cohn-kanade-images/S001/002").frames  # the only one there
     shutil.copytree(clip / "cohn-kanade-images/S001/002", tmp_path / "two/a")
@@ -196,7 +196,7 @@ def test_names_of_clips_and_what_is_none(clip: Path, tmp_path: Path) -> None:
         clip_record(tmp_path / "notes.txt")
 
 
-def test_sheet_marks_moved_boxes_and_draws_any_name(clip: Path, store: Store, tmp_path: Path) -> None:
+def test_sheet_marks_moved_boxes_and_draws_any_name(clip: Path, store: Store, tmp_path: Path):
     preview = preview_store(store, "S001_002", root=clip)
     figure = draw_sheet(preview)
     texts = [text.get_text() for text in figure.texts]
@@ -211,7 +211,7 @@ def test_sheet_marks_moved_boxes_and_draws_any_name(clip: Path, store: Store, tm
 
 
 @pytest.mark.parametrize("suffix", ["gif", "mp4"])
-def test_animation_has_every_frame(clip: Path, store: Store, tmp_path: Path, suffix: str) -> None:
+def test_animation_has_every_frame(clip: Path, store: Store, tmp_path: Path, suffix: str):
     preview = preview_store(store, "S001_002", root=clip, columns=2)
     path = save_animation(preview, tmp_path / f"motion.{suffix}")
     if suffix == "mp4":
@@ -226,7 +226,7 @@ def test_animation_has_every_frame(clip: Path, store: Store, tmp_path: Path, suf
     assert all(size % 2 == 0 for size in pictures[0].shape[:2])
 
 
-def test_a_video_plays_in_browsers_with_the_colours_and_the_rate_that_were_asked_for(tmp_path: Path) -> None:
+def test_a_video_plays_in_browsers_with_the_colours_and_the_rate_that_were_asked_for(tmp_path: Path):
     # BT.709's own blue, red, and gray, in OpenCV's order.
     picture = np.zeros((48, 96, 3), np.uint8)
     picture[:, :32], picture[:, 32:64], picture[:, 64:] = (200, 30, 20), (30, 20, 200), (128, 128, 128)
@@ -247,7 +247,7 @@ def test_a_video_plays_in_browsers_with_the_colours_and_the_rate_that_were_asked
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-def test_an_animation_of_a_video_keeps_its_rate(clip: Path, store: Store, tmp_path: Path) -> None:
+def test_an_animation_of_a_video_keeps_its_rate(clip: Path, store: Store, tmp_path: Path):
     rng = np.random.default_rng(0)
     frame = cv2.GaussianBlur(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), (0, 0), 4)
     save_mp4((np.roll(frame, 2 * step, axis=1) for step in range(4)), tmp_path / "clip.mp4", 24)
@@ -260,7 +260,7 @@ def test_an_animation_of_a_video_keeps_its_rate(clip: Path, store: Store, tmp_pa
     assert count_video_frames(tmp_path / "clip.mp4") == 4
 
 
-def test_animation_needs_frames_and_a_known_suffix(store: Store, clip: Path, tmp_path: Path) -> None:
+def test_animation_needs_frames_and_a_known_suffix(store: Store, clip: Path, tmp_path: Path):
     bare = preview_store(store, "S001_002")
     with pytest.raises(ValueError, match="as root"):
         save_animation(bare, tmp_path / "motion.gif")
@@ -274,7 +274,7 @@ def test_animation_needs_frames_and_a_known_suffix(store: Store, clip: Path, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_both_presets_of_a_rendered_clip(rendered: Path, tmp_path: Path) -> None:
+def test_both_presets_of_a_rendered_clip(rendered: Path, tmp_path: Path):
     for path in clip_record(rendered / "cohn-kanade-images/S001/001").frames[-4:]:
         shutil.copy(path, tmp_path)
     preview = preview_clip(tmp_path, compare=True, columns=3)
@@ -287,7 +287,7 @@ def test_both_presets_of_a_rendered_clip(rendered: Path, tmp_path: Path) -> None
     assert read_gray(tmp_path / "sheet.png").shape[0] > 1000
 
 
-def test_comparison_from_a_store_has_the_paper_above(rendered: Path, tmp_path: Path) -> None:
+def test_comparison_from_a_store_has_the_paper_above(rendered: Path, tmp_path: Path):
     place = Path("cohn-kanade-images/S001/001")
     (tmp_path / "root" / place).mkdir(parents=True)
     for path in clip_record(rendered / place).frames[-3:]:
@@ -300,7 +300,7 @@ def test_comparison_from_a_store_has_the_paper_above(rendered: Path, tmp_path: P
         assert np.array_equal(np.asarray(own.projections), made.sequence("S001_001", "projection"))
 
 
-def test_missed_frames_are_found_again(real_faces: Path) -> None:
+def test_missed_frames_are_found_again(real_faces: Path):
     preview = preview_clip(real_faces / "cohn-kanade-images/I001/001", preset="paper", columns=2)
     view = preview.views[0]
     assert view.missed.sum() == 8

@@ -65,7 +65,7 @@ def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return preprocess(root, path, preset="paper", boxes=root / "boxes.csv", n_jobs=1, box_cache=False)
 
 
-def test_a_table_from_elsewhere_puts_no_foreign_picture_on_the_page(root: Path, store: Store, tmp_path: Path) -> None:
+def test_a_table_from_elsewhere_puts_no_foreign_picture_on_the_page(root: Path, store: Store, tmp_path: Path):
     made = Path(shutil.copytree(store.path, tmp_path / "store"))
     secret = tmp_path / "secret"
     secret.mkdir()
@@ -100,7 +100,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_summary_is_the_sum_of_the_table(store: Store) -> None:
+def test_summary_is_the_sum_of_the_table(store: Store):
     summary = summarise(store)
     assert (summary.sequences, summary.subjects, summary.labelled, summary.quarantined) == (3, 2, 2, 2)
     assert summary.frames == 4 + 6 + 45
@@ -116,11 +116,11 @@ def test_summary_is_the_sum_of_the_table(store: Store) -> None:
     assert summarise(store, window=44).n_cut == 0
 
 
-def test_box_moves_leave_out_steps_between_sequences(store: Store) -> None:
+def test_box_moves_leave_out_steps_between_sequences(store: Store):
     assert box_moves(store).tolist() == [pytest.approx(100 * 4 / 40)]
 
 
-def test_terminal_shows_names_as_they_are(store: Store) -> None:
+def test_terminal_shows_names_as_they_are(store: Store):
     console = Console(width=200, record=True, file=StringIO())
     console.print(describe_store(store))
     text = console.export_text()
@@ -131,7 +131,7 @@ def test_terminal_shows_names_as_they_are(store: Store) -> None:
     assert re.search(r"happy\W+2\W+2\W+24\.5", text)
 
 
-def test_flow_is_described_where_there_is_some(store: Store, root: Path, tmp_path: Path) -> None:
+def test_flow_is_described_where_there_is_some(store: Store, root: Path, tmp_path: Path):
     assert "flow" not in dict(describe_settings(store))
     with pytest.raises(ValueError, match="holds no optical flow: make it with the feature flow"):
         describe_flow(store)
@@ -152,7 +152,7 @@ def test_flow_is_described_where_there_is_some(store: Store, root: Path, tmp_pat
     assert describe_flow(projected) == text[: text.index(";")]
 
 
-def test_page_is_whole_escaped_and_loads_nothing(store: Store, root: Path, tmp_path: Path) -> None:
+def test_page_is_whole_escaped_and_loads_nothing(store: Store, root: Path, tmp_path: Path):
     path = info_html(store, tmp_path / "page.html", root=root)
     text = path.read_text(encoding="utf-8")
     tags = Tags()
@@ -173,7 +173,7 @@ def test_page_is_whole_escaped_and_loads_nothing(store: Store, root: Path, tmp_p
     assert "No sequences have more" not in text
 
 
-def test_page_without_root_and_of_an_empty_store(store: Store, root: Path, tmp_path: Path) -> None:
+def test_page_without_root_and_of_an_empty_store(store: Store, root: Path, tmp_path: Path):
     assert "<img" not in page_text(store)
     (tmp_path / "none.csv").write_text("sequence,frame,top,left,bottom,right\n")
     empty = preprocess(root, tmp_path / "s", boxes=tmp_path / "none.csv", n_jobs=1, box_cache=False)
@@ -189,7 +189,7 @@ def test_page_without_root_and_of_an_empty_store(store: Store, root: Path, tmp_p
 
 
 @pytest.mark.parametrize("values", [[0.0], [3.0, 3.0, 4.0], [0.001, 1e6], list(map(float, range(200)))])
-def test_histogram_counts_every_value(values: list[float]) -> None:
+def test_histogram_counts_every_value(values: list[float]):
     for whole in (False, True):
         chart = histogram(values, axis="x", whole=whole)
         assert sum(int(count) for count in re.findall(r": (\d+)</title>", chart)) == len(values)
@@ -197,7 +197,7 @@ def test_histogram_counts_every_value(values: list[float]) -> None:
         assert all(0 <= x <= 430 for x in inside)
 
 
-def test_charts_draw_to_scale_and_escape() -> None:
+def test_charts_draw_to_scale_and_escape():
     chart = bar_chart({"a<b": 10, "c": 5})
     lengths = [float(width) for width in re.findall(r'width="([\d.]+)"', chart)]
     assert lengths[0] == pytest.approx(2 * lengths[1], abs=0.2)
