@@ -25,7 +25,9 @@ ROUNDS = 5
 @pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.parametrize("upsample", [0, 1])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
-def test_all_faces(benchmark: Any, real_root: Path, size: tuple[int, int], upsample: int, name: str, threads: int):
+def test_all_faces(
+    benchmark: Any, real_root: Path, size: tuple[int, int], upsample: int, name: str, threads: int
+) -> None:
     if benchmark.disabled and size != SIZES[0]:
         pytest.skip("the smallest size runs the same code")
     frame = read_gray(min((real_root / "cohn-kanade-images").glob("L*/*/*.png")))

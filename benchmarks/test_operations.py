@@ -28,7 +28,7 @@ def check(operation: Operation, result: np.ndarray, expected: np.ndarray) -> Non
 
 @pytest.mark.parametrize(("operation", "name"), PAIRS, ids=IDS)
 @pytest.mark.parametrize("side", [1, 35])
-def test_methods_agree(operation: Operation, name: str, side: int):
+def test_methods_agree(operation: Operation, name: str, side: int) -> None:
     data = inputs(operation.stage, sample_frames(3, side=side))
     check(operation, METHODS[operation.name][name](data)(), METHODS[operation.name][OWN](data)())
 
@@ -41,7 +41,7 @@ def test_speed(
     operation: Operation,
     name: str,
     side: int,
-):
+) -> None:
     if name == LOOPS and side > 64 and benchmark.disabled:  # type: ignore[attr-defined]
         pytest.skip("the plain loops take seconds there; 64 pixels keep them working")
     data = inputs(operation.stage, frames_of(side))
@@ -64,14 +64,14 @@ def test_speed(
 )
 def test_floor(
     benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], operation: Operation, side: int
-):
+) -> None:
     data = frames_of(side)[1:]
     describe(benchmark, operation.name, side, FLOOR, len(data))
     np.testing.assert_array_equal(benchmark(memory_copy(data)), data)
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_flow_floor(benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], side: int):
+def test_flow_floor(benchmark: Callable[..., np.ndarray], frames_of: Callable[[int], np.ndarray], side: int) -> None:
     frames = frames_of(side)
     describe(benchmark, "optical_flow", side, FLOW_FLOOR, len(frames) - 1)
     assert benchmark(flow_floor(frames)).shape == (len(frames) - 1, 128, 128, 2)

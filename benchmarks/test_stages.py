@@ -58,7 +58,7 @@ DECODERS: dict[str, Callable[[Path], np.ndarray]] = {
 
 @pytest.mark.parametrize("name", DECODERS)
 @pytest.mark.parametrize("kind", ["colour", "gray"])
-def test_decode(benchmark: Any, real_root: Path, name: str, kind: str):
+def test_decode(benchmark: Any, real_root: Path, name: str, kind: str) -> None:
     person = "P*" if kind == "colour" else "L*"
     path = min((real_root / "cohn-kanade-images").glob(f"{person}/*/*.png"))
     describe(benchmark, f"decode a {kind} PNG", name, "frame", 1)
@@ -82,7 +82,7 @@ SEARCHES: dict[str, Callable[[list[np.ndarray]], object]] = {
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_detect(benchmark: Any, clip: list[Path], name: str):
+def test_detect(benchmark: Any, clip: list[Path], name: str) -> None:
     grays = [images.read_gray(path) for path in clip[: 2 if benchmark.disabled else 10]]
     describe(benchmark, "detect, upsample 1", name, "frame", len(grays))
     found = benchmark.pedantic(SEARCHES[name], args=(grays,), rounds=1 if benchmark.disabled else 3)
@@ -90,7 +90,7 @@ def test_detect(benchmark: Any, clip: list[Path], name: str):
 
 
 @pytest.mark.parametrize("name", ["paper's script", "paper preset", "stable preset"])
-def test_preprocess(benchmark: Any, clip: list[Path], name: str):
+def test_preprocess(benchmark: Any, clip: list[Path], name: str) -> None:
     if name == "paper's script":
         few = clip[: 2 if benchmark.disabled else 6]
         describe(benchmark, "preprocess: files to projections", name, "frame", len(few))
@@ -124,7 +124,7 @@ def report_seconds(benchmark: Any, seconds: float) -> None:
 BULK_SUBJECTS = 24  # FASTCK_BENCH_ROOT names a larger set: `fastck render ROOT --subjects 123` has CK+'s size
 
 
-def test_bulk(benchmark: Any, tmp_path: Path):
+def test_bulk(benchmark: Any, tmp_path: Path) -> None:
     if benchmark.disabled:
         pytest.skip("minutes; test_preprocess runs the same code")
     from fastck.render import render_dataset
@@ -139,7 +139,7 @@ def test_bulk(benchmark: Any, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("frames", "n_jobs"), [(100, 1), (1_000, 1), (1_000, 2), (10_000, 1), (10_000, 2)])
-def test_scaling(benchmark: Any, clip: list[Path], frames: int, n_jobs: int):
+def test_scaling(benchmark: Any, clip: list[Path], frames: int, n_jobs: int) -> None:
     if benchmark.disabled:
         pytest.skip("minutes; test_preprocess runs the same code")
     measured = scaled(frames, n_jobs, "stable", clip[0].parent)
@@ -150,7 +150,7 @@ def test_scaling(benchmark: Any, clip: list[Path], frames: int, n_jobs: int):
 
 
 @pytest.mark.parametrize("name", ["fastck", "OpenCV", FLOOR])
-def test_from_memory(benchmark: Any, name: str):
+def test_from_memory(benchmark: Any, name: str) -> None:
     frames = np.resize(sample_frames(50), (50 if benchmark.disabled else 1_500, 267, 267))
     run = memory_copy(frames[1:]) if name == FLOOR else METHODS["motion_projections"][name](frames)
     note = "1,500 frames, 107 MB: more than a cache holds"
@@ -161,7 +161,7 @@ def test_from_memory(benchmark: Any, name: str):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads(benchmark: Any, frames_of: Callable[[int], np.ndarray], threads: int):
+def test_threads(benchmark: Any, frames_of: Callable[[int], np.ndarray], threads: int) -> None:
     sequences = [frames_of(267).copy() for _ in range(threads)]
     outs = [ops.motion_projections(frames) for frames in sequences]
     rounds = 1 if benchmark.disabled else 150
@@ -186,7 +186,7 @@ def test_threads(benchmark: Any, frames_of: Callable[[int], np.ndarray], threads
 
 
 @pytest.mark.parametrize("name", ["fastck", "from_generator", "from_tensor_slices"])
-def test_feed(benchmark: Any, tmp_path: Path, name: str):
+def test_feed(benchmark: Any, tmp_path: Path, name: str) -> None:
     tf = pytest.importorskip("tensorflow")
     from fastck.tfdata import batches
 
@@ -230,7 +230,7 @@ def torch_feed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
     ("name", "workers"),
     [("fastck", 0), ("np.load per item", 0), ("fastck", 4), ("np.load per item", 4), ("ready tensors", 4)],
 )
-def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, workers: int):
+def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, workers: int) -> None:
     method = f"PyTorch: {name}" + (f", {workers} workers" if workers else "")
     describe(benchmark, FEED, method, "batch", 1, f"torch {torch_feed['torch']}")
     report_seconds(benchmark, torch_feed["ways"][method])
@@ -238,7 +238,7 @@ def test_feed_torch(benchmark: Any, torch_feed: dict[str, Any], name: str, worke
 
 @pytest.mark.parametrize(("phase", "model", "size"), [(4, "convlstm", 8), (5, "temporal", 32)])
 @pytest.mark.parametrize("name", ["Keras' own layer", "fastck (fused)"])
-def test_training_step(benchmark: Any, name: str, phase: int, model: Model, size: int):
+def test_training_step(benchmark: Any, name: str, phase: int, model: Model, size: int) -> None:
     pytest.importorskip("tensorflow")
     from fastck.training.models.network import build_network, compile_network
 
@@ -267,7 +267,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("name", [*STARTS, "first result ever (compiles)"])
-def test_start(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_start(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     if name not in STARTS:
         if benchmark.disabled:
             pytest.skip("compiles everything anew")

@@ -28,11 +28,11 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         # An option that may be repeated and was not given is an empty list.
         command(**values, settings={name: value for name, value in given.items() if value not in (None, [])})
 
-    own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "settings"]
+    others = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "settings"]
     options = [_option(entry) for entry in SETTINGS.values()]
     # Typer reads both.
-    run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    run.__annotations__ = {entry.name: entry.annotation for entry in [*own, *options]}
+    run.__signature__ = inspect.Signature([*others, *options])  # type: ignore[attr-defined]
+    run.__annotations__ = {entry.name: entry.annotation for entry in [*others, *options]}
     return run
 
 

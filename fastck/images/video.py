@@ -213,10 +213,10 @@ def _opened(path: str | PathLike[str]) -> Iterator[tuple["InputContainer", "Vide
     # What FFmpeg says is in the exceptions.
     av.logging.set_level(None)
     # The protocol is named, so that a colon in the name is no other one.
-    place = os.fsdecode(b"file:" + os.fsencode(path))
+    url = os.fsdecode(b"file:" + os.fsencode(path))
     try:
         with av.open(
-            place, metadata_errors="replace", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+            url, metadata_errors="replace", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
         ) as container:
             stream: Any = container.streams.best("video")
             if stream is None or stream.codec_context is None:

@@ -90,7 +90,7 @@ class SequenceFaces(NamedTuple):
                 "frame": numbers,
                 "seconds": self.seconds[numbers - 1] if fps is None else (numbers - 1) / fps,
                 "person": np.array([face.person for face in faces], np.int16),
-                **{name: boxes[:, place] for place, name in enumerate(FaceBox._fields)},
+                **{name: boxes[:, column] for column, name in enumerate(FaceBox._fields)},
                 "score": np.array([face.score for face in faces], np.float32),
             }
         )
@@ -148,8 +148,8 @@ def find_all_faces(
     search = _Search(upsample, largest_only, landmarks)
     with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
         tasks = [
-            pool.submit(_find, record, search, folder, partial(_count, counts, place, stop))
-            for place, record in enumerate(records)
+            pool.submit(_find, record, search, folder, partial(_count, counts, index, stop))
+            for index, record in enumerate(records)
         ]
         try:
             for task in tasks:
@@ -165,9 +165,9 @@ def find_all_faces(
             on_progress(Progress(done=total, total=total))
 
 
-def _count(counts: list[int], place: int, stop: Event, n_frames: int) -> bool:
+def _count(counts: list[int], index: int, stop: Event, n_frames: int) -> bool:
     """Take in how many frames of a sequence were searched; return whether to go on."""
-    counts[place] = n_frames
+    counts[index] = n_frames
     return not stop.is_set()
 
 
@@ -205,7 +205,7 @@ def _largest_first(rows: Sequence[FaceRow]) -> list[FaceRow]:
     sizes: Counter[int] = Counter()
     for row in rows:
         sizes[row.person] += row.box.area
-    rank = {person: place for place, (person, _) in enumerate(sizes.most_common(), start=1)}
+    rank = {person: number for number, (person, _) in enumerate(sizes.most_common(), start=1)}
     return [row._replace(person=rank[row.person]) for row in rows]
 
 

@@ -145,10 +145,10 @@ def frame_rows(people: Sequence[Sequence[Reading]], seconds: NDArray[np.float64]
         "frame": frames + 1,
         "seconds": seconds[frames],
         "person": np.array(numbers, np.int16),
-        **{name: boxes[:, place] for place, name in enumerate(FaceBox._fields)},
+        **{name: boxes[:, column] for column, name in enumerate(FaceBox._fields)},
         "score": np.array([reading.score for reading in readings], np.float32),
         "motion": np.array([reading.moment.displacement for reading in readings], np.float32),
-        **{name: shares[:, place] for place, name in enumerate(probability_columns(classes))},
+        **{name: shares[:, column] for column, name in enumerate(probability_columns(classes))},
     }
     order = np.lexsort((columns["person"], frames))
     return {name: column[order] for name, column in columns.items()}

@@ -137,7 +137,7 @@ def _rows(faces: Sequence[Scored], classes: Sequence[str]) -> Rows:
         "frame": np.ones(n_faces, np.int32),
         "seconds": np.full(n_faces, np.nan),
         "person": np.arange(1, n_faces + 1, dtype=np.int16),
-        **{name: boxes[:, place] for place, name in enumerate(FaceBox._fields)},
+        **{name: boxes[:, column] for column, name in enumerate(FaceBox._fields)},
         "score": np.array([score for _, score in faces], np.float32),
         **{name: np.full(n_faces, np.nan, np.float32) for name in ("motion", *probability_columns(classes))},
     }

@@ -120,8 +120,8 @@ class Prediction:
         """Where the face is in the last frame of `span`; None where that is not known."""
         if not self.rows:
             return None
-        (place,) = np.nonzero((self.rows["person"] == self.person) & (self.rows["frame"] == self.span[1]))
-        return FaceBox(*(int(self.rows[name][place[0]]) for name in FaceBox._fields)) if len(place) else None
+        (rows,) = np.nonzero((self.rows["person"] == self.person) & (self.rows["frame"] == self.span[1]))
+        return FaceBox(*(int(self.rows[name][rows[0]]) for name in FaceBox._fields)) if len(rows) else None
 
     @property
     def frames(self) -> pd.DataFrame:
@@ -292,10 +292,10 @@ def _rows(
         "frame": np.arange(1, n_frames + 1, dtype=np.int32),
         "seconds": seconds,
         "person": np.ones(n_frames, np.int16),
-        **{name: edges[:, place] for place, name in enumerate(FaceBox._fields)},
+        **{name: edges[:, column] for column, name in enumerate(FaceBox._fields)},
         "score": unknown,
         "motion": unknown,
-        **{name: shares[:, place] for place, name in enumerate(probability_columns(classes))},
+        **{name: shares[:, column] for column, name in enumerate(probability_columns(classes))},
     }
 
 

@@ -60,17 +60,17 @@ def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
     """
     windows: list[Sequence[Reading]] = []
     begin, rested, moved = 0, 0, False
-    for place, reading in enumerate(readings):
-        new_onset = place > 0 and reading.moment.onset != readings[place - 1].moment.onset
+    for index, reading in enumerate(readings):
+        new_onset = index > 0 and reading.moment.onset != readings[index - 1].moment.onset
         if moved and (new_onset or rested >= SHORTEST_REST):
-            windows.append(readings[begin:place])
+            windows.append(readings[begin:index])
             moved = False
         if new_onset:
-            begin, rested = place, 0
+            begin, rested = index, 0
         if reading.moment.resting:
             rested += 1
             if not moved:
-                begin = place
+                begin = index
         else:
             rested, moved = 0, True
     if moved:

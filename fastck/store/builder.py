@@ -263,9 +263,9 @@ class StoreBuilder:
 
     def _check_room_for_names(self) -> None:
         """Raise ValueError where an array that this run would make is there and not the store's."""
-        own = self._own_arrays()
+        arrays = self._own_arrays()
         for name in self._arrays.names:
-            if name not in own and os.path.lexists(self.path / f"{name}.npy"):
+            if name not in arrays and os.path.lexists(self.path / f"{name}.npy"):
                 raise ValueError(
                     f"{self.path / name}.npy is there and not the store's: move it, or take another folder"
                 )
@@ -284,10 +284,10 @@ class StoreBuilder:
 
     def _clear(self) -> None:
         """Remove the store's own files, the marks of completion first and the mark whose they are last."""
-        own = sorted(self._own_arrays())
-        if own:
+        arrays = sorted(self._own_arrays())
+        if arrays:
             # Whatever is killed from here on, the next run knows what is its own.
-            write_journal(self.path / JOURNAL, [{"format": FORMAT, "clearing": own}])
+            write_journal(self.path / JOURNAL, [{"format": FORMAT, "clearing": arrays}])
         for path in self._own_files():
             path.unlink(missing_ok=True)
 

@@ -78,17 +78,17 @@ def iter_pictures(preview: Preview) -> Iterator[Picture]:
         raise ValueError("an animation shows the frames: give the data set's folder as root")
     views = zip(preview.views, preview.configs, strict=True)
     runs = [record_stages(record, view.boxes, view.missed, config) for view, config in views]
-    for place, stages in enumerate(zip(*runs, strict=True)):
-        rows = [_row(preview, view, place, own) for view, own in zip(preview.views, stages, strict=True)]
+    for frame, stages in enumerate(zip(*runs, strict=True)):
+        rows = [_row(preview, view, frame, pictures) for view, pictures in zip(preview.views, stages, strict=True)]
         picture = np.concatenate(rows)
         height, width = picture.shape[:2]
         yield np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)  # MP4 wants even sizes
 
 
-def _row(preview: Preview, view: View, place: int, stages: dict[str, NDArray[np.uint8]]) -> Picture:
+def _row(preview: Preview, view: View, number: int, stages: dict[str, NDArray[np.uint8]]) -> Picture:
     frame = cv2.cvtColor(stages["frame"], cv2.COLOR_GRAY2BGR)
-    top, left, bottom, right = map(int, view.boxes[place])
-    colour = bgr(MISSED) if view.missed[place] else bgr(MOVED) if view.moved[place] else BOX
+    top, left, bottom, right = map(int, view.boxes[number])
+    colour = bgr(MISSED) if view.missed[number] else bgr(MOVED) if view.moved[number] else BOX
     thickness = max(2, frame.shape[0] // 160)
     cv2.rectangle(frame, (left, top), (right - 1, bottom - 1), colour, thickness)
     wide = max(1, round(SIDE * frame.shape[1] / frame.shape[0]))
@@ -103,8 +103,8 @@ def _row(preview: Preview, view: View, place: int, stages: dict[str, NDArray[np.
     for picture in pictures:
         canvas[HEAD : HEAD + SIDE, x : x + picture.shape[1]] = picture
         x += picture.shape[1] + GAP
-    said = "no face found" if view.missed[place] else "box moved" if view.moved[place] else ""
-    texts = ((f"{view.name}   frame {place + 1}/{preview.n_frames}", INK, GAP), (said, colour, wide + 2 * GAP))
+    said = "no face found" if view.missed[number] else "box moved" if view.moved[number] else ""
+    texts = ((f"{view.name}   frame {number + 1}/{preview.n_frames}", INK, GAP), (said, colour, wide + 2 * GAP))
     for text, ink, left in texts:
         cv2.putText(canvas, text, (left, HEAD - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, 1, cv2.LINE_AA)
     return canvas
@@ -137,8 +137,8 @@ def save_mp4(pictures: Iterator[Picture], path: Path, fps: float) -> None:
         # A folder that is missing or not writable is the system's error.
         temporary.open("xb").close()
         # The protocol is named, so that a colon in the name is no other one.
-        place = os.fsdecode(b"file:" + os.fsencode(temporary))
-        with av.open(place, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        url = os.fsdecode(b"file:" + os.fsencode(temporary))
+        with av.open(url, "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(10**5), options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             for picture in chain([first], pictures):

@@ -104,8 +104,8 @@ def draw_panel(reading: Reading | None, names: tuple[str, ...], height: int, lin
         _write(panel, "no face yet", ROW)
         return panel
     _write(panel, f"{reading.emotion or 'unsure'}   frame {reading.moment.frame + 1}", ROW)
-    for place, (name, share) in enumerate(zip(names, reading.probabilities, strict=True)):
-        y = ROW * (place + 2)
+    for row, (name, share) in enumerate(zip(names, reading.probabilities, strict=True)):
+        y = ROW * (row + 2)
         left = PANEL - BAR - 8
         _write(panel, name, y)
         cv2.rectangle(panel, (left, y - 11), (left + BAR, y), PALE, cv2.FILLED)

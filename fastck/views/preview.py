@@ -111,14 +111,15 @@ def preview_clip(
     ----------
     path : path-like
         A folder of frames, or a video.
-    preset : {"paper", "stable"}
+    preset : {"paper", "stable", "aligned"}
         How faces are cropped.
     faces : FaceConfig, optional
         Settings in place of the preset's.
     motion : MotionConfig, optional
         Difference mode, level and footprint; the paper's by default.
     compare : bool
-        Both presets side by side, so that a crop that jumps shows; `preset` and `faces` are not used.
+        The presets paper and stable side by side, and `preset` if it is another, so that a crop that jumps shows; `faces`
+        is not used.
     columns : int
         Frames shown at most; of longer clips they are sampled evenly, the first and the last always among them.
 
@@ -136,7 +137,7 @@ def preview_clip(
     if (Path(path) / MANIFEST).is_file():
         raise ValueError(f"{path} is a store: name one of its sequences too, as {path}/{SEQUENCES} lists them")
     record = clip_record(path)
-    names = tuple(PRESETS) if compare else (preset,)
+    names = dict.fromkeys(("paper", "stable", preset)) if compare else (preset,)
     chosen = [preset_faces(name) if faces is None or compare else faces for name in names]
     configs = [PreprocessConfig(faces=choice, motion=motion or MotionConfig()) for choice in chosen]
     return _preview_record(record, configs, [_detect(record, config) for config in configs], columns)
@@ -204,15 +205,15 @@ def stored_record(row: Any, root: str | PathLike[str]) -> SequenceRecord:
     ValueError, FileNotFoundError
         If the root does not hold them.
     """
-    place = folder_below(root, row.folder)
-    if not place.exists():
+    folder = folder_below(root, row.folder)
+    if not folder.exists():
         raise FileNotFoundError(f"root {root} does not hold {row.folder}: give the root that the store was made from")
-    record = clip_record(place)
+    record = clip_record(folder)
     if pd.notna(row.onset) and record.n_frames >= row.onset - 1 + row.n_frames:
         record = part_of(record, row.onset, row.onset - 1 + row.n_frames)
     if record.n_frames != row.n_frames:
         raise ValueError(
-            f"{row.sequence} had {row.n_frames} frames when the store was made, {place} has {record.n_frames}: give "
+            f"{row.sequence} had {row.n_frames} frames when the store was made, {folder} has {record.n_frames}: give "
             "the root that the store was made from"
         )
     return record
@@ -277,7 +278,7 @@ def sample_frames(n_frames: int, columns: int) -> tuple[int, ...]:
     """Return up to `columns` positions spread evenly over the frames, the first and the last among them."""
     if columns < 2:
         raise ValueError(f"columns must be at least 2, for onset and apex, got {columns}")
-    return tuple(int(place) for place in np.unique(np.linspace(0, n_frames - 1, min(columns, n_frames)).round()))
+    return tuple(int(frame) for frame in np.unique(np.linspace(0, n_frames - 1, min(columns, n_frames)).round()))
 
 
 def view_name(faces: FaceConfig) -> str:
@@ -312,10 +313,10 @@ def _preview_record(
         frames = []
         pictures: dict[str, list[NDArray[Any] | None]] = {name: [] for name in STAGES}
         projections = []
-        for place, stages in enumerate(record_stages(record, boxes, missed, config)):
-            if place:
+        for frame, stages in enumerate(record_stages(record, boxes, missed, config)):
+            if frame:
                 projections.append(stages["projection"])
-            if place in shown:
+            if frame in shown:
                 frames.append(stages["frame"])
                 for name in STAGES:
                     pictures[name].append(stages.get(name))

@@ -90,12 +90,12 @@ def draw_sheet(preview: Preview) -> "Figure":
     for (name, view), share in zip(rows, heights, strict=True):
         y -= CELL * share
         _draw_label(figure, _row_label(preview, name, view), view, preview, (y + CELL * share / 2) / height)
-        for column, place in enumerate(preview.shown):
+        for column, frame in enumerate(preview.shown):
             box = ((LABELS + column * CELL) / width, y / height, CELL * 0.955 / width, CELL * share * 0.955 / height)
             axes = figure.add_axes(box)
             _draw_picture(axes, preview, name, view, column, rim)
             if y + CELL * share > height - top - 0.01:
-                _draw_heading(axes, preview, place)
+                _draw_heading(axes, preview, frame)
         if name == "flow":
             middle = y + CELL * share / 2
             draw_wheel(figure.add_axes((0.12 / width, (middle - WHEEL / 2) / height, WHEEL / width, WHEEL / height)))
@@ -148,13 +148,13 @@ def _draw_label(
     figure.text(x, y, text, size=9, ha="right", va="center", color=_colour(preview, view), linespacing=1.35)
 
 
-def _draw_heading(axes: "Axes", preview: Preview, place: int) -> None:
+def _draw_heading(axes: "Axes", preview: Preview, frame: int) -> None:
     ends = {0: " onset", preview.n_frames - 1: " apex"}
-    axes.set_title(f"{place + 1}{ends.get(place, '')}", size=8.5, color=INK, pad=3)
+    axes.set_title(f"{frame + 1}{ends.get(frame, '')}", size=8.5, color=INK, pad=3)
 
 
 def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, column: int, rim: float) -> None:
-    place = preview.shown[column]
+    frame = preview.shown[column]
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=LIGHT["line"], linewidth=0.6)
@@ -171,13 +171,13 @@ def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, 
     else:
         top = 255 if picture.dtype == np.uint8 and name != "mask" else 1
         axes.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="antialiased", aspect="auto")
-    _mark(axes, view, place)
+    _mark(axes, view, frame)
 
 
 def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:
     from matplotlib.patches import Rectangle
 
-    place = preview.shown[column]
+    frame = preview.shown[column]
     height, width = preview.shape
     if preview.frames:
         axes.imshow(preview.frames[column], cmap="gray", vmin=0, vmax=255, aspect="auto")
@@ -185,8 +185,8 @@ def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:
         axes.set_facecolor(LIGHT["soft"])
     axes.set(xlim=(0, width), ylim=(height, 0))
     for view in preview.views:
-        top, left, bottom, right = view.boxes[place]
-        missed = bool(view.missed[place])
+        top, left, bottom, right = view.boxes[frame]
+        missed = bool(view.missed[frame])
         axes.add_patch(
             Rectangle(
                 (left, top),
@@ -200,9 +200,9 @@ def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:
         )
 
 
-def _mark(axes: "Axes", view: View, place: int) -> None:
+def _mark(axes: "Axes", view: View, frame: int) -> None:
     """Frame a cell whose box is new, or borrowed because no face was found."""
-    colour = MISSED if view.missed[place] else MOVED if view.moved[place] else None
+    colour = MISSED if view.missed[frame] else MOVED if view.moved[frame] else None
     if colour:
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=1.8)

@@ -99,9 +99,9 @@ def describe_store(store: Store) -> Group:
     table = store.table.assign(name=label_names(store.table))
     rows = []
     for name in summary.emotions:
-        own = table[table["name"] == name]
-        means = f"{own['n_frames'].mean():.1f}", f"{100 * own['motion'].mean():.1f}"
-        rows.append((name, len(own), own["subject"].nunique(), *means))
+        group = table[table["name"] == name]
+        means = f"{group['n_frames'].mean():.1f}", f"{100 * group['motion'].mean():.1f}"
+        rows.append((name, len(group), group["subject"].nunique(), *means))
     parts = [
         pairs_table([*numbers, *describe_settings(store)]),
         table_of(("emotion", "sequences", "subjects", "mean frames", "motion, %"), rows),

@@ -133,9 +133,9 @@ def _verdict(difference: dict[str, float], people: int) -> str:
 def _notes(runs: Sequence[Run], names: Sequence[str], common: set[str], people: int) -> list[str]:
     notes = []
     for name, run in zip(names, runs, strict=True):
-        own = sorted(set(run.predictions["sequence"]) - common)
-        if own:
-            notes.append(f"{name}: {len(own)} sequences are left out, which others did not test: {some_names(own)}")
+        alone = sorted(set(run.predictions["sequence"]) - common)
+        if alone:
+            notes.append(f"{name}: {len(alone)} sequences are left out, which others did not test: {some_names(alone)}")
     if people < FEWEST:
         notes.append(f"{people} people are too few to show a difference: {FEWEST} or more are needed")
     if len(runs) > 2:
