@@ -118,8 +118,8 @@ def preview_clip(
     motion : MotionConfig, optional
         Difference mode, level and footprint; the paper's by default.
     compare : bool
-        The presets paper and stable side by side, and `preset` if it is another, so that a crop that jumps shows; `faces`
-        is not used.
+        The presets paper and stable side by side, and `preset` if it is another, so that a crop that jumps shows;
+        `faces` is not used.
     columns : int
         Frames shown at most; of longer clips they are sampled evenly, the first and the last always among them.
 
