@@ -2,14 +2,20 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import fastck
+from benchmarks.naive import paper_features
 from fastck.cli import tour as demo
+from fastck.cli import tour_page
 from fastck.cli.tour import DISCLAIMER, PresetResult, demo_text, jitter, run_demo
+from fastck.dataset.clip import clip_record
 
 
 def test_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +39,7 @@ def test_jitter_weighs_sequences_by_their_length() -> None:
     assert jitter(table) == (pytest.approx(8 / 40), pytest.approx(0.1))
 
 
-def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) -> None:
+def test_text_says_what_the_faces_are_in_few_lines(tmp_path: Path) -> None:
     presets = tuple(
         PresetResult(
             preset=preset,
@@ -48,15 +54,39 @@ def test_text_says_what_the_faces_are_and_where_everything_is(tmp_path: Path) ->
         )
         for preset, seconds, changes in (("paper", 80.0, 0.093), ("stable", 4.0, 0.0))
     )
-    text = demo_text(tmp_path / "faces", presets, subjects=12, epochs=15, seconds=200.0)
-    assert DISCLAIMER in text
-    assert "says nothing about accuracy on CK+" in text
-    assert "optical flow from the onset 0.52, the paper's projections 0.31; chance is 0.14" in text
-    assert ["frames", "whose", "box", "changed", "9.3", "%", "0.0", "%"] in [line.split() for line in text.splitlines()]
+    said = ["Accuracy 62 %: " + "a model with a long name " * 8, "4 real smiles " * 10, "Speed " * 30]
+    text = demo_text(tmp_path / "index.html", presets, said)
+    assert text.startswith("Accuracy 62 %")
+    assert len(text.splitlines()) <= 25
+    lines = text.splitlines()[:-1]
+    assert max(map(len, lines)) <= 80
+    unwrapped = " ".join(text.split())
+    assert DISCLAIMER in unwrapped
+    assert "says nothing about accuracy on CK+" in unwrapped
+    assert "optical flow from the onset 0.52, the paper's projections 0.31; chance is 0.14" in unwrapped
+    assert ["frames", "whose", "box", "changed", "9.3", "%", "0.0", "%"] in [line.split() for line in lines]
+    assert text.endswith(f"{tmp_path}/index.html")
+    places = [path for path, _ in demo.places_of(tmp_path, tmp_path / "faces", presets)]
     for entry in presets:
-        assert str(entry.store) in text
-        for run in entry.runs.values():
-            assert f"{run}/report.html" in text
+        assert entry.store in places
+        assert {run / "report.html" for run in entry.runs.values()} <= set(places)
+
+
+def test_an_animation_holds_its_last_picture() -> None:
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in range(3)]
+    shown = [int(picture[0, 0, 0]) for picture in tour_page.held_last(iter(pictures))]
+    assert shown == [0, 1, 2, *[2] * tour_page.HOLD]
+
+
+def test_speed_is_that_of_the_same_numbers() -> None:
+    record = clip_record(next((fastck.sample() / "cohn-kanade-images" / "L008").iterdir()))
+    # The benchmarks' specification, which takes nothing from the package.
+    np.testing.assert_allclose(
+        tour_page.papers_script(record.frames[:3]), paper_features(list(record.frames[:3]))[0], atol=1e-6
+    )
+    speed = tour_page.measure_speed(demo.PRESET_NAMES)
+    assert list(speed) == ["the paper's script", 'preset "paper"', 'preset "stable"']
+    assert tour_page.speed_line(speed).count("times as fast") == 2
 
 
 @pytest.mark.parametrize(
@@ -119,7 +149,24 @@ def test_a_small_demo_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert DISCLAIMER in said[0]
     paper, stable = result.presets
     assert stable.box_changes == 0 <= paper.box_changes
-    assert (tmp_path / "out" / "README.md").read_text() == result.text
+    assert len(result.text.splitlines()) <= 25
+    assert result.page == tmp_path / "out" / "index.html"
+    page = result.page.read_text()
+    best = max(
+        (json.loads((entry.runs[5] / "report.json").read_text())["best"] for entry in result.presets),
+        key=lambda entry: entry["accuracy"]["value"],
+    )
+    # The first figure is the best model's, by its name.
+    first = page[page.index('class="first"') :]
+    assert f"{100 * best['accuracy']['value']:.1f} %</b>" in first[:200]
+    assert best["name"] in first[:200]
+    assert DISCLAIMER in page
+    assert page.count("data:image/gif") == 4
+    for name in ("L008_001", "L032_001", "L063_001"):
+        assert f"<h2>{name}: happy" in page
+    links = re.findall(r'<a href="([^"]+)"', page)
+    assert len(links) == 6
+    assert all((tmp_path / "out" / link).exists() for link in links)
     for entry in result.presets:
         report = json.loads((entry.runs[5] / "report.json").read_text())
         assert entry.accuracy[5] == report["evaluation"]["accuracy"]["value"]

@@ -19,7 +19,8 @@ def demo(
 ) -> None:
     """Show the whole way in minutes: render faces, preprocess with both presets, train, report, compare.
 
-    Needs the extra `train`. Writes OUT/: the rendered set, a store and two training runs per preset, README.md.
+    Needs the extra `train`. Writes OUT/: the rendered set, a store and two training runs per preset, and one
+    page with everything, index.html.
     """
     from fastck.cli.tour import EPOCHS, run_demo
 

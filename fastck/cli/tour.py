@@ -1,18 +1,22 @@
 """The demo: rendered people, both presets, the paper's feature beside optical flow, and what the numbers mean."""
 
 import logging
+import shlex
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fastck.cli.tour_page import answer_smiles, find_best, measure_speed, speed_line, write_page
 from fastck.config import Preset
 from fastck.messages import Progress
 from fastck.pipeline.dispatch import preprocess
 from fastck.render import render_dataset
+from fastck.store.reader import open_store
 from fastck.training.models.startup import chosen_backend
 from fastck.training.settings.config import PHASES, TrainConfig
 
@@ -26,9 +30,16 @@ EPOCHS = 12
 # A dozen people give about 50 training sequences: the paper's 64 would be one step an epoch.
 BATCH_SIZE = 8
 FOLDS = 2
+FEATURES = {3: "the paper's projections", 5: "optical flow from the onset"}
+SMILES = "smiles"
 DISCLAIMER = (
     "The faces are rendered, not photographed: everybody shows an emotion by the same recipe, which is far easier than "
     "life. Accuracy on them says nothing about accuracy on CK+ or on people."
+)
+CAVEATS = (
+    f"Accuracies are subject-independent: {FOLDS} folds, and nobody is in the training and the test part of one.",
+    f"The paper trains 100 epochs of 64 filters with batches of 64; the demo takes fewer epochs, batches of "
+    f"{BATCH_SIZE} and 16 filters for projections.",
 )
 
 
@@ -74,19 +85,22 @@ class DemoResult:
     Attributes
     ----------
     out : Path
-        Its folder: faces/, store-PRESET/, run-PRESET-phaseN/ and README.md.
+        Its folder: faces/, smiles/, store-PRESET/, run-PRESET-phaseN/ and index.html.
     faces : Path
         The rendered data set.
     presets : tuple of PresetResult
+    page : Path
+        index.html: the smiles, the comparison, what the numbers mean and where everything is.
     seconds : float
         Time that everything took.
     text : str
-        For people: where everything is and what the numbers mean. README.md holds the same.
+        What was found, for a terminal.
     """
 
     out: Path
     faces: Path
     presets: tuple[PresetResult, ...]
+    page: Path
     seconds: float
     text: str
 
@@ -164,9 +178,40 @@ def run_demo(
         for preset in PRESET_NAMES
     )
     seconds = time.perf_counter() - start
-    text = demo_text(faces, presets, subjects=subjects, epochs=epochs, seconds=seconds)
-    (out / "README.md").write_text(text, encoding="utf-8")
-    return DemoResult(out=out, faces=faces, presets=presets, seconds=seconds, text=text)
+    on_message("answering the real smiles of the sample, and timing the paper's script on one of them")
+    smiles, speed = answer_smiles(out / SMILES), measure_speed(PRESET_NAMES)
+    best = find_best(
+        {f"{FEATURES[phase]}, preset {entry.preset}": path for entry in presets for phase, path in entry.runs.items()}
+    )
+    jumpy = presets[0]
+    table = open_store(jumpy.store).table.sort_values("n_box_changes", kind="stable")
+    title = f"fastck demo: {subjects} rendered people, {epochs} epochs, {FOLDS} folds of people"
+    chance = 100 / len(PHASES[max(DEMO_PHASES)].classes)
+    page = write_page(
+        out,
+        smiles=smiles,
+        best=best,
+        speed=speed,
+        shown=faces / table["folder"].iloc[-1],
+        words={
+            "title": title,
+            "disclaimer": DISCLAIMER,
+            "chance": f"{chance:.1f}",
+            "presets": comparison(presets),
+            "findings": [*headline(presets[-1]), *findings(presets), *CAVEATS],
+            "places": places_of(out, faces, presets),
+            "commands": commands(faces, presets),
+        },
+    )
+    seconds = time.perf_counter() - start
+    said = [
+        f"Accuracy {best.text} models.",
+        f"{title}, in {seconds:.0f} s.",
+        f"Real smiles: {', '.join(f'{smile.name} {smile.answer}' for smile in smiles)} ({smiles[0].trained_on}).",
+        f"Speed: {speed_line(speed)}.",
+    ]
+    text = demo_text(page, presets, said)
+    return DemoResult(out=out, faces=faces, presets=presets, page=page, seconds=seconds, text=text)
 
 
 def try_preset(
@@ -267,18 +312,19 @@ def findings(presets: tuple[PresetResult, ...]) -> list[str]:
 
 def headline(entry: PresetResult) -> list[str]:
     """Return what the features reach on people the network never saw, and why they differ."""
-    names = {3: "the paper's projections", 5: "optical flow from the onset"}
-    reached = ", ".join(f"{names[phase]} {entry.accuracy[phase]:.2f}" for phase in sorted(entry.accuracy, reverse=True))
+    reached = ", ".join(
+        f"{FEATURES[phase]} {entry.accuracy[phase]:.2f}" for phase in sorted(entry.accuracy, reverse=True)
+    )
     chance = 1 / len(PHASES[max(entry.accuracy)].classes)
     return [
         f'On people the network never saw, preset "{entry.preset}": {reached}; chance is {chance:.2f}.',
-        "Projections count pixels whose gray level changed sign from frame to frame. Flow tells how far, and in which\n"
-        "  direction, each part of the face has moved since the onset.",
+        "Projections count pixels whose gray level changed sign from frame to frame. Flow tells how far, and in which "
+        "direction, each part of the face has moved since the onset.",
     ]
 
 
-def demo_text(faces: Path, presets: tuple[PresetResult, ...], *, subjects: int, epochs: int, seconds: float) -> str:
-    """Return what the demo found and where everything is, as Markdown that reads well in a terminal."""
+def comparison(presets: tuple[PresetResult, ...]) -> list[tuple[str, ...]]:
+    """Return the rows of a table that has the presets side by side, its header first."""
     rows = [
         ("", *(entry.preset for entry in presets)),
         ("preprocessing, seconds", *(f"{entry.seconds:.1f}" for entry in presets)),
@@ -287,37 +333,42 @@ def demo_text(faces: Path, presets: tuple[PresetResult, ...], *, subjects: int, 
     ]
     for phase in DEMO_PHASES:
         chance = 1 / len(PHASES[phase].classes)
-        rows.append((f"phase {phase}: network", *(f"{entry.accuracy[phase]:.2f}" for entry in presets)))
+        rows.append((f"{FEATURES[phase]}: network", *(f"{entry.accuracy[phase]:.2f}" for entry in presets)))
         rows.append((f"  best baseline (chance {chance:.2f})", *(f"{entry.baseline[phase]:.2f}" for entry in presets)))
-    table = "\n".join(f"    {name:<32}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in rows)
-    first = presets[0]
-    return f"""# fastck demo
+    return rows
 
-{DISCLAIMER}
 
-{subjects} rendered people, both presets, {epochs} epochs, {FOLDS} folds of people, in {seconds:.0f} s:
+def demo_text(page: Path, presets: tuple[PresetResult, ...], said: Sequence[str]) -> str:
+    """Return what the demo found, for a terminal of 80 columns, at most 25 lines: the page has the rest."""
+    table = [f"    {name:<40}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in comparison(presets)]
+    texts = [*said, headline(presets[-1])[0], DISCLAIMER]
+    lines = [line for text in texts for line in textwrap.wrap(text, 80, subsequent_indent="    ")]
+    return "\n".join([*lines, "", *table, "", f"Everything, with pictures: {page}"])
 
-{table}
 
-What the numbers mean:
-{chr(10).join(f"- {line}" for line in headline(presets[-1]))}
-{chr(10).join(f"- {line}" for line in findings(presets))}
-- A box that changes moves the whole crop, and that switches on mask pixels that are no motion of the face. Preset
-  "paper" searches every frame, as the paper's scripts do; preset "stable" takes one box per sequence.
-- Accuracies are subject-independent: {FOLDS} folds, and nobody is in the training and the test part of one.
-- The paper trains 100 epochs of 64 filters with batches of 64; the demo {epochs} epochs with batches of {BATCH_SIZE},
-  16 filters in phase 3, on {subjects} people.
+def places_of(out: Path, faces: Path, presets: tuple[PresetResult, ...]) -> list[tuple[Path, str]]:
+    """Return what the demo made and what each of it is."""
+    return [
+        (faces, "the images and labels, laid out as CK+"),
+        (out / SMILES, "the real smiles with box and flow, as GIF"),
+        *((entry.store, f"features, preset {entry.preset}") for entry in presets),
+        *(
+            (path / "report.html", f"report: {FEATURES[phase]}, preset {entry.preset}")
+            for entry in presets
+            for phase, path in entry.runs.items()
+        ),
+    ]
 
-Where everything is:
-    {faces}    the images and labels, laid out as CK+
-{chr(10).join(f"    {entry.store}    features, preset {entry.preset}" for entry in presets)}
-{chr(10).join(f"    {path / 'report.html'}" for entry in presets for path in entry.runs.values())}
 
-Go on:
-    fastck check {faces}
-    fastck info {first.store}
-    fastck preview {first.store} S001_001 --root {faces} -o preview.png
-    fastck predict {faces / "cohn-kanade-images" / "S001" / "001"} \\
-        --run {presets[-1].runs[5] / "folds" / "repeat1-fold01"}
-    fastck train {presets[-1].store} --phase 5 --model temporal --protocol subject-10fold -o run
-"""
+def commands(faces: Path, presets: tuple[PresetResult, ...]) -> list[str]:
+    """Return what to type next."""
+    clip = faces / "cohn-kanade-images" / "S001" / "001"
+    run = presets[-1].runs[max(presets[-1].runs)] / "folds" / "repeat1-fold01"
+    lines = [
+        ["check", faces],
+        ["info", presets[0].store],
+        ["preview", presets[0].store, "S001_001", "--root", faces, "-o", "preview.png"],
+        ["predict", clip, "--run", run],
+        ["train", presets[-1].store, "--phase", 5, "--model", "temporal", "--protocol", "subject-10fold", "-o", "run"],
+    ]
+    return [shlex.join(["fastck", *map(str, line)]) for line in lines]

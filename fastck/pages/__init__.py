@@ -42,7 +42,7 @@ def safe_html(text: str) -> Any:
 
 
 def data_url(data: bytes, kind: str) -> str:
-    """Return a picture as an address that holds all of it; `kind` is "png" or "jpeg"."""
+    """Return a picture as an address that holds all of it; `kind` is "png", "jpeg" or "gif"."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 

@@ -57,7 +57,7 @@ def save_animation(preview: Preview, path: str | PathLike[str], *, fps: float | 
     if not fps > 0:
         raise ValueError(f"fps must be above 0, got {fps}")
     if path.suffix.lower() == ".gif":
-        _save_gif(preview, path, fps)
+        save_gif(iter_pictures(preview), path, fps)
     elif path.suffix.lower() == ".mp4":
         save_mp4(iter_pictures(preview), path, fps)
     else:
@@ -110,17 +110,18 @@ def _row(preview: Preview, view: View, number: int, stages: dict[str, NDArray[np
     return canvas
 
 
-def _save_gif(preview: Preview, path: Path, fps: float) -> None:
+def save_gif(pictures: Iterator[Picture], path: Path, fps: float) -> None:
+    """Write pictures of one size, (H, W, 3) uint8 with blue first, at least one, as a GIF that begins again."""
     from PIL import Image
 
     # Fewer colours than GIF's 256: gray faces look the same, and the file is half as large.
-    pictures = (
+    reduced = (
         Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).quantize(GIF_COLOURS, dither=Image.Dither.NONE)
-        for picture in iter_pictures(preview)
+        for picture in pictures
     )
-    first = next(pictures)
+    first = next(reduced)
     with replacing(path) as temporary:
-        first.save(temporary, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
+        first.save(temporary, format="GIF", save_all=True, append_images=reduced, duration=round(1000 / fps), loop=0)
 
 
 def save_mp4(pictures: Iterator[Picture], path: Path, fps: float) -> None:

@@ -171,7 +171,7 @@ def draw(
         from fastck.views.prediction_plot import plot_prediction
 
         path = _place(plot, f"{name}.png", several=several)
-        plot_prediction(prediction, path)
+        plot_prediction(prediction, path, record=record)
         written.append(path)
     if video is not None and isinstance(prediction, ClipPrediction):
         from fastck.views.prediction_video import save_prediction_video

@@ -1,6 +1,6 @@
-"""A prediction as a picture: probabilities over time, under the flow."""
+"""A prediction as a picture: probabilities over time, under the flow, beside the face at onset and apex."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,43 +8,99 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastck.config import FlowConfig
+from fastck.dataset.records import SequenceRecord
+from fastck.faces.box import FaceBox, crop
 from fastck.pages.palette import CLASSES
+from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
 from fastck.recognition.prediction import Prediction
 from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 PICTURES = 6  # of the flow, along the clip
 
+Times = Callable[[Any], Any]
 
-def plot_prediction(prediction: Prediction, path: str | PathLike[str]) -> None:
+
+def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record: SequenceRecord | None = None) -> None:
     """Draw the probabilities as a PNG file: over time, and with the bundled recogniser under the flow.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of a clip; of the bundled recogniser with the flow of each frame.
+    path : path-like
+        PNG file to write.
+    record : SequenceRecord, optional
+        The clip, whose onset and apex are then shown beside the curves.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    from fastck.training.report.plots import new_figure, save_figure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    figure, axes = new_figure(7, 4)
+    from fastck.training.report.plots import save_figure
+
+    figure = Figure(figsize=(9.5, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    parts: Any = figure.subfigures(1, 2, width_ratios=(5, 1))
+    charts, side = parts
+    times, unit = _clock(prediction)
     if isinstance(prediction, ClipPrediction):
-        figure.delaxes(axes)
-        figure.set_size_inches(8, 5.5)
-        _draw_readings(figure, prediction)
+        handles = _draw_readings(charts, prediction, times, unit)
     else:
-        _draw_windows(axes, prediction)
-        # A dollar sign in a name is no formula.
-        axes.set_title(f"{prediction.clip}: {prediction.emotion or 'unsure'}", parse_math=False)
+        handles = _draw_windows(charts, prediction, times, unit)
+    cells = side.subplots(3, 1)
+    if record is not None:
+        _draw_faces(cells, prediction, record, times, unit)
+    for axes in cells:
+        axes.set_axis_off()
+    if handles:
+        legend = cells[2].legend(handles=handles, loc="center", fontsize=8, frameon=False)
+        for text in legend.get_texts():
+            # A dollar sign in a name is no formula.
+            text.set_parse_math(False)
+    said = f"   ({prediction.trained_on})" if prediction.trained_on else ""
+    figure.suptitle(f"{prediction.clip}: {prediction.emotion or 'unsure'}{said}", parse_math=False)
     save_figure(figure, Path(path))
 
 
-def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
-    """Draw bars for one window, a line per emotion over several."""
-    table = prediction.table
+def _clock(prediction: Prediction) -> tuple[Times, str]:
+    """Return what places frames, counted from 1, on the axis, and its unit: seconds, or frames without times."""
+    frames, first = np.unique(prediction.rows["frame"].astype(np.float64), return_index=True)
+    seconds = prediction.rows["seconds"][first].astype(np.float64)
+    if np.isfinite(seconds).all():
+        return lambda places: np.interp(places, frames, seconds), "seconds"
+    return np.asarray, "frame"
+
+
+def _moment(frame: int, times: Times, unit: str) -> str:
+    return f"{float(times(frame)):.2f} s" if unit == "seconds" else f"frame {frame}"
+
+
+def _draw_faces(cells: Any, prediction: Prediction, record: SequenceRecord, times: Times, unit: str) -> None:
+    """Draw the face in the first and the last frame of the answer."""
+    rows = prediction.rows
+    names = dict(zip(prediction.span, ("onset", "apex"), strict=True))
+    for frame, gray in enumerate(record_frames(record), start=1):
+        if frame not in names:
+            continue
+        axes = cells[0 if names[frame] == "onset" else 1]
+        (place,) = np.nonzero((rows["person"] == prediction.person) & (rows["frame"] == frame))
+        box = FaceBox(*(int(rows[name][place[0]]) for name in FaceBox._fields))
+        axes.imshow(crop(gray, box), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"{names[frame]}, {_moment(frame, times, unit)}", fontsize=8)
+
+
+def _draw_windows(charts: "SubFigure", prediction: Prediction, times: Times, unit: str) -> list[Any]:
+    """Draw bars for one window, a line per emotion over several; return what a legend needs."""
+    axes, table = charts.subplots(), prediction.table
     if len(table) == 1:
         places = range(len(prediction.probabilities))
         axes.barh(places, list(prediction.probabilities.values()))
@@ -52,52 +108,50 @@ def _draw_windows(axes: "Axes", prediction: Prediction) -> None:
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
         axes.set_xlabel("probability")
-        return
-    middle = (table["first_frame"] + table["last_frame"]) / 2
+        return []
+    middle = times((table["first_frame"] + table["last_frame"]) / 2)
     axes.set_prop_cycle(color=CLASSES)
-    for name in prediction.probabilities:
-        axes.plot(middle, table[f"p_{name}"], marker="o", label=name)
+    lines = [axes.plot(middle, table[f"p_{name}"], marker="o", label=name)[0] for name in prediction.probabilities]
     axes.set_ylim(0, 1)
-    axes.set_xlabel("frame (middle of the window)")
+    axes.set_xlabel(f"{unit} (middle of the window)")
     axes.set_ylabel("probability")
-    for text in axes.legend().get_texts():
-        text.set_parse_math(False)
+    return lines
 
 
-def _draw_readings(figure: Any, prediction: ClipPrediction) -> None:
+def _draw_readings(charts: "SubFigure", prediction: ClipPrediction, times: Times, unit: str) -> list[Any]:
+    """Draw the flow, how large it is and the probabilities over time; return what a legend needs."""
     prediction.check_flow()
     readings = prediction.readings
     shown = spread(readings)
-    grid = figure.add_gridspec(3, PICTURES + 1, height_ratios=(1.1, 0.9, 1.8))
+    grid = charts.add_gridspec(3, PICTURES + 1, height_ratios=(1.1, 0.9, 1.8))
     rim = flow_rim(reading.moment.flow for reading in shown)
     for column, reading in enumerate(shown):
-        axes = figure.add_subplot(grid[0, column])
+        axes = charts.add_subplot(grid[0, column])
         axes.imshow(flow_colours(reading.moment.flow, rim))
-        axes.set_title(f"frame {reading.moment.frame + 1}", fontsize=8)
+        axes.set_title(_moment(reading.moment.frame + 1, times, unit), fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
-    draw_wheel(figure.add_subplot(grid[0, PICTURES]))
-    frames = [reading.moment.frame + 1 for reading in readings]
-    size = figure.add_subplot(grid[1, :])
-    size.plot(frames, [100 * reading.moment.displacement for reading in readings], color="0.3")
+    draw_wheel(charts.add_subplot(grid[0, PICTURES]))
+    places = times([reading.moment.frame + 1 for reading in readings])
+    size = charts.add_subplot(grid[1, :])
+    size.plot(places, [100 * reading.moment.displacement for reading in readings], color="0.3")
     size.set_ylabel("motion, %")
     size.set_ylim(bottom=0)
     size.tick_params(labelbottom=False)
-    chances = figure.add_subplot(grid[2, :], sharex=size)
+    chances = charts.add_subplot(grid[2, :], sharex=size)
     chances.set_prop_cycle(color=CLASSES)
-    for name, values in zip(
-        prediction.probabilities, np.array([reading.probabilities for reading in readings]).T, strict=True
-    ):
-        chances.plot(frames, values, label=name)
+    values = np.array([reading.probabilities for reading in readings])
+    lines = [
+        chances.plot(places, shares, label=name)[0]
+        for name, shares in zip(prediction.probabilities, values.T, strict=True)
+    ]
     chances.set_ylim(0, 1)
-    chances.set_xlabel(describe_colours(FlowConfig(), rim), fontsize=8)
+    chances.set_xlabel(f"{unit}\n{describe_colours(FlowConfig(), rim)}", fontsize=8)
     chances.set_ylabel("probability")
-    chances.legend(fontsize=7, ncols=4, loc="upper left")
     for row in prediction.table.to_dict("records"):
         for axes in (size, chances):
-            axes.axvspan(float(row["first_frame"]), float(row["last_frame"]), color="0.9", zorder=0)
-    title = f"{prediction.clip}: {prediction.emotion or 'unsure'}   ({prediction.trained_on})"
-    figure.suptitle(title, parse_math=False)
+            axes.axvspan(*times([row["first_frame"], row["last_frame"]]), color="0.9", zorder=0)
+    return lines
 
 
 def spread(readings: Sequence[Reading]) -> list[Reading]:

@@ -106,7 +106,8 @@ def main() -> None:
             print(line, flush=True)
         print()
     clips = sorted((fastck.sample() / "cohn-kanade-images").glob("*/*"))
-    plot_prediction(recognise(clip_record(clips[SHOWN]), keep_flow=True), PICTURE)
+    shown = clip_record(clips[SHOWN])
+    plot_prediction(recognise(shown, keep_flow=True), PICTURE, record=shown)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def html_page(report: dict[str, Any], history: pd.DataFrame) -> bytes:
         calibration=calibration_line(report),
         emotions=_emotions(report),
         datasets=_datasets(report["datasets"]),
-        charts=_charts(report, history, people),
+        charts=run_charts(report, history, people),
         paper=_paper(report),
         notes=report["notes"],
         settings=[
@@ -78,7 +78,8 @@ def _figure(entry: dict[str, Any]) -> dict[str, str]:
     return {"name": entry["name"], "value": f"{value:.1f} %", "range": f"{low:.1f} to {high:.1f} %"}
 
 
-def _charts(report: dict[str, Any], history: pd.DataFrame, people: str) -> list[dict[str, Any]]:
+def run_charts(report: dict[str, Any], history: pd.DataFrame, people: str) -> list[dict[str, Any]]:
+    """Return a run's confusion matrix and curves, each with its title and a note, for a template."""
     counts = np.array(report["evaluation"]["confusion"])
     matrix = safe_html(matrix_chart(counts, [one_line(name) for name in report["classes"]]))
     curves = []
