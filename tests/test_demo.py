@@ -85,7 +85,7 @@ def test_speed_is_that_of_the_same_numbers() -> None:
         tour_page.papers_script(record.frames[:3]), paper_features(list(record.frames[:3]))[0], atol=1e-6
     )
     speed = tour_page.measure_speed(demo.PRESET_NAMES)
-    assert list(speed) == ["the paper's script", 'preset "paper"', 'preset "stable"']
+    assert list(speed) == ["paper script", "preset paper", "preset stable"]
     assert tour_page.speed_line(speed).count("times as fast") == 2
 
 

@@ -208,7 +208,7 @@ def run_demo(
         f"Accuracy {best.text} models.",
         f"{title}, in {seconds:.0f} s.",
         f"Real smiles: {', '.join(f'{smile.name} {smile.answer}' for smile in smiles)} ({smiles[0].trained_on}).",
-        f"Speed: {speed_line(speed)}.",
+        f"{speed_line(speed)}.",
     ]
     text = demo_text(page, presets, said)
     return DemoResult(out=out, faces=faces, presets=presets, page=page, seconds=seconds, text=text)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH = 380  # user units, between a phone's and a column's pixels: text keeps its size nearly
-LEFT, ROW = 92, 26  # room for names; height of a row
+LEFT, ROW, RIGHT = 92, 26, 56  # room for names; height of a row; room for numbers
 LONGEST = 12  # letters of a name that are shown
 HEIGHT, FOOT, ORIGIN = 190, 44, 36  # of a histogram; room for its axis; where it begins
 
@@ -26,7 +26,7 @@ def bar_chart(values: Mapping[str, float], *, unit: str = "") -> str:
     parts = []
     for row, (name, value) in enumerate(values.items()):
         y = row * ROW
-        length = value / most * (WIDTH - LEFT - 40)
+        length = value / most * (WIDTH - LEFT - RIGHT)
         parts.append(_text(LEFT - 8, y + 17, name, anchor="end"))
         parts.append(f'<rect class="bar" x="{LEFT}" y="{y + 4}" width="{length:.1f}" height="{ROW - 8}" rx="2"/>')
         parts.append(_text(LEFT + length + 6, y + 17, f"{value:g}{unit}"))

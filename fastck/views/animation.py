@@ -110,13 +110,13 @@ def _row(preview: Preview, view: View, number: int, stages: dict[str, NDArray[np
     return canvas
 
 
-def save_gif(pictures: Iterator[Picture], path: Path, fps: float) -> None:
+def save_gif(pictures: Iterator[Picture], path: Path, fps: float, *, colours: int = GIF_COLOURS) -> None:
     """Write pictures of one size, (H, W, 3) uint8 with blue first, at least one, as a GIF that begins again."""
     from PIL import Image
 
     # Fewer colours than GIF's 256: gray faces look the same, and the file is half as large.
     reduced = (
-        Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).quantize(GIF_COLOURS, dither=Image.Dither.NONE)
+        Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).quantize(colours, dither=Image.Dither.NONE)
         for picture in pictures
     )
     first = next(reduced)

@@ -8,10 +8,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+import fastck
+from fastck.cli.tour_page import Smile, find_best, write_page
 from fastck.pages import palette, render_page
 from fastck.pages.charts import curve_chart, matrix_chart
 from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
+from fastck.views.animation import save_gif
 from fastck.views.store_page import info_html
 from tests.helpers.tinystore import make_store, make_table
 
@@ -98,8 +101,28 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     words = {"title": "live", "source": "x", "classes": ["happy"] * 8, "stages": ["face"], "trained_on": "people"}
     live = render_page("live.html", **words, lengthened=3, nonce="n", socket="ws://127.0.0.1:1/results")
     (folder / "live.html").write_bytes(live)
-    places = {"report": folder / "run/report.html", "store": folder / "store.html", "live": folder / "live.html"}
-    return {name: path.as_uri() for name, path in places.items()}
+    picture = folder / "smile.gif"
+    save_gif(iter([np.zeros((300, 300, 3), np.uint8)] * 2), picture, 6.0)
+    smiles = [Smile(name=name, answer="happy 98 %", shares={"happy": 98}, trained_on="people", file=picture)
+              for name in ("a", "b" * 60)]  # fmt: skip
+    write_page(
+        folder,
+        smiles=smiles,
+        best=find_best({"f" * 50: folder / "run"}),
+        speed={"paper script": 871.2, "preset paper": 12.7, "preset stable": 2.8},
+        shown=fastck.sample() / "cohn-kanade-images" / "L008" / "001",
+        words={
+            "title": "t" * 60,
+            "disclaimer": "rendered",
+            "chance": "14.3",
+            "presets": [("", "paper", "stable"), ("preprocessing, seconds", "80.0", "4.0")],
+            "findings": ["x" * 90],
+            "places": [(store.path, "features")],
+            "commands": ["fastck " + "y" * 300],
+        },
+    )
+    files = {"report": "run/report.html", "store": "store.html", "live": "live.html", "demo": "index.html"}
+    return {name: (folder / file).as_uri() for name, file in files.items()}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +138,7 @@ def browser() -> Iterator[object]:
 
 
 @pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="needs Chromium and its driver")
-@pytest.mark.parametrize("name", ["report", "store", "live"])
+@pytest.mark.parametrize("name", ["report", "store", "live", "demo"])
 def test_no_page_scrolls_sideways(pages: dict[str, str], browser, name: str):
     for width in (360, 500, 1200):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 1000}
