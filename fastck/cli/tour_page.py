@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -196,10 +196,7 @@ def write_page(
     from fastck.training.report.page import run_charts
     from fastck.training.run import open_run
 
-    preview = preview_clip(shown, compare=True)
-    n_presets = len(words["presets"][0]) - 1
-    preview = replace(preview, views=preview.views[:n_presets], configs=preview.configs[:n_presets])
-    both = save_animation(preview, out / "presets.gif", fps=GIF_FPS)
+    both = save_animation(preview_clip(shown, compare=True), out / "presets.gif", fps=GIF_FPS)
     run = open_run(best.run)
     evaluation = run.report["evaluation"]
     people = f"{evaluation['n']:g} test sequences of {evaluation['subjects']} people"
