@@ -200,13 +200,14 @@ def write_page(
     run = open_run(best.run)
     evaluation = run.report["evaluation"]
     people = f"{evaluation['n']:g} test sequences of {evaluation['subjects']} people"
-    paper, *own = speed.values()
+    paper, same, other = speed.values()
     page = render_page(
         "demo.html",
         **{name: value for name, value in words.items() if name != "places"},
         best=best,
         people=people,
-        times=f"{paper / min(own):.0f}",
+        times=f"{paper / same:.0f}",
+        more_times=f"{paper / other:.0f}",
         speed_line=speed_line(speed),
         speed=safe_html(bar_chart({name: round(value, 1) for name, value in speed.items()})),
         smiles=[
