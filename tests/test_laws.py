@@ -205,8 +205,8 @@ def test_an_id_is_as_long_as_it_may_be():
 
 
 def test_folds_are_counted_from_one():
-    assert Split().name == "repeat1-fold01"
-    assert Split(repeat=2, fold=11).name == "repeat3-fold12"
+    assert Split(test=("a",)).name == "repeat1-fold01"
+    assert Split(repeat=2, fold=11, test=("a",)).name == "repeat3-fold12"
 
 
 def test_a_sequence_as_long_as_the_window_is_not_too_long():

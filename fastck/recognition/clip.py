@@ -158,6 +158,8 @@ def answering(
             "a run's network looks at clips: leave the picture at rest (--neutral) out, or the run (--run)"
         )
     if run is not None:
+        # Before any clip is looked at: a run without a model answers for none.
+        run.model_path.stat()
         return partial(predict_footage, run, stride=stride)
 
     def ask(footage: Footage) -> Prediction:

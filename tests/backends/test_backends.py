@@ -166,7 +166,7 @@ def test_without_memory_the_micro_batch_is_halved_once(store: Path, tmp_path: Pa
     monkeypatch.setattr(keras.Model, "fit", failing)
     lines: list[str] = []
     train(store, tmp_path / "run", replace(SMALL, epochs=1), verbose=0, on_message=lines.append)
-    assert any("starts again with micro-batches of 3 in place of 6" in line for line in lines)
+    assert any("started again with micro-batches of 3 in place of 6" in line for line in lines)
     plan = open_run(tmp_path / "run").record["memory_plan"]
     assert (plan["micro_batch"], plan["micro_batches"], plan["halved"]) == (3, 6, True)
     left[0] = 2

@@ -202,7 +202,7 @@ def test_progress_counts_what_there_is(rendered, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "quick"}, "preset must be one of paper, stable, got 'quick'"),
+        ({"preset": "quick"}, "preset must be one of paper, stable, aligned, got 'quick'"),
         ({"features": ("masks",)}, "features must be some of projection, mask"),
         ({"features": "mask"}, "features must be some of"),
         ({"features": ()}, "features must be some of"),

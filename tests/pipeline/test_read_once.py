@@ -127,7 +127,7 @@ def test_freed_memory_is_used_again_where_dask_would_return_it():
     [(0, "a difference takes two frames, got none that could be read"), (5, "none of its 5 frames can be read")],
 )
 def test_a_video_that_opens_and_gives_no_frame_says_so(monkeypatch, n_frames, reason):
-    monkeypatch.setattr("fastck.pipeline.frames.read_video", lambda path, *, skip=0: iter(()))
+    monkeypatch.setattr("fastck.pipeline.frames.read_video", lambda path, **_: iter(()))
     record = SequenceRecord(sequence="a", subject="a", video=Path("a.avi"), video_frames=n_frames)
     with pytest.raises(BadSequence, match=f"^{reason}$"):
         process_record(record, PreprocessConfig())

@@ -260,7 +260,7 @@ def test_too_few_sequences_or_subjects_are_told(subjects: int, settings: dict[st
 
 
 def test_a_fold_is_named_and_counted_from_one():
-    assert Split(repeat=1, fold=2).name == "repeat2-fold03"
+    assert Split(repeat=1, fold=2, test=("a",)).name == "repeat2-fold03"
     table = make_table(subjects=2)
     table.loc[table["subject"] == "S000", "emotion"] = 2  # not one of the phase's, but it has a place in the folds
     with pytest.raises(ValueError, match="fold 2 leaves nothing to train on"):

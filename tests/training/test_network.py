@@ -286,7 +286,7 @@ def test_hostile_network_files_are_refused_before_memory_is_taken(tmp_path: Path
 def test_frames_smaller_than_the_kernel_are_refused():
     with pytest.raises(ValueError, match="frames of 2x16 are smaller than the kernel 3x3"):
         replace(SMALL, kernel_size=(3, 3))
-    with pytest.raises(ValueError, match="model must be one of convlstm, temporal, got 'lstm'"):
+    with pytest.raises(ValueError, match="model must be one of convlstm, temporal, ststnet, got 'lstm'"):
         build_network(replace(SMALL, model="lstm"))
 
 
