@@ -103,9 +103,7 @@ def pages_with_code() -> list[object]:
 
 
 @pytest.mark.parametrize("page", pages_with_code())
-def test_code_blocks_run(
-    page: str, small_faces: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_blocks_run(page: str, small_faces: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if page in NEEDS:
         pytest.importorskip(NEEDS[page])
     monkeypatch.chdir(tmp_path)
@@ -134,26 +132,26 @@ def test_code_blocks_run(
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_links_and_pictures_exist(page: str) -> None:
+def test_links_and_pictures_exist(page: str):
     text = re.sub(r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)#\s]+)", text):
         if not re.match(r"[a-z]+:", target):
             assert ((PROJECT / page).parent / target).exists(), target
 
 
-def test_architecture_names_files_that_exist() -> None:
+def test_architecture_names_files_that_exist():
     text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
     named = re.findall(r"`((?:fastck|benchmarks|tests)/[\w/.]*)`", text)
     assert len(named) > 20
     assert [name for name in named if not (PROJECT / name).exists()] == []
 
 
-def test_every_page_is_in_the_navigation() -> None:
+def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r": (\S+\.md)$", (PROJECT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert listed == {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
 
 
-def test_pictures_are_small_and_used() -> None:
+def test_pictures_are_small_and_used():
     pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in TEXTS)
     for path in (DOCS / "images").iterdir():
         largest = LARGEST_ANIMATION if path.suffix == ".gif" else LARGEST
@@ -161,7 +159,7 @@ def test_pictures_are_small_and_used() -> None:
         assert path.name in pages, path.name
 
 
-def test_reference_holds_every_command() -> None:
+def test_reference_holds_every_command():
     from fastck.cli import app
 
     text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
@@ -173,7 +171,7 @@ def test_reference_holds_every_command() -> None:
     assert set(re.findall(r"^::help fastck ([\w-]+)$", text, flags=re.MULTILINE)) == names
 
 
-def test_help_texts_fill_the_reference() -> None:
+def test_help_texts_fill_the_reference():
     specification = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
     assert specification is not None
     assert specification.loader is not None
@@ -188,7 +186,7 @@ def test_help_texts_fill_the_reference() -> None:
 
 
 @pytest.mark.slow
-def test_site_builds_without_warnings(tmp_path: Path) -> None:
+def test_site_builds_without_warnings(tmp_path: Path):
     for name in ("mkdocs", "material", "mkdocstrings"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed (extra docs)")

@@ -1,5 +1,6 @@
 """The demo's page: real smiles answered, both presets, speed beside the paper's script, accuracy, where all lies."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -223,8 +224,8 @@ def write_page(
         network=run.report["arguments"]["model"],
         charts=run_charts(run.report, run.history, people),
         places=[
-            {"href": quote(path.relative_to(out).as_posix()), "path": path.relative_to(out), "text": text}
-            for path, text in words["places"]
+            {"href": quote(Path(place).as_posix()), "path": place, "text": text}
+            for place, text in ((os.path.relpath(path, out), text) for path, text in words["places"])
         ],
     )
     write_atomically(out / PAGE, page)

@@ -20,7 +20,7 @@ CLIP = fastck.sample() / "cohn-kanade-images" / "L032" / "001"
 @pytest.mark.parametrize(("fps", "unit", "apex"), [(None, "frame", "apex, frame 5"), (10.0, "seconds", "apex, 0.40 s")])
 def test_legend_stands_outside_and_time_is_in_seconds_where_it_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: float | None, unit: str, apex: str
-) -> None:
+):
     drawn: list[Figure] = []
     write = plots.save_figure
 
