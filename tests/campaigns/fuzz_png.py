@@ -7,15 +7,12 @@ mutated label must give an emotion code or a ValueError. Anything else is a find
 are written to --keep.
 """
 
-import argparse
 import io
 import os
 import struct
 import sys
 import zlib
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -27,6 +24,7 @@ from fastck.dataset.labelfiles import parse_label
 from fastck.dataset.labels import EMOTIONS
 from fastck.images.header import ImageError
 from fastck.images.image import decode_gray
+from tests.campaigns.outcome import Outcome, campaign
 from tests.helpers.pngfiles import SIGNATURE, chunk, exif, header, write_png
 
 Chunks = list[tuple[bytes, bytes]]
@@ -42,15 +40,6 @@ _OPTIONAL = {
     b"sBIT": 3,
     b"acTL": 8,
 }
-
-
-@dataclass
-class Outcome:
-    """What a run came to; `findings` are the files that broke the promise, with what happened."""
-
-    executions: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    findings: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 def fuzz(executions: int, seed: int) -> Outcome:
@@ -263,25 +252,10 @@ def other_seeds() -> list[bytes]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--executions", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder for files that broke the promise")
-    arguments = parser.parse_args()
-    with Path(os.devnull).open(
-        "w"
-    ) as nowhere:  # libpng, as OpenCV calls it to compare, prints its opinion of each file
+    # libpng, as OpenCV calls it to compare, prints its opinion of each file.
+    with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stderr.fileno())
-    outcome = fuzz(arguments.executions, arguments.seed)
-    print(f"{outcome.executions} executions, {len(outcome.findings)} findings")
-    for name, count in sorted(outcome.counts.items()):
-        print(f"  {name}: {count}")
-    for number, (what, content) in enumerate(outcome.findings[:20]):
-        print(f"  finding {number}: {what}")
-        if arguments.keep:
-            arguments.keep.mkdir(parents=True, exist_ok=True)
-            (arguments.keep / f"{number}.bin").write_bytes(content)
-    return 1 if outcome.findings else 0
+    return campaign(__doc__, 20_000, fuzz)
 
 
 if __name__ == "__main__":

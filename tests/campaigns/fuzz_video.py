@@ -7,7 +7,6 @@ file with a length in its header all frames but the last must come, or the file 
 Anything else is a finding: it is counted, and the first files are written to --keep.
 """
 
-import argparse
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ import numpy as np
 
 from fastck.images.header import ImageError
 from fastck.images.video import count_video_frames, read_video
-from tests.campaigns.fuzz_png import Outcome, mutate_bytes
+from tests.campaigns.fuzz_png import mutate_bytes
+from tests.campaigns.outcome import Outcome, campaign
 
 # Name, codec, pixels, whether the header says how long it is.
 SORTS = (
@@ -119,21 +119,7 @@ def video_seeds(folder: Path) -> list[Seed]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--executions", type=int, default=2_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder for files that broke the promise")
-    arguments = parser.parse_args()
-    outcome = fuzz(arguments.executions, arguments.seed)
-    print(f"{outcome.executions} executions, {len(outcome.findings)} findings")
-    for name, count in sorted(outcome.counts.items()):
-        print(f"  {name}: {count}")
-    for number, (what, content) in enumerate(outcome.findings[:20]):
-        print(f"  finding {number}: {what}")
-        if arguments.keep:
-            arguments.keep.mkdir(parents=True, exist_ok=True)
-            (arguments.keep / f"{number}-{what.split(',')[0]}").write_bytes(content)
-    return 1 if outcome.findings else 0
+    return campaign(__doc__, 2_000, fuzz, lambda number, what: f"{number}-{what.split(',')[0]}")
 
 
 if __name__ == "__main__":

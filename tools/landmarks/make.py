@@ -1,8 +1,6 @@
 """Render, fit and check: all that makes the bundled landmark model."""
 
-import io
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from fastck.render.variation import HARD
 from tools.landmarks.fit import FitConfig, errors_of, fit
 from tools.landmarks.pictures import render_pictures
 from tools.landmarks.points import Carriers
-from tools.recogniser.modelfile import LONG_AGO
+from tools.npzfile import npz_bytes
 
 SEED, PEOPLE, PICTURES = 101, 850, 8
 # Added to the seed: other people.
@@ -159,12 +157,4 @@ def model_bytes(model: LandmarkModel) -> bytes:
     for step, weights in enumerate(model.weights):
         arrays[f"weights_{step}"], arrays[f"scale_{step}"] = weights, model.scales[step]
         arrays[f"bias_{step}"] = model.biases[step]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, values in sorted(arrays.items()):
-            content = io.BytesIO()
-            np.lib.format.write_array(content, values, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", LONG_AGO)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content.getvalue())
-    return buffer.getvalue()
+    return npz_bytes(arrays)

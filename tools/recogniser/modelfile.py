@@ -1,15 +1,13 @@
 """The model file: weights and what is said about them, the same bytes for the same values."""
 
-import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP archive can hold: a file must not tell when it was made
+from tools.npzfile import npz_bytes
 
 
 def model_bytes(weights: dict[str, NDArray[np.float32]], about: dict[str, Any]) -> bytes:
@@ -17,15 +15,7 @@ def model_bytes(weights: dict[str, NDArray[np.float32]], about: dict[str, Any]) 
     arrays: dict[str, NDArray[Any]] = {"about": np.array(json.dumps(about, sort_keys=True))}
     for name, values in weights.items():
         arrays[name] = values if name == "scale" else values.astype(np.float16)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, values in sorted(arrays.items()):
-            content = io.BytesIO()
-            np.lib.format.write_array(content, values, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", LONG_AGO)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content.getvalue())
-    return buffer.getvalue()
+    return npz_bytes(arrays)
 
 
 def rounded(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
