@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastck.estimator import MotionFeatures
     from fastck.faces.box import FaceBox
     from fastck.faces.detector import Detector
-    from fastck.faces.landmarks import Landmarks, detect_landmarks
+    from fastck.faces.landmarks import Landmarks
     from fastck.faces.pose import HeadPose, head_pose
     from fastck.ops.flow import optical_flow
     from fastck.ops.motion import (
@@ -47,8 +47,8 @@ _HOME = {
     "dataset.sample": ("sample",),
     "config": ("FaceConfig", "FlowConfig", "MotionConfig", "PreprocessConfig"),
     "estimator": ("MotionFeatures",),
-    "faces": ("Detector", "FaceBox", "FaceDetector", "detect_faces"),
-    "faces.landmarks": ("Landmarks", "detect_landmarks"),
+    "faces": ("Detector", "FaceBox", "FaceDetector", "detect_faces", "detect_landmarks"),
+    "faces.landmarks": ("Landmarks",),
     "faces.pose": ("HeadPose", "head_pose"),
     "ops.flow": ("optical_flow",),
     "ops.motion": (

@@ -1,6 +1,6 @@
 """Face boxes: what one is, and the searches that find them."""
 
 from fastck.faces.box import FaceBox
-from fastck.faces.detector import Detector, FaceDetector, detect_faces
+from fastck.faces.detector import Detector, FaceDetector, detect_faces, detect_landmarks
 
-__all__ = ["Detector", "FaceBox", "FaceDetector", "detect_faces"]
+__all__ = ["Detector", "FaceBox", "FaceDetector", "detect_faces", "detect_landmarks"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.box import SMOOTH_WINDOW, FaceBox, Gray
+from fastck.faces.detector import detect_landmarks
 
 Floats = NDArray[np.float64]
 
@@ -60,8 +61,6 @@ def find_alignments(frames: Iterable[Gray], found: Sequence[FaceBox | None]) -> 
     found : sequence of FaceBox or None
         The face of each frame; one at least.
     """
-    from fastck.faces.landmarks import detect_landmarks
-
     places: list[Floats | None] = []
     for gray, box in zip(islice(frames, len(found)), found, strict=False):
         places.append(None if box is None else alignment(detect_landmarks(gray, [box])[0].points))

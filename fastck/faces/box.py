@@ -29,6 +29,28 @@ class FaceBox(NamedTuple):
         return (self.bottom - self.top) * (self.right - self.left)
 
 
+def check_gray(gray: object) -> None:
+    """Raise TypeError or ValueError unless `gray` is a (H, W) uint8 array with pixels in it."""
+    if not isinstance(gray, np.ndarray) or gray.dtype != np.uint8:
+        raise TypeError(f"gray must be a uint8 array, got {getattr(gray, 'dtype', type(gray).__name__)}")
+    if gray.ndim != 2 or gray.size == 0:
+        raise ValueError(f"gray must have shape (H, W) with H, W >= 1, got {gray.shape}")
+
+
+def check_box(box: Sequence[float], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a box has four finite edges, is not empty and overlaps an image of `shape`."""
+    edges = np.asarray(box, np.float64)
+    good = edges.shape == (4,) and bool(np.isfinite(edges).all())
+    if good:
+        top, left, bottom, right = edges.tolist()
+        good = bottom - top >= 1 and right - left >= 1
+        good = good and bottom > 0 and right > 0 and top < shape[0] and left < shape[1]
+    if not good:
+        raise ValueError(
+            f"a box must be top, left, bottom, right, not empty and inside the {shape[1]}x{shape[0]} image, got {box}"
+        )
+
+
 def clip_box(top: int, left: int, bottom: int, right: int, shape: tuple[int, ...]) -> FaceBox | None:
     """Return the part of a rectangle inside an image of `shape`, or None where nothing of it is inside."""
     box = FaceBox(max(top, 0), max(left, 0), min(bottom, shape[0]), min(right, shape[1]))

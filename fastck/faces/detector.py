@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastck.faces.box import FaceBox, Gray, clip_box
+from fastck.faces.box import FaceBox, Gray, check_box, check_gray, clip_box
 from fastck.faces.search import FrameSearch, TooClose
 from fastck.faces.weights import FilterBank, frontal_bank
 
@@ -48,14 +49,6 @@ def detector_version() -> str:
     return str(dlib.__version__)
 
 
-def check_gray(gray: object) -> None:
-    """Raise TypeError or ValueError unless `gray` is a (H, W) uint8 array with pixels in it."""
-    if not isinstance(gray, np.ndarray) or gray.dtype != np.uint8:
-        raise TypeError(f"gray must be a uint8 array, got {getattr(gray, 'dtype', type(gray).__name__)}")
-    if gray.ndim != 2 or gray.size == 0:
-        raise ValueError(f"gray must have shape (H, W) with H, W >= 1, got {gray.shape}")
-
-
 def detect_faces(gray: Gray, upsample: int = 1) -> list[FaceBox]:
     """Find the faces of one image: the boxes of dlib's frontal face detector, in dlib's order.
 
@@ -84,6 +77,40 @@ def detect_faces(gray: Gray, upsample: int = 1) -> list[FaceBox]:
     if upsample not in detectors:
         detectors[upsample] = FaceDetector(upsample)
     return detectors[upsample](gray)
+
+
+def detect_landmarks(gray: Gray, boxes: Sequence[FaceBox] | None = None) -> list[Landmarks]:
+    """Find the 68 points of the faces of one image.
+
+    Parameters
+    ----------
+    gray : ndarray of shape (H, W), uint8
+    boxes : sequence of FaceBox, optional
+        The faces: top, left, bottom, right. By default those of `fastck.detect_faces`.
+
+    Returns
+    -------
+    landmarks : list of Landmarks
+        In the order of the boxes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `gray` is not of that dtype and shape, or a box is empty or lies outside of the image.
+
+    Notes
+    -----
+    May be called from several threads. The points were learnt from rendered people alone.
+    """
+    check_gray(gray)
+    boxes = detect_faces(gray) if boxes is None else boxes
+    for box in boxes:
+        check_box(box, gray.shape)
+    if "finder" not in _of_thread.__dict__:
+        from fastck.faces.landmarks import LandmarkFinder
+
+        _of_thread.finder = LandmarkFinder()
+    return [_of_thread.finder(gray, box) for box in boxes]
 
 
 class FaceSearch(ABC):

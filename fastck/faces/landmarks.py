@@ -5,7 +5,6 @@ are, and moves them by a linear function of what it sees. The first one sees the
 """
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.box import FaceBox, Gray
-from fastck.faces.detector import check_gray, detect_faces
+from fastck.faces.box import Gray
 from fastck.kernels import landmarks as kernels
 from fastck.kernels.landmarks import DIRECTIONS
 
@@ -33,7 +31,6 @@ SHAPE_SIDE, SHAPE_SPAN = 80, 1.25  # pixels; extents of the points that later st
 SHAPE_WEIGHT = 0.1  # of a pixel off the mean shape beside a patch, whose length is 1
 
 Floats = NDArray[np.float64]
-_of_thread = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,49 +277,3 @@ class LandmarkFinder:
         out = np.empty(len(model.biases[step]), np.float32)
         kernels.weigh(features, model.weights[step], model.scales[step], model.biases[step], out)
         return out
-
-
-def detect_landmarks(gray: Gray, boxes: Sequence[FaceBox] | None = None) -> list[Landmarks]:
-    """Find the 68 points of the faces of one image.
-
-    Parameters
-    ----------
-    gray : ndarray of shape (H, W), uint8
-    boxes : sequence of FaceBox, optional
-        The faces: top, left, bottom, right. By default those of `fastck.detect_faces`.
-
-    Returns
-    -------
-    landmarks : list of Landmarks
-        In the order of the boxes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `gray` is not of that dtype and shape, or a box is empty or lies outside of the image.
-
-    Notes
-    -----
-    May be called from several threads. The points were learnt from rendered people alone.
-    """
-    check_gray(gray)
-    boxes = detect_faces(gray) if boxes is None else boxes
-    for box in boxes:
-        check_box(box, gray.shape)
-    if "finder" not in _of_thread.__dict__:
-        _of_thread.finder = LandmarkFinder()
-    return [_of_thread.finder(gray, box) for box in boxes]
-
-
-def check_box(box: Sequence[float], shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless a box has four finite edges, is not empty and overlaps an image of `shape`."""
-    edges = np.asarray(box, np.float64)
-    good = edges.shape == (4,) and bool(np.isfinite(edges).all())
-    if good:
-        top, left, bottom, right = edges.tolist()
-        good = bottom - top >= 1 and right - left >= 1
-        good = good and bottom > 0 and right > 0 and top < shape[0] and left < shape[1]
-    if not good:
-        raise ValueError(
-            f"a box must be top, left, bottom, right, not empty and inside the {shape[1]}x{shape[0]} image, got {box}"
-        )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.detector import check_upsample
+from fastck.faces.detector import check_upsample, detect_landmarks
 from fastck.faces.finder import borrowed
 from fastck.faces.people import People
 from fastck.messages import Progress
@@ -229,7 +229,6 @@ def add_landmarks(table: "pd.DataFrame", frames: Iterable[Gray]) -> "pd.DataFram
     table : DataFrame
         The same rows, with LANDMARK_COLUMNS: confidence, degrees, and pixels.
     """
-    from fastck.faces.landmarks import detect_landmarks
     from fastck.faces.pose import head_pose
 
     boxes = table[list(FaceBox._fields)].to_numpy().tolist()
@@ -254,7 +253,6 @@ def _with_columns(table: "pd.DataFrame", points: Sequence[list[float]]) -> "pd.D
 
 
 def _with_points(face: FaceRow, gray: Gray) -> FaceRow:
-    from fastck.faces.landmarks import detect_landmarks
     from fastck.faces.pose import head_pose
 
     (found,) = detect_landmarks(gray, [face.box])

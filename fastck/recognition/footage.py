@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from fastck.dataset.inputs import is_photo
 from fastck.dataset.records import SequenceRecord
-from fastck.faces.box import Gray
-from fastck.faces.detector import check_gray
+from fastck.faces.box import Gray, check_gray
 from fastck.pipeline.frames import record_frames
 
 Frames = NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
