@@ -142,7 +142,7 @@ def folds(
     """
     from fastck.outputs import check_output
     from fastck.training.data.foldfile import assign_folds, read_listing
-    from fastck.training.run import write_run_table
+    from fastck.training.files import write_run_table
     from fastck.training.settings.config import TrainConfig
 
     check_output(output, [source] if labels is None else [source, labels], overwrite=overwrite)

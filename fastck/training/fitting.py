@@ -14,14 +14,14 @@ import pandas as pd
 from fastck.batches.gather import Gather, accumulation_pieces, pass_orders
 from fastck.training.data.folds import Split
 from fastck.training.data.samples import Samples
+from fastck.training.files import CHECKPOINTS, EPOCH, TENSORBOARD, write_text
 from fastck.training.models.backends import current_backend
+from fastck.training.models.calibration import fit_temperature
 from fastck.training.models.checkpoint import HISTORY, Checkpoint
 from fastck.training.models.feed import Feed, in_order, training_feed
 from fastck.training.models.fit import Fit
 from fastck.training.models.memory import MemoryPlan
 from fastck.training.models.network import build_network, calibrate_network, compile_network
-from fastck.training.report.calibration import fit_temperature
-from fastck.training.run import CHECKPOINTS, EPOCH, TENSORBOARD, write_text
 from fastck.training.settings.config import PHASES, TrainConfig, probability_columns
 from fastck.training.settings.shape import NetworkShape
 

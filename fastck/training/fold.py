@@ -18,15 +18,15 @@ from filelock import FileLock
 from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
-from fastck.training import run as files
+from fastck.training import files
 from fastck.training.data.folds import Split
 from fastck.training.data.samples import Samples
+from fastck.training.files import write_file, write_json, write_run_table, write_text
 from fastck.training.models.fit import Fit
 from fastck.training.models.linear import sequence_vectors
 from fastck.training.models.memory import GIB, MemoryPlan
 from fastck.training.models.startup import start_keras
 from fastck.training.report.evaluation import BASELINES, baseline_predictions
-from fastck.training.run import write_file, write_json, write_run_table, write_text
 from fastck.training.settings.config import PHASES
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastck.messages import one_line, some_names
 from fastck.store.reader import Store
-from fastck.training import run as files
+from fastck.training import files
 from fastck.training.data.folds import Split, leakage
 from fastck.training.data.people import shared_notes
 from fastck.training.data.samples import Samples

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from fastck.training.files import PREDICTIONS, RECORD, write_json, write_run_table, write_text
 from fastck.training.report.evaluation import evaluate
 from fastck.training.report.wording import METRICS, interval_text
-from fastck.training.run import PREDICTIONS, RECORD, Run, write_json, write_run_table, write_text
+from fastck.training.run import Run
 from fastck.training.settings.config import TrainConfig, read_settings
 
 CHOICES, SWEEP, SWEEP_TEXT = "choices.csv", "sweep.json", "sweep.txt"

@@ -14,10 +14,11 @@ import pandas as pd
 from fastck.batches.padding import padding_before
 from fastck.messages import Progress, one_line, some_names
 from fastck.outputs import is_temporary
-from fastck.training import run as files
+from fastck.training import files
 from fastck.training.data.foldfile import file_digest, read_folds
 from fastck.training.data.folds import Split, final_split, make_splits
 from fastck.training.data.samples import Samples, open_samples
+from fastck.training.files import read_json, read_run_table, write_json, write_run_table, write_text
 from fastck.training.fold import FoldTask, fit_fold
 from fastck.training.models.backends import current_backend
 from fastck.training.models.memory import SHARE, MemoryPlan, Room, device_memory, plan_memory
@@ -26,16 +27,7 @@ from fastck.training.parallel import fit_folds, jobs_that_fit, watched
 from fastck.training.record import describe_run, leakage_notes
 from fastck.training.report.wording import interval_text, leakage_line
 from fastck.training.report.write import write_report
-from fastck.training.run import (
-    Run,
-    open_run,
-    read_json,
-    read_record,
-    read_run_table,
-    write_json,
-    write_run_table,
-    write_text,
-)
+from fastck.training.run import Run, open_run, read_record
 from fastck.training.settings.config import TrainConfig
 
 logger = logging.getLogger(__name__)

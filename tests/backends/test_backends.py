@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-from fastck.training import run as files
+from fastck.training import files
 from fastck.training.models.backends import current_backend
 from fastck.training.models.startup import start_keras
 from fastck.training.run import open_run

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastck.training.report.calibration import (
+from fastck.training.models.calibration import (
     COLDEST,
     HOTTEST,
     calibration_error,

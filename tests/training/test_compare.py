@@ -10,8 +10,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from typer.testing import CliRunner
 
 from fastck.cli import app
+from fastck.training.files import FORMAT, RECORD, write_json, write_run_table
 from fastck.training.report.compare import compare_runs
-from fastck.training.run import FORMAT, RECORD, Run, write_json, write_run_table
+from fastck.training.run import Run
 
 CLASSES = ("negative", "positive", "surprise")
 

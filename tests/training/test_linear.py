@@ -20,12 +20,12 @@ from sklearn.preprocessing import StandardScaler
 import fastck
 from fastck.batches.padding import as_frames, mirrored, pad_sequence
 from fastck.store.reader import Store, open_store
+from fastck.training.files import write_run_table
 from fastck.training.models import linear_fitting
 from fastck.training.models.linear import LinearModel, load_linear, sequence_vectors
 from fastck.training.models.linear_fitting import fit_regression
 from fastck.training.report.wording import interval_text
 from fastck.training.report.write import write_report
-from fastck.training.run import write_run_table
 from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
 from tests.helpers.tinystore import make_store, make_table
@@ -251,7 +251,7 @@ import sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None
 from fastck.training.settings.config import TrainConfig
 from fastck.training.report.write import write_report
-from fastck.training.run import write_run_table
+from fastck.training.files import write_run_table
 from fastck.training.train import train
 from fastck.training.report.wording import interval_text
 run = train({str(store)!r}, {str(tmp_path / "run")!r}, TrainConfig(phase=5, model="linear", timesteps=9))

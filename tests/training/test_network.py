@@ -213,7 +213,7 @@ def test_loss_and_accuracy_do_not_depend_on_the_micro_batches():
 
 
 def test_a_calibrated_network_divides_its_logits():
-    from fastck.training.report.calibration import with_temperature
+    from fastck.training.models.calibration import with_temperature
 
     network = build_network(SMALL)
     before = network.predict(padded_batch(), verbose=0)

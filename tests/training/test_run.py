@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastck
-from fastck.training.run import open_run, read_run_table, write_file, write_run_table
+from fastck.training.files import read_run_table, write_file, write_run_table
+from fastck.training.run import open_run
 from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 

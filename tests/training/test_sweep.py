@@ -11,8 +11,9 @@ from sklearn.metrics import accuracy_score
 from typer.testing import CliRunner
 
 from fastck.cli import app
+from fastck.training.files import read_run_table
 from fastck.training.report.evaluation import evaluate
-from fastck.training.run import Run, open_run, read_run_table
+from fastck.training.run import Run, open_run
 from fastck.training.settings.config import TrainConfig
 from fastck.training.sweep import choose, read_grid, sweep
 from tests.helpers.tinystore import make_store, make_table

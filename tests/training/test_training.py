@@ -13,7 +13,7 @@ from tests.helpers.tinystore import make_store, make_table
 
 pytest.importorskip("keras")
 
-from fastck.training.report.calibration import calibration_error
+from fastck.training.models.calibration import calibration_error
 from fastck.training.settings.config import TrainConfig, parse_bytes
 from fastck.training.train import train
 

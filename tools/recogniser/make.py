@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastck.dataset.labels import EMOTIONS
 from fastck.recognition.model import FORMAT
 from fastck.render.variation import HARD, Variation
-from fastck.training.report.calibration import calibration_error, fit_temperature
+from fastck.training.models.calibration import calibration_error, fit_temperature
 from tools.recogniser.choosing import CHOICES, balanced, choosing_windows
 from tools.recogniser.clips import Clips, load_clips, person_begun_clips, render_clips
 from tools.recogniser.fit import FitConfig, Weights, fit, predict

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fastck.training.run import write_file, write_json
+from fastck.training.files import write_file, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from fastck.training.data.folds import Split
 from fastck.training.data.samples import Samples
+from fastck.training.models.calibration import fit_temperature
 from fastck.training.models.fit import Fit
 from fastck.training.models.linear import ENDINGS, LinearModel, sequence_vectors, view_of
-from fastck.training.report.calibration import fit_temperature
 from fastck.training.settings.config import PHASES, Phase, probability_columns
 
 # Inverse strengths of the penalty, of which people that were not trained on choose one.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fastck.pages.palette import LIGHT
-from fastck.training.run import write_file
+from fastck.training.files import write_file
 
 
 def new_figure(width: float, height: float) -> tuple[Any, Any]:

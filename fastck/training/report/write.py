@@ -10,8 +10,9 @@ import pandas as pd
 
 from fastck.messages import one_line
 from fastck.outputs import write_atomically
-from fastck.training import run as files
-from fastck.training.report.calibration import calibration_error, with_temperature
+from fastck.training import files
+from fastck.training.files import write_json, write_text
+from fastck.training.models.calibration import calibration_error, with_temperature
 from fastck.training.report.evaluation import evaluate
 from fastck.training.report.page import html_page
 from fastck.training.report.paper import PUBLISHED, warnings
@@ -28,7 +29,7 @@ from fastck.training.report.wording import (
     stops_on_test,
     validation_name,
 )
-from fastck.training.run import Run, open_run, write_json, write_text
+from fastck.training.run import Run, open_run
 from fastck.training.settings.config import PHASES, SUBJECT_INDEPENDENT, probability_columns
 
 logger = logging.getLogger(__name__)
