@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.box import SMOOTH_WINDOW, FaceBox, Gray
-from fastck.faces.detector import detect_landmarks
+from fastck.faces.detector import find_landmarks
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def find_alignments(frames: Iterable[Gray], found: Sequence[FaceBox | None]) -> 
     """
     places: list[Floats | None] = []
     for gray, box in zip(islice(frames, len(found)), found, strict=False):
-        places.append(None if box is None else alignment(detect_landmarks(gray, [box])[0].points))
+        places.append(None if box is None else alignment(find_landmarks(gray, [box])[0].points))
     last = next((place for place in places if place is not None), None)
     if last is None:
         raise ValueError(f"expected a face in one of {len(found)} frames, got none")

@@ -6,9 +6,10 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastck.faces.box import FaceBox, Gray, check_box, check_gray, clip_box
 from fastck.faces.search import FrameSearch, TooClose
@@ -79,7 +80,21 @@ def detect_faces(gray: Gray, upsample: int = 1) -> list[FaceBox]:
     return detectors[upsample](gray)
 
 
-def detect_landmarks(gray: Gray, boxes: Sequence[FaceBox] | None = None) -> list[Landmarks]:
+@overload
+def detect_landmarks(
+    gray: Gray, boxes: Sequence[FaceBox] | None = None, *, confidence: Literal[False] = False
+) -> NDArray[np.float32]: ...
+
+
+@overload
+def detect_landmarks(
+    gray: Gray, boxes: Sequence[FaceBox] | None = None, *, confidence: Literal[True]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+
+def detect_landmarks(
+    gray: Gray, boxes: Sequence[FaceBox] | None = None, *, confidence: bool = False
+) -> NDArray[np.float32] | tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find the 68 points of the faces of one image.
 
     Parameters
@@ -87,11 +102,16 @@ def detect_landmarks(gray: Gray, boxes: Sequence[FaceBox] | None = None) -> list
     gray : ndarray of shape (H, W), uint8
     boxes : sequence of FaceBox, optional
         The faces: top, left, bottom, right. By default those of `fastck.detect_faces`.
+    confidence : bool
+        Return how sure the points are as well.
 
     Returns
     -------
-    landmarks : list of Landmarks
-        In the order of the boxes.
+    points : ndarray of shape (n, 68, 2), float32
+        Column and row in pixels, in iBUG's order, a face for each box; a pixel's centre lies at whole numbers.
+    confidence : ndarray of shape (n,), float32
+        Of each face, where asked for: 1 - 10 * expected mean error in shares of the distance between the outer eye
+        corners, 0 to 1, so that 0.8 expects an error of 0.02. Calibrated on rendered people.
 
     Raises
     ------
@@ -102,6 +122,13 @@ def detect_landmarks(gray: Gray, boxes: Sequence[FaceBox] | None = None) -> list
     -----
     May be called from several threads. The points were learnt from rendered people alone.
     """
+    found = find_landmarks(gray, boxes)
+    points = np.array([face.points for face in found], np.float32).reshape(-1, 68, 2)
+    return (points, np.array([face.confidence for face in found], np.float32)) if confidence else points
+
+
+def find_landmarks(gray: Gray, boxes: Sequence[FaceBox] | None = None) -> list[Landmarks]:
+    """Return the points and the confidence of each face, as `detect_landmarks` finds them."""
     check_gray(gray)
     boxes = detect_faces(gray) if boxes is None else boxes
     for box in boxes:

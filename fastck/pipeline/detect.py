@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.detector import check_upsample, detect_landmarks
+from fastck.faces.detector import check_upsample, find_landmarks
 from fastck.faces.finder import borrowed
 from fastck.faces.people import People
 from fastck.messages import Progress
@@ -236,7 +236,7 @@ def add_landmarks(table: "pd.DataFrame", frames: Iterable[Gray]) -> "pd.DataFram
     values: dict[int, list[float]] = {}
     for number, gray in enumerate(frames, start=1):
         for row in rows.get(number, ()):
-            (found,) = detect_landmarks(gray, [FaceBox(*boxes[row])])
+            (found,) = find_landmarks(gray, [FaceBox(*boxes[row])])
             values[row] = _point_values(found, head_pose(found.points, gray.shape))
     return _with_columns(table, [values[row] for row in range(len(table))])
 
@@ -255,7 +255,7 @@ def _with_columns(table: "pd.DataFrame", points: Sequence[list[float]]) -> "pd.D
 def _with_points(face: FaceRow, gray: Gray) -> FaceRow:
     from fastck.faces.pose import head_pose
 
-    (found,) = detect_landmarks(gray, [face.box])
+    (found,) = find_landmarks(gray, [face.box])
     return face._replace(landmarks=found, pose=head_pose(found.points, gray.shape))
 
 

@@ -17,7 +17,7 @@ import fastck
 from fastck.cli import app
 from fastck.faces.aligned import cut_aligned, find_alignments, steady
 from fastck.faces.box import FaceBox
-from fastck.faces.detector import FaceDetector
+from fastck.faces.detector import FaceDetector, find_landmarks
 from fastck.faces.landmarks import BUNDLED, LandmarkFinder, Landmarks, load_landmark_model
 from fastck.faces.pose import head_pose
 from fastck.kernels.landmarks import gradient_sums, patch_features, weigh
@@ -43,7 +43,7 @@ class Found:
         self.frames: list[HardFrame] = [frame for frame, box in pairs if box is not None]
         self.boxes: list[FaceBox] = [box for _, box in pairs if box is not None]
         self.found: list[Landmarks] = [
-            fastck.detect_landmarks(frame.gray, [box])[0] for frame, box in zip(self.frames, self.boxes, strict=True)
+            find_landmarks(frame.gray, [box])[0] for frame, box in zip(self.frames, self.boxes, strict=True)
         ]
 
 
@@ -69,8 +69,8 @@ def test_the_expected_error_is_the_error_on_average(unseen: Found):
 
 def test_a_box_without_a_face_has_little_confidence(unseen: Found):
     noise = np.random.default_rng(1).integers(0, 256, (200, 200), np.uint8)
-    (nothing,) = fastck.detect_landmarks(noise, [FaceBox(20, 20, 180, 180)])
-    assert nothing.confidence < np.median([found.confidence for found in unseen.found]) - 0.1
+    _, (nothing,) = fastck.detect_landmarks(noise, [FaceBox(20, 20, 180, 180)], confidence=True)
+    assert nothing < np.median([found.confidence for found in unseen.found]) - 0.1
 
 
 def test_all_searches_of_points_agree(unseen: Found):
@@ -78,9 +78,15 @@ def test_all_searches_of_points_agree(unseen: Found):
     detector = FaceDetector(0, landmarks=True)
     boxes = detector(gray)
     assert detector.landmarks is not None
-    for one, other in zip(detector.landmarks, fastck.detect_landmarks(gray, boxes), strict=True):
-        np.testing.assert_array_equal(one.points, other.points)
-        assert one.confidence == other.confidence
+    points, confidence = fastck.detect_landmarks(gray, boxes, confidence=True)
+    assert points.shape == (len(boxes), 68, 2)
+    assert points.dtype == confidence.dtype == np.float32
+    for number, found in enumerate(detector.landmarks):
+        np.testing.assert_array_equal(found.points, points[number])
+        assert np.float32(found.confidence) == confidence[number]
+    of_boxes = fastck.detect_landmarks(gray, fastck.detect_faces(gray))
+    np.testing.assert_array_equal(fastck.detect_landmarks(gray), of_boxes)
+    assert fastck.detect_landmarks(gray, []).shape == (0, 68, 2)
     assert FaceDetector(0).landmarks is None
 
 
@@ -90,11 +96,11 @@ def test_points_follow_the_face_when_all_is_moved_or_larger(unseen: Found):
     moved = np.zeros((gray.shape[0] + 60, gray.shape[1] + 90), np.uint8)
     moved[60:, 90:] = gray
     (there,) = fastck.detect_landmarks(moved, [FaceBox(box[0] + 60, box[1] + 90, box[2] + 60, box[3] + 90)])
-    np.testing.assert_allclose(there.points - points, np.tile([90.0, 60.0], (68, 1)), atol=0.01)
+    np.testing.assert_allclose(there - points, np.tile([90.0, 60.0], (68, 1)), atol=0.01)
     twice = cv2.resize(gray, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     (larger,) = fastck.detect_landmarks(twice, [FaceBox(*(2 * edge for edge in box))])
     # Pixel centres: column c of the smaller one lies at 2c + 0.5 of the larger one.
-    assert np.abs((larger.points - 0.5) / 2 - points).mean() < 1.0
+    assert np.abs((larger - 0.5) / 2 - points).mean() < 1.0
 
 
 @pytest.mark.parametrize(
@@ -115,9 +121,9 @@ def test_bad_input_is_refused_with_what_was_given(gray: Any, boxes: Any, error: 
 def test_a_box_may_reach_outside_and_be_tiny():
     gray = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
     for box in (FaceBox(-20, -10, 30, 40), FaceBox(39, 29, 40, 30), FaceBox(-500, -500, 900, 900)):
-        (found,) = fastck.detect_landmarks(gray, [box])
-        assert np.isfinite(found.points).all()
-        assert 0 <= found.confidence <= 1
+        (points,), (confidence,) = fastck.detect_landmarks(gray, [box], confidence=True)
+        assert np.isfinite(points).all()
+        assert 0 <= confidence <= 1
 
 
 def test_a_face_takes_little_time(unseen: Found):
@@ -230,7 +236,7 @@ def test_detect_writes_points_and_pose(unseen: Found, tmp_path: Path):
     result = CliRunner().invoke(app, [*command, "--draw", str(tmp_path / "drawn")])
     assert result.exit_code == 0, result.output
     row = pd.read_csv(tmp_path / "faces.csv").iloc[0]
-    (found,) = fastck.detect_landmarks(gray, [FaceBox(*(int(row[edge]) for edge in FaceBox._fields))])
+    (found,) = find_landmarks(gray, [FaceBox(*(int(row[edge]) for edge in FaceBox._fields))])
     points = np.array([[row[f"x_{point}"], row[f"y_{point}"]] for point in range(68)])
     np.testing.assert_allclose(points, found.points, atol=0.006)
     assert row["landmark_confidence"] == pytest.approx(found.confidence, abs=1e-4)
@@ -284,7 +290,7 @@ def test_eyes_stay_in_their_place_while_the_head_leans_and_comes_nearer(unseen: 
     found = [nearest_face(FaceDetector(0)(frame), unseen.frames[0].points) for frame in frames]
     path = find_alignments(frames, found)
     crops = [crop.copy() for crop in cut_aligned(frames, path, 267)]
-    eyes = np.stack([fastck.detect_landmarks(crop, [FaceBox(10, 10, 257, 257)])[0].points[[36, 45]] for crop in crops])
+    eyes = np.stack([fastck.detect_landmarks(crop, [FaceBox(10, 10, 257, 257)])[0][[36, 45]] for crop in crops])
     assert np.ptp(eyes, axis=0).max() < 0.06 * 267
 
 

@@ -1,4 +1,4 @@
-"""`--frames` with `--landmarks`: the points that `detect_landmarks` gives for the row's own frame and box."""
+"""`--frames` with `--landmarks`: the points that `find_landmarks` gives for the row's own frame and box."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.faces.detector import find_landmarks
 from fastck.images.image import read_gray
 from fastck.pipeline.detect import LANDMARK_COLUMNS, POINT_COLUMNS
 
@@ -25,7 +26,7 @@ def test_the_columns_hold_each_face_s_own_points(command: str, tmp_path: Path):
     assert tuple(table.columns[-len(LANDMARK_COLUMNS) :]) == LANDMARK_COLUMNS
     for path, (_, row) in zip(sorted(CLIP.glob("*.png")), table.iterrows(), strict=True):
         box = fastck.FaceBox(*row[["top", "left", "bottom", "right"]].astype(int))
-        (found,) = fastck.detect_landmarks(read_gray(path), [box])
+        (found,) = find_landmarks(read_gray(path), [box])
         np.testing.assert_allclose(row[list(POINT_COLUMNS)].to_numpy(float).reshape(68, 2), found.points, atol=1e-3)
         assert row["landmark_confidence"] == pytest.approx(found.confidence, abs=1e-3)
         # The mouth lies in the lower half of the box, and these people face the camera.

@@ -86,7 +86,7 @@ def draw(gray: Gray, mask: Gray, reading: Reading, names: list[str], rim: float)
 
 def draw_face(axes: Axes, gray: Gray, box: FaceBox) -> None:
     """Draw the frame with its box and landmarks."""
-    points = fastck.detect_landmarks(gray, [box])[0].points
+    points = fastck.detect_landmarks(gray, [box])[0]
     top, left, bottom, right = box
     axes.imshow(gray, cmap="gray", vmin=0, vmax=255)
     axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=SECOND, linewidth=2.5))
