@@ -1,0 +1,182 @@
+"""Folds side by side against one after the other, and on a Dask cluster of which a worker dies: benchmarks/folds.json.
+
+    python -m benchmarks.folds FOLDER
+
+Each run is a `fastck train` of its own, one fold at a time and two in turns, the better of two. FOLDER keeps the
+rendered people and their store. `benchmarks.report` shows the table.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import this_machine
+from fastck.store.reader import open_store
+
+RESULTS = Path(__file__).with_name("folds.json")
+SUBJECTS = 40
+ROUNDS = 2
+JOBS = (1, 2)
+# Leave-one-subject-out is one fold a person.
+LOSO = ("--phase=5", "--model=linear", "--protocol=loso", "--no-final")
+WAYS: dict[str, tuple[str, ...]] = {
+    f"linear, {SUBJECTS} folds": LOSO,
+    "temporal, 4 folds of 6 epochs": (
+        "--phase=5",
+        "--model=temporal",
+        "--protocol=stratified-group",
+        "--folds=4",
+        "--epochs=6",
+        "--no-final",
+    ),
+    "ststnet, 4 folds of 30 epochs": (
+        "--phase=5",
+        "--model=ststnet",
+        "--protocol=stratified-group",
+        "--folds=4",
+        "--epochs=30",
+        "--no-final",
+    ),
+    "convlstm, 4 folds of 1 epoch": (
+        "--phase=2",
+        "--size=34",
+        "--filters=16",
+        "--protocol=stratified-group",
+        "--folds=4",
+        "--epochs=1",
+        "--no-final",
+    ),
+}
+# What a run writes that holds how long it took.
+TIMED = {"run.json", "fold.json"}
+
+
+def fastck(*arguments: str | Path) -> None:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "fastck.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"fastck {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+
+
+def store_in(folder: Path) -> Path:
+    """Return a store of rendered people, made where it is not there yet."""
+    faces, store = folder / "faces", folder / "store"
+    if not store.exists():
+        if not faces.exists():
+            fastck("render", faces, "--subjects", str(SUBJECTS), "--seed", "21", "--hard")
+        fastck("preprocess", faces, store, "--features", "flow,pool34")
+    return store
+
+
+def run_of(store: Path, run: Path, *arguments: str) -> float:
+    """Train into an empty folder and return the seconds it took."""
+    shutil.rmtree(run, ignore_errors=True)
+    began = time.perf_counter()
+    fastck("train", store, "-o", run, *arguments)
+    return time.perf_counter() - began
+
+
+def written(run: Path) -> dict[str, bytes]:
+    """Return all files of a run but those that hold times."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.name not in TIMED)
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def side_by_side(store: Path, folder: Path, way: str) -> dict[str, Any]:
+    """Return seconds for each number of jobs, in turns, and whether the runs are the same bytes."""
+    seconds: dict[int, list[float]] = {jobs: [] for jobs in JOBS}
+    for _ in range(ROUNDS):
+        for jobs in JOBS:
+            seconds[jobs].append(run_of(store, folder / f"run-{jobs}", *WAYS[way], "--jobs", str(jobs)))
+    one, two = (written(folder / f"run-{jobs}") for jobs in JOBS)
+    return {"way": way, "one": min(seconds[1]), "two": min(seconds[2]), "same": one == two}
+
+
+def on_cluster(store: Path, folder: Path) -> dict[str, Any]:
+    """Fit all people's folds on two workers, kill one on the way, and compare with the run on one job."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        killed = threading.Thread(target=kill_one, args=(cluster, folder / "run-dask"), daemon=True)
+        shutil.rmtree(folder / "run-dask", ignore_errors=True)
+        killed.start()
+        seconds = run_of(store, folder / "run-dask", *LOSO, "--scheduler", cluster.scheduler_address)
+        killed.join()
+    run_of(store, folder / "run-1", *LOSO, "--jobs", "1")
+    return {"seconds": seconds, "same": written(folder / "run-dask") == written(folder / "run-1")}
+
+
+def kill_one(cluster: Any, run: Path) -> None:
+    """Kill a worker once a quarter of the folds are there."""
+    while len(list(run.glob("folds/*/fold.json"))) < SUBJECTS // 4:
+        time.sleep(0.05)
+    os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+
+def section() -> list[str]:
+    """Return BENCHMARKS.md's section on folds; nothing without results."""
+    if not RESULTS.exists():
+        return []
+    document = json.loads(RESULTS.read_text())
+    lines = [
+        "## Folds side by side",
+        "",
+        f"{document['sequences']} sequences of {SUBJECTS} rendered people of the hard set, {document['cores']} cores; "
+        f"a whole `fastck train` each, the better of {ROUNDS} in turns. Each network has one thread, however many "
+        "folds are fitted at once. Written by `python -m benchmarks.folds`.",
+        "",
+        f"Machine: {document['machine']}.",
+        "",
+        "| | `--jobs 1` | `--jobs 2` | times as fast | files of the run |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for entry in document["entries"]:
+        same = "the same bytes" if entry["same"] else "**different**"
+        gained = entry["one"] / entry["two"]
+        shown = f"{gained:.2f}x" if gained > 1 else f"{gained:.2f}x **slower**"
+        lines.append(f"| {entry['way']} | {entry['one']:.1f} s | {entry['two']:.1f} s | {shown} | {same} |")
+    dask = document["dask"]
+    outcome = "the same bytes as one job's" if dask["same"] else "**other bytes than one job's**"
+    lines += [
+        "",
+        f"The {SUBJECTS} folds of the linear model on a local Dask cluster of two workers, one of them killed after a "
+        f"quarter of the folds: {dask['seconds']:.1f} s, {outcome}.",
+        "",
+    ]
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Measure all ways."""
+    if len(arguments) != 1:
+        print("usage: python -m benchmarks.folds FOLDER", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0]).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    store = store_in(folder)
+    entries = []
+    for way in WAYS:
+        entries.append(side_by_side(store, folder, way))
+        print(entries[-1], flush=True)
+    document = {
+        "machine": this_machine(),
+        "cores": os.cpu_count(),
+        "sequences": len(open_store(store)),
+        "entries": entries,
+        "dask": on_cluster(store, folder),
+    }
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"wrote {RESULTS}; python -m benchmarks.report shows it in BENCHMARKS.md")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
