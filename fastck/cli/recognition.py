@@ -103,6 +103,7 @@ def predict(
     classes = bundled().classes if opened is None else opened.classes
     written = AnswerFiles(*files, classes=classes, landmarks=landmarks)
     trained_on = ""
+    told: set[str] = set()
     failed = False
     try:
         with progress_bar("predict", "frames", transient=True) as bar:
@@ -117,8 +118,10 @@ def predict(
                 for one in answered.prediction.people:
                     if not to_stdout:
                         say(prediction_line(one))
-                    for text in one.notes:
+                    # What holds for every photo is said once.
+                    for text in (text for text in one.notes if text not in told):
                         note(text)
+                        told.add(text)
                 try:
                     for drawn in draw(
                         answered, plot=plot, video=video, several=len(clips) > 1, name=names.get(answered.source)

@@ -12,7 +12,7 @@ from fastck.dataset.findings import KINDS, Finding
 from fastck.dataset.frames import number_pattern
 from fastck.dataset.layouts import IMAGES_FOLDER, scan
 from fastck.dataset.records import FramePaths, SequenceRecord
-from fastck.dataset.walk import safe_name, short_hash, walk
+from fastck.dataset.walk import LONGEST_NAME, safe_name, short_hash, walk
 from fastck.images.image import is_image
 from fastck.images.video import holds_video
 from fastck.messages import one_line
@@ -101,7 +101,7 @@ def _read_input(path: Path, layout: Layout | None, kind: InputKind | None) -> In
     if not path.exists():
         raise FileNotFoundError(f"{one_line(path)} does not exist: an image, a folder or a video is needed")
     if is_image(path):
-        return Inputs([_photo(str(path.parent), path.name, safe_name((path.name,)))], [])
+        return Inputs([_photo(str(path.parent), path.name, _photo_name((path.name,)))], [])
     if holds_video(path):
         return Inputs([clip_record(path)], [])
     raise ValueError(f"an image, a folder or a video is needed, got {one_line(path)}")
@@ -125,7 +125,7 @@ def _read_folder(path: Path, layout: Layout | None, kind: InputKind | None) -> I
         below = Path(record.path).relative_to(path).parts
         photos: dict[str, SequenceRecord] = {}
         for name in names:
-            key = safe_name((*below, name))
+            key = _photo_name((*below, name))
             if key.casefold() in photos:
                 key += "-" + short_hash((*below, name))
             photos[key.casefold()] = _photo(record.path, name, key)
@@ -134,6 +134,12 @@ def _read_folder(path: Path, layout: Layout | None, kind: InputKind | None) -> I
         split.add(record.sequence)
     notes = [] if kind else _said(path, records, n_photos)
     return Inputs(records, notes + _left_out(found.findings, split))
+
+
+def _photo_name(parts: tuple[str, ...]) -> str:
+    """Return a photo's file name, after the folders below the input; a harmless one where it is no line of text."""
+    name = "_".join(parts)
+    return name if name.isprintable() and len(name.encode()) <= LONGEST_NAME else safe_name(parts)
 
 
 def _photo(folder: str, name: str, key: str) -> SequenceRecord:

@@ -25,8 +25,8 @@ _JUNK_FILES = {
 }  # in lower case; names with a leading dot are junk too
 _JUNK_FOLDERS = {"__macosx", "$recycle.bin", "system volume information"}
 _name_of = attrgetter("name")
-_LONGEST_NAME = 120  # bytes of an id; file systems allow 255 bytes, and the store appends suffixes
-_HARMLESS = re.compile(rf"[A-Za-z0-9_]{{1,{_LONGEST_NAME}}}")  # stays as it is
+LONGEST_NAME = 120  # bytes of an id; file systems allow 255 bytes, and the store appends suffixes
+_HARMLESS = re.compile(rf"[A-Za-z0-9_]{{1,{LONGEST_NAME}}}")  # stays as it is
 
 
 class Listing(NamedTuple):
@@ -73,8 +73,8 @@ def safe_name(parts: tuple[str, ...]) -> str:
     text = unicodedata.normalize("NFC", text)
     name = re.sub(r"[^\w.-]", "_", text)
     name = re.sub(r"^[.-]+", "_", name).rstrip(".") or "_"
-    if len(name.encode()) > _LONGEST_NAME:
-        name = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + "-" + short_hash(parts)
+    if len(name.encode()) > LONGEST_NAME:
+        name = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore") + "-" + short_hash(parts)
     return name
 
 

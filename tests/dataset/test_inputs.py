@@ -50,6 +50,15 @@ def test_photos_are_rows_of_their_own_by_file_name(tmp_path: Path):
     ]
 
 
+def test_a_photo_keeps_its_name_where_that_is_a_line_of_text(tmp_path: Path):
+    names = ["my photo 2.png", "-x é=1.png", "a\nb.png", "x" * 200 + ".png"]
+    touch(tmp_path / "x", names)
+    records, _ = read_inputs([tmp_path / "x"])
+    said = {record.frames[0].name: record.sequence for record in records}
+    assert [said[name] == name for name in names] == [True, True, False, False]
+    assert "\n" not in said["a\nb.png"]
+
+
 def test_every_file_of_a_sequence_that_is_left_out_is_named(tmp_path: Path):
     names = [f"f{number}.png" for number in range(20)]
     touch(tmp_path / "x", [*names, "cover.png", "f3.jpg", "notes.txt", "a.heic"])

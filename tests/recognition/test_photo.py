@@ -112,4 +112,4 @@ def test_a_folder_of_photos_is_no_clip(tmp_path: Path):
     code, out, err = run(tmp_path)
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[:2]] == ["anna.png", "bert.png"]
-    assert err.count("one picture has no motion") == 2
+    assert err.count("one picture has no motion") == 1
