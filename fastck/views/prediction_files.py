@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastck.messages import one_line
@@ -154,11 +155,24 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-def draw(
-    answer: Answer, *, plot: Path | None, video: Path | None, several: bool, name: str | None = None
-) -> list[Path]:
-    """Draw what is asked for and return the files; of several clips each goes into the folder that is named."""
+@dataclass(frozen=True, kw_only=True)
+class Drawings:
+    """What is drawn of answers: plots and videos, None for none, and whether videos show landmarks, too."""
+
+    plot: Path | None = None
+    video: Path | None = None
+    landmarks: bool = False
+
+    @property
+    def places(self) -> tuple[Path | None, Path | None]:
+        """Where drawings go."""
+        return self.plot, self.video
+
+
+def draw(answer: Answer, wanted: Drawings, *, several: bool, name: str | None = None) -> list[Path]:
+    """Draw what is wanted and return the files; of several clips each goes into the folder that is named."""
     prediction, record = answer.prediction, answer.record
+    plot, video = wanted.places
     written: list[Path] = []
     if prediction is None or record is None or (plot is None and video is None):
         return []
@@ -177,7 +191,7 @@ def draw(
         from fastck.views.prediction_video import save_prediction_video
 
         path = _place(video, f"{name}.mp4", several=several)
-        save_prediction_video(prediction, record, path)
+        save_prediction_video(prediction, record, path, landmarks=wanted.landmarks)
         written.append(path)
     return written
 
