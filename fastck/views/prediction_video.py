@@ -70,9 +70,7 @@ def save_prediction_video(
     save_mp4(iter_pictures(prediction, record, landmarks=landmarks), path, fps)
 
 
-def iter_pictures(
-    prediction: ClipPrediction, record: SequenceRecord, *, landmarks: bool = False
-) -> Iterator[Picture]:
+def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmarks: bool = False) -> Iterator[Picture]:
     """Yield one picture per frame, (H, W, 3) uint8 in OpenCV's order of colours, even height and width."""
     people = [one for one in prediction.people if isinstance(one, ClipPrediction)]
     readings = [{reading.moment.frame: reading for reading in one.readings} for one in people]

@@ -18,6 +18,7 @@ from fastck.cli import app
 from fastck.dataset.clip import clip_record
 from fastck.faces.pose import HeadPose, turn_matrix
 from fastck.images.image import read_gray
+from fastck.pages.palette import bgr
 from fastck.recognition.clip import recognise
 from fastck.recognition.live.picture import draw
 from fastck.recognition.live.sources import Frame
@@ -25,6 +26,8 @@ from fastck.recognition.live.stages import LiveResult, Totals, watch
 from fastck.recognition.live.text import lines, totals_line
 from fastck.recognition.marks import AXES, POINT, draw_marks, find_marks, said_turn
 from fastck.views.prediction_video import iter_pictures
+from fastck.views.preview import preview_clip, with_landmarks
+from fastck.views.sheet import draw_sheet
 
 CLIP = fastck.sample() / "cohn-kanade-images/L032/001"
 FRAMES = sorted(CLIP.glob("*.png"))
@@ -57,7 +60,7 @@ def results(grays: list[np.ndarray]) -> list[LiveResult]:
 def shows_points(picture: np.ndarray, points: np.ndarray) -> int:
     """Return how many points have the points' colour where they are: the axes lie over some."""
     places = np.rint(points).astype(int)
-    return int((picture[places[:, 1], places[:, 0]] == POINT).all(axis=1).sum())
+    return int((picture[places[:, 1], places[:, 0]] == bgr(POINT)).all(axis=1).sum())
 
 
 def test_the_rotation_of_a_pose_is_roll_after_pitch_after_yaw():
@@ -73,7 +76,7 @@ def test_the_axis_out_of_the_face_follows_the_nose(grays: list[np.ndarray]):
     for yaw, side in ((30.0, 1), (-30.0, -1)):
         picture = np.zeros((*grays[0].shape, 3), np.uint8)
         draw_marks(picture, type(marks)(marks.landmarks, HeadPose(yaw, 0.0, 0.0, (0, 0, 9))))
-        columns = np.nonzero((picture == AXES[2]).all(axis=2))[1]
+        columns = np.nonzero((picture == bgr(AXES[2])).all(axis=2))[1]
         assert side * (np.median(columns) - column) > 5
 
 
@@ -136,6 +139,18 @@ def test_live_takes_the_option(tmp_path: Path):
     plain = CliRunner().invoke(app, ["live", str(CLIP), "--headless"])
     assert "yaw " not in plain.stdout
     assert "landmarks" not in plain.output
+
+
+def test_a_sheet_shows_the_points_of_the_frames(tmp_path: Path):
+    preview = with_landmarks(preview_clip(CLIP, columns=2))
+    figure = draw_sheet(preview)
+    for column, path in enumerate((FRAMES[0], FRAMES[-1])):
+        box = preview.views[0].boxes[preview.shown[column]]
+        (found,) = fastck.detect_landmarks(read_gray(path), [fastck.FaceBox(*map(int, box))])
+        np.testing.assert_array_equal(figure.axes[column].lines[0].get_xydata(), found.points)
+    result = CliRunner().invoke(app, ["preview", str(CLIP), "--mp4", str(tmp_path / "m.mp4"), "--landmarks"])
+    assert result.exit_code == 2
+    assert "-o FILE.png" in result.output
 
 
 def test_who_does_not_ask_loads_nothing():

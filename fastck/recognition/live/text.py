@@ -53,4 +53,5 @@ def totals_line(totals: Totals) -> str:
 
 def stage_text(milliseconds: dict[str, float]) -> str:
     """Return what each stage took."""
-    return ", ".join(f"{stage} {milliseconds.get(stage, 0.0):.1f} ms" for stage in dict.fromkeys((*STAGES, *milliseconds)))
+    stages = dict.fromkeys((*STAGES, *milliseconds))
+    return ", ".join(f"{stage} {milliseconds.get(stage, 0.0):.1f} ms" for stage in stages)
