@@ -87,7 +87,7 @@ class Preview:
     note : str
         What is left out and how to get it, in one line; "" for nothing.
     marks : list of (Marks or None)
-        Of the frames shown: landmarks and the head's turn, None where no face was found; empty without `with_landmarks`.
+        Of the frames shown: landmarks and turn, None where no face was found; empty without `with_landmarks`.
     """
 
     title: str
