@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.landmarks import Landmarks, detect_landmarks
+from fastck.faces.detector import find_landmarks
+from fastck.faces.landmarks import Landmarks
 from fastck.faces.pose import HeadPose, head_pose, turn_matrix
 from fastck.pages.palette import DARK_CLASSES, bgr
 
@@ -28,7 +29,7 @@ class Marks:
 
 def find_marks(gray: Gray, box: FaceBox) -> Marks:
     """Return the landmarks and the turn of the face in a box."""
-    (found,) = detect_landmarks(gray, [box])
+    (found,) = find_landmarks(gray, [box])
     return Marks(found, head_pose(found.points, gray.shape))
 
 

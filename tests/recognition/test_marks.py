@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import fastck
 from fastck.cli import app
 from fastck.dataset.clip import clip_record
+from fastck.faces.detector import find_landmarks
 from fastck.faces.pose import HeadPose, turn_matrix
 from fastck.images.image import read_gray
 from fastck.pages.palette import bgr
@@ -87,7 +88,7 @@ def test_a_video_shows_the_points_of_each_frame(grays: list[np.ndarray]):
     marked = list(iter_pictures(prediction, record, landmarks=True))
     assert len(marked) == len(plain) == 5
     for gray, reading, before, after in zip(grays, prediction.readings, plain, marked, strict=True):
-        (found,) = fastck.detect_landmarks(gray, [reading.face])
+        (found,) = find_landmarks(gray, [reading.face])
         assert shows_points(after, found.points) > 55
         assert shows_points(before, found.points) == 0
         assert (before.shape, before.dtype) == (after.shape, after.dtype)
@@ -107,7 +108,7 @@ def test_predict_draws_them_where_it_is_asked_to(tmp_path: Path):
 def test_live_finds_them_in_every_frame_with_a_face(results: list[LiveResult], grays: list[np.ndarray]):
     assert results[0].marks is None
     for result, gray in zip(results[1:], grays, strict=True):
-        (found,) = fastck.detect_landmarks(gray, [result.reading.face])
+        (found,) = find_landmarks(gray, [result.reading.face])
         np.testing.assert_array_equal(result.marks.landmarks.points, found.points)
         assert result.milliseconds["landmarks"] > 0
         assert shows_points(draw(result), found.points) > 50
@@ -146,7 +147,7 @@ def test_a_sheet_shows_the_points_of_the_frames(tmp_path: Path):
     figure = draw_sheet(preview)
     for column, path in enumerate((FRAMES[0], FRAMES[-1])):
         box = preview.views[0].boxes[preview.shown[column]]
-        (found,) = fastck.detect_landmarks(read_gray(path), [fastck.FaceBox(*map(int, box))])
+        (found,) = find_landmarks(read_gray(path), [fastck.FaceBox(*map(int, box))])
         np.testing.assert_array_equal(figure.axes[column].lines[0].get_xydata(), found.points)
     result = CliRunner().invoke(app, ["preview", str(CLIP), "--mp4", str(tmp_path / "m.mp4"), "--landmarks"])
     assert result.exit_code == 2
