@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
 from fastck.images.video import video_rate
-from fastck.pages.palette import LIGHT, PEOPLE, bgr
+from fastck.pages.palette import LIGHT, bgr, person_colour
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
@@ -85,7 +85,7 @@ def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmar
             if reading is not None:
                 lay_flow(shown, reading.box, reading.moment.flow, rim)
                 top, left, bottom, right = reading.box
-                cv2.rectangle(shown, (left, top), (right - 1, bottom - 1), person_colour(one.person), 2)
+                cv2.rectangle(shown, (left, top), (right - 1, bottom - 1), bgr(person_colour(one.person)), 2)
                 if landmarks and reading.face is not None:
                     from fastck.recognition.marks import draw_marks, find_marks
 
@@ -102,11 +102,6 @@ def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmar
         picture = np.concatenate([_taller(part, height) for part in (shown, *columns)], axis=1)
         height, width = picture.shape[:2]
         yield np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
-
-
-def person_colour(number: int) -> tuple[int, int, int]:
-    """Return the colour of the person with that number, counted from 1; blue first."""
-    return bgr(PEOPLE[(number - 1) % len(PEOPLE)])
 
 
 def _taller(part: Picture, height: int) -> Picture:
@@ -133,7 +128,7 @@ def draw_panel(
 ) -> Picture:
     """Return a person's bars beside the frame, (ROW * (len(names) + 4), PANEL, 3)."""
     panel = np.full((ROW * (len(names) + 4), PANEL, 3), 255, np.uint8)
-    several, colour = prediction.others or prediction.person > 1, person_colour(prediction.person)
+    several, colour = prediction.others or prediction.person > 1, bgr(person_colour(prediction.person))
     if several:
         cv2.rectangle(panel, (0, 0), (3, ROW * (len(names) + 3)), colour, cv2.FILLED)
     who = f"{prediction.person}: " if several else ""
