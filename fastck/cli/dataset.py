@@ -16,9 +16,9 @@ from fastck.cli.options import (
     SubjectPattern,
     UntilOption,
     Verbose,
+    note_formulas,
     said_layout,
 )
-from fastck.messages import some_names
 
 
 @one_line_errors
@@ -112,13 +112,10 @@ def check(
         )
     console.print(render_check(report))
     if csv is not None:
-        from fastck.dataset.table import FORMULA, write_table
+        from fastck.dataset.table import write_table
 
         write_table(report.records, csv, until=until)
-        cells = {cell for record in report.records for cell in (record.subject, record.label, record.fold)}
-        formulas = sorted(cell for cell in cells if cell.startswith(FORMULA))
-        if formulas:
-            note(f"a spreadsheet takes these cells for formulas: {some_names(formulas)}: let it read them as text")
+        note_formulas(cell for record in report.records for cell in (record.subject, record.label, record.fold))
         say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
@@ -151,6 +148,7 @@ def folds(
     write_run_table(output, assigned)
     people, parts = assigned["subject"].nunique(), assigned["fold"].nunique()
     say(f"wrote {output}: {len(assigned)} sequences of {people} subjects in {parts} folds")
+    note_formulas(assigned["subject"])
     split = int((assigned.groupby("subject")["fold"].nunique() > 1).sum())
     if split:
         note(f"{split} of the subjects are in several folds: subject leakage")

@@ -1,5 +1,6 @@
 """Arguments and options that several commands have, each said once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from fastck.cli.console import note
 from fastck.config import InputKind, Layout, Until
+from fastck.messages import some_names
 
 # Lines; the rest is counted.
 MOST_PROBLEMS = 20
@@ -48,6 +50,14 @@ Scheduler = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+
+
+def note_formulas(cells: Iterable[str]) -> None:
+    """Say which cells of a table that was written a spreadsheet takes for formulas, where there are any."""
+    from fastck.dataset.csvfile import formulas
+
+    if found := formulas(cells):
+        note(f"a spreadsheet takes these cells for formulas: {some_names(found)}: let it read them as text")
 
 
 def said_layout(root: Path, layout: Layout | None) -> Layout:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, progress_bar, say
-from fastck.cli.options import KindOption, Overwrite
+from fastck.cli.options import KindOption, Overwrite, note_formulas
 from fastck.config import PersonChoice
 
 
@@ -133,6 +133,8 @@ def predict(
         # After Ctrl-C or an error too.
         for path in written.close():
             note(f"wrote {path}")
+        if csv_file is not None:
+            note_formulas(classes)
     if failed:
         raise typer.Exit(USER_ERROR)
 

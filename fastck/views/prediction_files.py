@@ -12,7 +12,7 @@ from fastck.pipeline.detect import add_landmarks
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.inputs import Answer
-from fastck.views.frames_file import FramesFile
+from fastck.views.frames_file import FramesFile, answers_csv
 from fastck.views.prediction import answer_table
 
 STDOUT = Path("-")
@@ -109,7 +109,7 @@ class AnswerFiles:
             self._json.add(_encoded(before + json.dumps(answer.as_dicts(), indent=2)[1:-2]), b"\n]\n")
         if self._csv is not None:
             table = answer_table(answer, self._classes)
-            self._csv.add(_encoded(table.to_csv(index=False, header=self._n_answers == 0, lineterminator="\n")))
+            self._csv.add(_encoded(answers_csv(table, header=self._n_answers == 0)))
         if self._frames is not None and answer.prediction is not None:
             table = answer.prediction.frames
             if self._landmarks and answer.record is not None:
