@@ -1,8 +1,12 @@
 """Arguments and options that several commands have, each said once."""
 
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,6 +54,50 @@ Scheduler = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a data set is read: the options of every command that reads one; see `with_reading`."""
+
+    labels: Labels = None
+    layout: LayoutOption = None
+    until: UntilOption = "apex"
+    subject_pattern: SubjectPattern = ""
+    label_pattern: LabelPattern = ""
+
+    def of(self, root: Path) -> dict[str, Any]:
+        """Return the arguments for `fastck.scan` of a root; say its layout where none is named."""
+        from fastck.dataset.patterns import Patterns
+
+        return {
+            "labels": self.labels,
+            "layout": said_layout(root, self.layout),
+            "until": self.until,
+            "patterns": Patterns(subject=self.subject_pattern, label=self.label_pattern),
+        }
+
+
+READING = Reading()
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a typer command the options of `Reading`, in the place of its argument `reading`."""
+    fields = inspect.signature(Reading).parameters
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        command(reading=Reading(**{name: values.pop(name) for name in fields}), **values)
+
+    parts = [
+        [field.replace(kind=entry.kind) for field in fields.values()] if entry.name == "reading" else [entry]
+        for entry in inspect.signature(command).parameters.values()
+    ]
+    entries = list(chain.from_iterable(parts))
+    # Typer reads both.
+    run.__signature__ = inspect.Signature(entries)  # type: ignore[attr-defined]
+    run.__annotations__ = {entry.name: entry.annotation for entry in entries}
+    return run
 
 
 def note_formulas(cells: Iterable[str]) -> None:
