@@ -5,20 +5,17 @@ from typing import Annotated
 
 import typer
 
-from fastck.cli.console import console, note, one_line_errors, progress_bar, say, show_logs
+from fastck.cli.console import console, fail, note, one_line_errors, progress_bar, say, show_logs
 from fastck.cli.options import (
+    READING,
     Jobs,
-    LabelPattern,
-    Labels,
-    LayoutOption,
     Overwrite,
+    Reading,
     Root,
-    SubjectPattern,
-    UntilOption,
     Verbose,
-    said_layout,
+    note_formulas,
+    with_reading,
 )
-from fastck.messages import some_names
 
 
 @one_line_errors
@@ -73,14 +70,11 @@ def render(
     say(f"wrote {out}: {text}, {made.labelled} sequences labelled, {len(made.quirks)} quirks planted")
 
 
+@with_reading
 @one_line_errors
 def check(
     root: Root,
-    labels: Labels = None,
-    layout: LayoutOption = None,
-    until: UntilOption = "apex",
-    subject_pattern: SubjectPattern = "",
-    label_pattern: LabelPattern = "",
+    reading: Reading = READING,
     deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
     csv: Annotated[
         Path | None,
@@ -91,37 +85,32 @@ def check(
 ) -> None:
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
-    from fastck.dataset.patterns import Patterns
     from fastck.outputs import check_output
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
-    layout = said_layout(root, layout)
+    read = reading.of(root)
     if csv is not None:
         # Elsewhere a file of tables may lie in the folder that is read.
-        check_output(csv, [path for path in (root, labels) if path is not None and path.is_file()], overwrite=overwrite)
+        named = [path for path in (root, reading.labels) if path is not None]
+        check_output(csv, [path for path in named if path.is_file()], overwrite=overwrite)
     with progress_bar("check", "images") as update:
         report = check_root(
             root,
-            labels=labels,
-            layout=layout,
-            until=until,
-            patterns=Patterns(subject=subject_pattern, label=label_pattern),
+            **read,
             deep=deep,
             on_progress=update,
         )
     console.print(render_check(report))
     if csv is not None:
-        from fastck.dataset.table import FORMULA, write_table
+        from fastck.dataset.table import write_table
 
-        write_table(report.records, csv, until=until)
-        cells = {cell for record in report.records for cell in (record.subject, record.label, record.fold)}
-        formulas = sorted(cell for cell in cells if cell.startswith(FORMULA))
-        if formulas:
-            note(f"a spreadsheet takes these cells for formulas: {some_names(formulas)}: let it read them as text")
+        write_table(report.records, csv, until=reading.until)
+        note_formulas(cell for record in report.records for cell in (record.subject, record.label, record.fold))
         say(f"wrote {csv}: {report.n_sequences} sequences (fastck preprocess {csv} STORE --layout table)")
 
 
+@with_reading
 @one_line_errors
 def folds(
     source: Annotated[Path, typer.Argument(metavar="STORE|ROOT", help="A store, or a data set's folder.")],
@@ -131,8 +120,7 @@ def folds(
     ] = "subject-10fold",
     number: Annotated[int, typer.Option("--folds", help="Folds of random-folds and stratified-group.")] = 10,
     seed: Annotated[int, typer.Option(help="Of random-folds and stratified-group.")] = 1,
-    labels: Labels = None,
-    layout: LayoutOption = None,
+    reading: Reading = READING,
     overwrite: Overwrite = False,
 ) -> None:
     """Split the labelled sequences of STORE or ROOT into folds that others can repeat.
@@ -141,16 +129,19 @@ def folds(
     has in its quarantine have their fold too: what is damaged moves no other.
     """
     from fastck.outputs import check_output
-    from fastck.training.data.foldfile import assign_folds, read_listing
+    from fastck.training.data.foldfile import assign_folds, is_store, read_listing
     from fastck.training.files import write_run_table
     from fastck.training.settings.config import TrainConfig
 
-    check_output(output, [source] if labels is None else [source, labels], overwrite=overwrite)
+    if is_store(source) and reading != Reading():
+        fail(f"{source} is a store, which says how its data set was read: leave --labels, --layout and the like out")
+    check_output(output, [source] if reading.labels is None else [source, reading.labels], overwrite=overwrite)
     config = TrainConfig.from_dict({"protocol": protocol, "folds": number, "seed": seed})
-    assigned = assign_folds(read_listing(source, labels=labels, layout=layout), config)
+    assigned = assign_folds(read_listing(source, **({} if is_store(source) else reading.of(source))), config)
     write_run_table(output, assigned)
     people, parts = assigned["subject"].nunique(), assigned["fold"].nunique()
     say(f"wrote {output}: {len(assigned)} sequences of {people} subjects in {parts} folds")
+    note_formulas(assigned["subject"])
     split = int((assigned.groupby("subject")["fold"].nunique() > 1).sum())
     if split:
         note(f"{split} of the subjects are in several folds: subject leakage")

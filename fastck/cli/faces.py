@@ -8,14 +8,13 @@ import typer
 from fastck.cli.console import console, fail, note, one_line_errors, progress_bar, safe, say, stderr
 from fastck.cli.options import (
     MOST_PROBLEMS,
+    READING,
     Jobs,
     KindOption,
-    Labels,
-    LayoutOption,
     Overwrite,
+    Reading,
     Root,
-    UntilOption,
-    said_layout,
+    with_reading,
 )
 from fastck.config import Layout
 
@@ -140,12 +139,11 @@ def detect(
         say(f"wrote {n_frames} pictures to {draw}")
 
 
+@with_reading
 @one_line_errors
 def compare_boxes(
     root: Root,
-    labels: Labels = None,
-    layout: LayoutOption = None,
-    until: UntilOption = "apex",
+    reading: Reading = READING,
     jobs: Jobs = 1,
     limit: Annotated[int | None, typer.Option(help="Only so many sequences, spread evenly over all.")] = None,
 ) -> None:
@@ -156,13 +154,11 @@ def compare_boxes(
     from fastck.pipeline.compare import compare_boxes as compare
     from fastck.views.terminal import data_table
 
-    layout = said_layout(root, layout)
+    read = reading.of(root)
     with progress_bar("compare", "sequences") as update:
         result = compare(
             root,
-            labels=labels,
-            layout=layout,
-            until=until,
+            **read,
             n_jobs=jobs,
             limit=limit,
             on_progress=update,

@@ -1,12 +1,18 @@
 """Arguments and options that several commands have, each said once."""
 
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fastck.cli.console import note
 from fastck.config import InputKind, Layout, Until
+from fastck.messages import some_names
 
 # Lines; the rest is counted.
 MOST_PROBLEMS = 20
@@ -48,6 +54,58 @@ Scheduler = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a data set is read: the options of every command that reads one; see `with_reading`."""
+
+    labels: Labels = None
+    layout: LayoutOption = None
+    until: UntilOption = "apex"
+    subject_pattern: SubjectPattern = ""
+    label_pattern: LabelPattern = ""
+
+    def of(self, root: Path) -> dict[str, Any]:
+        """Return the arguments for `fastck.scan` of a root; say its layout where none is named."""
+        from fastck.dataset.patterns import Patterns
+
+        return {
+            "labels": self.labels,
+            "layout": said_layout(root, self.layout),
+            "until": self.until,
+            "patterns": Patterns(subject=self.subject_pattern, label=self.label_pattern),
+        }
+
+
+READING = Reading()
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a typer command the options of `Reading`, in the place of its argument `reading`."""
+    fields = inspect.signature(Reading).parameters
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        command(reading=Reading(**{name: values.pop(name) for name in fields}), **values)
+
+    parts = [
+        [field.replace(kind=entry.kind) for field in fields.values()] if entry.name == "reading" else [entry]
+        for entry in inspect.signature(command).parameters.values()
+    ]
+    entries = list(chain.from_iterable(parts))
+    # Typer reads both.
+    run.__signature__ = inspect.Signature(entries)  # type: ignore[attr-defined]
+    run.__annotations__ = {entry.name: entry.annotation for entry in entries}
+    return run
+
+
+def note_formulas(cells: Iterable[str]) -> None:
+    """Say which cells of a table that was written a spreadsheet takes for formulas, where there are any."""
+    from fastck.dataset.csvfile import formulas
+
+    if found := formulas(cells):
+        note(f"a spreadsheet takes these cells for formulas: {some_names(found)}: let it read them as text")
 
 
 def said_layout(root: Path, layout: Layout | None) -> Layout:

@@ -18,18 +18,7 @@ from fastck.cli.console import (
     show_logs,
     stderr,
 )
-from fastck.cli.options import (
-    Jobs,
-    LabelPattern,
-    Labels,
-    LayoutOption,
-    Root,
-    Scheduler,
-    SubjectPattern,
-    UntilOption,
-    Verbose,
-    said_layout,
-)
+from fastck.cli.options import READING, Jobs, Reading, Root, Scheduler, Verbose, with_reading
 from fastck.config import CropPolicy, Mode, Preset, Search
 
 
@@ -41,6 +30,7 @@ def whole_numbers(text: str, option: str) -> tuple[int, ...]:
         raise ValueError(f"{option} takes whole numbers separated by commas, got {text!r}") from None
 
 
+@with_reading
 @one_line_errors
 def preprocess(
     root: Root,
@@ -56,11 +46,7 @@ def preprocess(
         str,
         typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
     ] = "projection",
-    labels: Labels = None,
-    layout: LayoutOption = None,
-    until: UntilOption = "apex",
-    subject_pattern: SubjectPattern = "",
-    label_pattern: LabelPattern = "",
+    reading: Reading = READING,
     jobs: Jobs = -1,
     scheduler: Scheduler = None,
     mode: Annotated[Mode, typer.Option(help="Difference of successive crops; the paper's scripts wrap.")] = "wrap",
@@ -116,10 +102,9 @@ def preprocess(
     """
     from fastck import pipeline
     from fastck.config import WHOLE_FRAME, MotionConfig, preset_faces
-    from fastck.dataset.patterns import Patterns
 
     show_logs(verbose)
-    layout = said_layout(root, layout)
+    read = reading.of(root)
     numbers = whole_numbers(upsample, "--upsample") if upsample else None
     faces = preset_faces(preset, crop=crop, upsample=numbers, search=search)
     if cropped and boxes is not None:
@@ -136,10 +121,7 @@ def preprocess(
                 root,
                 store,
                 features=[name.strip() for name in features.split(",")],
-                labels=labels,
-                layout=layout,
-                until=until,
-                patterns=Patterns(subject=subject_pattern, label=label_pattern),
+                **read,
                 faces=faces,
                 motion=MotionConfig(mode=mode, level=level, size=size),
                 boxes=boxes,

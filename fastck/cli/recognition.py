@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastck.cli.console import USER_ERROR, error_text, fail, note, one_line_errors, progress_bar, say
-from fastck.cli.options import KindOption, Overwrite
+from fastck.cli.options import KindOption, Overwrite, note_formulas
 from fastck.config import PersonChoice
 
 
@@ -43,7 +43,8 @@ def predict(
         typer.Option(metavar="FILE", help="Also write a table, one row per frame and face: a .csv or .parquet."),
     ] = None,
     landmarks: Annotated[
-        bool, typer.Option("--landmarks", help="With --frames: 68 points of each face and the head's turn, too.")
+        bool,
+        typer.Option("--landmarks", help="In --frames and --video: 68 points of each face and the head's turn, too."),
     ] = False,
     person: Annotated[
         PersonChoice, typer.Option(help="Answer for everyone, or for the face that is the largest at first.")
@@ -73,7 +74,7 @@ def predict(
     from fastck.recognition.model import bundled
     from fastck.views.frames_file import check_frames_file
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import AnswerFiles, check_outputs, draw, name_drawings
+    from fastck.views.prediction_files import AnswerFiles, Drawings, check_outputs, draw, name_drawings
 
     if about:
         for line in card_lines(bundled()):
@@ -81,14 +82,15 @@ def predict(
         return
     if not inputs:
         fail("nothing to look at: name a folder of frames, a video or a data set, or ask for --about")
-    drawings, files = (plot, video), (json_file, csv_file, frames)
-    check_outputs(files, drawings)
+    drawings = Drawings(plot=plot, video=video, landmarks=landmarks)
+    files = (json_file, csv_file, frames)
+    check_outputs(files, drawings.places)
     check_stride(stride, run)
     check_fps(fps)
     if frames is not None:
         check_frames_file(frames)
-    elif landmarks:
-        fail("--landmarks adds columns to --frames FILE: name that file, too")
+    if landmarks and frames is None and video is None:
+        fail("--landmarks adds to --frames FILE and --video OUT: name one of them, too")
     if run is not None and video is not None:
         fail("--video shows what the bundled recogniser sees: leave --run out")
     opened = None
@@ -97,9 +99,9 @@ def predict(
 
         opened = open_run(run)
     clips = list_clips(inputs or [], kind=kind, on_note=note)
-    names = name_drawings(clips, drawings, files=files, overwrite=overwrite)
+    names = name_drawings(clips, drawings.places, files=files, overwrite=overwrite)
     to_stdout = Path("-") in files
-    ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings))
+    ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings.places))
     classes = bundled().classes if opened is None else opened.classes
     written = AnswerFiles(*files, classes=classes, landmarks=landmarks)
     trained_on = ""
@@ -123,9 +125,7 @@ def predict(
                         note(text)
                         told.add(text)
                 try:
-                    for drawn in draw(
-                        answered, plot=plot, video=video, several=len(clips) > 1, name=names.get(answered.source)
-                    ):
+                    for drawn in draw(answered, drawings, several=len(clips) > 1, name=names.get(answered.source)):
                         note(f"wrote {drawn}")
                 except (ValueError, OSError) as error:
                     failed = True
@@ -136,6 +136,8 @@ def predict(
         # After Ctrl-C or an error too.
         for path in written.close():
             note(f"wrote {path}")
+        if csv_file is not None:
+            note_formulas(classes)
     if failed:
         raise typer.Exit(USER_ERROR)
 
@@ -152,6 +154,9 @@ def live(
         int, typer.Option(min=0, max=65535, help="Where the page is, on 127.0.0.1; 0 for any free port.")
     ] = 8765,
     loop: Annotated[bool, typer.Option("--loop", help="Play a video or folder again and again, until Ctrl-C.")] = False,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="Also show 68 points of the face and the head's turn.")
+    ] = False,
 ) -> None:
     """Say what a face shows while it shows it: a camera, or a video played in real time.
 
@@ -162,4 +167,4 @@ def live(
     """
     from fastck.recognition.live.run import run_live
 
-    run_live(source, headless=headless, port=port, loop=loop, on_line=say, on_note=note)
+    run_live(source, port=None if headless else port, loop=loop, landmarks=landmarks, on_line=say, on_note=note)

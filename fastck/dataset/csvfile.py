@@ -1,12 +1,15 @@
 """CSV files that people made, read strictly: a stray quote must not swallow lines."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import NoReturn
 
 from fastck.messages import one_line
+
+# What a cell begins with that spreadsheets take for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 # Line, column, what is expected, what is there.
 OnMistake = Callable[[int, str, str, str], None]
@@ -63,6 +66,16 @@ def csv_rows(path: str | PathLike[str], on_mistake: OnMistake | None = None) -> 
                 f"{one_line(path)} line {line} is not CSV: {error}{last}; a cell that holds a quote is quoted, and the "
                 "quote doubled"
             ) from None
+
+
+def plain_place(path: str) -> str:
+    """Return a path as a cell that no spreadsheet takes for a formula: "=clip" is the same place as "./=clip"."""
+    return f"./{path}" if path.startswith(FORMULA) else path
+
+
+def formulas(cells: Iterable[str]) -> list[str]:
+    """Return the different cells that a spreadsheet takes for formulas, sorted; names and labels stay as they are."""
+    return sorted({cell for cell in cells if cell.startswith(FORMULA)})
 
 
 def _refuse(path: Path) -> OnMistake:

@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 
 from fastck.config import Until, check_choice
-from fastck.dataset.csvfile import csv_rows
+from fastck.dataset.csvfile import csv_rows, plain_place
 from fastck.dataset.files import look_at_files
 from fastck.dataset.findings import Finding
 from fastck.dataset.labels import EMOTIONS, emotion_of_name
@@ -29,8 +29,6 @@ from fastck.outputs import write_atomically
 
 COLUMNS = ("path", "subject", "label", "sequence", "onset", "apex", "offset", "fold")
 REQUIRED = ("path", "subject")
-# What a cell begins with that spreadsheets take for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # pandas writes a column with empty cells as 12.0
 _NOTHING = {"nan", "<na>", "nat"}
 _SHOWN_LINES = 5
@@ -113,11 +111,7 @@ def write_table(records: Iterable[SequenceRecord], path: str | PathLike[str], *,
         cells |= {"onset": record.onset or 1} if record.onset or record.n_frames else {}
         # Of a video that cannot be read nobody knows the last frame, where the table does not name it.
         cells |= {last: (record.onset or 1) + record.n_frames - 1} if record.n_frames else {}
-        place = relative_place(source, folder)
-        if place.startswith(FORMULA):
-            # The same place, and no formula to a spreadsheet.
-            place = f"./{place}"
-        writer.writerow({"path": place, **cells})
+        writer.writerow({"path": plain_place(relative_place(source, folder)), **cells})
     write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
 
 

@@ -4,6 +4,7 @@ The supervised descent method (Xiong and De la Torre, 2013): each step looks at 
 are, and moves them by a linear function of what it sees. The first one sees the whole box.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,6 +169,12 @@ def load_landmark_model(path: str | PathLike[str] = BUNDLED) -> LandmarkModel:
             scales=[file[f"scale_{step}"] for step in steps],
             biases=[file[f"bias_{step}"] for step in steps],
         )
+
+
+@cache
+def landmark_model_digest() -> str:
+    """Return the SHA-256 of the bundled model: points, and crops that follow them, are of one model."""
+    return hashlib.sha256(BUNDLED.read_bytes()).hexdigest()
 
 
 class Looker:

@@ -89,6 +89,14 @@ def head_pose(
     return HeadPose(yaw, pitch, roll, (x, y, z))
 
 
+def turn_matrix(pose: HeadPose) -> NDArray[np.float64]:
+    """Return the (3, 3) rotation of a pose in the head model's axes: the subject's left, up, out of the face."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos(np.deg2rad(pose[:3])), np.sin(np.deg2rad(pose[:3]))
+    lean = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    return lean @ nod @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+
+
 def _first_place(
     model: NDArray[np.float64], points: NDArray[np.floating[Any]], camera: NDArray[np.float64]
 ) -> NDArray[np.float64]:

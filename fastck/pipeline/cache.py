@@ -163,7 +163,12 @@ class Cache:
         settings = json.dumps(asdict(self._faces), sort_keys=True)
         # The user's boxes belong to a sequence's id, not to its files.
         brought = self._user_boxes.found(planned.sequence, planned.n_frames) if self._user_boxes else ""
-        key = self._key(planned, settings, brought)
+        model = []
+        if self._faces.crop == "aligned":
+            from fastck.faces.landmarks import landmark_model_digest
+
+            model = [landmark_model_digest()]
+        key = self._key(planned, settings, brought, *model)
         return CropFile(self._crops / f"{key}.npy", planned.n_frames, self._faces.side)
 
     def check_room(self, plan: Iterable[PlannedSequence]) -> None:

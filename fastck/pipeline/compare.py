@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 
 from fastck.config import Layout, Until
 from fastck.dataset.layouts import scan
+from fastck.dataset.patterns import Patterns
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, largest
 from fastck.faces.detector import check_upsample
@@ -66,6 +67,7 @@ def compare_boxes(
     labels: str | PathLike[str] | None = None,
     layout: Layout | None = None,
     until: Until = "apex",
+    patterns: Patterns | None = None,
     n_jobs: int = -1,
     upsample: int = 1,
     limit: int | None = None,
@@ -75,7 +77,7 @@ def compare_boxes(
 
     Parameters
     ----------
-    root, labels, layout, until
+    root, labels, layout, until, patterns
         As in `fastck.dataset.layouts.scan`.
     n_jobs : int
         Threads over sequences; -1 for one per core. Timings are cleanest with 1.
@@ -98,7 +100,7 @@ def compare_boxes(
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 sequence, got {limit}")
     check_upsample(upsample)
-    records = scan(root, labels=labels, layout=layout, until=until).records
+    records = scan(root, labels=labels, layout=layout, until=until, patterns=patterns).records
     if not records:
         raise ValueError(f"{root} holds no sequences: `fastck check` says what was found")
     if limit is not None and limit < len(records):

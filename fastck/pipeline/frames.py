@@ -138,7 +138,7 @@ def whole(frames: Iterable[Gray], n_frames: int) -> Iterator[Gray]:
 
 
 class ReadOnce:
-    """The frames of a sequence for two passes, decoded once where what the first pass saw fits into KEPT_BYTES.
+    """The frames of a sequence for several passes, decoded once where what they saw fits into KEPT_BYTES.
 
     Parameters
     ----------
@@ -150,22 +150,24 @@ class ReadOnce:
         self._open = open_frames
         self._kept: deque[Gray] | None = None
         self._rest: Iterator[Gray] = iter(())
+        self._n_bytes = 0
 
     def first(self) -> Iterator[Gray]:
-        """Yield the frames from the start; the receiver may stop where it has seen enough."""
-        self._kept = deque()
-        self._rest = self._open()
-        n_bytes = 0
+        """Yield the frames from the start, once or more; the receiver may stop where it has seen enough."""
+        if self._kept is None:
+            self._kept, self._rest, self._n_bytes = deque(), self._open(), 0
+        else:
+            yield from self._kept
         for gray in self._rest:
-            n_bytes += gray.nbytes
-            if n_bytes > KEPT_BYTES:
+            self._n_bytes += gray.nbytes
+            if self._n_bytes > KEPT_BYTES:
                 self._kept = None
             if self._kept is not None:
                 self._kept.append(gray)
             yield gray
 
     def again(self) -> Iterator[Gray]:
-        """Yield all frames from the start; call it once, after `first` or without it."""
+        """Yield all frames from the start; call it once and last, after `first` or without it."""
         if self._kept is None:
             yield from self._open()
             return

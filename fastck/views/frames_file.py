@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastck.dataset.csvfile import plain_place
 from fastck.messages import one_line
 from fastck.outputs import GrowingFile, replacing
 
@@ -25,6 +26,12 @@ def check_frames_file(path: Path) -> None:
             raise ValueError(
                 "Parquet needs pyarrow, which is not installed: pip install 'fastck[parquet]', or write a .csv"
             ) from None
+
+
+def answers_csv(table: "pd.DataFrame", *, header: bool) -> str:
+    """Return a table of answers or frames as CSV; no path in its column input is a formula to a spreadsheet."""
+    plain = table.assign(input=table["input"].map(plain_place))
+    return plain.to_csv(index=False, header=header, lineterminator="\n")
 
 
 class FramesFile:
@@ -53,7 +60,7 @@ class FramesFile:
         if first:
             self._file = GrowingFile(self.path)
             self._stack.callback(self._file.close)
-        text = table.to_csv(index=False, header=first, lineterminator="\n")
+        text = answers_csv(table, header=first)
         self._file.add(text.encode(errors="surrogateescape"))
 
     def _add_parquet(self, table: "pd.DataFrame") -> None:

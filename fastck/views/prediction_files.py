@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastck.messages import one_line
@@ -11,7 +12,7 @@ from fastck.pipeline.detect import add_landmarks
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.inputs import Answer
-from fastck.views.frames_file import FramesFile
+from fastck.views.frames_file import FramesFile, answers_csv
 from fastck.views.prediction import answer_table
 
 STDOUT = Path("-")
@@ -108,7 +109,7 @@ class AnswerFiles:
             self._json.add(_encoded(before + json.dumps(answer.as_dicts(), indent=2)[1:-2]), b"\n]\n")
         if self._csv is not None:
             table = answer_table(answer, self._classes)
-            self._csv.add(_encoded(table.to_csv(index=False, header=self._n_answers == 0, lineterminator="\n")))
+            self._csv.add(_encoded(answers_csv(table, header=self._n_answers == 0)))
         if self._frames is not None and answer.prediction is not None:
             table = answer.prediction.frames
             if self._landmarks and answer.record is not None:
@@ -154,11 +155,24 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-def draw(
-    answer: Answer, *, plot: Path | None, video: Path | None, several: bool, name: str | None = None
-) -> list[Path]:
-    """Draw what is asked for and return the files; of several clips each goes into the folder that is named."""
+@dataclass(frozen=True, kw_only=True)
+class Drawings:
+    """What is drawn of answers: plots and videos, None for none, and whether videos show landmarks, too."""
+
+    plot: Path | None = None
+    video: Path | None = None
+    landmarks: bool = False
+
+    @property
+    def places(self) -> tuple[Path | None, Path | None]:
+        """Where drawings go."""
+        return self.plot, self.video
+
+
+def draw(answer: Answer, wanted: Drawings, *, several: bool, name: str | None = None) -> list[Path]:
+    """Draw what is wanted and return the files; of several clips each goes into the folder that is named."""
     prediction, record = answer.prediction, answer.record
+    plot, video = wanted.places
     written: list[Path] = []
     if prediction is None or record is None or (plot is None and video is None):
         return []
@@ -177,7 +191,7 @@ def draw(
         from fastck.views.prediction_video import save_prediction_video
 
         path = _place(video, f"{name}.mp4", several=several)
-        save_prediction_video(prediction, record, path)
+        save_prediction_video(prediction, record, path, landmarks=wanted.landmarks)
         written.append(path)
     return written
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastck.config import FlowConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, crop
-from fastck.pages.palette import CLASSES
+from fastck.pages.palette import CLASSES, person_colour
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
@@ -26,7 +26,7 @@ Times = Callable[[Any], Any]
 
 
 def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record: SequenceRecord | None = None) -> None:
-    """Draw the probabilities as a PNG file: over time, and with the bundled recogniser under the flow.
+    """Draw each person's probabilities as a PNG file: over time, and with the bundled recogniser under the flow.
 
     Parameters
     ----------
@@ -47,28 +47,39 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record
 
     from fastck.training.report.plots import save_figure
 
-    figure = Figure(figsize=(9.5, 5.5), layout="constrained")
+    people = prediction.people
+    figure = Figure(figsize=(9.5, 5.5 * len(people)), layout="constrained")
     FigureCanvasAgg(figure)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(5, 1))
-    charts, side = parts
-    times, unit = _clock(prediction)
+    clock = _clock(prediction)
+    blocks: Any = figure.subfigures(len(people), 1, squeeze=False) if len(people) > 1 else [[figure]]
+    for one, (block,) in zip(people, blocks, strict=True):
+        _draw_person(block, one, record, clock)
+        if len(people) > 1:
+            text, colour = f"person {one.person}: {one.emotion or 'unsure'}", person_colour(one.person)
+            block.suptitle(text, color=colour, weight="bold")
+    answer = "" if len(people) > 1 else f": {prediction.emotion or 'unsure'}"
+    said = f"   ({prediction.trained_on})" if prediction.trained_on else ""
+    figure.suptitle(f"{prediction.clip}{answer}{said}", parse_math=False)
+    save_figure(figure, Path(path))
+
+
+def _draw_person(block: Any, prediction: Prediction, record: SequenceRecord | None, clock: tuple[Times, str]) -> None:
+    """Draw one person's charts, face at onset and apex, and legend; the face's frame is in the person's colour."""
+    charts, side = block.subfigures(1, 2, width_ratios=(5, 1))
     if isinstance(prediction, ClipPrediction):
-        handles = _draw_readings(charts, prediction, times, unit)
+        handles = _draw_readings(charts, prediction, *clock)
     else:
-        handles = _draw_windows(charts, prediction, times, unit)
+        handles = _draw_windows(charts, prediction, *clock)
     cells = side.subplots(3, 1)
-    if record is not None:
-        _draw_faces(cells, prediction, record, times, unit)
     for axes in cells:
         axes.set_axis_off()
+    if record is not None:
+        _draw_faces(cells, prediction, record, *clock)
     if handles:
         legend = cells[2].legend(handles=handles, loc="center", fontsize=8, frameon=False)
         for text in legend.get_texts():
             # A dollar sign in a name is no formula.
             text.set_parse_math(False)
-    said = f"   ({prediction.trained_on})" if prediction.trained_on else ""
-    figure.suptitle(f"{prediction.clip}: {prediction.emotion or 'unsure'}{said}", parse_math=False)
-    save_figure(figure, Path(path))
 
 
 def _clock(prediction: Prediction) -> tuple[Times, str]:
@@ -96,6 +107,10 @@ def _draw_faces(cells: Any, prediction: Prediction, record: SequenceRecord, time
         box = FaceBox(*(int(rows[name][place[0]]) for name in FaceBox._fields))
         axes.imshow(crop(gray, box), cmap="gray", vmin=0, vmax=255)
         axes.set_title(f"{names[frame]}, {_moment(frame, times, unit)}", fontsize=8)
+        if prediction.others or prediction.person > 1:
+            axes.set_axis_on()
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color=person_colour(prediction.person), linewidth=2.5)
 
 
 def _draw_windows(charts: "SubFigure", prediction: Prediction, times: Times, unit: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,27 +12,34 @@ from numpy.typing import NDArray
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
 from fastck.images.video import video_rate
-from fastck.pages.palette import LIGHT, bgr
+from fastck.pages.palette import LIGHT, bgr, person_colour
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
 from fastck.views.animation import save_mp4
 from fastck.views.flow import LEAST, flow_rim
 
+if TYPE_CHECKING:
+    from fastck.recognition.marks import Marks
+
 FPS = 12.0  # CK+'s 30 frames a second show an expression in half a second
 LEAST_WIDTH = 480  # pixels; smaller frames are enlarged until the words fit
 PANEL, ROW, BAR = 190, 20, 90  # pixels: the bars' panel, a bar's row and its full length
 INK, PALE = bgr(LIGHT["ink"]), bgr(LIGHT["line"])
-BOX = FULL = bgr(LIGHT["bar"])
 STRENGTH = 0.75  # of the flow's colours at the rim, over the face
 
 Picture = NDArray[np.uint8]
 
 
 def save_prediction_video(
-    prediction: ClipPrediction, record: SequenceRecord, path: str | PathLike[str], *, fps: float | None = None
+    prediction: ClipPrediction,
+    record: SequenceRecord,
+    path: str | PathLike[str],
+    *,
+    fps: float | None = None,
+    landmarks: bool = False,
 ) -> None:
-    """Write a clip with box, flow and bars drawn over it.
+    """Write a clip with the box, the flow and the bars of every person drawn over it.
 
     Parameters
     ----------
@@ -43,6 +51,8 @@ def save_prediction_video(
         ``.mp4``.
     fps : float, optional
         Frames shown a second; by default a video's own, 12 for a folder of frames.
+    landmarks : bool
+        Also draw each face's landmarks and the head's turn.
 
     Raises
     ------
@@ -57,29 +67,45 @@ def save_prediction_video(
     prediction.check_flow()
     if fps is None:
         fps = video_rate(record.video) if record.video else FPS
-    save_mp4(iter_pictures(prediction, record), path, fps)
+    save_mp4(iter_pictures(prediction, record, landmarks=landmarks), path, fps)
 
 
-def iter_pictures(prediction: ClipPrediction, record: SequenceRecord) -> Iterator[Picture]:
+def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmarks: bool = False) -> Iterator[Picture]:
     """Yield one picture per frame, (H, W, 3) uint8 in OpenCV's order of colours, even height and width."""
-    readings = {reading.moment.frame: reading for reading in prediction.readings}
-    rim = flow_rim(reading.moment.flow for reading in prediction.readings)
+    people = [one for one in prediction.people if isinstance(one, ClipPrediction)]
+    readings = [{reading.moment.frame: reading for reading in one.readings} for one in people]
+    rim = flow_rim(reading.moment.flow for own in readings for reading in own.values())
     names = tuple(prediction.probabilities)
     for frame, gray in enumerate(record_frames(record)):
-        reading = readings.get(frame)
         shown = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
-        if reading is not None:
-            lay_flow(shown, reading.box, reading.moment.flow, rim)
-            top, left, bottom, right = reading.box
-            cv2.rectangle(shown, (left, top), (right - 1, bottom - 1), BOX, 2)
+        panels = []
+        # The largest face is drawn last, over the others.
+        for one, own in reversed(list(zip(people, readings, strict=True))):
+            reading, marks = own.get(frame), None
+            if reading is not None:
+                lay_flow(shown, reading.box, reading.moment.flow, rim)
+                top, left, bottom, right = reading.box
+                cv2.rectangle(shown, (left, top), (right - 1, bottom - 1), bgr(person_colour(one.person)), 2)
+                if landmarks and reading.face is not None:
+                    from fastck.recognition.marks import draw_marks, find_marks
+
+                    marks = find_marks(gray, reading.face)
+                    draw_marks(shown, marks)
+            panels.insert(0, draw_panel(one, reading, names, marks))
+        _write(panels[0], prediction.trained_on, ROW * (len(names) + 3), size=0.36)
         factor = max(1.0, LEAST_WIDTH / shown.shape[1])
         shown = cv2.resize(shown, None, fx=factor, fy=factor)
-        panel = draw_panel(reading, names, max(shown.shape[0], ROW * (len(names) + 4)), prediction.trained_on)
-        rest = panel.shape[0] - shown.shape[0]
-        shown = np.pad(shown, ((0, rest), (0, 0), (0, 0)), constant_values=255)
-        picture = np.concatenate([shown, panel], axis=1)
+        # One panel below the other as far as the frame reaches, then beside them.
+        rows = max(1, shown.shape[0] // panels[0].shape[0])
+        columns = [np.concatenate(panels[start : start + rows]) for start in range(0, len(panels), rows)]
+        height = max(part.shape[0] for part in (shown, *columns))
+        picture = np.concatenate([_taller(part, height) for part in (shown, *columns)], axis=1)
         height, width = picture.shape[:2]
         yield np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
+
+
+def _taller(part: Picture, height: int) -> Picture:
+    return np.pad(part, ((0, height - part.shape[0]), (0, 0), (0, 0)), constant_values=255)
 
 
 def lay_flow(picture: Picture, box: FaceBox, flow: NDArray[np.float32], rim: float) -> None:
@@ -97,20 +123,29 @@ def lay_flow(picture: Picture, box: FaceBox, flow: NDArray[np.float32], rim: flo
     face[:] = np.round(face * (1 - share) + colours * share).astype(np.uint8)
 
 
-def draw_panel(reading: Reading | None, names: tuple[str, ...], height: int, line: str) -> Picture:
-    """Return the bars beside the frame, (height, PANEL, 3)."""
-    panel = np.full((height, PANEL, 3), 255, np.uint8)
+def draw_panel(
+    prediction: ClipPrediction, reading: Reading | None, names: tuple[str, ...], marks: "Marks | None" = None
+) -> Picture:
+    """Return a person's bars beside the frame, (ROW * (len(names) + 4), PANEL, 3)."""
+    panel = np.full((ROW * (len(names) + 4), PANEL, 3), 255, np.uint8)
+    several, colour = prediction.others or prediction.person > 1, bgr(person_colour(prediction.person))
+    if several:
+        cv2.rectangle(panel, (0, 0), (3, ROW * (len(names) + 3)), colour, cv2.FILLED)
+    who = f"{prediction.person}: " if several else ""
     if reading is None:
-        _write(panel, "no face yet", ROW)
+        _write(panel, f"{who}no face", ROW)
         return panel
-    _write(panel, f"{reading.emotion or 'unsure'}   frame {reading.moment.frame + 1}", ROW)
+    _write(panel, f"{who}{reading.emotion or 'unsure'}   frame {reading.moment.frame + 1}", ROW)
     for row, (name, share) in enumerate(zip(names, reading.probabilities, strict=True)):
         y = ROW * (row + 2)
         left = PANEL - BAR - 8
         _write(panel, name, y)
         cv2.rectangle(panel, (left, y - 11), (left + BAR, y), PALE, cv2.FILLED)
-        cv2.rectangle(panel, (left, y - 11), (left + round(BAR * float(share)), y), FULL, cv2.FILLED)
-    _write(panel, line, ROW * (len(names) + 3), size=0.36)
+        cv2.rectangle(panel, (left, y - 11), (left + round(BAR * float(share)), y), colour, cv2.FILLED)
+    if marks is not None:
+        from fastck.recognition.marks import said_turn
+
+        _write(panel, said_turn(marks), ROW * (len(names) + 2), size=0.36)
     return panel
 
 

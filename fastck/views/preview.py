@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from fastck.ops.flow import FlowPass
 from fastck.ops.motion import erode, frame_difference, mean_pool_2x2, project, threshold
 from fastck.pipeline.frames import record_frames
 from fastck.store.reader import MANIFEST, SEQUENCES, Store, folder_below
+
+if TYPE_CHECKING:
+    from fastck.recognition.marks import Marks
 
 # In the order of the paper's figures 2 to 4 and 13; then what the paper does not have.
 STAGES = ("crop", "difference", "threshold", "mask", "pool34", "flow")
@@ -83,6 +86,8 @@ class Preview:
         Where the frames are, for an animation.
     note : str
         What is left out and how to get it, in one line; "" for nothing.
+    marks : list of (Marks or None)
+        Of the frames shown: landmarks and turn, None where no face was found; empty without `with_landmarks`.
     """
 
     title: str
@@ -94,6 +99,7 @@ class Preview:
     configs: list[PreprocessConfig] = field(default_factory=list)
     record: SequenceRecord | None = None
     note: str = ""
+    marks: "list[Marks | None]" = field(default_factory=list)
 
 
 def preview_clip(
@@ -195,6 +201,26 @@ def preview_store(
     if compare:
         raise ValueError("a comparison of presets crops the frames anew: give the data set's folder as root")
     return _preview_features(store, row, boxes, columns)
+
+
+def with_landmarks(preview: Preview) -> Preview:
+    """Return a preview with the landmarks of the frames shown, in the boxes of its first view.
+
+    Raises
+    ------
+    ValueError
+        If the preview was made from a store without its root.
+    """
+    from fastck.recognition.marks import find_marks
+
+    if not preview.frames:
+        raise ValueError("landmarks are found in the frames: give the data set's folder as root")
+    view = preview.views[0]
+    marks = [
+        None if view.missed[frame] else find_marks(gray, FaceBox(*map(int, view.boxes[frame])))
+        for frame, gray in zip(preview.shown, preview.frames, strict=True)
+    ]
+    return replace(preview, marks=marks)
 
 
 def stored_record(row: Any, root: str | PathLike[str]) -> SequenceRecord:

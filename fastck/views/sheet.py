@@ -9,13 +9,15 @@ import numpy as np
 
 from fastck.config import FlowConfig
 from fastck.outputs import check_output, replacing
-from fastck.pages.palette import FIRST, LIGHT, MISSED, MOVED, SECOND
+from fastck.pages.palette import DARK_CLASSES, FIRST, LIGHT, MISSED, MOVED, SECOND
 from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 from fastck.views.preview import Preview, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from fastck.recognition.marks import Marks
 
 COLOURS = (FIRST, SECOND)
 INK, FAINT = LIGHT["ink"], LIGHT["faint"]
@@ -104,6 +106,16 @@ def draw_sheet(preview: Preview) -> "Figure":
     return figure
 
 
+def draw_points(axes: "Axes", marks: "Marks", *, size: float) -> None:
+    """Draw landmarks, `size` points across, and the head's three axes over a frame."""
+    from fastck.recognition.marks import AXES, NOSE, axis_ends
+
+    points = marks.landmarks.points
+    axes.plot(*points.T, "o", color=DARK_CLASSES[5], markeredgecolor="black", markersize=size, markeredgewidth=size / 5)
+    for end, colour in zip(axis_ends(marks), AXES, strict=True):
+        axes.plot(*np.stack([points[NOSE], end]).T, color=colour, linewidth=size)
+
+
 def _picture_rows(preview: Preview) -> list[tuple[str, View | None]]:
     """Return the rows of pictures: the frames once, each stage once per view so that like stands below like."""
     rows: list[tuple[str, View | None]] = [("frame", None)]
@@ -184,6 +196,8 @@ def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:
     else:
         axes.set_facecolor(LIGHT["soft"])
     axes.set(xlim=(0, width), ylim=(height, 0))
+    if preview.marks and (marks := preview.marks[column]) is not None:
+        draw_points(axes, marks, size=1.5)
     for view in preview.views:
         top, left, bottom, right = view.boxes[frame]
         missed = bool(view.missed[frame])

@@ -13,6 +13,7 @@ import pytest
 import fastck
 from fastck import MotionConfig
 from fastck.config import FaceConfig
+from fastck.faces import landmarks
 from fastck.faces.box import FaceBox
 from fastck.faces.boxfile import BoxFile
 from fastck.outputs import cache_folder
@@ -115,6 +116,22 @@ def test_what_may_change_a_box_or_a_crop_is_kept_apart(tmp_path, change, differs
     with Cache(tmp_path, tmp_path, settings["faces"], settings["versions"], keep_crops=True) as cache:
         assert (cache.boxes(settings["planned"]) is None) == (differs == "both")
         assert (cache.crops(settings["planned"]).path != file.path) == (differs != "none")
+
+
+def test_aligned_crops_are_of_one_landmark_model(tmp_path, monkeypatch):
+    paths = {}
+    for name in ("bundled", "other", "bundled"):
+        if name == "other":
+            (tmp_path / name).write_bytes(b"another model")
+            monkeypatch.setattr(landmarks, "BUNDLED", tmp_path / name)
+        for crop in ("aligned", "frame"):
+            with Cache(tmp_path, tmp_path, FaceConfig(crop=crop), VERSIONS, keep_crops=True) as cache:
+                paths.setdefault((crop, name), set()).add(cache.crops(plan()).path)
+        monkeypatch.undo()
+        landmarks.landmark_model_digest.cache_clear()
+    assert all(len(found) == 1 for found in paths.values())
+    assert paths["aligned", "bundled"] != paths["aligned", "other"]
+    assert paths["frame", "bundled"] == paths["frame", "other"]
 
 
 def test_crops_of_own_boxes_belong_to_the_sequence_s_id(tmp_path):

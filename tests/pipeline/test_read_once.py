@@ -34,7 +34,7 @@ def decodes(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize("preset", ["stable", "paper"])
+@pytest.mark.parametrize("preset", ["stable", "paper", "aligned"])
 def test_every_file_is_decoded_once(sample, tmp_path, decodes, preset):
     fastck.preprocess(sample, tmp_path / "store", preset=preset, box_cache=False)
     assert set(decodes) == {str(path) for record in fastck.scan(sample).records for path in record.frames}
@@ -65,6 +65,19 @@ def test_the_second_pass_has_all_frames_wherever_the_first_one_stopped(monkeypat
     assert [int(next(first)[0, 0]) for _ in range(seen)] == list(range(seen))
     assert [int(gray[0, 0]) for gray in source.again()] == [0, 1, 2, 3, 4]
     assert len(opened) == (2 if 20 * seen > kept else 1)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 60, 1000])
+@pytest.mark.parametrize("seen", [(0, 3), (3, 0), (2, 4), (5, 2), (5, 5)])
+def test_a_pass_between_sees_the_same_frames(monkeypatch, seen, kept):
+    monkeypatch.setattr(reading, "KEPT_BYTES", kept)
+    opened = []
+    source = ReadOnce(lambda: opened.append(1) or numbered(5))
+    for n in seen:
+        frames = source.first()
+        assert [int(next(frames)[0, 0]) for _ in range(n)] == list(range(n))
+    assert [int(gray[0, 0]) for gray in source.again()] == [0, 1, 2, 3, 4]
+    assert len(opened) == 1 or kept < 1000
 
 
 def test_files_that_change_while_they_are_read_still_go_to_the_quarantine(sample, tmp_path, monkeypatch):

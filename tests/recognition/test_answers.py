@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.dataset.csvfile import formulas, plain_place
 
 SMILES = sorted((fastck.sample() / "cohn-kanade-images").glob("*/*"))
 # Kills itself as soon as the fourth of five clips is asked for.
@@ -100,3 +101,32 @@ def test_a_dollar_sign_in_a_name_is_no_formula(tmp_path: Path):
     code, _, err = run(clip, "--plot", tmp_path / "p.png")
     assert code == 0, err
     assert (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize("name", ["=cmd", "+1", "@home", "\tclip"])
+def test_no_path_in_a_table_is_a_formula(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SMILES[0], name)
+    code, _, errors = run(name, "--csv", "p.csv", "--frames", "f.csv", "--landmarks")
+    assert code == 0, errors
+    detected = CliRunner().invoke(app, ["detect", name, "-o", "boxes.csv", "--frames", "d.csv"])
+    assert detected.exit_code == 0, detected.output
+    for file in ("p.csv", "f.csv", "d.csv", "boxes.csv"):
+        with Path(file).open(newline="") as open_file:
+            rows = list(csv.reader(open_file))
+        cells = {cell for row in rows for cell in row if cell}
+        assert not [cell for cell in cells if cell[0] in "=+@\t\r"]
+        for cell in (cell for cell in cells if cell[0] == "-"):
+            assert float(cell) < 0
+        if "input" in rows[0]:
+            # The same place to who reads it.
+            assert {row[0] for row in rows[1:]} == {f"./{name}"}
+            assert Path(rows[1][0]).samefile(name)
+    # JSON is no spreadsheet's.
+    code, out, _ = run(name, "--json", "-")
+    assert json.loads(out)[0]["input"] == name
+
+
+def test_formulas_are_told_and_places_kept():
+    assert formulas(["happy", "-1", "=1+1", "-1", "p_=x", ""]) == ["-1", "=1+1"]
+    assert [plain_place(path) for path in ("a/=b", "-x", "/tmp/@", "\rx")] == ["a/=b", "./-x", "/tmp/@", "./\rx"]

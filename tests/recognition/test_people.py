@@ -8,19 +8,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.dataset.clip import clip_record
 from fastck.faces.box import FaceBox
 from fastck.faces.people import LOST, People
-from fastck.recognition.clip import read_frames, recognise_footage
+from fastck.pages.palette import bgr, person_colour
+from fastck.recognition.clip import read_frames, recognise, recognise_footage
 from fastck.recognition.footage import frames_in_memory
 from fastck.recognition.model import bundled
 from fastck.recognition.windows import window_table
 from fastck.render.dataset import Person as Actor
 from fastck.render.dataset import Take, act
 from fastck.render.variation import EASY
+from fastck.training.report import plots
+from fastck.views.prediction_plot import plot_prediction
+from fastck.views.prediction_video import PANEL, iter_pictures
 
 SIZE = 240  # pixels: a rendered head's picture is cut and shrunk to it
 
@@ -245,3 +251,35 @@ def test_a_search_tells_how_far_it_is_within_a_sequence(happy: list[np.ndarray],
     search = find_all_faces([clip_record(clip)] * 3, n_jobs=1)
     next(search)
     search.close()
+
+
+def test_every_person_who_is_answered_for_is_drawn(
+    happy: list[np.ndarray], surprised: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number, gray in enumerate(side_by_side(happy, larger(surprised, 1.2)), start=1):
+        cv2.imwrite(str(folder / f"{number:04d}.png"), gray)
+    record = clip_record(folder)
+    prediction = recognise(record, keep_flow=True)
+    one, two = prediction.people
+    pictures = list(iter_pictures(prediction, record))
+    height, width = pictures[-1].shape[:2]
+    # Both panels beside the frame, one beside the other: it is as high as one of them.
+    assert width - 2 * PANEL == 2 * SIZE
+    for person in (one, two):
+        reading, colour = person.readings[-1], bgr(person_colour(person.person))
+        top, left = reading.box[:2]
+        assert tuple(pictures[-1][top + 20, left]) == colour
+        bars = pictures[-1][:, 2 * SIZE + (person.person - 1) * PANEL :][:, :PANEL]
+        # The mark of the person, and bars whose lengths add up to one.
+        assert np.count_nonzero((bars == colour).all(axis=2)) > height
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure))
+    plot_prediction(prediction, tmp_path / "p.png", record=record)
+    titles = [text.get_text() for block in drawn[0].subfigs for text in [block._suptitle]]
+    assert titles == ["person 1: surprise", "person 2: happy"]
+    for person, block in zip((one, two), drawn[0].subfigs, strict=True):
+        chances = block.subfigs[0].axes[-1]
+        shares = np.array([reading.probabilities for reading in person.readings])
+        np.testing.assert_array_equal([line.get_ydata() for line in chances.lines], shares.T)

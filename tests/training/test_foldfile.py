@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from fastck.cli import app
 from fastck.dataset.check import check
+from fastck.dataset.layouts import scan
+from fastck.dataset.patterns import Patterns
 from fastck.pipeline.dispatch import preprocess
 from fastck.store.reader import open_store
 from fastck.training.data.foldfile import assign_folds, read_folds, read_listing
@@ -170,3 +172,33 @@ def test_a_listing_comes_from_a_store_or_a_set(rendered: Path, tmp_path: Path):
     (tmp_path / "half" / "journal.jsonl").write_text("")
     with pytest.raises(ValueError, match="was not finished"):
         read_listing(tmp_path / "half")
+
+
+def test_folds_read_a_flat_folder_as_check_does_and_say_how(tmp_path: Path):
+    root = tmp_path / "flat"
+    root.mkdir()
+    for subject in range(1, 5):
+        for label in ("happy", "sad"):
+            for frame in (1, 2, 3):
+                (root / f"p{subject}_{label}_{frame:03d}.png").touch()
+    patterns = ["--subject-pattern", "^(p[0-9])_", "--label-pattern", "_(?P<label>[a-z]+)_"]
+    command = ["folds", str(root), "-o", str(tmp_path / "folds.csv"), "--protocol", "loso", *patterns]
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "layout folders: " in result.stderr
+    assert "--layout names another" in result.stderr
+    table = pd.read_csv(tmp_path / "folds.csv")
+    scanned = scan(root, layout="folders", patterns=Patterns(subject=patterns[1], label=patterns[3])).records
+    assert sorted(table["sequence"]) == sorted(record.sequence for record in scanned)
+    assert set(table["subject"]) == {"p1", "p2", "p3", "p4"}
+    assert table["fold"].nunique() == 4
+
+
+def test_a_store_s_folds_take_no_option_of_a_data_set(tmp_path: Path):
+    store = make_store(tmp_path / "store", make_table(subjects=6))
+    command = ["folds", str(store.path), "-o", str(tmp_path / "folds.csv")]
+    refused = CliRunner().invoke(app, [*command, "--layout", "folders"], env={"COLUMNS": "200"})
+    assert refused.exit_code == 2
+    assert "says how its data set was read: leave --labels, --layout and the like out" in refused.stderr
+    taken = CliRunner().invoke(app, [*command, "--protocol", "loso"], env={"COLUMNS": "200"})
+    assert "layout" not in taken.stderr

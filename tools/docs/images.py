@@ -172,18 +172,28 @@ def share(mask: np.ndarray) -> str:
     return f"{100 * np.mean(mask > 0):.1f} % on"
 
 
-def save(figure: Figure, name: str, *, foot: float = 0.0) -> None:
-    """Write a picture with few colours, so that it stays small."""
+def save(figure: Figure, name: str, *, foot: float = 0.0, dpi: int = 110, photographs: bool = False) -> None:
+    """Write a picture with few colours, so that it stays small; with photographs in it with some more."""
     figure.tight_layout(pad=0.6, rect=(0, foot, 1, 1))
     data = io.BytesIO()
-    figure.savefig(data, dpi=110, facecolor="white")
-    write_picture(Image.open(data), name)
+    figure.savefig(data, dpi=dpi, facecolor="white")
+    if photographs:
+        # What is drawn over them has colours that few pixels have.
+        write_picture(Image.open(data), name, colours=160, method=Image.Quantize.MAXCOVERAGE)
+    else:
+        write_picture(Image.open(data), name)
 
 
-def write_picture(picture: Image.Image, name: str, *, colours: int = 32) -> None:
+def write_picture(
+    picture: Image.Image,
+    name: str,
+    *,
+    colours: int = 32,
+    method: Image.Quantize = Image.Quantize.MEDIANCUT,
+) -> None:
     """Write a picture with few colours, so that it stays small."""
     path = IMAGES / f"{name}.png"
-    picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(colours, method=method, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
     if size > LARGEST:
         raise ValueError(f"{path} has {size} bytes, more than {LARGEST}")

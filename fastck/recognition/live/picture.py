@@ -1,4 +1,4 @@
-"""The frame as the page shows it: gray, with the face box and the flow as arrows."""
+"""The frame as the page shows it: gray, with the face box, the flow as arrows, and the landmarks."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ QUALITY = 80  # of JPEG
 
 
 def draw(result: LiveResult) -> NDArray[np.uint8]:
-    """Return the frame with box and arrows, (H, W, 3) uint8, blue first; the box is gray where no face was found."""
+    """Return the frame with all that was found, (H, W, 3) uint8, blue first; the box is gray where no face was."""
     picture = cv2.cvtColor(result.gray, cv2.COLOR_GRAY2BGR)
     reading = result.reading
     if reading is None:
@@ -31,6 +31,10 @@ def draw(result: LiveResult) -> NDArray[np.uint8]:
         y = top + (r + 0.5) / cells.shape[1] * height
         end = x + LENGTHENED * width * float(cells[0, r, c]), y + LENGTHENED * height * float(cells[1, r, c])
         cv2.arrowedLine(picture, (round(x), round(y)), (round(end[0]), round(end[1])), ARROW, 1, cv2.LINE_AA)
+    if result.marks is not None:
+        from fastck.recognition.marks import draw_marks
+
+        draw_marks(picture, result.marks)
     return picture
 
 

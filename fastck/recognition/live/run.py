@@ -13,19 +13,19 @@ from fastck.recognition.model import TRAINED_ON
 Say = Callable[[str], None]
 
 
-def run_live(source: str, *, headless: bool, port: int, loop: bool, on_line: Say, on_note: Say) -> None:
+def run_live(source: str, *, port: int | None, loop: bool, landmarks: bool, on_line: Say, on_note: Say) -> None:
     """Look at a source until it ends or Ctrl-C stops it.
 
     Parameters
     ----------
     source : str
         A camera's number, or a path.
-    headless : bool
-        Lines of text in place of the page.
-    port : int
-        Of the page; 0 for any free one.
+    port : int or None
+        Of the page; 0 for any free one, None for lines of text in place of the page.
     loop : bool
         Play a clip again and again.
+    landmarks : bool
+        Also each face's landmarks, and how the head is held.
     on_line, on_note : callable
         Called with lines of results, and with lines about the run.
 
@@ -36,19 +36,24 @@ def run_live(source: str, *, headless: bool, port: int, loop: bool, on_line: Say
     KeyboardInterrupt
         After Ctrl-C, with everything released.
     """
-    if not headless:
+    if port is not None:
         # Before the camera is opened: without the library nothing else is of use.
         check_server()
     opened = open_source(source, loop=loop)
     # One core does it all: OpenCV's threads would only take another one from the browser.
     cv2.setNumThreads(1)
-    warm_up()
-    if headless:
-        _print_lines(opened, on_line, on_note)
+    warm_up(landmarks=landmarks)
+    if port is None:
+        _print_lines(opened, landmarks, on_line, on_note)
         return
     from fastck.recognition.live.server import serve
 
-    totals = serve(opened, port=port, on_address=lambda address: on_line(f"{address} ({TRAINED_ON}; Ctrl-C stops it)"))
+    totals = serve(
+        opened,
+        port=port,
+        landmarks=landmarks,
+        on_address=lambda address: on_line(f"{address} ({TRAINED_ON}; Ctrl-C stops it)"),
+    )
     on_note(totals_line(totals))
 
 
@@ -62,11 +67,11 @@ def check_server() -> None:
         ) from None
 
 
-def _print_lines(source: Source, on_line: Say, on_note: Say) -> None:
+def _print_lines(source: Source, landmarks: bool, on_line: Say, on_note: Say) -> None:
     totals = Totals()
     try:
         with NewestFrame(source) as newest:
-            for line in lines(watch(newest), totals):
+            for line in lines(watch(newest, landmarks=landmarks), totals):
                 on_line(line)
     finally:
         on_line(TRAINED_ON)

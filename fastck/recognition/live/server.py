@@ -20,7 +20,7 @@ from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.live.picture import LENGTHENED, jpeg
 from fastck.recognition.live.sources import Source
-from fastck.recognition.live.stages import STAGES, LiveResult, Totals, watch
+from fastck.recognition.live.stages import LANDMARKS, STAGES, LiveResult, Totals, watch
 from fastck.recognition.live.text import said_emotion
 from fastck.recognition.model import TRAINED_ON, bundled
 
@@ -91,7 +91,7 @@ class Board:
         news.set()
 
 
-def serve(source: Source, *, port: int, on_address: Callable[[str], None]) -> Totals:
+def serve(source: Source, *, port: int, on_address: Callable[[str], None], landmarks: bool = False) -> Totals:
     """Show a source on a page until it ends or Ctrl-C stops it.
 
     Parameters
@@ -101,6 +101,8 @@ def serve(source: Source, *, port: int, on_address: Callable[[str], None]) -> To
         On 127.0.0.1; 0 for any free one.
     on_address : callable
         Called with the page's address once it can be opened.
+    landmarks : bool
+        Also show each face's landmarks, and how the head is held.
 
     Returns
     -------
@@ -115,12 +117,13 @@ def serve(source: Source, *, port: int, on_address: Callable[[str], None]) -> To
     KeyboardInterrupt
         After Ctrl-C, with camera, threads and port released.
     """
-    return asyncio.run(_serve(source, port, on_address))
+    return asyncio.run(_serve(source, port, on_address, landmarks))
 
 
-async def _serve(source: Source, port: int, on_address: Callable[[str], None]) -> Totals:
+async def _serve(source: Source, port: int, on_address: Callable[[str], None], landmarks: bool) -> Totals:
     board, totals = Board(), Totals()
-    runner = web.AppRunner(make_app(board, source.name), access_log=None, shutdown_timeout=PATIENCE)
+    app = make_app(board, source.name, landmarks=landmarks)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=PATIENCE)
     await runner.setup()
     try:
         site = web.TCPSite(runner, ADDRESS, port)
@@ -132,21 +135,21 @@ async def _serve(source: Source, port: int, on_address: Callable[[str], None]) -
                 "or 0 for any that is free"
             ) from error
         on_address(f"http://{ADDRESS}:{runner.addresses[0][1]}/")
-        await _follow(source, board, totals)
+        await _follow(source, board, totals, landmarks)
     finally:
         board.end()
         await runner.cleanup()
     return totals
 
 
-async def _follow(source: Source, board: Board, totals: Totals) -> None:
+async def _follow(source: Source, board: Board, totals: Totals, landmarks: bool) -> None:
     """Look at a source's frames in a thread of their own, and put what comes of them on the board."""
     loop = asyncio.get_running_loop()
     errors: list[Exception] = []
 
     def work() -> None:
         try:
-            for result in watch(newest):
+            for result in watch(newest, landmarks=landmarks):
                 totals.add(result)
                 loop.call_soon_threadsafe(board.put, show(result, drawn=board.tabs > 0))
         # Raised again by the server's thread, after this one has ended.
@@ -173,7 +176,7 @@ def show(result: LiveResult, *, drawn: bool) -> Shown:
     stopwatch = Stopwatch()
     with stopwatch.stage("picture"):
         picture = jpeg(result) if drawn else b""
-    reading = result.reading
+    reading, marks = result.reading, result.marks
     milliseconds = {**dict.fromkeys(STAGES, 0.0), **result.milliseconds, "picture": 1000 * stopwatch.seconds["picture"]}
     values = {
         "frame": result.number,
@@ -183,11 +186,14 @@ def show(result: LiveResult, *, drawn: bool) -> Shown:
         "delay": round(result.delay, 1),
         "dropped": result.dropped,
         "rate": round(result.rate, 1),
+        "head": None
+        if marks is None
+        else [*(round(angle) for angle in marks.pose[:3]), round(marks.landmarks.confidence, 2)],
     }
     return Shown(text=json.dumps(values), picture=picture)
 
 
-def make_app(board: Board, source: str) -> web.Application:
+def make_app(board: Board, source: str, *, landmarks: bool = False) -> web.Application:
     """Return the application: the page and its WebSocket.
 
     Parameters
@@ -195,6 +201,8 @@ def make_app(board: Board, source: str) -> web.Application:
     board : Board
     source : str
         Name of the source, shown on the page.
+    landmarks : bool
+        Whether results have landmarks and the head's turn.
     """
 
     async def page(request: web.Request) -> web.StreamResponse:
@@ -204,7 +212,8 @@ def make_app(board: Board, source: str) -> web.Application:
             title=f"fastck live: {source}",
             source=source,
             classes=bundled().classes,
-            stages=(*STAGES, "picture"),
+            stages=(*STAGES, *([LANDMARKS] if landmarks else []), "picture"),
+            head=("yaw, degrees", "pitch, degrees", "roll, degrees", "landmark confidence") if landmarks else (),
             trained_on=TRAINED_ON,
             lengthened=LENGTHENED,
             nonce=nonce,

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +17,13 @@ from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.model import Recogniser
 from fastck.recognition.person import following
 
+if TYPE_CHECKING:
+    from fastck.recognition.marks import Marks
+
 # No doubling: faces from about 80 pixels on. A search of the doubled frame does not keep up with a camera.
 FACES = FaceConfig(upsample=(0,))
 STAGES = ("face", "flow", "model")
+LANDMARKS = "landmarks"  # the stage that is there where it is asked for
 WARM_UP_SIDE = 120  # pixels; room for the smallest face that is searched for
 RATE_OVER = 50  # results, two seconds of a camera
 
@@ -35,13 +40,15 @@ class LiveResult:
     reading : Reading or None
         Box, flow, probabilities, emotion; None as long as no face has been found.
     milliseconds : dict of str to float
-        What the stages "face", "flow" and "model" took, those that ran.
+        What the stages "face", "flow", "model" and "landmarks" took, those that ran.
     delay : float
         Milliseconds from the frame's coming to this result.
     dropped : int
         Frames passed over so far.
     rate : float
         Results a second, lately.
+    marks : Marks or None
+        Landmarks and turn of the face; None where they are not asked for, or it was not found in this frame.
     """
 
     number: int
@@ -51,6 +58,7 @@ class LiveResult:
     delay: float
     dropped: int
     rate: float
+    marks: "Marks | None" = None
 
 
 @dataclass(kw_only=True)
@@ -78,6 +86,7 @@ def watch(
     newest: NewestFrame,
     *,
     recogniser: Recogniser | None = None,
+    landmarks: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[LiveResult]:
     """Look at the newest frame, again and again, until the source ends.
@@ -87,6 +96,8 @@ def watch(
     newest : NewestFrame
     recogniser : Recogniser, optional
         The bundled one by default.
+    landmarks : bool
+        Also find each face's landmarks, and how the head is held.
     clock : callable
         Seconds, the one that frames are stamped with.
 
@@ -109,6 +120,12 @@ def watch(
             with stopwatch.stage("face"):
                 found = search(frame.gray)
             reading = follower.push(frame.gray, found, stopwatch)
+            marks = None
+            if landmarks:
+                from fastck.recognition.marks import find_marks
+
+                with stopwatch.stage(LANDMARKS):
+                    marks = None if found is None else find_marks(frame.gray, found)
             now = clock()
             finished.append(now)
             yield LiveResult(
@@ -119,17 +136,23 @@ def watch(
                 delay=1000 * (now - frame.captured),
                 dropped=newest.dropped,
                 rate=rate_of(finished),
+                marks=marks,
             )
 
 
-def warm_up(recogniser: Recogniser | None = None) -> None:
+def warm_up(recogniser: Recogniser | None = None, *, landmarks: bool = False) -> None:
     """Compile and load what the stages need, so that the first frames do not wait for it."""
     noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE), dtype=np.uint8)
     follower = Follower(recogniser)
     with searching(FACES) as search:
         search(noise)
+    box = FaceBox(0, 0, WARM_UP_SIDE, WARM_UP_SIDE)
     for _ in range(2):
-        follower.push(noise, FaceBox(0, 0, WARM_UP_SIDE, WARM_UP_SIDE))
+        follower.push(noise, box)
+    if landmarks:
+        from fastck.recognition.marks import find_marks
+
+        find_marks(noise, box)
 
 
 def rate_of(finished: deque[float]) -> float:

@@ -28,12 +28,17 @@ def said_emotion(result: LiveResult) -> str:
 
 
 def result_line(result: LiveResult) -> str:
-    """Return one result: frame, emotion, probability, time of each stage, delay and dropped frames."""
+    """Return one result: frame, emotion, probability, time of each stage, delay, dropped frames, the head's turn."""
     share = "" if result.reading is None else f"{100 * result.reading.probabilities.max():.0f} %"
-    return (
+    line = (
         f"frame {result.number:<5} {said_emotion(result):<9} {share:>5}   {stage_text(result.milliseconds)}   "
         f"delay {result.delay:.0f} ms   dropped {result.dropped}"
     )
+    if result.marks is None:
+        return line
+    from fastck.recognition.marks import said_turn
+
+    return f"{line}   {said_turn(result.marks)}"
 
 
 def totals_line(totals: Totals) -> str:
@@ -48,4 +53,5 @@ def totals_line(totals: Totals) -> str:
 
 def stage_text(milliseconds: dict[str, float]) -> str:
     """Return what each stage took."""
-    return ", ".join(f"{stage} {milliseconds.get(stage, 0.0):.1f} ms" for stage in STAGES)
+    stages = dict.fromkeys((*STAGES, *milliseconds))
+    return ", ".join(f"{stage} {milliseconds.get(stage, 0.0):.1f} ms" for stage in stages)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastck.config import Layout
+from fastck.config import Layout, Until
 from fastck.dataset.csvfile import csv_rows
 from fastck.dataset.layouts import scan
+from fastck.dataset.patterns import Patterns
 from fastck.messages import one_line
 from fastck.store.builder import JOURNAL
 from fastck.store.reader import MANIFEST, open_store
@@ -21,14 +22,26 @@ COLUMNS = ("sequence", "subject", "fold")
 _WHOLE = re.compile(r"-?[0-9]{1,15}(\.0*)?")
 
 
-def read_listing(source: str | Path, *, labels: str | Path | None = None, layout: Layout | None = None) -> pd.DataFrame:
+def is_store(source: str | Path) -> bool:
+    """Return whether a folder is a store, finished or not, and no data set."""
+    return any((Path(source) / name).exists() for name in (MANIFEST, JOURNAL))
+
+
+def read_listing(
+    source: str | Path,
+    *,
+    labels: str | Path | None = None,
+    layout: Layout | None = None,
+    until: Until = "apex",
+    patterns: Patterns | None = None,
+) -> pd.DataFrame:
     """List every sequence of a data set, or of the data set that a store was made of, quarantined ones too.
 
     Parameters
     ----------
     source : path-like
         A store, or a data set's folder.
-    labels, layout
+    labels, layout, until, patterns
         Of a data set's folder, as for `fastck.scan`.
 
     Returns
@@ -41,8 +54,7 @@ def read_listing(source: str | Path, *, labels: str | Path | None = None, layout
     ValueError, OSError
         If it is neither, or cannot be read.
     """
-    source = Path(source)
-    if any((source / name).exists() for name in (MANIFEST, JOURNAL)):
+    if is_store(source):
         return open_store(source).listing
     rows = [
         (
@@ -54,7 +66,7 @@ def read_listing(source: str | Path, *, labels: str | Path | None = None, layout
             record.n_frames,
             max(record.n_frames - 1, 0),
         )
-        for record in scan(source, labels=labels, layout=layout).records
+        for record in scan(source, labels=labels, layout=layout, until=until, patterns=patterns).records
     ]
     columns = ["sequence", "subject", "emotion", "label", "fold", "n_frames", "length"]
     table = pd.DataFrame(rows, columns=columns)
