@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
 
+from fastck.images.gif import check_gif
 from fastck.images.header import MAX_PIXELS, ImageError
 from fastck.images.image import is_image
 from fastck.images.jpeg import decode_jpeg
@@ -157,20 +157,10 @@ def _take_reader(path: str | PathLike[str], skip: int) -> _Reader:
 def _read(path: str | PathLike[str]) -> Iterator[tuple["VideoFrame", "VideoStream"]]:
     with _opened(path) as (container, stream):
         if container.format.name == "gif":
-            _check_gif(path)
+            check_gif(path)
         for frame in _decoded(container, stream):
             yield frame, stream
-
-
-def _check_gif(path: str | PathLike[str]) -> None:
-    """Refuse a damaged animation: FFmpeg shows whatever it finds."""
-    try:
-        with Image.open(path, formats=["GIF"]) as image:
-            for frame in ImageSequence.Iterator(image):
-                frame.load()
-    # Pillow lets through whatever its parsing of a damaged file runs into.
-    except Exception as error:
-        raise ImageError(f"the animation is damaged or cut off: {one_line(error)}") from None
+        _check_index(path, container, stream)
 
 
 def video_rate(path: str | PathLike[str]) -> float:
@@ -278,6 +268,33 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["Vi
             f"the video is cut off: its header says {said / av.time_base:.2f} seconds, and it ends after {end:.2f}"
             f" ({n_frames} frames): copy it again"
         )
+
+
+def _check_index(path: str | PathLike[str], container: "InputContainer", stream: "VideoStream") -> None:
+    """Refuse a file that was read to its end, and whose index or header names more."""
+    entries: Any = stream.index_entries
+    formats = set(container.format.name.split(","))
+    cut_off = "mov" in formats and any(entry.pos + entry.size > container.size for entry in entries)
+    if "avi" in formats and len(entries):
+        # Frames that only repeat are counted, and are not there: a whole file may end with them.
+        cut_off = entries[-1].timestamp + 1 < stream.frames and _riff_ends_early(path, container.size)
+    if cut_off:
+        n_frames = stream.frames or len(entries)
+        raise ImageError(f"the video is cut off: its header names {n_frames} frames: copy it again")
+
+
+def _riff_ends_early(path: str | PathLike[str], size: int) -> bool:
+    """Return whether an AVI file is shorter than its chunks say; a large one has several, one behind the other."""
+    end = 0
+    with Path(path).open("rb") as file:
+        while end < size:
+            file.seek(end)
+            head = file.read(8)
+            if head[:4] != b"RIFF" or len(head) < 8:
+                return False
+            end += 8 + int.from_bytes(head[4:], "little")
+            end += end % 2
+    return end > size + 1
 
 
 def _gray(frame: "VideoFrame") -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
     python -m tests.campaigns.fuzz_video --executions 5000 --seed 0
 
 Every file must either be refused with `ImageError` in one line, or give frames: as many as were counted. Of a cut-off
-file with a length in its header all frames but the last must come, or the file is refused: some headers are that rough.
+file with a length in its header all frames must come, or the file is refused.
 Anything else is a finding: it is counted, and the first files are written to --keep.
 """
 
@@ -92,7 +92,7 @@ def try_video(path: Path, action: str, seed: Seed, outcome: Outcome) -> str:
         return found(f"other count: {len(frames)} frames, counted {n_frames}")
     if frames == list(seed.frames):
         return "whole"
-    if action == "cut" and seed.timed and n_frames < len(seed.frames) - 1:
+    if action == "cut" and seed.timed and n_frames < len(seed.frames):
         return found(f"cut off in silence: {n_frames} of {len(seed.frames)} frames")
     return "other frames"
 
@@ -104,7 +104,9 @@ def video_seeds(folder: Path) -> list[Seed]:
     seeds = []
     for name, codec, pixels, timed in SORTS:
         path = folder / name
-        with av.open(str(path), "w") as container:
+        # A header at the end of the file would be gone in any that is cut off.
+        options = {"movflags": "faststart"} if name == "a.mp4" else {}
+        with av.open(str(path), "w", options=options) as container:
             stream = container.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
             stream.gop_size = 5

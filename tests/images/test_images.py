@@ -403,8 +403,10 @@ def test_cut_off_video_is_refused(tmp_path: Path, name: str, fourcc: str):
             read(path)
 
 
-def encode(path: Path, frames: list[np.ndarray], codec: str, pixels: str, **options: object) -> Path:
-    with av.open(str(path), "w") as container:
+def encode(
+    path: Path, frames: list[np.ndarray], codec: str, pixels: str, *, movflags: str = "", **options: object
+) -> Path:
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = frames[0].shape
         stream.pix_fmt = pixels
@@ -435,16 +437,50 @@ def test_video_with_a_hole_is_refused(tmp_path: Path, name: str, codec: str, pix
         count_video_frames(path)
 
 
-@pytest.mark.parametrize(("codec", "lost"), [("vp8", 1), ("vp8", 2), ("libx264", 1)])
-def test_matroska_that_is_cut_off_between_two_frames_is_refused(tmp_path: Path, codec: str, lost: int):
-    path = encode(tmp_path / "a.mkv", GRADIENT * 3, codec, "yuv420p")
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("a.mkv", "vp8", "yuv420p"),
+        ("a.mkv", "libx264", "yuv420p"),
+        ("a.avi", "mjpeg", "yuvj420p"),
+        ("a.avi", "libx264", "yuv420p"),
+        ("a.mp4", "mpeg4", "yuv420p"),
+        ("a.mov", "libx264", "yuv420p"),
+        ("a.gif", "gif", "rgb8"),
+    ],
+)
+def test_a_video_that_is_cut_off_between_two_frames_is_refused(
+    tmp_path: Path, name: str, codec: str, pixels: str, lost: int
+):
+    # A header at the end of the file would be gone.
+    path = encode(tmp_path / name, GRADIENT * 3, codec, pixels, movflags="faststart")
     assert count_video_frames(path) == 12
     with av.open(str(path)) as container:
-        last = [packet.pos for packet in container.demux(video=0) if packet.size][-lost]
-    # The bytes before a packet are the header of its block.
-    path.write_bytes(path.read_bytes()[: last - 8])
+        last = sorted(packet.pos for packet in container.demux(video=0) if packet.size)[-lost]
+    # What stands before a packet in Matroska and AVI is the header of its block.
+    header = 8 if name in ("a.mkv", "a.avi") else 0
+    path.write_bytes(path.read_bytes()[: last - header])
     with pytest.raises(ImageError, match="cut off"):
         count_video_frames(path)
+
+
+def test_an_avi_is_whole_without_its_index_and_with_frames_that_only_repeat(tmp_path: Path):
+    path = write_video(tmp_path / "a.avi", n_frames=12)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"idx1") + 20])
+    assert count_video_frames(path) == 12
+    # The last chunk is empty: what the frame before it shows stays.
+    with av.open(str(path)) as container:
+        last = [packet.pos for packet in container.demux(video=0) if packet.size][-1]
+    index = bytearray(content[content.index(b"idx1") :])
+    index[-4:] = bytes(4)
+    changed = bytearray(content[: last - 4] + bytes(4) + index)
+    movie = changed.index(b"movi")
+    for at, end in ((4, len(changed)), (movie - 4, last)):
+        changed[at : at + 4] = struct.pack("<I", end - at - 4)
+    path.write_bytes(changed)
+    assert count_video_frames(path) == 11
 
 
 def test_interlaced_video_is_decoded_as_it_is(tmp_path: Path):
