@@ -21,8 +21,7 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     if function is None:
         return partial(kernel, **options)
-    settings = {"nogil": True, "error_model": "numpy", **options}  # Python's model tests every divisor for zero
-    compiled = _compiled(function, settings)
+    compiled = _compiled(function, options)
     try:
         compiled._cache = KernelCache(function)
     except (RuntimeError, OSError):  # Numba found no folder to write to: a read-only install without a home
@@ -78,6 +77,8 @@ def _compiled(function: Callable[..., Any], settings: dict[str, Any]) -> Any:
     if disabled:
         _say_compiled()
     config.DISABLE_JIT = 0
+    # Python's error model tests every divisor for zero; nothing calls kernels through a C function.
+    settings = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **settings}
     try:
         return njit(**settings)(function)
     finally:

@@ -274,42 +274,22 @@ def _pool_3(typing, words, index, line, at):
 
 
 @kernel
-def _compare_narrow(frames, first, t, mode, level, starts, above, words):
-    """Where frame `first` is above frame t + 1, for fewer than 64 columns, pixel by pixel; to words[t % 2]."""
-    height, width = frames.shape[1], frames.shape[2]
-    for j in range(starts.size):
-        for r in range(height):
-            word = np.uint64(0)
-            for bit in range(min(64, width - starts[j])):
-                apart = np.int64(frames[first, r, starts[j] + bit]) - np.int64(frames[t + 1, r, starts[j] + bit])
-                if mode in (WRAP, SIGN):
-                    apart &= 255
-                elif mode == ABSOLUTE:
-                    apart = abs(apart)
-                else:
-                    apart = max(apart, 0)
-                if apart > level:
-                    word |= np.uint64(1) << np.uint64(bit)
-            words[t % 2, j, above + r] = word
-
-
-@kernel
 def _compare_rows(frames, onset, t, mode, level, starts, above, words):
     """Where frame t is above frame t + 1 by more than `level`, and t + 1 above t + 2, if there is one.
 
     64 columns from starts[j] on to words[t % 2, j, above + r] and words[1 - t % 2, j, above + r], uint64. With `onset`,
     where frame 0 is above frame t + 1; the second word then means nothing.
     """
-    height, width = frames.shape[1], frames.shape[2]
+    height, pitch = frames.shape[1], frames.shape[2]
     up, down = np.uint8(max(127 - level, 0)), np.uint8(max(level - 127, 0))
-    step = height * width
+    step = height * pitch
     then = step if t + 2 < frames.shape[0] else 0
     now = t % 2
     for r in range(height):
-        row = (t * height + r) * width
+        row = (t * height + r) * pitch
         for j in range(starts.size):
             second = row + starts[j] + step
-            first = r * width + starts[j] if onset else second - step
+            first = r * pitch + starts[j] if onset else second - step
             third = second + then
             if mode == SIGN:
                 word, after = _above_sign(frames, first, second, third, up, down)
@@ -382,7 +362,7 @@ def _project(eroded, strip, planes, counts, rows, out):
 
 # Words are stored whole, one beginning where the one before it stops being valid; in the last rows of `out` that would
 # reach past its end, so those are written element by element.
-@kernel
+@kernel(inline="always")
 def _whole_rows(out, t, reach):
     """Rows of frame t that leave room for `reach` elements from their start on."""
     return max(min((out.size - reach) // out.shape[2] + 1 - t * out.shape[1], out.shape[1]), 0)
@@ -445,7 +425,7 @@ def _extend(eroded, strip, height, width):
         rows = (rows + 1) // 2
 
 
-@kernel
+@kernel(inline="always")
 def _pool_row(eroded, strip, times, i, out, at):
     """Means of row i of windows, to out.flat from `at` on."""
     padded = eroded.shape[1]
@@ -473,21 +453,20 @@ def _pool_frame(eroded, strip, times, line, t, out):
 
 
 @kernel
-def motion_words(frames, onset, mode, level, size, forms):
-    """Motion masks of (T, H, W) uint8 frames in every form asked for; a form of zero frames is not.
+def motion_words(frames, width, onset, mode, level, size, work, projections, masks, packed, pools_1, pools_2, pools_3):
+    """Motion masks of (T, H, W) uint8 frames in every form asked for; a form that is None is not even compiled.
 
-    Frame t less frame t + 1, or, with `onset`, frame 0 less frame t + 1.
+    Frame t less frame t + 1, or, with `onset`, frame 0 less frame t + 1. Only the first `width` columns count; W is at
+    least 64, which a word takes. `work` is scratch.
     Forms: projections (T-1, 2, N) float32, masks (T-1, H, W) uint8 of 0 and 1, packed (T-1, H, ceil(W/8)) uint8,
     pools_k (T-1, h, w) float32, pooled k = 1, 2 and 3 times; size up to LARGEST_FOOTPRINT.
     """
-    projections, masks, packed, pools_1, pools_2, pools_3 = forms
-    height, width = frames.shape[1], frames.shape[2]
+    starts, edges, words, spare, eroded, reverse, planes, counts, rows, line = work
+    height = frames.shape[1]
     above, left = min(size // 2, height - 1), size // 2
     tall = above + min((size - 1) // 2, height - 1) + 1
     strip = (65 - size) // 8 * 8
     strips = (width + strip - 1) // strip
-    starts = np.empty(strips, np.intp)
-    edges = np.empty((4, strips), np.uint64)
     full = ~np.uint64(0)
     for j in range(strips):
         begin = strip * j - left
@@ -497,33 +476,24 @@ def motion_words(frames, onset, mode, level, size, forms):
         inside = min(64, width - begin)
         edges[2, j] = ((np.uint64(1) << edges[0, j]) - np.uint64(1)) | ~(full >> np.uint64(64 - inside))  # outside
         edges[3, j] = full >> np.uint64(64 - min(strip, width - strip * j))  # keep
-    padded = (height + 8 + ROWS - 1) // ROWS * ROWS  # whole vectors, and room for `_extend`
-    words = np.full((2, strips, height + tall - 1), full, np.uint64)  # rows above and below the frame never erode
-    spare = np.empty((2, height + tall - 1), np.uint64)
-    eroded = np.zeros((strips, padded), np.uint64)
-    reverse = np.empty((strips, height), np.uint64)
-    planes = np.empty((PLANES, 4), np.uint64)
-    counts = np.empty(strips * strip + 64, np.int32)
-    rows = np.empty(height, np.uint64)
-    line = np.empty(strips * strip // 2 + 32, np.float32)
-    pools = (pools_1, pools_2, pools_3)
     for t in range(frames.shape[0] - 1):
-        if width < 64:
-            _compare_narrow(frames, 0 if onset else t, t, mode, level, starts, above, words)
-        elif onset or t % 2 == 0:
+        if onset or t % 2 == 0:
             _compare_rows(frames, onset, t, mode, level, starts, above, words)
         for j in range(strips):
             lift, drop, outside, keep = edges[0, j], edges[1, j], edges[2, j], edges[3, j]
             _erode_strip(words[t % 2, j], spare, size, tall, lift, drop, outside, keep, eroded[j])
             eroded[j, height:] = np.uint64(0)
-        if projections.shape[0]:
+        if projections is not None:
             _project(eroded, strip, planes, counts, rows, projections[t])
-        if masks.shape[0]:
+        if masks is not None:
             _unpack(eroded, strip, t, masks)
-        if packed.shape[0]:
+        if packed is not None:
             _pack(eroded, strip, reverse, t, packed)
-        if pools_1.shape[0] or pools_2.shape[0] or pools_3.shape[0]:
+        if pools_1 is not None or pools_2 is not None or pools_3 is not None:
             _extend(eroded, strip, height, width)
-            for times in range(1, 4):
-                if pools[times - 1].shape[0]:
-                    _pool_frame(eroded, strip, times, line, t, pools[times - 1])
+        if pools_1 is not None:
+            _pool_frame(eroded, strip, 1, line, t, pools_1)
+        if pools_2 is not None:
+            _pool_frame(eroded, strip, 2, line, t, pools_2)
+        if pools_3 is not None:
+            _pool_frame(eroded, strip, 3, line, t, pools_3)

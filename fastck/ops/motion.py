@@ -1,5 +1,6 @@
 """The public operations on frames: check, allocate, call the kernel, return."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,15 +30,10 @@ _COMPARISON: dict[Mode, int] = {"wrap": masks.WRAP, "absolute": masks.ABSOLUTE, 
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
 STORE_FEATURES: tuple[str, ...] = (*FEATURES, *FLOW_SHAPES)
-# What the fused kernel fills, with the type of each; an array of no frames asks for nothing.
-_FORMS: dict[str, np.ndarray] = {
-    "projection": np.empty((0, 0, 0), np.float32),
-    "unpacked": np.empty((0, 0, 0), np.uint8),
-    "mask": np.empty((0, 0, 0), np.uint8),
-    "pool134": np.empty((0, 0, 0), np.float32),
-    "pool67": np.empty((0, 0, 0), np.float32),
-    "pool34": np.empty((0, 0, 0), np.float32),
-}
+# What the fused kernel fills.
+_FORMS = ("projection", "unpacked", "mask", *_POOLS)
+_WORD = 64  # pixels that the fused kernel loads at once
+_of_thread = threading.local()
 
 
 def feature_shape(name: str, side: int = 267) -> tuple[int, ...]:
@@ -84,20 +80,56 @@ def _fuse(
     check_choice("mode", mode, Mode)
     check_choice("reference", reference, Reference)
     above, side = int(check_gray_level("level", level)), check_count("size", size)
-    compute = masks.motion_words if side <= masks.LARGEST_FOOTPRINT else _motion_by_pixels
+    if side > masks.LARGEST_FOOTPRINT:
+        _motion_by_pixels(frames, wanted, mode, above, side, reference)
+        return
     comparison = masks.SIGN if (mode, above) == ("wrap", 127) else _COMPARISON[mode]  # type: ignore[index]
-    forms = tuple(wanted.get(form, none) for form, none in _FORMS.items())
-    compute(frames, reference == "onset", comparison, above, side, forms)
+    width = frames.shape[2]
+    if width < _WORD:
+        narrow, frames = frames, np.zeros((*frames.shape[:2], _WORD), np.uint8)
+        frames[:, :, :width] = narrow
+    forms = (wanted.get(form) for form in _FORMS)
+    masks.motion_words(
+        frames, width, reference == "onset", comparison, above, side, _buffers(frames.shape[1], width, side), *forms
+    )
+
+
+def _buffers(height: int, width: int, size: int) -> tuple[np.ndarray, ...]:
+    """Return this thread's scratch arrays for the fused kernel: kept, as making them takes longer than two frames."""
+    key = height, width, size
+    if _of_thread.__dict__.get("key") != key:
+        _of_thread.buffers, _of_thread.key = _make_buffers(*key), key
+    buffers: tuple[np.ndarray, ...] = _of_thread.buffers
+    return buffers
+
+
+def _make_buffers(height: int, width: int, size: int) -> tuple[np.ndarray, ...]:
+    strip = (65 - size) // 8 * 8
+    strips = -(-width // strip)
+    around = height + min(size // 2, height - 1) + min((size - 1) // 2, height - 1)
+    # Whole vectors, and room for windows that the edge cuts.
+    padded = -(-(height + 8) // masks.ROWS) * masks.ROWS
+    return (
+        np.empty(strips, np.int64),
+        np.empty((4, strips), np.uint64),
+        # Rows above and below the frame never erode.
+        np.full((2, strips, around), ~np.uint64(0)),
+        np.empty((2, around), np.uint64),
+        np.zeros((strips, padded), np.uint64),
+        np.empty((strips, height), np.uint64),
+        np.empty((masks.PLANES, 4), np.uint64),
+        np.empty(strips * strip + 64, np.int32),
+        np.empty(height, np.uint64),
+        np.empty(strips * strip // 2 + 32, np.float32),
+    )
 
 
 def _motion_by_pixels(
-    frames: np.ndarray, onset: bool, comparison: int, level: int, size: int, forms: Sequence[np.ndarray]
+    frames: np.ndarray, wanted: Mapping[str, np.ndarray], mode: str, level: int, size: int, reference: str
 ) -> None:
     """Do as `masks.motion_words`, for a footprint of any size."""
-    mode: Mode = next((mode for mode, number in _COMPARISON.items() if number == comparison), "wrap")
-    wanted = {form: out for form, out in zip(_FORMS, forms, strict=True) if len(out)}
     for t in range(frames.shape[0] - 1):
-        pair = frames[[0, t + 1]] if onset else frames[t : t + 2]
+        pair = frames[[0, t + 1]] if reference == "onset" else frames[t : t + 2]
         mask = erode(threshold(frame_difference(pair, mode=mode), level=level, value=1), size=size)
         pooled = mask
         for form, out in wanted.items():
