@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.backends import section as backends_section
 from benchmarks.baselines import FLOW_FLOOR
 from benchmarks.dispatch import section as dispatch_section
+from benchmarks.feeding import section as feeding_section
 from benchmarks.folds import section as folds_section
 from benchmarks.gpu import section as gpu_section
 from benchmarks.machine import machine_line, versions
@@ -431,6 +432,7 @@ def report(document: dict[str, Any], picture: str, training: dict[str, Any] | No
         lines += [f"### {stage}", "", *stage_table([row for row in stages if row.operation == stage]), ""]
     if training:
         lines += training_tables(training)
+    lines += feeding_section()
     lines += folds_section()
     lines += dispatch_section()
     lines += backends_section()
