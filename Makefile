@@ -10,7 +10,7 @@ TORCH := .venv-torch
 TORCH_CPU ?= torch==2.13.0+cpu
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo test lint check coverage campaigns bench bench-compare docs test-lowest test-torch test-backends clean
+.PHONY: help demo test lint kernels check coverage campaigns bench bench-compare docs test-lowest test-torch test-backends clean
 
 help:
 	@echo "make demo         render faces, preprocess, train, report: into $(DEMO_OUT)/"
@@ -41,9 +41,10 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 # Hypothesis' own profile "ci": the same examples each time, so that what passed passes. A plain pytest and the
-# campaigns go on looking for others.
+# campaigns go on looking for others. A file's tests share what they made, so that one process takes all of them; the
+# order is that of tests/conftest.py.
 check: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-profile=ci
 
 # What Numba's cache on disk holds is not compiled again, and coverage would not see the code that compiles it.
 coverage: $(VENV)/.installed
@@ -51,7 +52,13 @@ coverage: $(VENV)/.installed
 	NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/numba-coverage $(BIN)/python -m pytest tests -m "not slow" \
 		--cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-test: lint check
+# Each of pytest's processes would compile them, and nearly everything waits for them.
+kernels: $(VENV)/.installed
+	$(BIN)/python -m tests.helpers.compiling
+
+test: $(VENV)/.installed
+	$(MAKE) --jobs=2 lint kernels
+	$(MAKE) check
 
 campaigns: $(VENV)/.installed
 	$(BIN)/python -m tests.campaigns.faults --kills 20 --subjects 4

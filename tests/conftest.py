@@ -1,8 +1,16 @@
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test first, in the order they have: at the end no process waits long for another one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +32,22 @@ def sample() -> Path:
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of a small rendered set: two subjects, three sequences each. Not to be changed; copy it first."""
+    """Root of a small rendered set: two subjects, three short sequences each. Not to be changed; copy it first."""
     from fastck.render import render_dataset
 
-    root = tmp_path_factory.mktemp("rendered") / "set"
-    render_dataset(root, subjects=2, sequences=3, seed=1)
+    # The folder above that of one of pytest-xdist's processes is for all of them.
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    root = folder / "rendered" / "set"
+    with FileLock(folder / "rendered.lock"):
+        if not root.is_dir():
+            made = tmp_path_factory.mktemp("rendered") / "set"
+            with pytest.MonkeyPatch.context() as patch:
+                # Of CK+'s length, 18 frames on average, everything that reads them would take twice the time.
+                patch.setattr("fastck.render.dataset.draw_length", lambda rng: int(rng.integers(9, 13)))
+                render_dataset(made, subjects=2, sequences=3, seed=1)
+            root.parent.mkdir()
+            made.rename(root)
     return root
 
 

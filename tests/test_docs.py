@@ -27,7 +27,12 @@ TEXTS = [*PAGES, "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-SHORTER = [(r"--epochs \d+", "--epochs 1"), (r"for epoch in range\(\d+\)", "for epoch in range(2)")]
+SHORTER = [
+    (r"--epochs \d+", "--epochs 1 --filters 4"),
+    # The first command of the page fits a final network as well.
+    (r"-o run-new-people", "--no-final -o run-new-people"),
+    (r"for epoch in range\(\d+\)", "for epoch in range(2)"),
+]
 SLOW = {"docs/first-steps.md"}
 # Needs replicas of data sets: tests/dataset/test_recipes.py runs it.
 ELSEWHERE = {"docs/how-to/datasets.md"}

@@ -90,12 +90,11 @@ def test_training_on_the_file_tests_what_the_protocol_tests(tmp_path: Path, prot
 
 
 def test_a_run_names_its_file_of_folds(tmp_path: Path):
-    pytest.importorskip("keras")
     store = make_store(tmp_path / "store", make_table(subjects=6))
     write_folds(store.path, tmp_path / "folds.csv", "--protocol", "stratified-group", "--folds", "2")
     with (tmp_path / "folds.csv").open("a") as file:
         file.write("gone,S000,1\n")
-    sizes = ["--timesteps", "9", "--filters", "2", "--dense", "4", "--epochs", "1", "--no-baselines", "--phase", "4"]
+    sizes = ["--phase", "4", "--model", "linear", "--timesteps", "9", "--no-augment", "--no-baselines"]
     command = ["train", str(store.path), "-o", str(tmp_path / "run"), "--folds-file", str(tmp_path / "folds.csv")]
     both = CliRunner().invoke(app, [*command, "--protocol", "loso"])
     assert both.exit_code == 2

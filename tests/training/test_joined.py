@@ -90,21 +90,7 @@ def test_stores_of_other_features_or_sizes_are_refused(stores: list[Path], tmp_p
 
 
 def test_stores_are_trained_together(stores: list[Path], tmp_path: Path):
-    pytest.importorskip("keras")
-    sizes = [
-        "--timesteps",
-        "9",
-        "--filters",
-        "2",
-        "--dense",
-        "4",
-        "--epochs",
-        "1",
-        "--phase",
-        "4",
-        "--neutral",
-        "first",
-    ]
+    sizes = ["--phase", "4", "--model", "linear", "--timesteps", "9", "--no-augment", "--neutral", "first"]
     command = ["train", *map(str, stores), "-o", str(tmp_path / "run"), "--protocol", APART, *sizes]
     result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output

@@ -68,7 +68,9 @@ def test_the_papers_network_reads_flow_projections_and_learns(store: Path, tmp_p
 
 
 def test_the_papers_network_reads_flow_where_it_is_asked_to(store: Path, tmp_path: Path):
-    config = replace(SMALL, model="convlstm", size=28, epochs=1, max_steps=1, filters=2, baselines=False)
+    config = replace(
+        SMALL, model="convlstm", size=28, protocol="random", epochs=1, max_steps=1, filters=2, baselines=False
+    )
     assert (config.feature, config.kernel_size) == ("flow", (3, 3))
     train(store, tmp_path / "run", config, verbose=0)
 

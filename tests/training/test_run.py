@@ -12,13 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastck
+from fastck.training.data.folds import make_splits
 from fastck.training.files import read_run_table, write_file, write_run_table
 from fastck.training.run import open_run
 from fastck.training.settings.config import FOUR, TrainConfig
 from tests.helpers.tinystore import make_store, make_table
 
 CONFIG = TrainConfig(
-    phase=4, timesteps=9, filters=2, dense=4, epochs=1, batch_size=16, protocol="loso", per_emotion=0, final=False
+    phase=4,
+    timesteps=9,
+    filters=2,
+    dense=4,
+    epochs=1,
+    batch_size=16,
+    protocol="stratified-group",
+    folds=2,
+    per_emotion=0,
+    final=False,
 )
 # Each is something that pandas takes for "no value" or for a number, if it is let.
 SUBJECTS = ("NA", "None", "001", "1e5")
@@ -49,13 +59,22 @@ def test_nobody_vanishes_whatever_the_name(run: fastck.Run):
     assert evaluation["accuracy"]["value"] == pytest.approx(accuracy)
 
 
+def test_everybody_is_left_out_once_whatever_the_name(run: fastck.Run):
+    table = fastck.open_store(run.path.parent / "store").table
+    splits = make_splits(table, replace(CONFIG, protocol="loso"))
+    subject = table.set_index("sequence")["subject"]
+    assert sorted(subject[list(split.test)].unique().tolist() for split in splits) == [
+        [name] for name in sorted(SUBJECTS)
+    ]
+
+
 def test_a_run_opens_as_it_was_trained(run: fastck.Run):
     opened = fastck.open_run(run.path)
     assert opened.settings == replace(CONFIG, classes=FOUR)
     assert opened.classes == ("anger", "disgust", "happy", "surprise")
-    assert len(opened.history) == len(opened.record["fits"]) == len(SUBJECTS)
+    assert len(opened.history) == len(opened.record["fits"]) == CONFIG.folds
     pd.testing.assert_frame_equal(opened.predictions, run.predictions)
-    with pytest.raises(ValueError, match=r"holds 4 models, one per fold: name one, such as .*repeat1-fold01"):
+    with pytest.raises(ValueError, match=r"holds 2 models, one per fold: name one, such as .*repeat1-fold01"):
         _ = opened.model
     fold = fastck.open_run(run.path / "folds" / "repeat1-fold02")
     assert fold.path == run.path
@@ -129,7 +148,7 @@ def test_settings_of_another_version_are_told(run: fastck.Run, tmp_path: Path):
         (("splits", 0, "test"), [1], r"splits\[0\].test\[0\] must be text, got 1"),
         (("splits",), [None], r"splits\[0\] must be an object, got None"),
         (("fits", 0, "temperature"), "x", r"fits\[0\].temperature must be a number or null, got x"),
-        (("fits",), [], "fits must be one for each of the 4 splits, got 0"),
+        (("fits",), [], "fits must be one for each of the 2 splits, got 0"),
         (("notes",), "x", "notes must be a list, got x"),
         (("leakage",), True, "leakage must be a number, got True"),
         (("classes", 0), 7, r"classes\[0\] must be text, got 7"),
