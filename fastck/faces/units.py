@@ -139,7 +139,7 @@ class UnitModel:
 
     def see(self, look: Look) -> Seen:
         """Return what the networks make of a frame before they know of a reference."""
-        nothing = Look(*(np.zeros_like(values) for values in self.mean))
+        nothing = Look(*(np.zeros_like(values) for values in look))
         bias = self.relative.biases[0]
         with blas().limit(limits=1, user_api="blas"):
             rest = self.relative.first(relative_inputs(nothing, nothing, look)) - bias

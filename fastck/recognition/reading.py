@@ -14,7 +14,7 @@ from fastck.faces.units import UNITS, Seen, UnitModel, bundled_units
 Floats = NDArray[np.float32]
 Reference = Literal["onset", "median", "average"]
 # Sum of the absolute network's intensities, without blinks: nine in ten rendered faces at rest stay below it.
-CALM = 7.0
+CALM = 7.5
 ONSET = 5  # frames at most that an onset is the median of
 FEWEST_CALM = 3  # frames, for a median
 LASTING = [number for number, name in enumerate(UNITS) if "_" not in name and name != "AU45"]

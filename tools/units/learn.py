@@ -1,65 +1,64 @@
-"""Fit the networks of the action units to rendered frames, and measure them."""
+"""Fit the networks of the action units to rendered frames, and measure them.
+
+The patches are brought down to their first principal components while the networks are fitted, and the components are
+multiplied into the first layer afterwards: a fit takes a minute, and fewer people are enough.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.appearance import CELLS, N_SHAPE, Look, patch_centres
-from fastck.faces.dense import Dense
-from fastck.faces.units import OUTPUTS, UNITS, absolute_inputs, relative_inputs, to_units
+from fastck.faces import units as model
+from fastck.faces.appearance import CELLS, N_PATCHES, N_SHAPE, Look, patch_centres
+from fastck.faces.units import OUTPUTS, UNITS, UnitModel
 from fastck.kernels.landmarks import DIRECTIONS
 from tools.landmarks.points import MIRRORED
 from tools.units.fit import DenseConfig, Floats, Weights, fit_dense, squared
 from tools.units.frames import PATCH_SCALE, Frames
 
 PRESENT = 1.0  # FACS' A: from this intensity on a unit is there
+COMPONENTS = 256
+MORE, ROUNDS = 40, 2  # columns and passes more than the components need, to find them (Halko et al., 2011)
 MOST_RESTING = 4  # frames that a reference is the mean of
-STAINED, STAIN = 0.25, 0.3  # share of the references with some of another frame in them, and how much at most
+STAINED, STAIN = 0.25, 0.3  # share of the references with some of the frame itself in them, and how much at most
 OFFSET = 0.02  # of a person's points, shares of the eye corners' distance: real points lie elsewhere than rendered ones
 JITTER = 0.004  # of a frame's points
-PATCH_NOISE = 0.02
-BLIND = 0.15  # share of the rows whose patches are all left out
-PATCHES_KEPT = 0.8  # of the others' values
+BLIND = 0.1  # share of the rows whose patches are all left out
+KEPT = 0.8  # of the others' components
+OTHER_SIDE = 1_000_000  # added to a person's number: their mirrored self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Frames as the networks learn from them."""
+    """Frames and their mirror images as the networks learn from them.
 
-    looks: Look
+    Attributes
+    ----------
+    shape, pose : ndarray
+        As a `Look` has them.
+    parts : ndarray of shape (N, 256), float32
+        Components of the patches.
+    wanted : ndarray of shape (N, 32), float32
+    person : ndarray of shape (N,)
+    resting : dict of int to ndarray
+        Each person's rows at rest.
+    """
+
+    shape: Floats
+    pose: Floats
+    parts: Floats
     wanted: Floats
     person: NDArray[np.int32]
     resting: dict[int, NDArray[np.intp]]
 
 
-def rows_of(frames: Frames) -> Rows:
-    """Return frames with their outputs, and each person's frames at rest."""
-    at = [UNITS.index(name) for name in OUTPUTS]
-    resting = {
-        int(person): np.flatnonzero((frames.person == person) & (frames.act == "rest"))
-        for person in np.unique(frames.person)
-    }
-    return Rows(looks=looks_of(frames), wanted=frames.truth[:, at], person=frames.person, resting=resting)
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """The rendered average, and the patches' components (P, 256) from there."""
 
-
-def looks_of(frames: Frames) -> Look:
-    """Return what frames show."""
-    return Look(
-        shape=frames.shape, pose=frames.pose, patches=frames.patches.astype(np.float32) / np.float32(PATCH_SCALE)
-    )
-
-
-def picked(looks: Look, rows: NDArray[np.generic]) -> Look:
-    """Return some rows."""
-    return Look(shape=looks.shape[rows], pose=looks.pose[rows], patches=looks.patches[rows])
-
-
-def average(rows: Rows) -> Look:
-    """Return the rendered average: of all people at rest."""
-    resting = np.concatenate(list(rows.resting.values()))
-    some = picked(rows.looks, resting)
-    return Look(some.shape.mean(axis=0), np.zeros(3, np.float32), some.patches.mean(axis=0))
+    mean: Look
+    parts: Floats
 
 
 def patch_mirror() -> NDArray[np.intp]:
@@ -68,7 +67,7 @@ def patch_mirror() -> NDArray[np.intp]:
     places = {(float(x), float(y)): number for number, (x, y) in enumerate(centres)}
     middle = float(centres[:, 0].min() + centres[:, 0].max())
     facing = [(DIRECTIONS // 2 - way) % DIRECTIONS for way in range(DIRECTIONS)]
-    index = np.arange(len(centres) * CELLS**2 * DIRECTIONS).reshape(len(centres), CELLS, CELLS, DIRECTIONS)
+    index = np.arange(N_PATCHES).reshape(len(centres), CELLS, CELLS, DIRECTIONS)
     other = [places[middle - float(x), float(y)] for x, y in centres]
     return index[other][:, :, ::-1][..., facing].ravel()
 
@@ -80,64 +79,80 @@ OUTPUT_MIRROR = np.array([
 ])  # fmt: skip
 
 
-def mirrored(looks: Look) -> Look:
-    """Return looks of mirrored faces."""
-    shape = looks.shape.reshape(-1, N_SHAPE // 2, 2)[:, MIRRORED] * np.array([-1, 1], np.float32)
-    return Look(
-        shape=shape.reshape(len(looks.shape), -1),
-        pose=looks.pose * np.array([-1, 1, -1], np.float32),
-        patches=looks.patches[:, PATCH_MIRROR],
-    )
+def patches_of(frames: Frames) -> Floats:
+    """Return the patches of frames as a `Look` has them."""
+    return frames.patches.astype(np.float32) / np.float32(PATCH_SCALE)
 
 
-def references(rows: Rows, chosen: NDArray[np.intp], rng: np.random.Generator) -> Look:
-    """Return a reference for each chosen row: the mean of some of the person's frames at rest."""
-    owns = []
-    for row in chosen:
-        resting = rows.resting[int(rows.person[row])]
-        owns.append(resting[rng.integers(len(resting), size=rng.integers(1, MOST_RESTING + 1))])
-    return Look(*(np.stack([values[own].mean(axis=0) for own in owns]) for values in rows.looks))
+def mirrored_shape(shape: Floats) -> Floats:
+    """Return the shapes (N, 136) of mirrored faces."""
+    return (shape.reshape(-1, N_SHAPE // 2, 2)[:, MIRRORED] * np.array([-1, 1], np.float32)).reshape(len(shape), -1)
 
 
-def drawn(rows: Rows, chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[Look, Look, Floats]:
-    """Return looks, references and wanted outputs of a batch as of other people: mirrored, and with other points."""
-    looks, rest, wanted = picked(rows.looks, chosen), references(rows, chosen, rng), rows.wanted[chosen]
-    turned = rng.random(len(chosen)) < 0.5
-    other, other_rest = mirrored(looks), mirrored(rest)
+def basis_of(frames: Frames, seed: int) -> Basis:
+    """Return the average of the people at rest, and the components of how patches differ from one's own at rest."""
+    resting = frames.act == "rest"
+    shape, patches = frames.shape[resting].mean(axis=0), patches_of(frames.pick(resting)).mean(axis=0)
+    # The file holds halves: what is checked has to be what is shipped.
+    mean = Look(*(
+        half.astype(np.float16).astype(np.float32)
+        for half in (
+            (shape + mirrored_shape(shape[None])[0]) / 2, np.zeros(3, np.float32), (patches + patches[PATCH_MIRROR]) / 2
+        )
+    ))  # fmt: skip
+    differences = []
+    for person in np.unique(frames.person):
+        own = frames.pick(frames.person == person)
+        values = patches_of(own)
+        differences.append(values - values[own.act == "rest"].mean(axis=0) if (own.act == "rest").any() else values[:0])
+    values = np.concatenate(differences) * model.PATCH_SCALE
+    values = np.concatenate([values, values[:, PATCH_MIRROR]])
+    found = np.random.default_rng((seed, 30)).standard_normal((N_PATCHES, COMPONENTS + MORE)).astype(np.float32)
+    for _ in range(1 + ROUNDS):
+        found, _ = np.linalg.qr(values.T @ (values @ found))
+    _, sizes, turn = np.linalg.svd(values @ found, full_matrices=False)
+    sizes = sizes[:COMPONENTS] / np.sqrt(len(values))
+    return Basis(mean=mean, parts=np.asarray(found @ turn[:COMPONENTS].T / np.sqrt(sizes), np.float32))
 
-    def either(one: Floats, two: Floats) -> Floats:
-        return np.where(turned[:, None], two, one)
 
-    stain = np.where(rng.random(len(chosen)) < STAINED, rng.uniform(0, STAIN, len(chosen)), 0)[:, None]
-    stain = stain.astype(np.float32)
-    n = len(chosen)
-    offset = rng.normal(0, OFFSET, (n, N_SHAPE)).astype(np.float32)
-    jitter = rng.normal(0, JITTER, (n, N_SHAPE)).astype(np.float32)
-    noise = rng.normal(0, PATCH_NOISE, looks.patches.shape).astype(np.float32)
-    now = Look(
-        shape=either(looks.shape, other.shape) + offset + jitter,
-        pose=either(looks.pose, other.pose),
-        patches=either(looks.patches, other.patches) + noise,
-    )
-    # A reference that is a median over a clip holds some of what the clip shows.
-    then = Look(
-        shape=(1 - stain) * (either(rest.shape, other_rest.shape) + offset) + stain * now.shape,
-        pose=either(rest.pose, other_rest.pose),
-        patches=(1 - stain) * either(rest.patches, other_rest.patches) + stain * now.patches,
-    )
-    return now, then, either(wanted, wanted[:, OUTPUT_MIRROR])
+def rows_of(frames: Frames, basis: Basis, *, both: bool = True) -> Rows:
+    """Return frames as rows, with their mirror images."""
+    at = [UNITS.index(name) for name in OUTPUTS]
+    patches, wanted = patches_of(frames), frames.truth[:, at]
+    shape, pose, person = frames.shape, frames.pose, frames.person
+    parts = (patches - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
+    rest = frames.act == "rest"
+    if both:
+        other = (patches[:, PATCH_MIRROR] - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
+        shape = np.concatenate([shape, mirrored_shape(shape)])
+        pose = np.concatenate([pose, pose * np.array([-1, 1, -1], np.float32)])
+        parts, wanted = np.concatenate([parts, other]), np.concatenate([wanted, wanted[:, OUTPUT_MIRROR]])
+        person, rest = np.concatenate([person, person + OTHER_SIDE]), np.concatenate([rest, rest])
+    resting = {int(one): np.flatnonzero((person == one) & rest) for one in np.unique(person)}
+    return Rows(shape=shape, pose=pose, parts=parts, wanted=wanted, person=person, resting=resting)
+
+
+def inputs(
+    shape: Floats, pose: Floats, parts: Floats, rest: tuple[Floats, Floats, Floats] | None, mean: Look
+) -> Floats:
+    """Return what a network takes, with components in the place of patches; the relative one where there is a rest."""
+    level = (shape - mean.shape) * model.SHAPE_SCALE
+    turn = pose * model.POSE_SCALE
+    if rest is None:
+        return np.concatenate([level, turn, parts], axis=1)
+    change, turned = (shape - rest[0]) * model.SHAPE_SCALE, (pose - rest[1]) * model.POSE_SCALE
+    return np.concatenate([change, level, turn, turned, parts - rest[2]], axis=1)
 
 
 def fit_units(
-    rows: Rows, mean: Look, config: DenseConfig, *, relative: bool, parts: frozenset[str], seed: int
+    rows: Rows, basis: Basis, config: DenseConfig, *, relative: bool, parts: frozenset[str], seed: int
 ) -> Weights:
-    """Return the weights of one of the two networks.
+    """Return the weights of one of the two networks, the components in the place of patches.
 
     Parameters
     ----------
     rows : Rows
-    mean : Look
-        The rendered average.
+    basis : Basis
     config : DenseConfig
     relative : bool
         Which network.
@@ -146,54 +161,79 @@ def fit_units(
     seed : int
     """
     usable = np.flatnonzero([len(rows.resting[int(person)]) > 0 for person in rows.person])
+    means = {person: some_means(rows, own, seed) for person, own in rows.resting.items() if len(own)}
 
     def batches(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, Floats]:
-        looks, rest, wanted = drawn(rows, usable[chosen], rng)
-        values = inputs(looks, rest if relative else None, mean)
-        n_patches = looks.patches.shape[1]
-        kept = (rng.random((len(values), n_patches), dtype=np.float32) < PATCHES_KEPT) / np.float32(PATCHES_KEPT)
-        values[:, -n_patches:] *= kept * (rng.random((len(values), 1)) >= BLIND)
-        return hidden_parts(values, n_patches, parts), wanted
+        chosen = usable[chosen]
+        n = len(chosen)
+        offset = rng.normal(0, OFFSET, (n, N_SHAPE)).astype(np.float32)
+        shape = rows.shape[chosen] + offset + rng.normal(0, JITTER, (n, N_SHAPE)).astype(np.float32)
+        pose, own = rows.pose[chosen], rows.parts[chosen]
+        rest = None
+        if relative:
+            # A reference that is a median over a clip holds some of what the clip shows.
+            stain = rng.uniform(0, STAIN, (n, 1)) * (rng.random((n, 1)) < STAINED)
+            stain = stain.astype(np.float32)
+            picks = [means[int(person)] for person in rows.person[chosen]]
+            which = rng.integers(len(picks[0][0]), size=n)
+            then = [np.stack([pick[kind][one] for pick, one in zip(picks, which, strict=True)]) for kind in range(3)]
+            rest = (
+                (1 - stain) * (then[0] + offset) + stain * shape,
+                then[1],
+                (1 - stain) * then[2] + stain * own,
+            )
+        values = inputs(shape, pose, own, rest, basis.mean)
+        kept = (rng.random((n, COMPONENTS), dtype=np.float32) < KEPT) / np.float32(KEPT)
+        values[:, -COMPONENTS:] *= kept * (rng.random((n, 1)) >= BLIND)
+        return hidden_parts(values, parts), rows.wanted[chosen]
 
     return fit_dense(batches, len(usable), squared, config, seed=(seed, 28, int(relative)))
 
 
-def inputs(looks: Look, rest: Look | None, mean: Look) -> Floats:
-    """Return what a network takes: the relative one where there is a reference."""
-    return absolute_inputs(looks, mean) if rest is None else relative_inputs(looks, mean, rest)
+def some_means(rows: Rows, own: NDArray[np.intp], seed: int) -> tuple[Floats, Floats, Floats]:
+    """Return means over some of a person's frames at rest, of shape, pose and parts: references to be drawn from."""
+    rng = np.random.default_rng((seed, int(own[0])))
+    picks = [own[rng.integers(len(own), size=rng.integers(1, MOST_RESTING + 1))] for _ in range(8)]
+    shape, pose, parts = (
+        np.stack([values[pick].mean(axis=0) for pick in picks]) for values in (rows.shape, rows.pose, rows.parts)
+    )
+    return shape, pose, parts
 
 
-def hidden_parts(values: Floats, n_patches: int, parts: frozenset[str]) -> Floats:
+def hidden_parts(values: Floats, parts: frozenset[str]) -> Floats:
     """Hide what is not among the parts, in place."""
     if "patches" not in parts:
-        values[:, -n_patches:] = 0
+        values[:, -COMPONENTS:] = 0
     if "shape" not in parts:
-        values[:, :-n_patches] = 0
+        values[:, :-COMPONENTS] = 0
     return values
 
 
-def at_rest(rows: Rows) -> Look:
-    """Return each row's reference: the mean over its person's frames at rest, or the average of all."""
-    everyone = average(rows)
-    columns = []
-    for values, other in zip((rows.looks.shape, rows.looks.pose, rows.looks.patches), everyone, strict=True):
-        means = {person: values[own].mean(axis=0) if len(own) else other for person, own in rows.resting.items()}
-        columns.append(np.stack([means[int(person)] for person in rows.person]))
-    return Look(shape=columns[0], pose=columns[1], patches=columns[2])
+def unfolded(weights: Weights, basis: Basis) -> Weights:
+    """Return weights that take patches where the fitted ones take components."""
+    kernel = weights["kernel0"]
+    return {**weights, "kernel0": np.concatenate([kernel[:-COMPONENTS], basis.parts @ kernel[-COMPONENTS:]])}
 
 
-def predicted(network: Dense, rows: Rows, mean: Look, *, relative: bool, parts: frozenset[str]) -> Floats:
-    """Return the intensities of all rows, in the order of UNITS."""
-    values = inputs(rows.looks, at_rest(rows) if relative else None, mean)
-    return to_units(network(hidden_parts(values, rows.looks.patches.shape[1], parts)))
+def predicted(units: UnitModel, frames: Frames, *, relative: bool) -> Floats:
+    """Return the intensities of frames, in the order of UNITS, beside their person's mean at rest or the average."""
+    seen = units.see(Look(frames.shape, frames.pose, patches_of(frames)))
+    if not relative:
+        return model.to_units(units.absolute.after_first(seen.absolute))
+    rests = []
+    for person in frames.person:
+        own = seen.rest[(frames.act == "rest") & (frames.person == person)]
+        rests.append(own.mean(axis=0) if len(own) else units.see(units.mean).rest)
+    return model.to_units(units.relative.after_first(seen.relative + np.stack(rests)))
 
 
 def thresholds_of(said: Floats, truth: Floats) -> Floats:
     """Return for each unit the intensity from which on to call it present: the one with the best F1."""
     candidates = np.arange(0.4, 2.6, 0.1)
-    scores = np.array([[f1(said[:, unit] >= value, truth[:, unit] >= PRESENT) for value in candidates]
-                       for unit in range(said.shape[1])])  # fmt: skip
-    return candidates[np.argmax(scores, axis=1)].astype(np.float32)
+    found = [
+        [f1(said[:, unit] >= value, truth[:, unit] >= PRESENT) for value in candidates] for unit in range(len(UNITS))
+    ]
+    return candidates[np.argmax(found, axis=1)].astype(np.float32)
 
 
 def f1(said: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
