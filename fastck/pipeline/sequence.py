@@ -36,6 +36,8 @@ class SequenceResult:
         Largest face of each searched frame; shorter than the sequence where one box serves all.
     boxes : list of FaceBox
         The box each frame was cropped with.
+    n_people : int
+        Faces of the first frame with a face that are at least half as wide as its largest; 0 where none was searched.
     height, width : int
         Size of a frame in pixels.
     motion, motion_at_box_changes : float
@@ -48,6 +50,7 @@ class SequenceResult:
 
     found: Found
     boxes: list[FaceBox]
+    n_people: int
     height: int
     width: int
     motion: float
@@ -125,9 +128,10 @@ def run_sequence(
     watch = Stopwatch()
     source = ReadOnce(lambda: decode(open_frames(), watch))
     found = known
+    people: list[int] = []
     if found is None:
         with watch.stage("detect"):
-            found = find_faces(source.first(), config.faces)
+            found = find_faces(source.first(), config.faces, people)
     if config.faces.boxes and not any(found):
         raise BadSequence(f"the file of boxes has no box for any of its {n_frames} frames")
     boxes = find_boxes(found, n_frames, config.faces.crop)
@@ -137,6 +141,7 @@ def run_sequence(
     return SequenceResult(
         found=found,
         boxes=boxes,
+        n_people=sum(people),
         height=crops.height,
         width=crops.width,
         motion=float(density.mean()),
