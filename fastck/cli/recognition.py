@@ -163,6 +163,9 @@ def live(
     landmarks: Annotated[
         bool, typer.Option("--landmarks", help="Also show 68 points of the face and the head's turn.")
     ] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="Also show the strength of each facial action unit, 0 to 5.")
+    ] = False,
 ) -> None:
     """Say what a face shows while it shows it: a camera, or a video played in real time.
 
@@ -172,5 +175,7 @@ def live(
     was trained on rendered people.
     """
     from fastck.recognition.live.run import run_live
+    from fastck.recognition.live.stages import Extras
 
-    run_live(source, port=None if headless else port, loop=loop, landmarks=landmarks, on_line=say, on_note=note)
+    extras = Extras(landmarks=landmarks, units=units)
+    run_live(source, port=None if headless else port, loop=loop, extras=extras, on_line=say, on_note=note)

@@ -36,12 +36,12 @@ class SequenceResult:
         Largest face of each searched frame; shorter than the sequence where one box serves all.
     boxes : list of FaceBox
         The box each frame was cropped with.
-    n_people : int
-        Faces of the first frame with a face that are at least half as wide as its largest; 0 where none was searched.
     height, width : int
         Size of a frame in pixels.
     motion, motion_at_box_changes : float
         Mean share of mask pixels that are on, over all steps and over those at which the box changed (NaN for none).
+    n_people : int
+        Faces of the first frame with a face that are at least half as wide as its largest; 0 where none was searched.
     features : dict of str to ndarray
         Rows of each feature, where they were collected (see `process_frames`).
     seconds : dict of str to float
@@ -50,11 +50,11 @@ class SequenceResult:
 
     found: Found
     boxes: list[FaceBox]
-    n_people: int
     height: int
     width: int
     motion: float
     motion_at_box_changes: float
+    n_people: int = 0
     features: dict[str, NDArray[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
