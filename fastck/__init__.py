@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastck.pipeline.dispatch import preprocess
     from fastck.pipeline.sequence import process_frames
     from fastck.recognition.clip import predict
+    from fastck.recognition.units import ActionUnits, action_units
     from fastck.store.reader import Store, open_store
     from fastck.training.run import Run, open_run
 
@@ -65,6 +66,7 @@ _HOME = {
     ),
     "pipeline": ("preprocess", "process_frames"),
     "recognition.clip": ("predict",),
+    "recognition.units": ("ActionUnits", "action_units"),
     "store.reader": ("Store", "open_store"),
     "training.run": ("Run", "open_run"),
 }
@@ -72,6 +74,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "EMOTIONS",
+    "ActionUnits",
     "Detector",
     "FaceBox",
     "FaceConfig",
@@ -85,6 +88,7 @@ __all__ = [
     "Run",
     "SequenceRecord",
     "Store",
+    "action_units",
     "detect_faces",
     "detect_landmarks",
     "erode",

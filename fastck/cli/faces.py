@@ -41,6 +41,9 @@ def detect(
     landmarks: Annotated[
         bool, typer.Option("--landmarks", help="Also 68 points of each face and the head's turn, in further columns.")
     ] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="In --frames: how strong each facial action unit is, 0 to 5, too.")
+    ] = False,
     draw: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Also write every frame, with its boxes drawn, to a new or empty folder."),
@@ -77,6 +80,11 @@ def detect(
     check_fps(fps)
     if frames is not None:
         check_frames_file(frames)
+    elif units:
+        fail("--units adds columns to --frames FILE: name that file, too")
+    if units:
+        from fastck.pipeline.frames import record_frames
+        from fastck.recognition.unit_columns import add_units
     for path in outputs:
         if not path.absolute().parent.is_dir():
             fail(f"the folder of {path} does not exist: make it first")
@@ -112,13 +120,14 @@ def detect(
         )
         failed = []
         try:
-            for result in found:
+            for record, result in zip(records, found, strict=True):
                 writer.writerows(row.cells() for row in result.faces)
                 n_frames += result.n_frames
                 n_faces += len(result.faces)
                 n_with_faces += len({row.frame for row in result.faces})
                 if per_frame is not None and result.n_frames:
-                    per_frame.add(result.frames(fps=fps))
+                    columns = result.frames(fps=fps)
+                    per_frame.add(add_units(columns, record_frames(record)) if units else columns)
                 if result.reason:
                     failed.append(f"{result.sequence}: {result.reason}")
         finally:

@@ -46,6 +46,10 @@ def predict(
         bool,
         typer.Option("--landmarks", help="In --frames and --video: 68 points of each face and the head's turn, too."),
     ] = False,
+    units: Annotated[
+        bool,
+        typer.Option("--units", help="In --frames and --plot: the strength of each facial action unit, 0 to 5, too."),
+    ] = False,
     person: Annotated[
         PersonChoice, typer.Option(help="Answer for everyone, or for the face that is the largest at first.")
     ] = "all",
@@ -74,7 +78,7 @@ def predict(
     from fastck.recognition.model import bundled
     from fastck.views.frames_file import check_frames_file
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import AnswerFiles, Drawings, check_outputs, draw, name_drawings
+    from fastck.views.prediction_files import AnswerFiles, Drawings, FrameColumns, check_outputs, draw, name_drawings
 
     if about:
         for line in card_lines(bundled()):
@@ -82,7 +86,7 @@ def predict(
         return
     if not inputs:
         fail("nothing to look at: name a folder of frames, a video or a data set, or ask for --about")
-    drawings = Drawings(plot=plot, video=video, landmarks=landmarks)
+    drawings = Drawings(plot=plot, video=video, landmarks=landmarks, units=units)
     files = (json_file, csv_file, frames)
     check_outputs(files, drawings.places)
     check_stride(stride, run)
@@ -91,6 +95,8 @@ def predict(
         check_frames_file(frames)
     if landmarks and frames is None and video is None:
         fail("--landmarks adds to --frames FILE and --video OUT: name one of them, too")
+    if units and frames is None and plot is None:
+        fail("--units adds to --frames FILE and --plot OUT: name one of them, too")
     if run is not None and video is not None:
         fail("--video shows what the bundled recogniser sees: leave --run out")
     opened = None
@@ -103,7 +109,7 @@ def predict(
     to_stdout = Path("-") in files
     ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings.places))
     classes = bundled().classes if opened is None else opened.classes
-    written = AnswerFiles(*files, classes=classes, landmarks=landmarks)
+    written = AnswerFiles(*files, classes=classes, columns=FrameColumns(landmarks=landmarks, units=units))
     trained_on = ""
     told: set[str] = set()
     failed = False
@@ -157,6 +163,9 @@ def live(
     landmarks: Annotated[
         bool, typer.Option("--landmarks", help="Also show 68 points of the face and the head's turn.")
     ] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="Also show the strength of each facial action unit, 0 to 5.")
+    ] = False,
 ) -> None:
     """Say what a face shows while it shows it: a camera, or a video played in real time.
 
@@ -166,5 +175,7 @@ def live(
     was trained on rendered people.
     """
     from fastck.recognition.live.run import run_live
+    from fastck.recognition.live.stages import Extras
 
-    run_live(source, port=None if headless else port, loop=loop, landmarks=landmarks, on_line=say, on_note=note)
+    extras = Extras(landmarks=landmarks, units=units)
+    run_live(source, port=None if headless else port, loop=loop, extras=extras, on_line=say, on_note=note)

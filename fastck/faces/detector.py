@@ -18,6 +18,7 @@ from fastck.faces.weights import FilterBank, frontal_bank
 if TYPE_CHECKING:
     from fastck.faces.landmarks import LandmarkFinder, Landmarks
 
+LARGE = 0.25  # of the largest face's area: half as wide; smaller ones are passers-by, or pictures on a wall
 SIZES = 3  # sizes of frames whose buffers are kept; CK+ has two
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ class FaceSearch(ABC):
 
     def __init__(self, upsample: int = 1) -> None:
         self.upsample = check_upsample(upsample)
+        self._faces: list[tuple[FaceBox, float]] = []
 
     def __call__(self, gray: Gray) -> list[FaceBox]:
         """Return the faces of a frame in dlib's order, most certain first.
@@ -179,7 +181,13 @@ class FaceSearch(ABC):
             Most certain first. A compiled search's scores are dlib's to about 1e-5.
         """
         check_gray(gray)
-        return self._scored(gray)
+        self._faces = self._scored(gray)
+        return self._faces
+
+    def n_people(self) -> int:
+        """Return how many faces of the last frame are at least half as wide as its largest one, 0 for none."""
+        areas = [box.area for box, _ in self._faces]
+        return sum(area >= LARGE * max(areas) for area in areas)
 
     @abstractmethod
     def _scored(self, gray: Gray) -> list[tuple[FaceBox, float]]:

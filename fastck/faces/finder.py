@@ -1,6 +1,6 @@
 """The faces of a sequence, with detectors that are kept from one sequence to the next."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from contextlib import ExitStack, contextmanager
 
 from fastck.config import WHOLE_FRAME, FaceConfig
@@ -41,6 +41,36 @@ def _whole_frame(gray: Gray) -> list[Scored]:
     return [(FaceBox(0, 0, *gray.shape), 1.0)]
 
 
+class LargestFace:
+    """The search for the largest face of each frame of one sequence.
+
+    Parameters
+    ----------
+    config : FaceConfig
+    stack : ExitStack
+        Gives the detectors back.
+    """
+
+    def __init__(self, config: FaceConfig, stack: ExitStack) -> None:
+        self._config, self._stack = config, stack
+        self._engines: list[FaceSearch] = []
+        self._finder: FaceSearch | None = None
+
+    def __call__(self, gray: Gray) -> list[Scored]:
+        """Return the largest face of the next frame with its score, alone in a list."""
+        for position, upsample in enumerate(self._config.upsample):
+            if position == len(self._engines):  # later ones are often never needed
+                self._engines.append(self._stack.enter_context(borrowed(upsample, self._config.search)))
+            self._finder = self._engines[position]
+            if faces := self._finder.with_scores(gray):
+                return [max(faces, key=lambda face: face[0].area)]
+        return []
+
+    def n_people(self) -> int:
+        """Return how many faces of the last frame are at least half as wide as its largest one."""
+        return 0 if self._finder is None else self._finder.n_people()
+
+
 @contextmanager
 def searching_scored(config: FaceConfig) -> Iterator[Callable[[Gray], list[Scored]]]:
     """Lend a search for the largest face of each frame of one sequence, alone in a list with its score."""
@@ -48,17 +78,7 @@ def searching_scored(config: FaceConfig) -> Iterator[Callable[[Gray], list[Score
         yield _whole_frame
         return
     with ExitStack() as stack:
-        engines: list[FaceSearch] = []
-
-        def search(gray: Gray) -> list[Scored]:
-            for position, upsample in enumerate(config.upsample):
-                if position == len(engines):  # later ones are often never needed
-                    engines.append(stack.enter_context(borrowed(upsample, config.search)))
-                if faces := engines[position].with_scores(gray):
-                    return [max(faces, key=lambda face: face[0].area)]
-            return []
-
-        yield search
+        yield LargestFace(config, stack)
 
 
 @contextmanager
@@ -79,12 +99,17 @@ def all_faces(gray: Gray, config: FaceConfig) -> list[Scored]:
     return []
 
 
-def find_faces(frames: Iterable[Gray], config: FaceConfig) -> Found:
-    """Return the largest face of each frame, None for none; only up to the first face where one box serves all."""
+def find_faces(frames: Iterable[Gray], config: FaceConfig, people: MutableSequence[int] | None = None) -> Found:
+    """Return the largest face of each frame, None for none; only up to the first face where one box serves all.
+
+    `people` receives how many faces the first frame with a face has that are at least half as wide as the largest.
+    """
     found: Found = []
-    with searching(config) as search:
+    with searching_scored(config) as search:
         for gray in frames:
-            found.append(search(gray))
+            found.append(largest([box for box, _ in search(gray)]))
+            if people is not None and not people and found[-1] is not None and isinstance(search, LargestFace):
+                people.append(search.n_people())
             if config.crop == "sequence" and found[-1] is not None:
                 break
     return found

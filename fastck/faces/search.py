@@ -236,6 +236,19 @@ class FrameSearch:
         """Return what was found so far, suppressed."""
         return Detections(self._found[: self._n_found], self.bank)
 
+    def n_large(self, area: float) -> int:
+        """Return how many faces of the loaded frame have an area in the frame of at least so many square pixels.
+
+        Raises
+        ------
+        TooClose
+        """
+        # Areas only grow from level to level.
+        levels = [level for level in range(self.levels) if self.largest_area[level] >= area]
+        self.search({level: self.whole(level) for level in levels})
+        result = self.detections()
+        return int(np.count_nonzero(result.found[result.kept, AREA] >= area))
+
     def everything(self, gray: Gray) -> list[tuple[FaceBox, float]]:
         """Search all windows of a frame: dlib's boxes and scores in dlib's order.
 

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.detector import FaceDetector
-from fastck.faces.search import AREA, BOX, LEVEL, SCORE, Detections, FrameSearch, Rows, frame_box
+from fastck.faces.detector import LARGE, FaceDetector
+from fastck.faces.search import AREA, BOX, LEVEL, SCORE, Detections, FrameSearch, Rows, TooClose, frame_box
 
 NOTHING = np.array([2**31, 2**31, -1, -1], np.int64)  # a part that holds no window
 
@@ -37,6 +37,7 @@ class TrackedDetector(FaceDetector):
     def reset(self) -> None:
         """Forget the last frame: another sequence begins."""
         self._level: int | None = None
+        self._loaded: FrameSearch | None = None
 
     def with_scores(self, gray: Gray) -> list[tuple[FaceBox, float]]:
         """Return the largest face of a frame and its score, alone in a list; an empty list where there is none.
@@ -54,10 +55,25 @@ class TrackedDetector(FaceDetector):
         faces = super().with_scores(gray)
         return [max(faces, key=lambda face: face[0].area)] if faces else []
 
+    def n_people(self) -> int:
+        """Return how many faces of the last frame are at least half as wide as its largest one, 0 for none.
+
+        The levels that hold such faces are searched whole, about a quarter of what the largest face took.
+        """
+        if self._loaded is None or len(self._faces) != 1:
+            return super().n_people()
+        ((box, _),) = self._faces
+        try:
+            return self._loaded.n_large(LARGE * box.area)
+        except TooClose:
+            # Thousands of windows that look like faces are a pattern, not people.
+            return 1
+
     def _find(self, search: FrameSearch, gray: Gray) -> list[tuple[FaceBox, float]]:
         coarsest = search.levels - 1
         start = coarsest if self._level is None else min(self._level, coarsest)
         search.load(gray)
+        self._loaded = search
         found = find_largest(search, start=start)
         if found is None:
             self.reset()

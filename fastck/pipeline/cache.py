@@ -27,13 +27,15 @@ from fastck.store.plan import PlannedSequence
 log = logging.getLogger(__name__)
 
 NO_FACE = (-1, -1, -1, -1)
+PEOPLE = -2  # begins the row that is no frame's
 DECISIVE = ("fastck", "opencv", "dlib")  # whose version may change a box or a crop
 WAIT_SECONDS = 30  # for another run that writes at the same moment
 
 
-def packed_boxes(found: Found) -> bytes:
-    """Return detections as the cache keeps them: four numbers for each frame."""
-    return np.array([NO_FACE if box is None else box for box in found], "<i4").tobytes()
+def packed_boxes(found: Found, n_people: int = 0) -> bytes:
+    """Return detections as the cache keeps them: four numbers for each frame, and a row for how many people."""
+    rows = [NO_FACE if box is None else tuple(box) for box in found]
+    return np.array(rows + [(PEOPLE, n_people, 0, 0)] * bool(n_people), "<i4").tobytes()
 
 
 class Cache:
@@ -113,10 +115,20 @@ class Cache:
     def boxes(self, planned: PlannedSequence) -> Found | None:
         """Return a sequence's detections as a search would give them; None where not all of them are known."""
         brought = self._user_boxes
-        found = brought.found(planned.sequence, planned.n_frames) if brought else self._read(planned)
+        found = brought.found(planned.sequence, planned.n_frames) if brought else self._found(planned)
         return None if found is None else reuse(found, planned.n_frames, self._faces)
 
-    def _read(self, planned: PlannedSequence) -> Found | None:
+    def _found(self, planned: PlannedSequence) -> Found | None:
+        rows = self._read(planned)
+        if rows is None:
+            return None
+        return [None if tuple(row) == NO_FACE else FaceBox(*row) for row in rows if row[0] != PEOPLE]
+
+    def n_people(self, planned: PlannedSequence) -> int:
+        """Return how many people the first frame with a face was found to show; 0 where that is not known."""
+        return sum(row[1] for row in self._read(planned) or [] if row[0] == PEOPLE)
+
+    def _read(self, planned: PlannedSequence) -> list[list[int]] | None:
         if self._base is None:
             return None
         try:
@@ -130,8 +142,7 @@ class Cache:
             return None
         if row is None or len(row[0]) % 16:
             return None
-        edges = np.frombuffer(row[0], "<i4").reshape(-1, 4).tolist()
-        return [None if tuple(box) == NO_FACE else FaceBox(*box) for box in edges]
+        return np.frombuffer(row[0], "<i4").reshape(-1, 4).tolist()
 
     def keep_boxes(self, found: Iterable[tuple[PlannedSequence, bytes]]) -> None:
         """Keep the packed detections of some sequences, in place of those that were there."""

@@ -263,7 +263,8 @@ def _mask_settings(
 def iter_tasks(plan: Plan, indices: NDArray[np.int64], cache: Cache) -> Iterator[Task]:
     """Yield the task of each sequence that is to do."""
     for index, planned in zip(indices.tolist(), plan.some(indices), strict=True):
-        yield Task(index, planned, plan.records[index], cache.boxes(planned), cache.crops(planned))
+        known, n_people = cache.boxes(planned), cache.n_people(planned)
+        yield Task(index, planned, plan.records[index], known, cache.crops(planned), n_people)
 
 
 def batch_size(n_sequences: int) -> int:

@@ -40,6 +40,8 @@ class SequenceResult:
         Size of a frame in pixels.
     motion, motion_at_box_changes : float
         Mean share of mask pixels that are on, over all steps and over those at which the box changed (NaN for none).
+    n_people : int
+        Faces of the first frame with a face that are at least half as wide as its largest; 0 where none was searched.
     features : dict of str to ndarray
         Rows of each feature, where they were collected (see `process_frames`).
     seconds : dict of str to float
@@ -52,6 +54,7 @@ class SequenceResult:
     width: int
     motion: float
     motion_at_box_changes: float
+    n_people: int = 0
     features: dict[str, NDArray[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -125,9 +128,10 @@ def run_sequence(
     watch = Stopwatch()
     source = ReadOnce(lambda: decode(open_frames(), watch))
     found = known
+    people: list[int] = []
     if found is None:
         with watch.stage("detect"):
-            found = find_faces(source.first(), config.faces)
+            found = find_faces(source.first(), config.faces, people)
     if config.faces.boxes and not any(found):
         raise BadSequence(f"the file of boxes has no box for any of its {n_frames} frames")
     boxes = find_boxes(found, n_frames, config.faces.crop)
@@ -137,6 +141,7 @@ def run_sequence(
     return SequenceResult(
         found=found,
         boxes=boxes,
+        n_people=sum(people),
         height=crops.height,
         width=crops.width,
         motion=float(density.mean()),

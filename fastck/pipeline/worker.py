@@ -68,6 +68,8 @@ class Task(NamedTuple):
         Detections that take the place of a search.
     kept : CropFile or None
         Where the crops are kept.
+    n_people : int
+        Of the known detections, as in the store's table; 0 where that is not known.
     """
 
     plan_index: int
@@ -75,6 +77,7 @@ class Task(NamedTuple):
     record: SequenceRecord
     known: Found | None
     kept: CropFile | None
+    n_people: int = 0
 
 
 class Batch:
@@ -99,6 +102,7 @@ class Batch:
                 packed_record(task.record),
                 None if task.known is None else [box and tuple(box) for box in task.known],
                 task.kept,
+                task.n_people,
             )
             for task in self.tasks
         ]
@@ -107,9 +111,9 @@ class Batch:
 
 def _unpacked_batch(plain: list[Any]) -> Batch:
     tasks = []
-    for index, planned, record, known, kept in plain:
+    for index, planned, record, known, kept, n_people in plain:
         found = None if known is None else [box and FaceBox(*box) for box in known]
-        tasks.append(Task(index, PlannedSequence(*planned), unpacked_record(*record), found, kept))
+        tasks.append(Task(index, PlannedSequence(*planned), unpacked_record(*record), found, kept, n_people))
     return Batch(tasks)
 
 
@@ -148,7 +152,7 @@ def work_batch(batch: Batch, context: WorkerContext, cancellation: Cancellation)
         outcome = work(task, context, cancellation)
         entries.append((task.plan_index, task.planned.sequence, outcome.entry))
         if outcome.found is not None:
-            found.append((task.plan_index, packed_boxes(outcome.found)))
+            found.append((task.plan_index, packed_boxes(outcome.found, outcome.entry["row"]["n_people"])))
         add_times(seconds, outcome.seconds)
     return BatchOutcome(Entries.of(entries, context.target.arrays), found, seconds)
 
@@ -182,6 +186,7 @@ def work(task: Task, context: WorkerContext, cancellation: Cancellation) -> Outc
             width=result.width,
             n_missed=result.n_missed,
             n_box_changes=int(result.box_changed.sum()),
+            n_people=result.n_people if task.known is None else task.n_people,
             motion=result.motion,
             motion_at_box_changes=result.motion_at_box_changes,
         )

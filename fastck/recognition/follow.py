@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from fastck.faces.box import FaceBox, Gray, crop
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.model import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
+
+if TYPE_CHECKING:
+    from fastck.recognition.reading import Seen, UnitReader
 
 SIDE = FaceConfig().side
 NO_FLOW = np.zeros((0, 28, 28), np.float32)
@@ -36,6 +40,8 @@ class Reading:
         What the search found in this very frame.
     score : float
         The search's for it; NaN where it is not known.
+    seen : Seen or None
+        What action units are read from; None where no face was found, or they were not asked for.
     """
 
     moment: Moment
@@ -45,6 +51,7 @@ class Reading:
     emotion: str | None
     face: FaceBox | None = None
     score: float = math.nan
+    seen: "Seen | None" = None
 
     def without_flow(self) -> "Reading":
         """Return the reading with an empty flow: an hour of video has 1 GB of it."""
@@ -58,10 +65,13 @@ class Follower:
     ----------
     recogniser : Recogniser, optional
         The bundled one by default.
+    look : UnitReader, optional
+        Reads action units as well; several followers of one thread may share it.
     """
 
-    def __init__(self, recogniser: Recogniser | None = None) -> None:
+    def __init__(self, recogniser: Recogniser | None = None, look: "UnitReader | None" = None) -> None:
         self.recogniser = recogniser or bundled()
+        self._look = look
         self._boxes, self._tracker = BoxKeeper(), OnsetTracker()
         self._frame = -1
 
@@ -103,4 +113,5 @@ class Follower:
             probabilities=probabilities,
             emotion=self.recogniser.decide(probabilities),
             face=found,
+            seen=None if found is None or self._look is None else self._look(gray, found),
         )

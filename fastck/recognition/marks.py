@@ -37,8 +37,8 @@ def draw_marks(picture: NDArray[np.uint8], marks: Marks) -> None:
     """Draw the points and, from the tip of the nose, the head's three axes; in place, blue first."""
     points = marks.landmarks.points
     for column, row in np.rint(points).astype(int).tolist():
-        for radius, colour in ((2, RIM), (1, bgr(POINT))):
-            cv2.circle(picture, (column, row), radius, colour, -1)
+        for radius, shade in ((2, RIM), (1, bgr(POINT))):
+            cv2.circle(picture, (column, row), radius, shade, -1)
     for end, colour in zip(np.rint(axis_ends(marks)).astype(int).tolist(), AXES, strict=True):
         cv2.line(picture, np.rint(points[NOSE]).astype(int).tolist(), end, bgr(colour), 2, cv2.LINE_AA)
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from fastck.batches.padding import as_frames, mirrored
 from fastck.config import FlowConfig
+from fastck.faces.dense import blas
 from fastck.ops.flow import FLOW_SHAPES
 
 BUNDLED = Path(__file__).with_name("bundled.npz")
@@ -180,12 +180,6 @@ def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax of each row, (N, C) float32."""
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-@cache
-def blas() -> ThreadpoolController:
-    """Return what limits NumPy's BLAS, looked up once: more threads wait for each other longer than they work."""
-    return ThreadpoolController()
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from fastck.faces.people import SAME_PERSON, People, Scored
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.model import Recogniser
 from fastck.training.settings.config import probability_columns
+
+if TYPE_CHECKING:
+    from fastck.recognition.reading import UnitReader
 
 ROUND = 5  # frames: in each of so many one person's is searched for others, too
 # Root mean square displacement, in shares of the crop's side: noise of 4 gray levels makes up to 0.0018 of it, and
@@ -40,11 +44,11 @@ class Followed:
 
 
 def read_people(
-    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False
+    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False, look: "UnitReader | None" = None
 ) -> tuple[list[list[Reading]], int, int]:
     """Return each person's readings, the largest first, how many frames a clip has, and how many of them had no face.
 
-    Largest is whose face covers most, added up over the clip.
+    Largest is whose face covers most, added up over the clip. With `look` what action units are read from is kept.
     """
     linked = People()
     people: list[Followed] = []
@@ -55,7 +59,7 @@ def read_people(
             n_missed += not found
             present = {person.number for person in linked.present}
             for number in sorted(found.keys() - set(range(len(people)))):
-                people.append(Followed(follower=Follower(recogniser)))
+                people.append(Followed(follower=Follower(recogniser, look)))
                 people[number].follower.skip(n_frames)
             for number, person in enumerate(people):
                 if number in present:

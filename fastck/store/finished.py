@@ -19,8 +19,8 @@ from fastck.store.plan import Plan
 
 GOOD, QUARANTINED = 1, 2
 # Columns of the store's table that a worker finds out.
-FOUND = ("height", "width", "n_missed", "n_box_changes", "motion", "motion_at_box_changes")
-_COUNTS = FOUND[:4]
+FOUND = ("height", "width", "n_missed", "n_box_changes", "n_people", "motion", "motion_at_box_changes")
+_COUNTS = FOUND[:5]
 NO_CHECKSUM = -1
 
 
@@ -101,7 +101,8 @@ def entry_rows(
     no_sums = (NO_CHECKSUM,) * len(arrays)
     for index, entry in entries:
         if "row" in entry:
-            found, sums = entry["row"], entry["crc32"]
+            # Of a journal without it nobody knows the number of people.
+            found, sums = {"n_people": 0, **entry["row"]}, entry["crc32"]
             crc32 = tuple(int(sums[name], 16) if name in sums else NO_CHECKSUM for name in arrays)
             rows.append((index, GOOD, *(found[name] for name in FOUND), crc32))
         else:

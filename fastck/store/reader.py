@@ -52,7 +52,7 @@ TABLE_DTYPES = {
     "folder": "str",
 }
 # Columns that stores made before them lack.
-ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64"}
+ADDED_DTYPES = {"label": "str", "fold": "str", "onset": "Int64", "n_people": "int64"}
 _TEXT = ("sequence", "subject", "folder", "label", "fold", "reason", "array", "crc32", "fingerprint")
 _LISTED = ("sequence", "subject", "emotion", "label", "fold", "n_frames", "length")
 
@@ -204,16 +204,18 @@ class Store:
         n_box_changes (frames whose box differs from the one before), motion (mean share of mask pixels that are on),
         motion_at_box_changes (the same over the steps where the box changed, NaN for none), folder (below the root),
         label (the emotion's name, or any text a table gives, "" for none), fold (as a table gives it), onset (the
-        first frame's number within its folder or video, where the sequence is a part of it).
+        first frame's number within its folder or video, where the sequence is a part of it), n_people (faces of the
+        first frame with a face that are at least half as wide as its largest; 0 where no face was searched).
         """
         import pandas as pd
 
         table = self._read(SEQUENCES, TABLE_DTYPES, ADDED_DTYPES)
-        # A store made before there were labels has emotions, no folds, and whole sequences only.
+        # A store made before there were labels has emotions, no folds, whole sequences only, and nobody counted.
         before: dict[str, Any] = {
             "label": emotion_names(table["emotion"]),
             "fold": "",
             "onset": pd.array([pd.NA] * len(table), "Int64"),
+            "n_people": 0,
         }
         return table.assign(**{name: column for name, column in before.items() if name not in table})
 

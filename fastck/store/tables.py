@@ -65,7 +65,10 @@ def sequences_parts(plan: Plan, done: Finished) -> Iterator[bytes]:
         indices = good[part]
         records = [plan.records[index] for index in indices.tolist()]
         columns: dict[str, Iterable[Any]] = {
-            **{name: map(attrgetter(name), records) for name in ("sequence", "subject", "emotion", *ADDED_DTYPES)},
+            **{
+                name: map(attrgetter(name), records)
+                for name in ("sequence", "subject", "emotion", "label", "fold", "onset")
+            },
             "n_frames": plan.n_frames[indices].tolist(),
             "start": starts[part].tolist(),
             "length": plan.length[indices].tolist(),

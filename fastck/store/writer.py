@@ -60,6 +60,7 @@ class SequenceWriter:
         n_box_changes: int,
         motion: float,
         motion_at_box_changes: float,
+        n_people: int = 0,
     ) -> dict[str, Any]:
         """Return the journal's entry of the finished sequence; the arguments are columns of the store's table.
 
@@ -76,6 +77,7 @@ class SequenceWriter:
             "width": width,
             "n_missed": n_missed,
             "n_box_changes": n_box_changes,
+            "n_people": n_people,
             "motion": motion,
             "motion_at_box_changes": motion_at_box_changes,
         }

@@ -18,6 +18,7 @@ from fastck.recognition.prediction import Prediction
 from fastck.views.flow import describe_colours, draw_wheel, flow_colours, flow_rim
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import SubFigure
 
 PICTURES = 6  # of the flow, along the clip
@@ -25,7 +26,9 @@ PICTURES = 6  # of the flow, along the clip
 Times = Callable[[Any], Any]
 
 
-def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record: SequenceRecord | None = None) -> None:
+def plot_prediction(
+    prediction: Prediction, path: str | PathLike[str], *, record: SequenceRecord | None = None, units: bool = False
+) -> None:
     """Draw each person's probabilities as a PNG file: over time, and with the bundled recogniser under the flow.
 
     Parameters
@@ -36,6 +39,8 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record
         PNG file to write.
     record : SequenceRecord, optional
         The clip, whose onset and apex are then shown beside the curves.
+    units : bool
+        Also how strong the action units of each face in the clip are, over time.
 
     Raises
     ------
@@ -48,12 +53,24 @@ def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record
     from fastck.training.report.plots import save_figure
 
     people = prediction.people
-    figure = Figure(figsize=(9.5, 5.5 * len(people)), layout="constrained")
+    heights = [5.5, 3.0] if units else [5.5]
+    figure = Figure(figsize=(9.5, sum(heights) * len(people)), layout="constrained")
     FigureCanvasAgg(figure)
     clock = _clock(prediction)
     blocks: Any = figure.subfigures(len(people), 1, squeeze=False) if len(people) > 1 else [[figure]]
+    table = None
+    if units:
+        if record is None:
+            raise ValueError("action units are read from the frames: name the clip's record, too")
+        from fastck.recognition.unit_columns import add_units
+
+        table = add_units(prediction.frames, record_frames(record))
     for one, (block,) in zip(people, blocks, strict=True):
-        _draw_person(block, one, record, clock)
+        upper = block
+        if table is not None:
+            upper, lower = block.subfigures(2, 1, height_ratios=heights)
+            _draw_units(lower, table[table["person"] == one.person], *clock)
+        _draw_person(upper, one, record, clock)
         if len(people) > 1:
             text, colour = f"person {one.person}: {one.emotion or 'unsure'}", person_colour(one.person)
             block.suptitle(text, color=colour, weight="bold")
@@ -80,6 +97,23 @@ def _draw_person(block: Any, prediction: Prediction, record: SequenceRecord | No
         for text in legend.get_texts():
             # A dollar sign in a name is no formula.
             text.set_parse_math(False)
+
+
+def _draw_units(block: "SubFigure", own: "pd.DataFrame", times: Times, unit: str) -> None:
+    """Draw how strong each action unit of a person is, over time."""
+    from fastck.faces.units import STRONGEST, UNITS
+
+    # A unit with two sides is as strong as its stronger side.
+    names = [name for name in UNITS if "_" not in name]
+    axes = block.subplots()
+    values, places = own[names].to_numpy().T, np.arange(len(names))
+    mesh = axes.pcolormesh(
+        times(own["frame"].to_numpy()), places, values, cmap="Blues", vmin=0, vmax=STRONGEST, shading="nearest"
+    )
+    axes.set_yticks(places, names, fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit, fontsize=8)
+    block.colorbar(mesh, ax=axes, label="action units, intensity", pad=0.01)
 
 
 def _clock(prediction: Prediction) -> tuple[Times, str]:

@@ -78,7 +78,7 @@ def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmar
     names = tuple(prediction.probabilities)
     for frame, gray in enumerate(record_frames(record)):
         shown = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
-        panels = []
+        panels: list[Picture] = []
         # The largest face is drawn last, over the others.
         for one, own in reversed(list(zip(people, readings, strict=True))):
             reading, marks = own.get(frame), None

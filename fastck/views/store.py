@@ -34,6 +34,8 @@ class StoreSummary:
         Share of all steps beyond the window; share of zeros in what the network sees. 0 to 1.
     missed : int
         Frames without a face of their own.
+    several_people : int
+        Sequences whose first frame with a face shows another one that is at least half as wide.
     moved : float
         Share of the steps at which the box changed, 0 to 1.
     motion_moved : float
@@ -53,6 +55,7 @@ class StoreSummary:
     cut: float
     padded: float
     missed: int
+    several_people: int
     moved: float
     motion_moved: float
     megabytes: float
@@ -96,10 +99,19 @@ def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
         cut=_share(np.maximum(length - window, 0).sum(), steps),
         padded=_share(np.maximum(window - length, 0).sum(), window * len(table)),
         missed=int(table["n_missed"].sum()),
+        several_people=int((table["n_people"] > 1).sum()),
         moved=_share(changes.sum(), steps),
         motion_moved=_share(at_changes.sum(), (table["motion"].to_numpy(float) * length).sum()),
         megabytes=sum(_bytes(array) for array in store.manifest["arrays"].values()) / 1e6,
     )
+
+
+def several_people(number: int) -> str:
+    """Return what it means that sequences show several people, "" where none does."""
+    if not number:
+        return ""
+    clips = "1 clip shows" if number == 1 else f"{number} clips show"
+    return f"{clips} more than one person: the largest face was taken; n_people in sequences.csv says in which"
 
 
 def emotion_name(code: object) -> str:
@@ -184,6 +196,7 @@ def describe_numbers(summary: StoreSummary) -> list[tuple[str, str]]:
     return [
         ("sequences", f"{summary.sequences} of {summary.subjects} subjects, {summary.labelled} labelled"),
         ("frames", f"{summary.frames}, {summary.missed} without a face of their own; {summary.megabytes:.1f} MB"),
+        ("people", several_people(summary.several_people)),
         ("quarantine", f"{summary.quarantined} sequences" if summary.quarantined else ""),
         (
             f"{window}-step window",

@@ -99,7 +99,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     train(store.path, folder / "run", config)
     info_html(store, folder / "store.html")
     words = {"title": "live", "source": "x", "classes": ["happy"] * 8, "stages": ["face"], "trained_on": "people"}
-    words["head"] = ["yaw", "confidence"]
+    words |= {"head": ["yaw", "confidence"], "units": ["AU01", "AU12"]}
     live = render_page("live.html", **words, lengthened=3, nonce="n", socket="ws://127.0.0.1:1/results")
     (folder / "live.html").write_bytes(live)
     picture = folder / "smile.gif"

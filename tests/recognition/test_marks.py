@@ -23,7 +23,7 @@ from fastck.pages.palette import bgr
 from fastck.recognition.clip import recognise
 from fastck.recognition.live.picture import draw
 from fastck.recognition.live.sources import Frame
-from fastck.recognition.live.stages import LiveResult, Totals, watch
+from fastck.recognition.live.stages import Extras, LiveResult, Totals, watch
 from fastck.recognition.live.text import lines, totals_line
 from fastck.recognition.marks import AXES, POINT, draw_marks, find_marks, said_turn
 from fastck.views.prediction_video import iter_pictures
@@ -55,7 +55,7 @@ def grays() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def results(grays: list[np.ndarray]) -> list[LiveResult]:
-    return list(watch(Given([np.zeros_like(grays[0]), *grays]), landmarks=True))
+    return list(watch(Given([np.zeros_like(grays[0]), *grays]), extras=Extras(landmarks=True, units=True)))
 
 
 def shows_points(picture: np.ndarray, points: np.ndarray) -> int:
@@ -118,28 +118,41 @@ def test_live_says_the_turn(results: list[LiveResult]):
     totals = Totals()
     happy = next(result for result in results[1:] if result.reading.emotion == "happy")
     *_, last = lines(iter(results), totals)
-    assert last.endswith(said_turn(happy.marks))
+    assert said_turn(happy.marks) in last
+    assert f"AU12 {happy.units['AU12']:.1f}" in last
     assert "landmarks" in last
     assert ", landmarks " in totals_line(totals)
 
 
 def test_the_page_has_the_turn(results: list[LiveResult]):
     pytest.importorskip("aiohttp", reason="needs the extra live")
-    from fastck.recognition.live.server import show
+    from fastck.recognition.live.server import show, shown_units
 
     values = json.loads(show(results[-1], drawn=False).text)
     marks = results[-1].marks
+    assert dict(zip(shown_units(), values["units"], strict=True))["AU12"] == round(results[-1].units["AU12"], 2)
     assert values["head"] == [*map(round, marks.pose[:3]), round(marks.landmarks.confidence, 2)]
     assert json.loads(show(results[0], drawn=False).text)["head"] is None
+    assert json.loads(show(results[0], drawn=False).text)["units"] is None
+
+
+def test_live_reads_the_units_of_the_clip(results: list[LiveResult]):
+    units = fastck.action_units(CLIP)
+    # The rest is known from the first frame on; what is found later changes it little.
+    for result, expected in zip(results[1:], units.intensities, strict=True):
+        np.testing.assert_allclose(list(result.units.values()), expected, atol=0.7)
+        assert result.milliseconds["units"] > 0
+    assert results[-1].units["AU12"] > 2 > results[1].units["AU12"]
 
 
 def test_live_takes_the_option(tmp_path: Path):
-    result = CliRunner().invoke(app, ["live", str(CLIP), "--headless", "--landmarks"])
+    result = CliRunner().invoke(app, ["live", str(CLIP), "--headless", "--landmarks", "--units"])
     assert result.exit_code == 0, result.output
     assert "yaw " in result.stdout
     plain = CliRunner().invoke(app, ["live", str(CLIP), "--headless"])
     assert "yaw " not in plain.stdout
     assert "landmarks" not in plain.output
+    assert "AU" not in plain.output
 
 
 def test_a_sheet_shows_the_points_of_the_frames(tmp_path: Path):
@@ -156,5 +169,5 @@ def test_a_sheet_shows_the_points_of_the_frames(tmp_path: Path):
 
 def test_who_does_not_ask_loads_nothing():
     lines = ["import sys, fastck.views.prediction_video, fastck.recognition.live.run, fastck.recognition.live.picture"]
-    lines += ["sys.exit('fastck.faces.landmarks' in sys.modules)"]
+    lines += ["sys.exit(bool({'fastck.faces.landmarks', 'fastck.faces.units'} & set(sys.modules)))"]
     assert subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False).returncode == 0

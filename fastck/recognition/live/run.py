@@ -6,14 +6,14 @@ import cv2
 
 from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.live.sources import Source, open_source
-from fastck.recognition.live.stages import Totals, warm_up, watch
+from fastck.recognition.live.stages import Extras, Totals, warm_up, watch
 from fastck.recognition.live.text import lines, totals_line
 from fastck.recognition.model import TRAINED_ON
 
 Say = Callable[[str], None]
 
 
-def run_live(source: str, *, port: int | None, loop: bool, landmarks: bool, on_line: Say, on_note: Say) -> None:
+def run_live(source: str, *, port: int | None, loop: bool, extras: Extras, on_line: Say, on_note: Say) -> None:
     """Look at a source until it ends or Ctrl-C stops it.
 
     Parameters
@@ -24,8 +24,8 @@ def run_live(source: str, *, port: int | None, loop: bool, landmarks: bool, on_l
         Of the page; 0 for any free one, None for lines of text in place of the page.
     loop : bool
         Play a clip again and again.
-    landmarks : bool
-        Also each face's landmarks, and how the head is held.
+    extras : Extras
+        What is shown besides.
     on_line, on_note : callable
         Called with lines of results, and with lines about the run.
 
@@ -42,16 +42,16 @@ def run_live(source: str, *, port: int | None, loop: bool, landmarks: bool, on_l
     opened = open_source(source, loop=loop)
     # One core does it all: OpenCV's threads would only take another one from the browser.
     cv2.setNumThreads(1)
-    warm_up(landmarks=landmarks)
+    warm_up(extras=extras)
     if port is None:
-        _print_lines(opened, landmarks, on_line, on_note)
+        _print_lines(opened, extras, on_line, on_note)
         return
     from fastck.recognition.live.server import serve
 
     totals = serve(
         opened,
         port=port,
-        landmarks=landmarks,
+        extras=extras,
         on_address=lambda address: on_line(f"{address} ({TRAINED_ON}; Ctrl-C stops it)"),
     )
     on_note(totals_line(totals))
@@ -67,11 +67,11 @@ def check_server() -> None:
         ) from None
 
 
-def _print_lines(source: Source, landmarks: bool, on_line: Say, on_note: Say) -> None:
+def _print_lines(source: Source, extras: Extras, on_line: Say, on_note: Say) -> None:
     totals = Totals()
     try:
         with NewestFrame(source) as newest:
-            for line in lines(watch(newest, landmarks=landmarks), totals):
+            for line in lines(watch(newest, extras=extras), totals):
                 on_line(line)
     finally:
         on_line(TRAINED_ON)

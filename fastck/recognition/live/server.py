@@ -20,7 +20,7 @@ from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.live.picture import LENGTHENED, jpeg
 from fastck.recognition.live.sources import Source
-from fastck.recognition.live.stages import LANDMARKS, STAGES, LiveResult, Totals, watch
+from fastck.recognition.live.stages import NOTHING, STAGES, Extras, LiveResult, Totals, watch
 from fastck.recognition.live.text import said_emotion
 from fastck.recognition.model import TRAINED_ON, bundled
 
@@ -91,7 +91,7 @@ class Board:
         news.set()
 
 
-def serve(source: Source, *, port: int, on_address: Callable[[str], None], landmarks: bool = False) -> Totals:
+def serve(source: Source, *, port: int, on_address: Callable[[str], None], extras: Extras = NOTHING) -> Totals:
     """Show a source on a page until it ends or Ctrl-C stops it.
 
     Parameters
@@ -101,8 +101,8 @@ def serve(source: Source, *, port: int, on_address: Callable[[str], None], landm
         On 127.0.0.1; 0 for any free one.
     on_address : callable
         Called with the page's address once it can be opened.
-    landmarks : bool
-        Also show each face's landmarks, and how the head is held.
+    extras : Extras
+        What is shown besides.
 
     Returns
     -------
@@ -117,12 +117,12 @@ def serve(source: Source, *, port: int, on_address: Callable[[str], None], landm
     KeyboardInterrupt
         After Ctrl-C, with camera, threads and port released.
     """
-    return asyncio.run(_serve(source, port, on_address, landmarks))
+    return asyncio.run(_serve(source, port, on_address, extras))
 
 
-async def _serve(source: Source, port: int, on_address: Callable[[str], None], landmarks: bool) -> Totals:
+async def _serve(source: Source, port: int, on_address: Callable[[str], None], extras: Extras) -> Totals:
     board, totals = Board(), Totals()
-    app = make_app(board, source.name, landmarks=landmarks)
+    app = make_app(board, source.name, extras=extras)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=PATIENCE)
     await runner.setup()
     try:
@@ -135,21 +135,21 @@ async def _serve(source: Source, port: int, on_address: Callable[[str], None], l
                 "or 0 for any that is free"
             ) from error
         on_address(f"http://{ADDRESS}:{runner.addresses[0][1]}/")
-        await _follow(source, board, totals, landmarks)
+        await _follow(source, board, totals, extras)
     finally:
         board.end()
         await runner.cleanup()
     return totals
 
 
-async def _follow(source: Source, board: Board, totals: Totals, landmarks: bool) -> None:
+async def _follow(source: Source, board: Board, totals: Totals, extras: Extras) -> None:
     """Look at a source's frames in a thread of their own, and put what comes of them on the board."""
     loop = asyncio.get_running_loop()
     errors: list[Exception] = []
 
     def work() -> None:
         try:
-            for result in watch(newest, landmarks=landmarks):
+            for result in watch(newest, extras=extras):
                 totals.add(result)
                 loop.call_soon_threadsafe(board.put, show(result, drawn=board.tabs > 0))
         # Raised again by the server's thread, after this one has ended.
@@ -186,6 +186,7 @@ def show(result: LiveResult, *, drawn: bool) -> Shown:
         "delay": round(result.delay, 1),
         "dropped": result.dropped,
         "rate": round(result.rate, 1),
+        "units": None if result.units is None else [round(result.units[name], 2) for name in shown_units()],
         "head": None
         if marks is None
         else [*(round(angle) for angle in marks.pose[:3]), round(marks.landmarks.confidence, 2)],
@@ -193,7 +194,14 @@ def show(result: LiveResult, *, drawn: bool) -> Shown:
     return Shown(text=json.dumps(values), picture=picture)
 
 
-def make_app(board: Board, source: str, *, landmarks: bool = False) -> web.Application:
+def shown_units() -> tuple[str, ...]:
+    """Return the names of the action units that have a bar: one with two sides is as strong as its stronger side."""
+    from fastck.faces.units import UNITS
+
+    return tuple(name for name in UNITS if "_" not in name)
+
+
+def make_app(board: Board, source: str, *, extras: Extras = NOTHING) -> web.Application:
     """Return the application: the page and its WebSocket.
 
     Parameters
@@ -201,8 +209,8 @@ def make_app(board: Board, source: str, *, landmarks: bool = False) -> web.Appli
     board : Board
     source : str
         Name of the source, shown on the page.
-    landmarks : bool
-        Whether results have landmarks and the head's turn.
+    extras : Extras
+        What results have besides.
     """
 
     async def page(request: web.Request) -> web.StreamResponse:
@@ -212,8 +220,9 @@ def make_app(board: Board, source: str, *, landmarks: bool = False) -> web.Appli
             title=f"fastck live: {source}",
             source=source,
             classes=bundled().classes,
-            stages=(*STAGES, *([LANDMARKS] if landmarks else []), "picture"),
-            head=("yaw, degrees", "pitch, degrees", "roll, degrees", "landmark confidence") if landmarks else (),
+            stages=(*STAGES, *extras.stages, "picture"),
+            head=("yaw, degrees", "pitch, degrees", "roll, degrees", "landmark confidence") if extras.landmarks else (),
+            units=shown_units() if extras.units else (),
             trained_on=TRAINED_ON,
             lengthened=LENGTHENED,
             nonce=nonce,

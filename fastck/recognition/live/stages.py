@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray
@@ -18,12 +19,14 @@ from fastck.recognition.model import Recogniser
 from fastck.recognition.person import following
 
 if TYPE_CHECKING:
+    from fastck.faces.units import Seen
     from fastck.recognition.marks import Marks
 
 # No doubling: faces from about 80 pixels on. A search of the doubled frame does not keep up with a camera.
 FACES = FaceConfig(upsample=(0,))
 STAGES = ("face", "flow", "model")
-LANDMARKS = "landmarks"  # the stage that is there where it is asked for
+LANDMARKS, UNITS = "landmarks", "units"  # the stages that are there where they are asked for
+REST_FROM = 50  # frames with the face, two seconds of a camera, in which its rest is looked for
 WARM_UP_SIDE = 120  # pixels; room for the smallest face that is searched for
 RATE_OVER = 50  # results, two seconds of a camera
 
@@ -49,6 +52,8 @@ class LiveResult:
         Results a second, lately.
     marks : Marks or None
         Landmarks and turn of the face; None where they are not asked for, or it was not found in this frame.
+    units : dict of str to float or None
+        Intensity of each action unit, 0 to 5; None where they are not asked for, or the face was not found.
     """
 
     number: int
@@ -59,6 +64,49 @@ class LiveResult:
     dropped: int
     rate: float
     marks: "Marks | None" = None
+    units: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What is shown besides: landmarks and the head's turn, and action units."""
+
+    landmarks: bool = False
+    units: bool = False
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages that they take."""
+        return (*[LANDMARKS] * self.landmarks, *[UNITS] * self.units)
+
+
+NOTHING = Extras()
+
+
+class LiveUnits:
+    """Reads one face's action units, frame after frame, beside its rest: looked for in the first frames with it."""
+
+    def __init__(self) -> None:
+        from fastck.recognition.reading import UnitReader
+
+        self._reader = UnitReader()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with another face."""
+        self._first: list[Seen] = []
+        self._rest: NDArray[np.float32] | None = None
+
+    def read(self, gray: Gray, box: FaceBox) -> dict[str, float]:
+        """Return the intensity of each unit of the face in a box."""
+        from fastck.faces.units import UNITS
+        from fastck.recognition.reading import choose_rest
+
+        model, seen = self._reader.model, self._reader(gray, box)
+        if len(self._first) < REST_FROM:
+            self._first.append(seen)
+            self._rest, _ = choose_rest(model, self._first)
+        return dict(zip(UNITS, model.intensities([seen], self._rest)[0].tolist(), strict=True))
 
 
 @dataclass(kw_only=True)
@@ -86,7 +134,7 @@ def watch(
     newest: NewestFrame,
     *,
     recogniser: Recogniser | None = None,
-    landmarks: bool = False,
+    extras: Extras = NOTHING,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[LiveResult]:
     """Look at the newest frame, again and again, until the source ends.
@@ -96,8 +144,8 @@ def watch(
     newest : NewestFrame
     recogniser : Recogniser, optional
         The bundled one by default.
-    landmarks : bool
-        Also find each face's landmarks, and how the head is held.
+    extras : Extras
+        What is found besides.
     clock : callable
         Seconds, the one that frames are stamped with.
 
@@ -112,20 +160,26 @@ def watch(
     """
     follower, turn = Follower(recogniser), 0
     finished: deque[float] = deque(maxlen=RATE_OVER)
+    reader = LiveUnits() if extras.units else None
     with following(FACES) as search:
         while (frame := newest.take()) is not None:
             if frame.turn != turn:
                 follower, turn = Follower(recogniser), frame.turn
+                if reader is not None:
+                    reader.forget()
             stopwatch = Stopwatch()
             with stopwatch.stage("face"):
                 found = search(frame.gray)
             reading = follower.push(frame.gray, found, stopwatch)
-            marks = None
-            if landmarks:
+            marks, units = None, None
+            if extras.landmarks:
                 from fastck.recognition.marks import find_marks
 
                 with stopwatch.stage(LANDMARKS):
                     marks = None if found is None else find_marks(frame.gray, found)
+            if reader is not None:
+                with stopwatch.stage(UNITS):
+                    units = None if found is None else reader.read(frame.gray, found)
             now = clock()
             finished.append(now)
             yield LiveResult(
@@ -137,10 +191,11 @@ def watch(
                 dropped=newest.dropped,
                 rate=rate_of(finished),
                 marks=marks,
+                units=units,
             )
 
 
-def warm_up(recogniser: Recogniser | None = None, *, landmarks: bool = False) -> None:
+def warm_up(recogniser: Recogniser | None = None, *, extras: Extras = NOTHING) -> None:
     """Compile and load what the stages need, so that the first frames do not wait for it."""
     noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE), dtype=np.uint8)
     follower = Follower(recogniser)
@@ -149,10 +204,12 @@ def warm_up(recogniser: Recogniser | None = None, *, landmarks: bool = False) ->
     box = FaceBox(0, 0, WARM_UP_SIDE, WARM_UP_SIDE)
     for _ in range(2):
         follower.push(noise, box)
-    if landmarks:
+    if extras.landmarks:
         from fastck.recognition.marks import find_marks
 
         find_marks(noise, box)
+    if extras.units:
+        LiveUnits().read(noise, box)
 
 
 def rate_of(finished: deque[float]) -> float:

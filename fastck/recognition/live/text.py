@@ -28,17 +28,20 @@ def said_emotion(result: LiveResult) -> str:
 
 
 def result_line(result: LiveResult) -> str:
-    """Return one result: frame, emotion, probability, time of each stage, delay, dropped frames, the head's turn."""
+    """Return one result: frame, emotion, probability, time of each stage, delay, dropped frames, what is besides."""
     share = "" if result.reading is None else f"{100 * result.reading.probabilities.max():.0f} %"
     line = (
         f"frame {result.number:<5} {said_emotion(result):<9} {share:>5}   {stage_text(result.milliseconds)}   "
         f"delay {result.delay:.0f} ms   dropped {result.dropped}"
     )
-    if result.marks is None:
-        return line
-    from fastck.recognition.marks import said_turn
+    if result.marks is not None:
+        from fastck.recognition.marks import said_turn
 
-    return f"{line}   {said_turn(result.marks)}"
+        line += f"   {said_turn(result.marks)}"
+    if result.units is not None:
+        strongest = sorted((name for name in result.units if "_" not in name), key=result.units.__getitem__)[:-4:-1]
+        line += "   " + ", ".join(f"{name} {result.units[name]:.1f}" for name in strongest)
+    return line
 
 
 def totals_line(totals: Totals) -> str:

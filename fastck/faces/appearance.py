@@ -1,0 +1,124 @@
+"""What a face looks like apart from where it is: its points beside those of the head model, and aligned patches."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.faces.box import Gray
+from fastck.faces.landmarks import POINTS, load_landmark_model
+from fastck.faces.pose import RIGID, head_pose
+from fastck.kernels import landmarks as kernels
+from fastck.kernels.landmarks import DIRECTIONS
+
+Floats = NDArray[np.float32]
+
+# Eye corners and the nose: what no expression moves much.
+STEADY = [27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45]
+EYES = 40.0  # pixels between the outer eye corners in the aligned picture
+SIDE = 96  # pixels of it
+EYES_ROW = 36.0  # where the eyes are in it
+CELL, CELLS, STEP = 8.0, 2, 8  # pixels of a cell, cells along a patch, pixels between patches
+# Patches outside of the ellipse show hair and background. Pixels from the middle of the picture.
+OVAL = (42.0, 52.0)
+
+
+class Look(NamedTuple):
+    """What one frame shows of a face.
+
+    Attributes
+    ----------
+    shape : ndarray of shape (136,), float32
+        How far each point lies from the head model's own in the same pose, upright, in shares of the distance between
+        the outer eye corners: columns and rows in turn.
+    pose : ndarray of shape (3,), float32
+        Yaw, pitch and roll in radians.
+    patches : ndarray of shape (N,), float32
+        Oriented gradients of the aligned picture.
+    """
+
+    shape: Floats
+    pose: Floats
+    patches: Floats
+
+
+def patch_centres() -> Floats:
+    """Return the patches' centres in the aligned picture, (P, 2) pixels."""
+    places = np.arange(STEP, SIDE, STEP) - 0.5
+    grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
+    inside = np.hypot(*((grid - (SIDE - 1) / 2) / OVAL).T) <= 1
+    return grid[inside].astype(np.float32)
+
+
+N_SHAPE, N_PATCHES = 2 * POINTS, len(patch_centres()) * CELLS**2 * DIRECTIONS
+
+
+def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (2, 3) matrix that brings points over others, by turning, scaling and moving; by least squares."""
+    middle, origin = target.mean(axis=0), source.mean(axis=0)
+    target, source = target - middle, source - origin
+    along = float((source * target).sum())
+    across = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum())
+    turn = np.array([[along, -across], [across, along]]) / float((source**2).sum())
+    return np.column_stack([turn, middle - turn @ origin])
+
+
+class Looker:
+    """Looks at faces whose points are known, with buffers that are kept: not to be shared between threads."""
+
+    def __init__(self) -> None:
+        head = load_landmark_model().head.astype(np.float64)
+        self._head = head - (head[36] + head[45]) / 2
+        self._eyes = float(np.linalg.norm(head[36] - head[45]))
+        self._centres = patch_centres()
+        self._planes = np.empty((DIRECTIONS, SIDE), np.float32)
+        self._sums = np.empty((SIDE + 1, SIDE + 1, DIRECTIONS), np.float32)
+        self._corners = np.empty((CELLS + 1, CELLS + 1, DIRECTIONS), np.float32)
+
+    def __call__(self, gray: Gray, points: NDArray[np.floating]) -> Look:
+        """Return what a frame shows of the face.
+
+        Parameters
+        ----------
+        gray : ndarray of shape (H, W), uint8
+        points : ndarray of shape (68, 2)
+            As `fastck.detect_landmarks` finds them in it.
+        """
+        points = points.astype(np.float64)
+        yaw, pitch, roll, _ = head_pose(points, gray.shape)
+        angles = np.deg2rad([yaw, pitch, roll])
+        posed = self._posed(*angles)
+        # The model without its lean: the points are laid upright by it.
+        back = similarity(points[RIGID], posed[RIGID])
+        shape = (points @ back[:, :2].T + back[:, 2] - posed) / self._eyes
+        return Look(shape.ravel().astype(np.float32), angles.astype(np.float32), self._patches(gray, points, posed))
+
+    def _posed(self, yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+        """Return the head model's points as they are seen in a pose but upright, (68, 2), rows downwards."""
+        sine, cosine = np.sin(yaw), np.cos(yaw)
+        x = cosine * self._head[:, 0] + sine * self._head[:, 2]
+        z = cosine * self._head[:, 2] - sine * self._head[:, 0]
+        y = np.cos(pitch) * self._head[:, 1] - np.sin(pitch) * z
+        return np.column_stack([x, -y])
+
+    def _patches(self, gray: Gray, points: NDArray[np.float64], posed: NDArray[np.float64]) -> Floats:
+        """Return the oriented gradients of the picture in which eyes and nose are where the model has them."""
+        scale = EYES / self._eyes
+        place = posed[STEADY] * scale + np.array([(SIDE - 1) / 2, EYES_ROW])
+        matrix = similarity(place, points[STEADY])
+        size = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        corner = np.floor(points.min(axis=0) - 0.6 * EYES * size).astype(int)
+        corner = np.clip(corner, 0, [gray.shape[1] - 1, gray.shape[0] - 1])
+        end = np.ceil(points.max(axis=0) + 0.6 * EYES * size).astype(int)
+        near = gray[corner[1] : max(end[1], corner[1] + 1), corner[0] : max(end[0], corner[0] + 1)]
+        matrix[:, 2] -= corner
+        if size > 1:
+            # A larger face is blurred to the picture's own sharpness first.
+            near = cv2.GaussianBlur(near, (0, 0), 0.5 * size)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        picture = cv2.warpAffine(near, matrix, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        kernels.gradient_sums(picture, self._planes, self._sums)
+        out = np.empty((len(self._centres), CELLS**2 * DIRECTIONS), np.float32)
+        kernels.patch_features(self._sums, self._centres, np.float32(CELL), CELLS, self._corners, out)
+        return out.ravel()

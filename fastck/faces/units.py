@@ -1,0 +1,171 @@
+"""Action units of one face, frame by frame: how strong each one is, from its points and aligned patches.
+
+Two networks, both learnt from rendered people. The absolute one sees the frame beside the rendered average. The
+relative one also sees how the same face looks at rest, the reference: what a face is like matters less to it.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.faces.appearance import N_PATCHES, N_SHAPE, Look
+from fastck.faces.dense import Dense, Floats, blas, read_dense
+
+BUNDLED = Path(__file__).with_name("units.npz")
+FORMAT = 1  # raised when the networks are of another kind
+STRONGEST = 5.0
+ONE_SIDED = ("AU01", "AU17", "AU18", "AU22", "AU24", "AU25", "AU26", "AU28")
+TWO_SIDED = ("AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU20", "AU45")
+# By number; a unit with two sides is followed by its left and its right, which are the subject's own.
+UNITS = tuple(sorted([*ONE_SIDED, *TWO_SIDED, *(f"{name}_{side}" for name in TWO_SIDED for side in ("left", "right"))]))
+# What the networks give: the stronger side is taken from them.
+OUTPUTS = tuple(name for name in UNITS if name not in TWO_SIDED)
+SHAPE_SCALE, POSE_SCALE, PATCH_SCALE = np.float32(20), np.float32(3), np.float32(5)  # of the networks' inputs
+
+
+def to_units(outputs: Floats) -> Floats:
+    """Return intensities in the order of UNITS for the networks' outputs: (N, 32) -> (N, 44), 0 to 5."""
+    sided = dict(zip(OUTPUTS, np.clip(outputs, 0, STRONGEST).T, strict=True))
+    for name in TWO_SIDED:
+        sided[name] = np.maximum(sided[f"{name}_left"], sided[f"{name}_right"])
+    return np.stack([sided[name] for name in UNITS], axis=1).astype(np.float32)
+
+
+def absolute_inputs(look: Look, mean: Look) -> Floats:
+    """Return what the absolute network takes, (..., 136 + 3 + P), for looks whose arrays may have rows."""
+    return np.concatenate(
+        [
+            (look.shape - mean.shape) * SHAPE_SCALE,
+            look.pose * POSE_SCALE,
+            (look.patches - mean.patches) * PATCH_SCALE,
+        ],
+        axis=-1,
+    )
+
+
+def relative_inputs(look: Look, mean: Look, rest: Look) -> Floats:
+    """Return what the relative network takes, (..., 2 * 136 + 2 * 3 + P), as `absolute_inputs`."""
+    return np.concatenate(
+        [
+            (look.shape - rest.shape) * SHAPE_SCALE,
+            (look.shape - mean.shape) * SHAPE_SCALE,
+            look.pose * POSE_SCALE,
+            (look.pose - rest.pose) * POSE_SCALE,
+            (look.patches - rest.patches) * PATCH_SCALE,
+        ],
+        axis=-1,
+    )
+
+
+class Seen(NamedTuple):
+    """What the networks' first layers make of one look, small enough to be kept for each frame.
+
+    Attributes
+    ----------
+    absolute, relative : ndarray of shape (H,), float32
+        Sums of either network's first layer, the relative one's without a reference.
+    rest : ndarray of shape (H,), float32
+        What the relative one's sums lose with this look as the reference.
+    """
+
+    absolute: Floats
+    relative: Floats
+    rest: Floats
+
+
+class UnitModel:
+    """Intensities of the action units for what frames show of a face.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A model file; the bundled one by default.
+
+    Attributes
+    ----------
+    about : dict
+        How it was made: seed, people, figures.
+    mean : Look
+        The rendered average.
+    thresholds : ndarray of shape (44,), float32
+        From which intensity on a unit is said to be present, in the order of UNITS.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model that this version can read, or is damaged.
+    OSError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            self.about: dict[str, Any] = json.loads(str(arrays.pop("about")))
+            if self.about["format"] != FORMAT:
+                raise ValueError(
+                    f"format {self.about['format']} is of another version of fastck, this one reads {FORMAT}"
+                )
+            self.mean = Look(*(arrays[f"mean_{name}"].astype(np.float32) for name in Look._fields))
+            self.thresholds = arrays["thresholds"].astype(np.float32)
+            self.absolute: Dense = read_dense(arrays, "absolute")
+            self.relative: Dense = read_dense(arrays, "relative")
+            self._check()
+        except (KeyError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is no model of fastck's action units: {error}") from error
+
+    def _check(self) -> None:
+        wanted = {
+            "mean_shape": (self.mean.shape, (N_SHAPE,)),
+            "mean_pose": (self.mean.pose, (3,)),
+            "mean_patches": (self.mean.patches, (N_PATCHES,)),
+            "thresholds": (self.thresholds, (len(UNITS),)),
+            "absolute": (self.absolute.kernels[0][:, 0], (N_SHAPE + 3 + N_PATCHES,)),
+            "relative": (self.relative.kernels[0][:, 0], (2 * (N_SHAPE + 3) + N_PATCHES,)),
+        }
+        for name, (values, shape) in wanted.items():
+            if values.shape != shape or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite and of shape {shape}, got {values.shape}")
+        for name, network in (("absolute", self.absolute), ("relative", self.relative)):
+            if len(network.biases[-1]) != len(OUTPUTS):
+                raise ValueError(f"{name} must give {len(OUTPUTS)} units, got {len(network.biases[-1])}")
+
+    def see(self, look: Look) -> Seen:
+        """Return what the networks make of a frame before they know of a reference."""
+        nothing = Look(*(np.zeros_like(values) for values in look))
+        bias = self.relative.biases[0]
+        with blas().limit(limits=1, user_api="blas"):
+            rest = self.relative.first(relative_inputs(nothing, nothing, look)) - bias
+            relative = self.relative.first(relative_inputs(look, self.mean, nothing))
+            return Seen(self.absolute.first(absolute_inputs(look, self.mean)), relative, rest)
+
+    def intensities(self, seen: Sequence[Seen], rest: Floats | None = None) -> Floats:
+        """Return the intensity of each unit, 0 to 5: (N, 44) float32 in the order of UNITS.
+
+        Parameters
+        ----------
+        seen : sequence of Seen
+            A frame each.
+        rest : ndarray of shape (H,), float32, optional
+            The `rest` of the same face at rest; without it the rendered average takes its place.
+        """
+        if rest is None:
+            return to_units(self.absolute.after_first(np.stack([one.absolute for one in seen])))
+        return to_units(self.relative.after_first(np.stack([one.relative for one in seen]) + rest))
+
+    def present(self, intensities: Floats) -> NDArray[np.bool_]:
+        """Return which units are there, of intensities (..., 44)."""
+        return np.asarray(intensities >= self.thresholds)
+
+
+@cache
+def bundled_units() -> UnitModel:
+    """Return the model that comes with the package, read once."""
+    return UnitModel()

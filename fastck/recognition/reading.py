@@ -1,0 +1,74 @@
+"""Action units of a clip's frames: read one after another, and judged against the face's own rest where it shows it."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.faces.appearance import Looker
+from fastck.faces.box import FaceBox, Gray
+from fastck.faces.landmarks import LandmarkFinder
+from fastck.faces.units import UNITS, Seen, UnitModel, bundled_units
+
+Floats = NDArray[np.float32]
+Reference = Literal["onset", "median", "average"]
+# Sum of the absolute network's intensities, without blinks: nine in ten rendered faces at rest stay below it.
+CALM = 7.5
+ONSET = 5  # frames at most that an onset is the median of
+FEWEST_CALM = 3  # frames, for a median
+LASTING = [number for number, name in enumerate(UNITS) if "_" not in name and name != "AU45"]
+
+
+class UnitReader:
+    """Looks at one frame's face after another, with buffers that are kept: not to be shared between threads.
+
+    Parameters
+    ----------
+    model : UnitModel, optional
+        The bundled one by default.
+    """
+
+    def __init__(self, model: UnitModel | None = None) -> None:
+        self.model = model or bundled_units()
+        self._find, self._look = LandmarkFinder(), Looker()
+
+    def __call__(self, gray: Gray, box: FaceBox) -> Seen:
+        """Return what action units are read from, for the face in a box."""
+        return self.model.see(self._look(gray, self._find(gray, box).points))
+
+
+def expressiveness(absolute: Floats) -> Floats:
+    """Return how far frames (N, 44) are from a face at rest: the sum of their intensities, without blinks."""
+    return np.asarray(absolute[:, LASTING].sum(axis=1), np.float32)
+
+
+def choose_rest(model: UnitModel, seen: Sequence[Seen]) -> tuple[Floats | None, Reference]:
+    """Return the `rest` of a face for `UnitModel.intensities`, and what it was taken from.
+
+    Its first frames where they are calm ("onset"), else the median over its calm frames where there are several
+    ("median"), else None: the rendered average takes its place.
+    """
+    if not seen:
+        return None, "average"
+    calm = expressiveness(model.intensities(seen)) < CALM
+    if calm[0]:
+        end = int(np.argmin(calm)) or len(calm)
+        return _median(seen[: min(end, ONSET)]), "onset"
+    if calm.sum() >= FEWEST_CALM:
+        return _median([one for one, rests in zip(seen, calm, strict=True) if rests]), "median"
+    return None, "average"
+
+
+def _median(seen: Sequence[Seen]) -> Floats:
+    return np.asarray(np.median([one.rest for one in seen], axis=0), np.float32)
+
+
+def read_units(model: UnitModel, seen: Sequence[Seen | None]) -> tuple[Floats, Reference]:
+    """Return the intensities (N, 44) of a face's frames, NaN where it was not seen, and the reference."""
+    there = [one for one in seen if one is not None]
+    rest, reference = choose_rest(model, there)
+    found = np.full((len(seen), len(UNITS)), np.nan, np.float32)
+    if there:
+        found[[one is not None for one in seen]] = model.intensities(there, rest)
+    return found, reference

@@ -1,0 +1,265 @@
+"""Action units: the map from the renderer's weights, the model file, and what rendered faces give."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import fastck
+from fastck.faces.appearance import Look, Looker
+from fastck.faces.landmarks import detect_landmarks
+from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
+from fastck.recognition.reading import choose_rest
+from fastck.render.action_units import PARTING, action_units
+from fastck.render.dataset import Person
+from fastck.render.model import deform, load_model
+from fastck.render.motion import Pose
+from fastck.render.variation import EASY, HARD
+from tools.landmarks.points import MIRRORED, carried
+from tools.units.acts import begin as begin_script
+from tools.units.acts import emotion_clip, played, pose_of
+from tools.units.learn import OUTPUT_MIRROR, PATCH_MIRROR, mirrored_shape
+
+SEED = 4242  # of people whom the model was not fitted to
+# Units whose look on the mesh is their own; each beside the weights that show it.
+CLEAR = {
+    "AU12": {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0},
+    "AU45": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    "AU26": {"jawOpen": 0.8},
+    "AU15": {"mouthFrownLeft": 1.0, "mouthFrownRight": 1.0},
+    "AU02": {"browOuterUpLeft": 1.0, "browOuterUpRight": 1.0},
+}
+
+
+def frontal(weights=None):
+    named = {f"unit/{name}": weight for name, weight in (weights or {}).items()}
+    return Pose(weights=named, yaw=0.0, pitch=0.0, roll=0.0, shift=(0.0, 0.0))
+
+
+def gray(frame):
+    return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return Person(SEED, 3, EASY).get()[0]
+
+
+@pytest.fixture(scope="module")
+def at_rest(scene):
+    return [gray(scene.render(frontal(), key=key)) for key in range(3)]
+
+
+@pytest.fixture(scope="module")
+def wink(scene, at_rest):
+    shut = {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.5}
+    return np.stack([*at_rest, gray(scene.render(frontal(shut), key=9))])
+
+
+def test_the_map_and_the_model_name_the_same_units():
+    assert sorted(action_units({})) == list(UNITS)
+    assert len(UNITS) == 44
+    assert len(OUTPUTS) == 32
+
+
+def test_the_map_takes_the_stronger_side_and_keeps_to_the_scale():
+    found = action_units({"mouthSmileLeft": 0.4, "mouthSmileRight": 0.6, "unit/browInnerUp": 1.2, "jawOpen": -0.1})
+    assert found["AU12_left"], found["AU12_right"] == pytest.approx((2.0, 3.0))
+    assert found["AU12"] == found["AU12_right"]
+    assert found["AU01"] == 5.0
+    assert found["AU26"] == 0.0
+
+
+def test_how_far_units_part_the_lips_is_read_off_the_head_model():
+    """Points in the middle of both lips' inner edges, on the mesh."""
+    model = load_model()
+    x = np.array([-0.0975, 0.0, 0.0975] * 2)
+    corners, shares = carried(x, np.array([6.614] * 3 + [6.599, 6.597, 6.599]))
+
+    def gap(weights):
+        vertices = deform(model, model.vertices, {f"unit/{name}": weight for name, weight in weights.items()})
+        height = np.einsum("nk,nk->n", shares, vertices[corners, 1])
+        return float((height[:3] - height[3:]).mean())
+
+    for unit, share in PARTING.items():
+        assert (gap({unit: 1.0}) - gap({})) / 0.12 == pytest.approx(share, abs=0.03), unit
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_unit_that_is_rendered_alone_is_the_strongest_one(scene, at_rest, name):
+    clip = np.stack([*at_rest, gray(scene.render(frontal(CLEAR[name]), key=7))])
+    units = fastck.action_units(clip)
+    last = dict(zip(UNITS, units.intensities[-1], strict=True))
+    # Parted lips are part of an open jaw.
+    plain = {unit: value for unit, value in last.items() if "_" not in unit and (unit, name) != ("AU25", "AU26")}
+    assert max(plain, key=plain.__getitem__) == name
+    assert units.present[-1, UNITS.index(name)]
+    assert not units.present[0, UNITS.index(name)]
+    assert units.reference == "onset"
+
+
+def test_a_wink_is_on_its_own_side_and_a_mirrored_one_on_the_other(wink):
+    left, right = UNITS.index("AU45_left"), UNITS.index("AU45_right")
+    own, other = (fastck.action_units(np.ascontiguousarray(clip)) for clip in (wink, wink[:, :, ::-1]))
+    assert own.present[-1, left]
+    assert not own.present[-1, right]
+    assert other.present[-1, right]
+    assert not other.present[-1, left]
+
+
+def test_a_mirrored_picture_gives_mirrored_looks(wink):
+    """What the fit takes for a mirrored face is what a mirrored picture shows."""
+    picture = wink[-1]
+    points = detect_landmarks(picture)[0].points
+    flipped = np.ascontiguousarray(picture[:, ::-1])
+    turned = points[MIRRORED] * np.array([-1, 1]) + np.array([picture.shape[1] - 1, 0])
+    look, other = Looker()(picture, points), Looker()(flipped, turned.astype(np.float32))
+    np.testing.assert_allclose(mirrored_shape(look.shape[None])[0], other.shape, atol=0.004)
+    np.testing.assert_allclose(look.patches[PATCH_MIRROR], other.patches, atol=0.08)
+    assert [OUTPUTS[number] for number in OUTPUT_MIRROR][:2] == ["AU01", "AU02_right"]
+
+
+def test_looks_do_not_depend_on_the_size_of_the_picture(at_rest):
+    small = cv2.resize(at_rest[0], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    points = detect_landmarks(at_rest[0])[0].points
+    look, other = Looker()(at_rest[0], points), Looker()(small, (points + 0.5) * np.float32(0.6) - 0.5)
+    np.testing.assert_allclose(look.shape, other.shape, atol=0.01)
+    assert np.abs(look.patches - other.patches).mean() < 0.03
+
+
+def test_frames_without_the_face_are_not_numbers_and_the_table_has_every_frame(at_rest):
+    nothing = np.full_like(at_rest[0], 90)
+    units = fastck.action_units(np.stack([*at_rest, nothing]), fps=10)
+    assert np.isfinite(units.intensities[:3]).all()
+    assert np.isnan(units.intensities[3]).all()
+    assert not units.present[3].any()
+    table = units.to_frame()
+    assert list(table.columns) == ["input", "frame", "seconds", "person", *UNITS]
+    assert table["seconds"].tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert units.summary().loc["AU12", "present"] == 0.0
+
+
+def test_one_picture_is_judged_beside_the_onset_or_the_average(scene, sample):
+    """A face at rest is its own onset; one that laughs is none."""
+    laugh = {**CLEAR["AU12"], "jawOpen": 0.5, "cheekSquintLeft": 1.0, "cheekSquintRight": 1.0, "browInnerUp": 1.0}
+    shown = np.stack([gray(scene.render(frontal(laugh), key=3))])
+    units = fastck.action_units(shown)
+    assert units.reference == "average"
+    assert units.intensities[0, UNITS.index("AU12")] > 1
+    photo = next((sample / "cohn-kanade-images" / "L032" / "001").glob("*"))
+    assert fastck.action_units(photo).intensities.shape == (1, 44)
+
+
+def test_a_list_keeps_its_order_and_says_what_is_wrong_with_one(sample, tmp_path):
+    clip = sample / "cohn-kanade-images" / "L032" / "001"
+    good, bad = fastck.action_units([clip, tmp_path / "missing.mp4"])
+    assert good.intensities.shape[0] == len(list(clip.glob("*.*")))
+    assert not good.error
+    assert "missing.mp4" in bad.error
+    assert bad.intensities.shape == (0, 44)
+    assert "missing.mp4" in repr(bad)
+
+
+def test_a_clip_without_a_face_is_refused():
+    with pytest.raises(ValueError, match="no face found in any of its 2 frames"):
+        fastck.action_units(np.zeros((2, 120, 160), np.uint8))
+
+
+def test_real_smiles_are_action_unit_12(sample):
+    """The sample's three smiles, which nothing was fitted to."""
+    for folder in sorted((sample / "cohn-kanade-images").glob("*/*")):
+        units = fastck.action_units(folder)
+        table = units.summary()["largest"]
+        assert table[[name for name in UNITS if "_" not in name]].idxmax() == "AU12", folder
+        assert units.present[-1, UNITS.index("AU12")]
+
+
+def test_intensities_follow_the_renderers_on_people_of_another_seed():
+    """A few people; the documentation has the figures of many."""
+    model, said, truth = bundled_units(), [], []
+    look = Looker()
+    for number in (1, 2):
+        scene, manner = Person(SEED, number, HARD).get()
+        buffers = scene.buffers()
+        rng = np.random.default_rng([SEED, number])
+        poses = [played(begin_script(manner, 1, rng), HARD)[0] for _ in range(2)]
+        for emotion in ("happy", "surprise", "anger"):
+            poses += emotion_clip(emotion, manner, rng, HARD).poses[::2]
+        seen = []
+        for pose in poses:
+            frame = gray(scene.render(pose, key=1, buffers=buffers))
+            found = detect_landmarks(frame)
+            if found:
+                seen.append(model.see(look(frame, found[0].points)))
+                truth.append([action_units(pose.weights)[name] for name in UNITS])
+        said.append(model.intensities(seen, seen[0].rest))
+    one, two = np.concatenate(said), np.array(truth)
+    moving = [UNITS.index(name) for name in ("AU01", "AU02", "AU05", "AU12", "AU25", "AU26")]
+    correlation = [np.corrcoef(one[:, number], two[:, number])[0, 1] for number in moving]
+    assert np.mean(correlation) > 0.7, dict(zip(moving, correlation, strict=True))
+
+
+def test_the_reference_is_the_onset_the_median_or_the_average(at_rest, scene):
+    model, look = bundled_units(), Looker()
+
+    def see(frame):
+        return model.see(look(frame, detect_landmarks(frame)[0].points))
+
+    rest = [see(frame) for frame in at_rest]
+    weights = {"jawOpen": 1.0, "browInnerUp": 1.0, "eyeWideLeft": 1.0, "eyeWideRight": 1.0, **CLEAR["AU02"]}
+    wide = see(gray(scene.render(frontal(weights), key=3)))
+    assert choose_rest(model, [*rest, wide])[1] == "onset"
+    assert choose_rest(model, [wide, *rest])[1] == "median"
+    assert choose_rest(model, [wide, wide]) == (None, "average")
+    assert choose_rest(model, []) == (None, "average")
+
+
+def test_a_shut_eye_is_neither_wide_nor_does_it_look():
+    shown = pose_of(
+        {"unit/eyeBlinkLeft": 1.0, "unit/eyeWideLeft": 0.8, "unit/eyeWideRight": 0.8}, np.zeros(2), frontal()
+    )
+    assert shown.weights["unit/eyeWideLeft"] == 0
+    assert shown.weights["unit/eyeWideRight"] == 0.8
+
+
+def arrays():
+    with np.load(BUNDLED, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def changed(tmp_path, **values):
+    path = tmp_path / "units.npz"
+    kept = {name: value for name, value in {**arrays(), **values}.items() if value is not None}
+    np.savez(path, **kept)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"about": np.array(json.dumps({"format": 99}))}, "format 99 is of another version"),
+        ({"thresholds": None}, "thresholds"),
+        ({"mean_shape": np.zeros(3, np.float16)}, "mean_shape must be finite and of shape"),
+        ({"absolute/bias0": np.full(96, np.nan, np.float32)}, "not finite"),
+        ({"relative/kernel1": np.zeros((5, 48), np.int8)}, "does not fit"),
+        ({"relative/scale0": np.zeros(3, np.float32)}, "do not fit"),
+    ],
+)
+def test_a_model_file_that_is_damaged_is_refused(tmp_path, values, text):
+    with pytest.raises(ValueError, match=text):
+        UnitModel(changed(tmp_path, **values))
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "units.npz"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is no model of fastck's action units"):
+        UnitModel(path)
+
+
+def test_the_model_is_small_and_holds_plain_arrays_only():
+    assert BUNDLED.stat().st_size < 1_500_000
+    assert not any(values.dtype.hasobject for values in arrays().values())
+    look = Look(*(np.zeros_like(values) for values in bundled_units().mean))
+    assert bundled_units().intensities([bundled_units().see(look)]).shape == (1, 44)
