@@ -1,11 +1,18 @@
 """What a stretch of frames shows: an emotion or none, from action units, flow and their course over time."""
 
+import json
+from collections.abc import Sequence
+from functools import cache
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS
+from fastck.recognition.model import softmax
 
 Floats = NDArray[np.float32]
 
@@ -77,3 +84,55 @@ def judged_inputs(units: Floats, absolute: Floats, pose: Floats, chances: Floats
 
 
 FLOW_INPUTS = slice(-(3 * N_EMOTIONS + 2), None)  # of `judged_inputs`
+N_INPUTS = 7 * len(PLAIN) + len(LOPSIDED) + len(SWINGING) + 6 + 3 * N_EMOTIONS + 2
+
+
+class Judge:
+    """Probabilities of the seven emotions and neutral for stretches of frames.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A model file; the bundled one by default.
+
+    Attributes
+    ----------
+    about : dict
+        How it was made.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model that this version can read, or is damaged.
+    OSError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            self.about: dict[str, Any] = json.loads(str(arrays.pop("about")))
+            if self.about["format"] != FORMAT:
+                raise ValueError(
+                    f"format {self.about['format']} is of another version of fastck, this one reads {FORMAT}"
+                )
+            self._networks = [read_dense(arrays, f"judge{member}") for member in range(self.about["members"])]
+            for network in self._networks:
+                if len(network.kernels[0]) != N_INPUTS or len(network.biases[-1]) != N_EMOTIONS:
+                    raise ValueError(f"a network must take {N_INPUTS} values and give {N_EMOTIONS}")
+        except (KeyError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is no model of fastck's judge: {error}") from error
+
+    def probabilities(self, values: Sequence[Floats]) -> Floats:
+        """Return the probability of each class, (N, 8), for what `judged_inputs` gives for each stretch."""
+        rows = np.stack(values)
+        with blas().limit(limits=1, user_api="blas"):
+            outputs = sum(network(rows) for network in self._networks) / np.float32(len(self._networks))
+            return softmax(outputs / np.float32(self.about["temperature"]))
+
+
+@cache
+def bundled_judge() -> Judge:
+    """Return the judge that comes with the package, read once."""
+    return Judge()

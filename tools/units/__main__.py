@@ -1,14 +1,11 @@
 """Make the model of the action units: ``python -m tools.units FOLDER`` in the source tree."""
 
 import argparse
-import json
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fastck.faces.units import BUNDLED
-from tools.npzfile import npz_bytes
+from fastck.faces.units import BUNDLED, UnitModel
 from tools.units.make import PEOPLE, SEED, Plan, make
 
 
@@ -27,8 +24,8 @@ def main() -> None:
     plan = Plan(folder=given.folder, seed=given.seed, people=given.people, n_jobs=given.jobs)
     # The order in which a library's threads add up changes the last digits.
     with threadpool_limits(1):
-        arrays, about = make(plan, say=print)
-    given.out.write_bytes(npz_bytes({**arrays, "about": np.array(json.dumps(about, sort_keys=True))}))
+        given.out.write_bytes(make(plan, say=print))
+    about = UnitModel(given.out).about
     for name, worlds in about["figures"].items():
         for world, found in worlds.items():
             correlation, presence = found["mean"]

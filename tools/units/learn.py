@@ -26,6 +26,7 @@ OFFSET = 0.02  # of a person's points, shares of the eye corners' distance: real
 JITTER = 0.004  # of a frame's points
 BLIND = 0.1  # share of the rows whose patches are all left out
 KEPT = 0.8  # of the others' components
+LOPSIDED, MORE_LOPSIDED = 1.5, 2  # difference of intensity between the sides; how often more such rows are shown
 OTHER_SIDE = 1_000_000  # added to a person's number: their mirrored self
 
 
@@ -161,6 +162,8 @@ def fit_units(
     seed : int
     """
     usable = np.flatnonzero([len(rows.resting[int(person)]) > 0 for person in rows.person])
+    # Most faces move both sides alike: those that do not are shown more often.
+    usable = np.concatenate([usable, *[usable[lopsided(rows.wanted[usable])]] * MORE_LOPSIDED])
     means = {person: some_means(rows, own, seed) for person, own in rows.resting.items() if len(own)}
 
     def batches(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -188,6 +191,11 @@ def fit_units(
         return hidden_parts(values, parts), rows.wanted[chosen]
 
     return fit_dense(batches, len(usable), squared, config, seed=(seed, 28, int(relative)))
+
+
+def lopsided(wanted: Floats) -> NDArray[np.bool_]:
+    """Return which rows have a unit that is far stronger on one side than on the other."""
+    return np.asarray((np.abs(wanted - wanted[:, OUTPUT_MIRROR]) >= LOPSIDED).any(axis=1))
 
 
 def some_means(rows: Rows, own: NDArray[np.intp], seed: int) -> tuple[Floats, Floats, Floats]:

@@ -1,5 +1,6 @@
 """Render, fit, calibrate and check: all that makes the model of the action units."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,22 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.appearance import Look
-from fastck.faces.dense import read_dense
-from fastck.faces.units import FORMAT
+from fastck.faces.units import FORMAT, UNITS, UnitModel
+from tools.npzfile import npz_bytes
 from tools.units.fit import DenseConfig, as_bytes
 from tools.units.frames import Frames, render_frames
 from tools.units.learn import (
-    Rows,
-    average,
+    basis_of,
     fit_units,
     mean_scores,
     predicted,
     rows_of,
     scores,
     thresholds_of,
+    unfolded,
 )
 
-SEED, PEOPLE, CALIBRATING_PEOPLE, CHECKING_PEOPLE = 101, 120, 10, 10
+SEED, PEOPLE, CALIBRATING_PEOPLE, CHECKING_PEOPLE = 101, 100, 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
 CHECKED = ("easy", "hard", "compressed")
@@ -51,7 +52,7 @@ class Plan:
     people: int = PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
-    config: DenseConfig = field(default_factory=lambda: DenseConfig(hidden=(96, 48), epochs=30))
+    config: DenseConfig = field(default_factory=lambda: DenseConfig(hidden=(96, 48), epochs=18))
     n_jobs: int = -1
 
 
@@ -79,54 +80,67 @@ def render(plan: Plan) -> Data:
     )
 
 
-def make(
-    plan: Plan, *, say: Callable[[str], None], parts: frozenset[str] = EVERYTHING
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Render, fit, calibrate and check.
+def fit_both(plan: Plan, frames: Frames, parts: frozenset[str] = EVERYTHING) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a model file but for the thresholds, fitted to frames.
+
+    `parts` is what the networks may look at, for an ablation.
+    """
+    basis = basis_of(frames, plan.seed)
+    rows = rows_of(frames, basis)
+    arrays: dict[str, NDArray[Any]] = {
+        f"mean_{name}": getattr(basis.mean, name).astype(np.float16) for name in Look._fields
+    }
+    for name, relative in (("absolute", False), ("relative", True)):
+        weights = fit_units(rows, basis, plan.config, relative=relative, parts=parts, seed=plan.seed)
+        arrays |= as_bytes(unfolded(weights, basis), name)
+    return arrays
+
+
+def check(units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Return the thresholds, by the people who are calibrated on, and the figures of each world."""
+    thresholds = thresholds_of(predicted(units, data.calibrating, relative=True), data.calibrating.truth)
+    figures: dict[str, Any] = {}
+    for name, relative in (("absolute", False), ("relative", True)):
+        figures[name] = {}
+        for world, frames in {"turned": data.calibrating, **data.checked}.items():
+            found = scores(predicted(units, frames, relative=relative), frames.truth, thresholds)
+            figures[name][world] = {"mean": mean_scores(found), "units": found, "frames": len(frames)}
+    return thresholds, figures
+
+
+def model_bytes(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
+    """Return a model file."""
+    return npz_bytes({**arrays, "about": np.array(json.dumps({"format": FORMAT, **about}, sort_keys=True))})
+
+
+def make(plan: Plan, *, say: Callable[[str], None]) -> bytes:
+    """Render, fit, calibrate and check; return the model file.
 
     Parameters
     ----------
     plan : Plan
     say : callable
         Is told what is being done.
-    parts : frozenset of str
-        What the networks may look at, for an ablation.
-
-    Returns
-    -------
-    arrays, about
-        What the model file holds.
     """
     say(f"render {plan.people} people to learn from, and others to calibrate and to check on")
     data = render(plan)
-    train = rows_of(data.train)
-    mean = average(train)
-    # The file holds halves: what is checked has to be what is shipped.
-    mean = Look(*(values.astype(np.float16).astype(np.float32) for values in mean))
-    arrays: dict[str, NDArray[Any]] = {f"mean_{name}": getattr(mean, name).astype(np.float16) for name in Look._fields}
-    figures: dict[str, Any] = {}
-    for name, relative in (("absolute", False), ("relative", True)):
-        say(f"fit the {name} network to {len(train.person)} frames")
-        weights = fit_units(train, mean, plan.config, relative=relative, parts=parts, seed=plan.seed)
-        arrays |= as_bytes(weights, name)
-        network = read_dense(arrays, name)
+    say(f"fit two networks to {len(data.train)} frames")
+    arrays = fit_both(plan, data.train)
+    fitted = plan.folder / "fitted.npz"
+    fitted.write_bytes(model_bytes({**arrays, "thresholds": np.ones(len(UNITS), np.float32)}, {}))
+    say("calibrate and check")
+    return finished(plan, UnitModel(fitted), arrays, data)
 
-        def said(rows: Rows, network: Any = network, relative: bool = relative) -> NDArray[np.float32]:
-            return predicted(network, rows, mean, relative=relative, parts=parts)
 
-        thresholds = thresholds_of(said(rows_of(data.calibrating)), data.calibrating.truth)
-        figures[name] = {}
-        for world, frames in {"turned": data.calibrating, **data.checked}.items():
-            found = scores(said(rows_of(frames)), frames.truth, thresholds)
-            figures[name][world] = {"mean": mean_scores(found), "units": found, "frames": len(frames)}
-    # One set of thresholds: the relative network answers wherever a face is seen at rest.
-    arrays["thresholds"] = thresholds
+def finished(plan: Plan, units: UnitModel, arrays: dict[str, NDArray[Any]], data: Data) -> bytes:
+    """Return the model file of networks that are fitted, with thresholds and figures."""
+    thresholds, figures = check(units, data)
     about = {
-        "format": FORMAT,
         "seed": plan.seed,
         "people": plan.people,
-        "frames": len(train.person),
+        "frames": len(data.train),
         "check_seed": plan.seed + CHECKING,
+        "check_people": plan.checking_people,
         "figures": figures,
     }
-    return arrays, about
+    return model_bytes({**arrays, "thresholds": thresholds}, about)
