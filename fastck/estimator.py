@@ -40,7 +40,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    feature : {"projection", "pool34", "pool67", "pool134", "mask", "flow", "flow_projection"}
+    feature : {"projection", "pool34", "pool67", "pool134", "mask", "flow", "flow_projection", "units"}
         What becomes of each step from one frame to the next (paper, fig. 4, 13 and 14), or of each frame since the
         first: optical flow.
     over_time : {"pad", "mean", "max"}

@@ -66,6 +66,10 @@ def mirrored(frames: NDArray[Any], feature: str) -> NDArray[Any]:
     frames : ndarray of the same shape
         A copy.
     """
+    if feature == "units":
+        from fastck.faces.unit_pass import mirrored_rows
+
+        return mirrored_rows(frames[:, 0, :, 0])[:, None, :, None]
     turned = frames.copy()
     if feature.endswith("projection"):
         # The first row holds column means, which change places; row means stay where they are.

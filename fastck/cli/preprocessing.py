@@ -45,7 +45,9 @@ def preprocess(
     ] = "stable",
     features: Annotated[
         str,
-        typer.Option(help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection, separated by commas."),
+        typer.Option(
+            help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection,units, separated by commas."
+        ),
     ] = "projection",
     reading: Reading = READING,
     jobs: Jobs = -1,

@@ -29,7 +29,8 @@ _DIFFERENCE: dict[str, Callable[..., None]] = {
 _COMPARISON: dict[Mode, int] = {"wrap": masks.WRAP, "absolute": masks.ABSOLUTE, "saturate": masks.SATURATE}
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
-STORE_FEATURES: tuple[str, ...] = (*FEATURES, *FLOW_SHAPES)
+UNIT_VALUES = 180  # of the feature "units": 44 intensities and 68 points, see fastck.faces.unit_pass
+STORE_FEATURES: tuple[str, ...] = (*FEATURES, *FLOW_SHAPES, "units")
 # What the fused kernel fills.
 _FORMS = ("projection", "unpacked", "mask", *_POOLS)
 _WORD = 64  # pixels that the fused kernel loads at once
@@ -45,6 +46,8 @@ def feature_shape(name: str, side: int = 267) -> tuple[int, ...]:
         If no feature has that name.
     """
     _check_feature(name, STORE_FEATURES)
+    if name == "units":
+        return 1, UNIT_VALUES
     return FLOW_SHAPES.get(name) or _motion_shape(name, (2, side, side))[1:]
 
 

@@ -138,7 +138,7 @@ def preprocess(
         "stable": one box per sequence, the better feature: no motion that is only crop jitter. "paper": every frame
         searched by itself, upsampled once, as the paper's scripts do.
     features : sequence of str
-        Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection".
+        Any of "projection", "mask", "pool134", "pool67", "pool34", "flow", "flow_projection", "units".
     labels : path-like, optional
         The folder of label files, where it is not ``ROOT/Emotion``.
     layout : {"ckplus", "folders", "labelled-folders", "table", "masks"}, optional

@@ -227,9 +227,17 @@ def iter_features(crops: Iterable[Gray], config: PreprocessConfig) -> Iterator[d
     motion = config.motion
     names = [name for name in FEATURES if name == "projection" or name in config.features]
     flow = FlowPass(config.flow) if config.flow else None
+    units = None
+    if "units" in config.features:
+        # Only for those who ask for it.
+        from fastck.faces.unit_pass import UnitPass
+
+        units = UnitPass()
     for chunk in iter_chunks(crops, config.faces.side):
         rows = motion_features(chunk, features=names, mode=motion.mode, level=motion.level, size=motion.size)
-        yield rows if flow is None else {**rows, **flow.rows(chunk, config.features)}
+        if flow is not None:
+            rows = {**rows, **flow.rows(chunk, config.features)}
+        yield rows if units is None else {**rows, "units": units.rows(chunk)}
 
 
 def iter_chunks(crops: Iterable[Gray], side: int) -> Iterator[NDArray[np.uint8]]:

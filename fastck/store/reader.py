@@ -275,7 +275,8 @@ class Store:
         name : str
             "projection" gives (N, 2, side) float32, "pool134", "pool67", "pool34" (N, h, w) float32, "mask"
             (N, side, ceil(side / 8)) uint8 packed as ``np.packbits(mask, axis=-1)`` does, "flow" (N, 3, 28, 28) and
-            "flow_projection" (N, 4, 64) float32; docs/explanation/flow.md says what they hold.
+            "flow_projection" (N, 4, 64) float32; docs/explanation/flow.md says what they hold. "units" are
+            (N, 1, 180) float32: intensities of 44 action units, and the shape.
 
         Raises
         ------

@@ -16,7 +16,7 @@ from fastck.training.settings.setting import Setting
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("phase", 9, "phase must be one of 1, 2, 3, 4, 5, got 9"),
+        ("phase", 9, "phase must be one of 1, 2, 3, 4, 5, 6, got 9"),
         ("protocol", "lopo", "protocol must be one of random, random-folds"),
         ("folds", 1, "folds must be at least 2 and at most 1,000, got 1"),
         ("test_size", 1.0, r"test_size must be above 0 and below 1, got 1\.0"),

@@ -290,7 +290,7 @@ def test_unlabelled_sequences_are_never_used():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"phase": 6}, "phase must be one of 1, 2, 3, 4, 5, got 6"),
+        ({"phase": 7}, "phase must be one of 1, 2, 3, 4, 5, 6, got 7"),
         ({"phase": 3, "size": 34}, "size must be one of 267 for phase 3"),
         ({"protocol": "subject"}, "protocol must be one of random,"),
         ({"epochs": 0}, "epochs must be at least 1"),

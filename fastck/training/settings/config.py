@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from fastck.batches.padding import Padding, frame_shape
 from fastck.config import TIMESTEPS
+from fastck.ops.motion import UNIT_VALUES
 from fastck.training.settings.classes import ALL, NEUTRAL, check_merged, class_of, parse_classes, parse_merge
 from fastck.training.settings.setting import described, setting, settings_of
 from fastck.training.settings.shape import Model, NetworkShape
@@ -57,7 +58,7 @@ class Phase:
     Attributes
     ----------
     number : int
-        1 to 4, as the paper counts; 5 goes beyond it.
+        1 to 4, as the paper counts; 5 and 6 go beyond it.
     features : dict of int to str
         Store feature by `--size` in pixels; the first is the default.
     kernel_size : tuple of int
@@ -135,6 +136,17 @@ PHASES: dict[int, Phase] = {
         standardised=True,
         weighted=True,
     ),
+    6: Phase(
+        number=6,
+        features={UNIT_VALUES: "units"},
+        kernel_size=(1, 3),
+        classes=SEVEN,
+        per_emotion=0,
+        text="facial action units and shape beside the onset, seven emotions, all sequences (not in the paper)",
+        padding="before",
+        standardised=True,
+        weighted=True,
+    ),
 }
 
 
@@ -168,7 +180,8 @@ class TrainConfig:
 
     phase: int = setting(
         3,
-        "Experiment: the paper's 1 masks, 2 pooled masks, 3 projections, 4 the same of four emotions; 5 optical flow.",
+        "Experiment: the paper's 1 masks, 2 pooled masks, 3 projections, 4 the same of four emotions; 5 optical flow; 6 action "
+        "units and shape, for the models linear and temporal.",
         choices=tuple(PHASES),
     )
     size: int | None = setting(
@@ -328,6 +341,8 @@ class TrainConfig:
             )
         if self.model == "ststnet" and self.feature != "flow":
             raise ValueError(f"ststnet reads flow, phase 5 with size 28; got phase {self.phase}, {self.feature}")
+        if self.feature == "units" and self.model not in ("linear", "temporal"):
+            raise ValueError(f"phase 6 reads vectors, not pictures: model must be linear or temporal, got {self.model}")
         if self.remat and not self.fused:
             raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
