@@ -97,7 +97,8 @@ class Detections:
         self.found = found[np.argsort(-found[:, SCORE], kind="stable")]
         self.overlaps = np.zeros((n, n), np.bool_)
         self.by = np.zeros(n, np.int64)
-        suppression.suppress(self.found, bank.iou, bank.percent_covered, self.overlaps, self.by)
+        boxes = np.ascontiguousarray(self.found[:, BOX])
+        suppression.suppress(boxes, bank.iou, bank.percent_covered, self.overlaps, self.by)
         self.kept = np.flatnonzero(self.by == np.arange(n))
 
     def deciding(self, wanted: set[int]) -> set[int]:

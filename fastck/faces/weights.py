@@ -1,6 +1,7 @@
 """The installed dlib's frontal face detector as arrays, read from what dlib saves: nothing of it is shipped."""
 
 import tempfile
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
@@ -22,6 +23,8 @@ VERSIONS = (2, 1)  # of dlib's object_detector and scan_fhog_pyramid formats
 KEPT = REDUCED - 1  # sums that a cell is reduced to, beside the length of what they leave out
 TEXTURE = 4 / 3  # what a texture counts beside an orientation in that length; best of those tried
 GEOMETRY = (8, 0, 80, 80, 1000, 64, 64)
+
+_making = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,15 +176,17 @@ def frontal_bank() -> FilterBank:
 
     dlib takes a quarter of a second to construct its detector, and laying out its filters takes longer.
     """
-    folder = cache_folder()
-    if folder is None:
-        return parse_detector(installed_detector())
-    path = folder / f"filters-{_makers()}.npz"
-    kept = _kept_bank(path)
-    if kept is None:
-        kept = parse_detector(installed_detector())
-        _keep_bank(path, kept)
-    return kept
+    # Threads that begin at the same time take turns: the second one finds what the first one has kept.
+    with _making:
+        folder = cache_folder()
+        if folder is None:
+            return parse_detector(installed_detector())
+        path = folder / f"filters-{_makers()}.npz"
+        kept = _kept_bank(path)
+        if kept is None:
+            kept = parse_detector(installed_detector())
+            _keep_bank(path, kept)
+        return kept
 
 
 def installed_detector() -> bytes:

@@ -180,6 +180,19 @@ def extract(image, height, width, top, left, rows, columns, stride, tables, work
     return y0 - (top - 4), y1 - (top - 4)
 
 
+# A transform is a thousand instructions, which these hold once.
+@kernel
+def _transform_cells(source, at, step, target, to, step_to):
+    """The transform of 32 positions of a tile's cells."""
+    transform_cells(source, at, step, target, to, step_to)
+
+
+@kernel
+def _transform_scores(source, at, step, target, to, step_to):
+    """The transform of 32 positions of a tile's scores."""
+    transform_scores(source, at, step, target, to, step_to)
+
+
 @kernel
 def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
     """Bounds on a tile's scores: SIDE x SIDE reduced cells from `at` on -> n rows of (VALID, SIDE, 2*SCORES), buffer 3.
@@ -196,10 +209,10 @@ def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
             tile[row : row + SIDE * REDUCED] = 0
             continue
         start = np.uint64((at + r * stride) * REDUCED)
-        transform_cells(planes, start, np.uint64(REDUCED), tile, np.uint64(row), np.uint64(REDUCED))
+        _transform_cells(planes, start, np.uint64(REDUCED), tile, np.uint64(row), np.uint64(REDUCED))
     for c in range(SIDE):
         start = np.uint64(c * REDUCED)
-        transform_cells(tile, start, np.uint64(ROW), tile, start, np.uint64(ROW))
+        _transform_cells(tile, start, np.uint64(ROW), tile, start, np.uint64(ROW))
     for r in range(SIDE):
         opposite_r = (SIDE - r) % SIDE
         for c in range(SIDE):
@@ -222,13 +235,13 @@ def correlate_tile(planes, at, stride, begin, end, n, spectra, buffers):
     step = np.uint64(SIDE * 2 * SCORES)
     for c in range(SIDE):
         start = np.uint64(c * 2 * SCORES)
-        transform_scores(products, start, step, lines, start, step)
+        _transform_scores(products, start, step, lines, start, step)
     for r in range(n):
         start = np.uint64(r * SIDE * 2 * SCORES)
-        transform_scores(lines, start, np.uint64(2 * SCORES), scores, start, np.uint64(2 * SCORES))
+        _transform_scores(lines, start, np.uint64(2 * SCORES), scores, start, np.uint64(2 * SCORES))
 
 
-@kernel
+@kernel(inline="always")
 def score(cells, at, stride, weights, detector):
     """Score of the window whose first cell is `at`, by filters (D, WINDOW, WINDOW * CELL) float32."""
     total = 0.0
@@ -238,7 +251,7 @@ def score(cells, at, stride, weights, detector):
     return total
 
 
-@kernel
+@kernel(inline="always")
 def _keep(value, detector, level, r, c, thresholds, edges, found, n_found):
     """Fill a row of `found` for the window at a level's row r and column c."""
     row_edges, column_edges, firsts = edges

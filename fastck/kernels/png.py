@@ -100,7 +100,7 @@ def unfilter_rgb_to_gray(raw, lines, out):
             out[r, i] = np.uint8(np.uint32(gray) >> np.uint32(15))
 
 
-@kernel
+@kernel(inline="always")
 def _paeth(a, b, c):
     """Return Paeth's predictor of one pixel: three int32 -> int32."""
     distance = 3 * c - b - a

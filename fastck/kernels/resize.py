@@ -34,8 +34,10 @@ def _mix_exactly(spread, top, bottom, fractions, exact, c):
 
 
 @kernel
-def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractions, spread, line, mixed):
-    """Bilinear resize as dlib's: (H, width+32) uint8 -> (h, n+32) uint8, n columns of `fractions` (n+16).
+def resize(pixels, source, out, lanes, runs, fractions, tops, row_fractions, spread, line, mixed):
+    """Bilinear resize as dlib's of one image of a flat array to another one, with n columns of `fractions` (n+16).
+
+    `source` and `out` are offset, height, width and stride in `pixels`, uint8; a stride is 32 more than the width.
 
     Behind each row, of the source too, its last pixel is repeated once. Each source row is first spread to the
     output's columns, once the pixel left of each and once the one right of it, and these are mixed to `mixed`
@@ -43,13 +45,16 @@ def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractio
     and from at once; with `double` the row's pixels are repeated before and copied without a gap. The first `lanes`
     columns are dlib's SIMD ones (float32, rounded), the others its scalar ones (truncated).
     """
+    of, height, width, pitch = source
+    to, new_height, new_width, new_pitch = out
     columns = fractions.size - 16
-    last = source.shape[0] - 1
+    last = height - 1
+    double = new_width > width
     one = np.float32(1)
     shift = np.float32(WHOLE) + ONE / np.float32(2) + np.float32(TIE)
     held_even = -1
     held_odd = -1
-    for r in range(out.shape[0]):
+    for r in range(new_height):
         top = tops[r]
         bottom = min(top + 1, last)
         for row in range(top, bottom + 1):
@@ -64,29 +69,29 @@ def resize(source, width, out, double, runs, fractions, lanes, tops, row_fractio
             left = spread[row & 1, 0]
             right = spread[row & 1, 1]
             if double:
-                pixels = source[row]
+                start = of + row * pitch
                 for c in range(width + 1):
-                    line[2 * c] = pixels[c]
-                    line[2 * c + 1] = pixels[c]
+                    line[2 * c] = pixels[start + c]
+                    line[2 * c + 1] = pixels[start + c]
                 for k in range(runs.shape[0]):
-                    to = np.uint64(runs[k, 0])
-                    of = np.uint64(runs[k, 1])
-                    copy_all(left, to, line, of)
-                    copy_all(right, to, line, of + np.uint64(2))
+                    into = np.uint64(runs[k, 0])
+                    begin = np.uint64(runs[k, 1])
+                    copy_all(left, into, line, begin)
+                    copy_all(right, into, line, begin + np.uint64(2))
             else:
-                start = np.uint64(row * source.shape[1])
+                first = np.uint64(of + row * pitch)
                 for k in range(runs.shape[0]):
-                    to = np.uint64(runs[k, 0])
-                    of = start + np.uint64(runs[k, 1])
-                    copy_five_of_six(left, to, source, of)
-                    copy_five_of_six(right, to, source, of + np.uint64(1))
+                    into = np.uint64(runs[k, 0])
+                    begin = first + np.uint64(runs[k, 1])
+                    copy_five_of_six(left, into, pixels, begin)
+                    copy_five_of_six(right, into, pixels, begin + np.uint64(1))
             for c in range(0, lanes, 16):
                 interpolate16(left, right, fractions, np.uint64(c), mixed[row & 1])
         exact = row_fractions[r]
         above, below = mixed[top & 1], mixed[bottom & 1]
         low = np.float32(exact) * ONE
         high = np.float32(1.0 - exact) * ONE
-        result = out[r]
+        result = pixels[to + r * new_pitch : to + (r + 1) * new_pitch]
         for c in range(0, lanes, 16):
             close = mix16(above, below, np.uint64(c), high, low, shift, np.int16(2 * TIE), result, np.uint64(c))
             if close:
@@ -113,17 +118,16 @@ def resize_all(pixels, steps, runs, fractions, tops, row_fractions, spread, line
     Source rows end in 32 columns more than the width, which vectors may touch.
     """
     for s in range(steps.shape[0]):
-        of, height, width, pitch, to, new_height, new_width, new_pitch, lanes, run, run_end, column, end, row = steps[s]
+        lanes, run, run_end, column, end, row = steps[s, 8:]
         resize(
-            pixels[of : of + height * pitch].reshape((height, pitch)),
-            width,
-            pixels[to : to + new_height * new_pitch].reshape((new_height, new_pitch)),
-            new_width > width,
+            pixels,
+            steps[s, :4],
+            steps[s, 4:8],
+            lanes,
             runs[run:run_end],
             fractions[column:end],
-            lanes,
-            tops[row : row + new_height],
-            row_fractions[row : row + new_height],
+            tops[row:],
+            row_fractions[row:],
             spread,
             line,
             mixed,

@@ -5,7 +5,7 @@ from fastck.kernels import kernel
 SLACK = 3.0  # pixels of the doubled image; boxes are rounded to whole ones
 
 
-@kernel
+@kernel(inline="always")
 def overlap(a, b, iou, percent_covered):
     """Whether two boxes (left, top, right, bottom, inclusive) suppress each other: dlib's test_box_overlap."""
     width = min(a[2], b[2]) - max(a[0], b[0]) + 1
@@ -20,22 +20,22 @@ def overlap(a, b, iou, percent_covered):
 
 
 @kernel
-def suppress(found, iou, percent_covered, overlaps, by):
-    """Greedy non-maximum suppression of (N, 14) detections, best first.
+def suppress(boxes, iou, percent_covered, overlaps, by):
+    """Greedy non-maximum suppression of detections, best first, by their boxes (N, 4): left, top, right, bottom.
 
     overlaps (N, N) bool: which suppress each other; by (N,) int64: the kept one that suppresses i, i itself where kept.
     """
-    for i in range(found.shape[0]):
+    for i in range(boxes.shape[0]):
         by[i] = i
         for j in range(i):
-            both = overlap(found[i, 5:9], found[j, 5:9], iou, percent_covered)
+            both = overlap(boxes[i], boxes[j], iou, percent_covered)
             overlaps[i, j] = both
             overlaps[j, i] = both
             if both and by[i] == i and by[j] == j:
                 by[i] = j
 
 
-@kernel
+@kernel(inline="always")
 def reach(ratio, iou, percent_covered):
     """How far a square may stick out of another and still overlap with it, in sides of the other.
 

@@ -77,7 +77,7 @@ def _motion_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _fuse(
-    frames: np.ndarray, wanted: Mapping[str, np.ndarray], mode: str, level: object, size: object, reference: str
+    frames: np.ndarray, wanted: Mapping[str, np.ndarray], mode: Mode, level: object, size: object, reference: str
 ) -> None:
     """Fill the wanted arrays, by their names in _FORMS, in one pass over the frames."""
     check_choice("mode", mode, Mode)
@@ -86,7 +86,7 @@ def _fuse(
     if side > masks.LARGEST_FOOTPRINT:
         _motion_by_pixels(frames, wanted, mode, above, side, reference)
         return
-    comparison = masks.SIGN if (mode, above) == ("wrap", 127) else _COMPARISON[mode]  # type: ignore[index]
+    comparison = masks.SIGN if (mode, above) == ("wrap", 127) else _COMPARISON[mode]
     width = frames.shape[2]
     if width < _WORD:
         narrow, frames = frames, np.zeros((*frames.shape[:2], _WORD), np.uint8)
@@ -128,7 +128,7 @@ def _make_buffers(height: int, width: int, size: int) -> tuple[np.ndarray, ...]:
 
 
 def _motion_by_pixels(
-    frames: np.ndarray, wanted: Mapping[str, np.ndarray], mode: str, level: int, size: int, reference: str
+    frames: np.ndarray, wanted: Mapping[str, np.ndarray], mode: Mode, level: int, size: int, reference: str
 ) -> None:
     """Do as `masks.motion_words`, for a footprint of any size."""
     for t in range(frames.shape[0] - 1):

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
 from fastck.config import WHOLE_FRAME, FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
@@ -213,7 +214,7 @@ def preprocess(
             to_do = builder.done.to_do
             cache.check_room(plan.some(to_do))
             batches = iter_batches(iter_tasks(plan, to_do, cache), most=batch_size(len(to_do)))
-            if len(to_do):
+            if len(to_do) and not _workers_are_threads():
                 compile_kernels(config)
             context = WorkerContext(listing.root, config, builder.target)
             with _single_threaded_cv2(), Cancellation() as cancellation:
@@ -289,8 +290,14 @@ def iter_batches(tasks: Iterable[Task], *, most: int) -> Iterator[list[Task]]:
         yield batch
 
 
+def _workers_are_threads() -> bool:
+    """Return whether the workers share this process: then each kernel is compiled, or read, when it is first called."""
+    backend, _ = get_active_backend(prefer="threads")
+    return bool(getattr(backend, "uses_threads", False))
+
+
 def compile_kernels(config: PreprocessConfig) -> None:
-    """Compile every kernel that a run needs, in this process.
+    """Compile every kernel that a run may need, in this process.
 
     Worker processes that fill Numba's cache on disk at the same time may crash; after this they only read it.
     """
