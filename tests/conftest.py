@@ -44,7 +44,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
             made = tmp_path_factory.mktemp("rendered") / "set"
             with pytest.MonkeyPatch.context() as patch:
                 # Of CK+'s length, 18 frames on average, everything that reads them would take twice the time.
-                patch.setattr("fastck.render.dataset.draw_length", lambda rng: int(rng.integers(9, 13)))
+                patch.setattr("fastck.render.dataset.draw_length", lambda rng: int(rng.integers(10, 13)))
                 render_dataset(made, subjects=2, sequences=3, seed=1)
             root.parent.mkdir()
             made.rename(root)
