@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 TIMESTEPS = 39  # steps that a sequence is padded to (paper, fig. 11)
+UNIT_VALUES = 180  # of the feature "units": 44 intensities and 68 points, see fastck.faces.unit_pass
 WHOLE_FRAME = "whole-frame"
 MOST_PIXELS = 4096  # of a crop's side, and so of a footprint's
 

@@ -34,6 +34,14 @@ def some_names(names: Sequence[object], most: int = 5) -> str:
     return ", ".join(map(one_line, names[:most])) + (", ..." if len(names) > most else "")
 
 
+def several_people(number: int) -> str:
+    """Return what it means that so many sequences show several people, "" where none does."""
+    if not number:
+        return ""
+    clips = "1 clip shows" if number == 1 else f"{number} clips show"
+    return f"{clips} more than one person: the largest face was taken; n_people in sequences.csv says in which"
+
+
 def error_text(error: Exception) -> str:
     """Return an error's text; an operating system's error as "path: what is wrong"."""
     if isinstance(error, OSError) and error.strerror and error.filename:

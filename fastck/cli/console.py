@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from fastck.messages import Progress, error_text, one_line
+from fastck.messages import Progress, error_text, one_line, several_people
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -172,6 +172,8 @@ class PreprocessView:
         resumed = f", {run.resumed} of them by an earlier run" if run.resumed else ""
         rows = [("sequences", f"{run.done - run.quarantined} done{resumed}, {run.quarantined} quarantined")]
         rows.append(("frames", f"{run.frames_done}, {run.missed} without a face"))
+        if told := several_people(run.several_people):
+            rows.append(("people", told))
         rows.append(("time", f"{time.perf_counter() - self._started:.1f} s, {self._rate(run):,.0f} frames/s"))
         stages = ", ".join(f"{stage} {run.seconds[stage]:.1f} s" for stage in sorted(run.seconds))
         if stages:

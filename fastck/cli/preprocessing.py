@@ -12,7 +12,6 @@ from fastck.cli.console import (
     PreprocessView,
     console,
     fail,
-    note,
     one_line_errors,
     progress_bar,
     say,
@@ -146,10 +145,6 @@ def preprocess(
             from fastck.views.terminal import reasons_table
 
             console.print(reasons_table(view.last.reasons))
-    from fastck.views.store import several_people
-
-    if told := several_people(int((made.table["n_people"] > 1).sum())):
-        note(told)
     say(f"store: {store} (fastck info {store})")
     if not made.manifest["counts"]["sequences"]:
         fail(f"no sequence of {root} could be used: {made.path / 'quarantine.csv'} says why")

@@ -59,6 +59,9 @@ def preview(
     landmarks: Annotated[
         bool, typer.Option("--landmarks", help="On the sheet: 68 points of the face and the head's turn, too.")
     ] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="On the sheet: the strongest facial action units of each frame, too.")
+    ] = False,
     columns: Annotated[int, typer.Option(help="Frames shown at most.")] = 8,
     overwrite: Overwrite = False,
 ) -> None:
@@ -66,13 +69,13 @@ def preview(
     from fastck.outputs import check_output
     from fastck.store.reader import open_store
     from fastck.views.animation import save_animation
-    from fastck.views.preview import preview_clip, preview_store, with_landmarks
+    from fastck.views.preview import preview_clip, preview_store, with_landmarks, with_units
     from fastck.views.sheet import save_sheet
 
     if out is None and gif is None and mp4 is None:
         fail("nothing to write: name a file with -o FILE.png, --gif FILE.gif or --mp4 FILE.mp4")
-    if landmarks and out is None:
-        fail("--landmarks is for the sheet: name a file with -o FILE.png")
+    if (landmarks or units) and out is None:
+        fail("--landmarks and --units are for the sheet: name a file with -o FILE.png")
     for path in (out, gif, mp4):
         if path is not None:
             check_output(path, [source] if root is None else [source, root], overwrite=overwrite)
@@ -84,6 +87,8 @@ def preview(
         note(drawn.note)
     if landmarks:
         drawn = with_landmarks(drawn)
+    if units:
+        drawn = with_units(drawn)
     if out is not None:
         say(f"wrote {save_sheet(drawn, out)}")
     for path in (gif, mp4):

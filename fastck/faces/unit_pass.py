@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.config import UNIT_VALUES
 from fastck.faces.appearance import Looker
 from fastck.faces.box import FaceBox
 from fastck.faces.dense import blas
 from fastck.faces.landmarks import LandmarkFinder
 from fastck.faces.units import UNITS, bundled_units
-from fastck.ops.motion import UNIT_VALUES
 
 # The mirrored face's point for each point: outline, brows, nose, eyes, lips outside and inside.
 _SPANS = ((0, 17), (17, 27), (31, 36), (48, 55), (55, 60), (60, 65), (65, 68))

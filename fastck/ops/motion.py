@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastck.config import Mode, Reference, check_choice
+from fastck.config import UNIT_VALUES, Mode, Reference, check_choice
 from fastck.kernels import masks, motion
 from fastck.ops.checks import (
     check_count,
@@ -29,7 +29,6 @@ _DIFFERENCE: dict[str, Callable[..., None]] = {
 _COMPARISON: dict[Mode, int] = {"wrap": masks.WRAP, "absolute": masks.ABSOLUTE, "saturate": masks.SATURATE}
 _POOLS = {"pool134": 1, "pool67": 2, "pool34": 3}  # how often a 267-pixel mask is halved (paper, phase 2)
 FEATURES: tuple[str, ...] = ("projection", "mask", *_POOLS)
-UNIT_VALUES = 180  # of the feature "units": 44 intensities and 68 points, see fastck.faces.unit_pass
 STORE_FEATURES: tuple[str, ...] = (*FEATURES, *FLOW_SHAPES, "units")
 # What the fused kernel fills.
 _FORMS = ("projection", "unpacked", "mask", *_POOLS)

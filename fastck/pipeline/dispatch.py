@@ -59,8 +59,8 @@ class PreprocessProgress(Progress):
         What is done, earlier runs included.
     resumed, frames_resumed : int
         The part of it that an earlier run had done.
-    missed, quarantined : int
-        Frames without a face; sequences left out.
+    missed, several_people, quarantined : int
+        Frames without a face; sequences that show more than one person; sequences left out.
     reasons : dict of str to str
         Why each quarantined sequence was left out.
     seconds : dict of str to float
@@ -72,6 +72,7 @@ class PreprocessProgress(Progress):
     resumed: int = 0
     frames_resumed: int = 0
     missed: int = 0
+    several_people: int = 0
     quarantined: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -88,6 +89,7 @@ class PreprocessProgress(Progress):
             frames_done=frames_done,
             frames_resumed=frames_done,
             missed=int(done.rows["n_missed"][done.good].sum()),
+            several_people=int((done.rows["n_people"][done.good] > 1).sum()),
             quarantined=len(done.reasons),
             reasons={plan.records[index].sequence: reason for index, reason in done.reasons.items()},
         )
@@ -97,6 +99,7 @@ class PreprocessProgress(Progress):
         add_times(self.seconds, outcome.seconds)
         rows, reasons = outcome.entries.rows, outcome.entries.reasons
         frames = plan.n_frames[rows["index"]].tolist()
+        self.several_people += int((rows["n_people"] > 1).sum())
         for index, n_frames, missed in zip(rows["index"].tolist(), frames, rows["n_missed"].tolist(), strict=True):
             self.done += 1
             self.frames_done += n_frames

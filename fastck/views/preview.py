@@ -88,6 +88,8 @@ class Preview:
         What is left out and how to get it, in one line; "" for nothing.
     marks : list of (Marks or None)
         Of the frames shown: landmarks and turn, None where no face was found; empty without `with_landmarks`.
+    units : list of (ndarray of shape (44,) or None)
+        Of the frames shown: intensities of action units; empty without `with_units`.
     """
 
     title: str
@@ -100,6 +102,7 @@ class Preview:
     record: SequenceRecord | None = None
     note: str = ""
     marks: "list[Marks | None]" = field(default_factory=list)
+    units: list[NDArray[np.float32] | None] = field(default_factory=list)
 
 
 def preview_clip(
@@ -213,14 +216,33 @@ def with_landmarks(preview: Preview) -> Preview:
     """
     from fastck.recognition.marks import find_marks
 
-    if not preview.frames:
-        raise ValueError("landmarks are found in the frames: give the data set's folder as root")
-    view = preview.views[0]
-    marks = [
-        None if view.missed[frame] else find_marks(gray, FaceBox(*map(int, view.boxes[frame])))
-        for frame, gray in zip(preview.shown, preview.frames, strict=True)
-    ]
+    marks = [None if box is None else find_marks(gray, box) for gray, box in _shown_faces(preview)]
     return replace(preview, marks=marks)
+
+
+def with_units(preview: Preview) -> Preview:
+    """Return a preview with the action units of the frames shown, beside the face's rest among them.
+
+    Raises
+    ------
+    ValueError
+        If the preview was made from a store without its root.
+    """
+    from fastck.recognition.reading import UnitReader, read_units
+
+    reader = UnitReader()
+    seen = [None if box is None else reader(gray, box) for gray, box in _shown_faces(preview)]
+    found, _ = read_units(reader.model, seen)
+    return replace(preview, units=[None if one is None else row for one, row in zip(seen, found, strict=True)])
+
+
+def _shown_faces(preview: Preview) -> list[tuple[Gray, FaceBox | None]]:
+    """Return the frames shown, each with its face in the first view, None where none was found."""
+    if not preview.frames:
+        raise ValueError("landmarks and units are found in the frames: give the data set's folder as root")
+    view = preview.views[0]
+    boxes = [None if view.missed[frame] else FaceBox(*map(int, view.boxes[frame])) for frame in preview.shown]
+    return list(zip(preview.frames, boxes, strict=True))
 
 
 def stored_record(row: Any, root: str | PathLike[str]) -> SequenceRecord:

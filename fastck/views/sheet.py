@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastck.config import FlowConfig
 from fastck.outputs import check_output, replacing
@@ -29,7 +30,9 @@ CELL, LABELS, TICKS, STRIP = (
 )  # inches: a picture's side, the names, axis texts, a heat map's height
 WHEEL = 0.62  # inches across, beside the flow
 DPI = 130
+SHOWN_UNITS = 6  # the strongest ones of a frame
 STAGE_NAMES = {
+    "units": "action units,\n0 to 5",
     "crop": "crop",
     "difference": "difference",
     "threshold": "thresholded",
@@ -118,7 +121,7 @@ def draw_points(axes: "Axes", marks: "Marks", *, size: float) -> None:
 
 def _picture_rows(preview: Preview) -> list[tuple[str, View | None]]:
     """Return the rows of pictures: the frames once, each stage once per view so that like stands below like."""
-    rows: list[tuple[str, View | None]] = [("frame", None)]
+    rows: list[tuple[str, View | None]] = [("frame", None), *[("units", None)] * bool(preview.units)]
     for name in preview.views[0].stages:
         rows += [(name, view) for view in preview.views]
     return rows
@@ -173,6 +176,9 @@ def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, 
     if name == "frame":
         _draw_frame(axes, preview, column)
         return
+    if name == "units":
+        _draw_units(axes, preview.units[column])
+        return
     assert view is not None  # only the frames' row has none
     picture = view.stages[name][column]
     if picture is None:
@@ -184,6 +190,20 @@ def _draw_picture(axes: "Axes", preview: Preview, name: str, view: View | None, 
         top = 255 if picture.dtype == np.uint8 and name != "mask" else 1
         axes.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="antialiased", aspect="auto")
     _mark(axes, view, frame)
+
+
+def _draw_units(axes: "Axes", intensities: NDArray[np.float32] | None) -> None:
+    """Draw the strongest action units of a frame as bars; one with two sides is as strong as its stronger side."""
+    from fastck.faces.units import STRONGEST, UNITS
+
+    if intensities is None:
+        return
+    strength = {name: float(value) for name, value in zip(UNITS, intensities, strict=True) if "_" not in name}
+    best = sorted(strength, key=strength.__getitem__, reverse=True)[:SHOWN_UNITS]
+    axes.barh(range(len(best)), [strength[name] for name in best], color=LIGHT["line"])
+    axes.set(xlim=(0, STRONGEST), ylim=(SHOWN_UNITS - 0.4, -0.6))
+    for place, name in enumerate(best):
+        axes.text(0.1, place, f"{name} {strength[name]:.1f}", size=6, va="center", color=INK)
 
 
 def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastck.config import TIMESTEPS, WHOLE_FRAME
 from fastck.dataset.labels import EMOTIONS
+from fastck.messages import several_people
 from fastck.store.reader import Store
 
 if TYPE_CHECKING:
@@ -104,14 +105,6 @@ def summarise(store: Store, *, window: int = TIMESTEPS) -> StoreSummary:
         motion_moved=_share(at_changes.sum(), (table["motion"].to_numpy(float) * length).sum()),
         megabytes=sum(_bytes(array) for array in store.manifest["arrays"].values()) / 1e6,
     )
-
-
-def several_people(number: int) -> str:
-    """Return what it means that sequences show several people, "" where none does."""
-    if not number:
-        return ""
-    clips = "1 clip shows" if number == 1 else f"{number} clips show"
-    return f"{clips} more than one person: the largest face was taken; n_people in sequences.csv says in which"
 
 
 def emotion_name(code: object) -> str:

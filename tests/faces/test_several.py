@@ -78,9 +78,11 @@ def test_a_store_says_which_clips_show_several(two_in_one: Path, tmp_path: Path)
     # Searched; from kept detections, by one worker and by two processes.
     for name, jobs in (("new", "1"), ("kept", "1"), ("again", "2")):
         store = tmp_path / name
-        result = CliRunner().invoke(app, ["preprocess", str(two_in_one), str(store), "--jobs", jobs])
+        result = CliRunner().invoke(
+            app, ["preprocess", str(two_in_one), str(store), "--jobs", jobs], env={"COLUMNS": "200"}
+        )
         assert result.exit_code == 0, result.output
-        assert "1 clip shows more than one person" in result.stderr
+        assert "1 clip shows more than one person" in result.stdout
         table = fastck.open_store(store).table
         assert dict(zip(table["subject"], table["n_people"], strict=True)) == {"ann": 2, "bob": 1}
         contents.append((store / "sequences.csv").read_bytes())

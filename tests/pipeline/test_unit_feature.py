@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 import fastck
 from fastck.batches.padding import as_frames, mirrored
 from fastck.cli import app
-from fastck.config import PreprocessConfig
+from fastck.config import UNIT_VALUES, PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.faces.appearance import N_SHAPE
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.unit_pass import UnitPass, mirror_points
 from fastck.faces.units import UNITS
 from fastck.images.image import read_gray
-from fastck.ops.motion import UNIT_VALUES, feature_shape
+from fastck.ops.motion import feature_shape
 from fastck.pipeline.sequence import process_record
 from fastck.training.settings.config import TrainConfig
 from tests.helpers.stores import assert_same_store

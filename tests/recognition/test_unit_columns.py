@@ -17,6 +17,8 @@ from fastck.pipeline.detect import LANDMARK_COLUMNS
 from fastck.recognition.clip import recognise
 from fastck.training.report import plots
 from fastck.views.prediction_plot import plot_prediction
+from fastck.views.preview import preview_clip, with_units
+from fastck.views.sheet import draw_sheet
 
 CLIP = fastck.sample() / "cohn-kanade-images/L032/001"
 
@@ -72,6 +74,18 @@ def test_a_plot_shows_them_over_time(expected: fastck.ActionUnits, tmp_path: Pat
     wanted = expected.intensities[:, [UNITS.index(name) for name in names]]
     np.testing.assert_allclose(shown, wanted.T, atol=2e-3)
     assert axes.get_xlabel() == "frame"
+
+
+def test_a_sheet_shows_the_strongest(expected: fastck.ActionUnits):
+    preview = with_units(preview_clip(CLIP, columns=5))
+    smile = UNITS.index("AU12")
+    # The first view's box is one for all frames.
+    assert np.abs(np.array(preview.units)[:, smile] - expected.intensities[:, smile]).max() < 1
+    figure = draw_sheet(preview)
+    texts = [text.get_text() for text in figure.axes[9].texts]
+    assert len(texts) == 6
+    strongest = max((name for name in UNITS if "_" not in name), key=lambda name: preview.units[4][UNITS.index(name)])
+    assert texts[0] == f"{strongest} {preview.units[4][UNITS.index(strongest)]:.1f}"
 
 
 @pytest.mark.parametrize(

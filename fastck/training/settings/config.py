@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastck.batches.padding import Padding, frame_shape
-from fastck.config import TIMESTEPS
-from fastck.ops.motion import UNIT_VALUES
+from fastck.config import TIMESTEPS, UNIT_VALUES
 from fastck.training.settings.classes import ALL, NEUTRAL, check_merged, class_of, parse_classes, parse_merge
 from fastck.training.settings.setting import described, setting, settings_of
 from fastck.training.settings.shape import Model, NetworkShape
@@ -180,8 +179,8 @@ class TrainConfig:
 
     phase: int = setting(
         3,
-        "Experiment: the paper's 1 masks, 2 pooled masks, 3 projections, 4 the same of four emotions; 5 optical flow; 6 action "
-        "units and shape, for the models linear and temporal.",
+        "Experiment: the paper's 1 masks, 2 pooled masks, 3 projections, 4 the same of four emotions; 5 optical flow; "
+        "6 action units and shape, for the models linear and temporal.",
         choices=tuple(PHASES),
     )
     size: int | None = setting(
