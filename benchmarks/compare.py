@@ -9,12 +9,13 @@ turn of one is faster than every turn of the other and the medians differ by mor
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -49,14 +50,74 @@ def probes(root: Path, scratch: Path) -> dict[str, Callable[[], object]]:
 
         return [read_gray(path) for path in paths]
 
+    crops = frames[:20]
+    face = fastck.detect_faces(gray, 1)[:1]
+
+    def flow() -> object:
+        from fastck import optical_flow
+
+        return optical_flow(crops)
+
+    def landmarks() -> object:
+        from fastck import detect_landmarks
+
+        return detect_landmarks(gray, face)
+
     return {
         "preprocess, stable": lambda: run("set", preset="stable"),
+        "preprocess, stable, with flow": lambda: run("set", preset="stable", features=("projection", "flow")),
         "preprocess, paper": lambda: run("set", preset="paper"),
         f"preprocess, {TINY_SEQUENCES} tiny sequences": lambda: run("tiny", layout="folders"),
         "decode 20 PNG files": decode,
         "all faces of a frame": lambda: fastck.detect_faces(gray, 1),
         "motion features of 40 frames": lambda: fastck.motion_features(frames, features=("mask", "projection")),
+        "flow of 19 pairs": flow,
+        "landmarks of a face": landmarks,
     }
+
+
+def process_probes(root: Path, scratch: Path) -> dict[str, float]:
+    """Return the processor seconds of processes of their own: what people wait for before the first frame."""
+    clip = one_clip(root)
+    commands = {
+        "start: preprocess of one clip": ["preprocess", str(clip), "--layout", "folders", "--no-box-cache"],
+        "start: predict of one clip": ["predict", str(clip)],
+    }
+    found = {}
+    for name, command in commands.items():
+        seconds = []
+        for number in range(REPEATS):
+            store = [str(scratch / f"start{number}")] if command[0] == "preprocess" else []
+            seconds.append(children_seconds([*command, *store], {}))
+        found[name] = min(seconds)
+    return found
+
+
+def first_call(root: Path, scratch: Path) -> dict[str, float]:
+    """Return the processor seconds of a call that finds no kernel on disk."""
+    empty = {"NUMBA_CACHE_DIR": str(scratch / "kernels"), "FASTCK_CACHE_DIR": str(scratch / "cache")}
+    command = ["preprocess", str(one_clip(root)), str(scratch / "first"), "--layout", "folders"]
+    return {"first call: preprocess, compiles": children_seconds(command, empty)}
+
+
+def one_clip(root: Path) -> Path:
+    """Return the folder of the first rendered sequence."""
+    return min(path.parent for path in (root / "set").rglob("*.png"))
+
+
+def children_seconds(arguments: Sequence[str], environment: dict[str, str]) -> float:
+    """Return the processor seconds of `fastck` with some arguments; raise ValueError with its own words on failure."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "fastck.cli", *arguments]
+    # Python looks for a module in the working folder before all others: that must not be a checkout.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = subprocess.run(
+            command, env=os.environ | environment, cwd=elsewhere, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise ValueError(f"fastck {' '.join(arguments)}: {done.stderr.strip()[-300:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def probe(root: Path) -> dict[str, float]:
@@ -74,6 +135,9 @@ def probe(root: Path) -> dict[str, float]:
                 action()
                 seconds.append(time.process_time() - start)
             found[name] = min(seconds)
+        for more in (process_probes, first_call):
+            with suppress(ValueError):  # another version's command line may differ
+                found |= more(root, Path(scratch))
     return found
 
 

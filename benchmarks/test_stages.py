@@ -261,6 +261,11 @@ def test_training_step(benchmark: Any, name: str, phase: int, model: Model, size
 STARTS = {
     "import fastck": "import fastck",
     "import fastck.ops.motion": "import fastck.ops.motion",
+    "fastck preprocess of one clip": "import tempfile, fastck, fastck.cli as cli;"
+    "clip = sorted(fastck.sample().glob('cohn-kanade-images/*/*'))[0];"
+    "cli.app(['preprocess', str(clip), tempfile.mkdtemp() + '/store', '--layout', 'folders', '--no-box-cache'])",
+    "fastck predict of one clip": "import fastck, fastck.cli as cli;"
+    "cli.app(['predict', str(sorted(fastck.sample().glob('cohn-kanade-images/*/*'))[0])])",
     "first result, kernels on disk": "import numpy, fastck.ops.motion as ops;"
     "ops.motion_features(numpy.zeros((2, 267, 267), numpy.uint8), features=ops.FEATURES)",
 }
@@ -273,7 +278,8 @@ def test_start(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             pytest.skip("compiles everything anew")
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     script = STARTS.get(name, STARTS["first result, kernels on disk"])
-    subprocess.run([sys.executable, "-c", STARTS["import fastck"]], check=True)
+    # Files come into the memory, and kernels onto the disk.
+    subprocess.run([sys.executable, "-c", STARTS["import fastck"] if name not in STARTS else script], check=True)
     seconds = []
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     for _ in range(1 if benchmark.disabled or name not in STARTS else 5):
@@ -283,4 +289,5 @@ def test_start(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     describe(benchmark, "start of a process", name, "start", 1, "with the interpreter's own start")
     report_seconds(benchmark, min(seconds))
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used
-    assert used / len(seconds) < 30  # of processor time: the wall clock depends on who else is working
+    # Processor time: the wall clock depends on who else is working. Twice what a busy machine took.
+    assert used / len(seconds) < (8 if name in STARTS else 25)

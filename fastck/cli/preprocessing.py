@@ -19,7 +19,7 @@ from fastck.cli.console import (
     stderr,
 )
 from fastck.cli.options import READING, Jobs, Reading, Root, Scheduler, Verbose, with_reading
-from fastck.config import CropPolicy, Mode, Preset, Search
+from fastck.config import CropPolicy, FlowPreset, Mode, Preset, Search
 
 
 def whole_numbers(text: str, option: str) -> tuple[int, ...]:
@@ -69,6 +69,10 @@ def preprocess(
             "The boxes are the same; fastck compare-boxes checks it on your data.  [default: tracked]"
         ),
     ] = None,
+    flow_preset: Annotated[
+        FlowPreset,
+        typer.Option(help="How flow is computed: patches is fastck's own search, the others are OpenCV's (DIS)."),
+    ] = "patches",
     boxes: Annotated[
         Path | None,
         typer.Option(
@@ -103,7 +107,7 @@ def preprocess(
     command continues where it was.
     """
     from fastck import pipeline
-    from fastck.config import WHOLE_FRAME, MotionConfig, preset_faces
+    from fastck.config import WHOLE_FRAME, FlowConfig, MotionConfig, preset_faces
 
     show_logs(verbose)
     read = reading.of(root)
@@ -126,6 +130,7 @@ def preprocess(
                 **read,
                 faces=faces,
                 motion=MotionConfig(mode=mode, level=level, size=size),
+                flow=FlowConfig(preset=flow_preset),
                 boxes=boxes,
                 n_jobs=jobs,
                 overwrite=overwrite,

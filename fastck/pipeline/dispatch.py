@@ -13,7 +13,17 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
-from fastck.config import WHOLE_FRAME, FaceConfig, Layout, MotionConfig, PreprocessConfig, Preset, Until, preset_faces
+from fastck.config import (
+    WHOLE_FRAME,
+    FaceConfig,
+    FlowConfig,
+    Layout,
+    MotionConfig,
+    PreprocessConfig,
+    Preset,
+    Until,
+    preset_faces,
+)
 from fastck.dataset.findings import summarise
 from fastck.dataset.layouts import guess_layout, scan
 from fastck.dataset.patterns import Patterns
@@ -122,6 +132,7 @@ def preprocess(
     patterns: Patterns | None = None,
     faces: FaceConfig | None = None,
     motion: MotionConfig | None = None,
+    flow: FlowConfig | None = None,
     boxes: str | Path | None = None,
     n_jobs: int = -1,
     overwrite: bool = False,
@@ -155,6 +166,8 @@ def preprocess(
         How faces are found and cut out, in place of the preset.
     motion : MotionConfig, optional
         Difference mode, level and footprint; the paper's by default.
+    flow : FlowConfig, optional
+        How "flow" and "flow_projection" are computed; fastck's own search from the onset by default.
     boxes : path-like, optional
         A CSV of boxes to use in place of detection; see `fastck.faces.boxfile.read_boxes`.
     n_jobs : int
@@ -201,7 +214,7 @@ def preprocess(
             log.warning("%s has %s", boxes, line)
     if user_boxes or faces.boxes != WHOLE_FRAME:
         faces = replace(faces, boxes=user_boxes.digest if user_boxes else "")
-    config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features)
+    config = PreprocessConfig(faces=faces, motion=motion or MotionConfig(), features=features, flow=flow)
     plan = Plan(listing.records, listing.root, listing.fingerprints)
     versions = library_versions()
     folder = cache_folder() if box_cache or keep_crops else None

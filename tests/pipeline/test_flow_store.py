@@ -142,3 +142,19 @@ def test_the_transformer_gives_flow(rendered, flow_store):
     np.testing.assert_allclose(last.reshape(stored.shape), stored, atol=1e-4)
     from_store = fastck.MotionFeatures("flow", store=flow_store.path, timesteps=100).transform([row.sequence])
     assert from_store.shape == (1, 100 * 3 * 28 * 28)
+
+
+def test_the_search_of_older_stores_stays_selectable(rendered, flow_store, tmp_path):
+    given = ["--features", "flow", "--flow-preset", "medium", "-j", "1"]
+    done = CliRunner().invoke(app, ["preprocess", str(rendered), str(tmp_path / "store"), *given])
+    assert done.exit_code == 0, done.output
+    store = fastck.open_store(tmp_path / "store")
+    assert PreprocessConfig.from_dict(store.manifest["config"]).flow == FlowConfig(preset="medium")
+    row = next(store.table.itertuples())
+    crops = crops_of(rendered, store, row)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    np.testing.assert_array_equal(
+        store.sequence(row.sequence, "flow"), FlowPass(FlowConfig(preset="medium")).rows(crops, ["flow"])["flow"]
+    )
+    cv2.setNumThreads(before)
