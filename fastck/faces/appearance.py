@@ -85,14 +85,14 @@ class Looker:
         points : ndarray of shape (68, 2)
             As `fastck.detect_landmarks` finds them in it.
         """
-        points = points.astype(np.float64)
-        yaw, pitch, roll, _ = head_pose(points, gray.shape)
+        found = points.astype(np.float64)
+        yaw, pitch, roll, _ = head_pose(found, gray.shape)
         angles = np.deg2rad([yaw, pitch, roll])
         posed = self._posed(*angles)
         # The model without its lean: the points are laid upright by it.
-        back = similarity(points[RIGID], posed[RIGID])
-        shape = (points @ back[:, :2].T + back[:, 2] - posed) / self._eyes
-        return Look(shape.ravel().astype(np.float32), angles.astype(np.float32), self._patches(gray, points, posed))
+        back = similarity(found[RIGID], posed[RIGID])
+        shape = (found @ back[:, :2].T + back[:, 2] - posed) / self._eyes
+        return Look(shape.ravel().astype(np.float32), angles.astype(np.float32), self._patches(gray, found, posed))
 
     def _posed(self, yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
         """Return the head model's points as they are seen in a pose but upright, (68, 2), rows downwards."""

@@ -48,7 +48,8 @@ def read_dense(arrays: Mapping[str, NDArray[Any]], name: str) -> Dense:
     KeyError, ValueError
         If an array is missing, or one's shape does not fit or its values are not finite.
     """
-    kernels, biases = [], []
+    kernels: list[Floats] = []
+    biases: list[Floats] = []
     for layer in range(sum(key.startswith(f"{name}/kernel") for key in arrays) or 1):
         kernel, scale, bias = (arrays[f"{name}/{part}{layer}"] for part in ("kernel", "scale", "bias"))
         if kernel.dtype != np.int8 or kernel.ndim != 2 or not kernel.shape[1:] == scale.shape == bias.shape:
