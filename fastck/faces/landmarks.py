@@ -105,7 +105,7 @@ def seen_through(frame: Floats, points: NDArray[Any]) -> Floats:
     return np.asarray(points @ frame[:, :2].T + frame[:, 2])
 
 
-def cut_out(gray: Gray, box: Sequence[float]) -> tuple[Gray, Floats]:
+def cut_out(gray: Gray, box: Sequence[float] | NDArray[Any]) -> tuple[Gray, Floats]:
     """Return the picture around a box, (CUT_SIDE, CUT_SIDE), and the (2, 3) matrix from its pixels to the image's."""
     top, left, bottom, right = (float(edge) for edge in box)
     half = CUT_SPAN * max(bottom - top, right - left) / 2
@@ -240,7 +240,7 @@ class LandmarkFinder:
         self._lookers = [Looker(step, SHAPE_SIDE, POINTS, self.model.mean) for step in STEPS]
         self._expected = np.array(self.model.about["expected"])
 
-    def __call__(self, gray: Gray, box: Sequence[float]) -> Landmarks:
+    def __call__(self, gray: Gray, box: Sequence[float] | NDArray[Any]) -> Landmarks:
         """Return the points of the face in a box.
 
         Parameters
