@@ -37,7 +37,7 @@ class HeadPose(NamedTuple):
 
 
 def head_pose(
-    points: NDArray[np.float32],
+    points: NDArray[np.floating],
     shape: tuple[int, ...],
     *,
     focal: float | None = None,
