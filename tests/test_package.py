@@ -10,7 +10,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 LARGEST = 16_000_000  # bytes
-MODELS = {"fastck/recognition/bundled.npz", "fastck/render/face_model.npz"}
+MODELS = {"fastck/recogniser.npz", "fastck/render/face_model.npz"}
 LICENCES = {"LICENSE", "fastck/dataset/sample_set/ATTRIBUTION.md", "fastck/render/face_model.md"}
 
 pytestmark = pytest.mark.slow

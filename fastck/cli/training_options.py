@@ -71,7 +71,8 @@ def _option(entry: Setting) -> inspect.Parameter:
     help_text = entry.help
     if entry.default_text:
         help_text = f"{help_text.rstrip('.')} (default {entry.default_text})."
-    option = Annotated[_kind(entry) | None, typer.Option(help=help_text, show_default=False)]  # type: ignore[valid-type]
+    flags = [entry.flag] if entry.flag else []
+    option = Annotated[_kind(entry) | None, typer.Option(*flags, help=help_text, show_default=False)]  # type: ignore[valid-type]
     return inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 
 

@@ -15,10 +15,10 @@ from fastck.faces.box import FaceBox, Gray
 from fastck.messages import error_text, one_line
 from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
+from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
 from fastck.recognition.judge import judge_readings
-from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
 from fastck.recognition.photo import look_at_photo, path_record

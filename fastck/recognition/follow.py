@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, crop
 from fastck.pipeline.stopwatch import Stopwatch
-from fastck.recognition.model import Recogniser, bundled
+from fastck.recogniser import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
+from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.follow import Reading
-from fastck.recognition.model import Recogniser, softmax
 from fastck.recognition.reading import Reference, choose_rest
 from fastck.recognition.windows import motion_windows
 

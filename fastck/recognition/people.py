@@ -12,8 +12,8 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray, overlap
 from fastck.faces.finder import all_faces, searching_scored
 from fastck.faces.people import SAME_PERSON, People, Scored
+from fastck.recogniser import Recogniser
 from fastck.recognition.follow import Follower, Reading
-from fastck.recognition.model import Recogniser
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from fastck.faces.people import Scored
 from fastck.images.image import read_gray
 from fastck.messages import one_line
 from fastck.pipeline.frames import BadSequence
+from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.follow import Follower
 from fastck.recognition.footage import Footage
-from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.people import Rows
 from fastck.recognition.prediction import Prediction
 from fastck.recognition.segments import SAME_FACE

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fastck.faces.box import FaceBox, overlap
 from fastck.faces.people import LOST
 from fastck.ops.flow import FLOW_SHAPES, FlowPass, working_crop
-from fastck.recognition.model import FLOW
+from fastck.recogniser import FLOW
 
 # Root mean squares of the displacement, shares of the crop's side. Nine in ten expressions of the hard set reach more
 # than twice the first at their apex.

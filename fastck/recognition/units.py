@@ -15,10 +15,10 @@ from fastck.faces.units import UNITS, bundled_units
 from fastck.messages import error_text, one_line
 from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
+from fastck.recogniser import bundled
 from fastck.recognition.clip import Paths, check_fps
 from fastck.recognition.follow import Reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
-from fastck.recognition.model import bundled
 from fastck.recognition.people import FEWEST, n_found, read_people
 from fastck.recognition.photo import path_record
 from fastck.recognition.reading import Reference, UnitReader, read_units

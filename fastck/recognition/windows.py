@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from fastck.recogniser import Recogniser
 from fastck.recognition.follow import Reading
-from fastck.recognition.model import Recogniser
 
 NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
 SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise

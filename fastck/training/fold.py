@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -226,4 +226,6 @@ def _flat(samples: Samples, names: Sequence[str]) -> np.ndarray:
     """What the baselines see, one row a sequence: projections where the store has them, but flow where flow is read."""
     config = samples.config
     paper = "projection" in samples.features and config.padding != "before"
-    return sequence_vectors(samples, names, config, feature="projection" if paper else config.feature)
+    return sequence_vectors(
+        samples, names, replace(config, base=None), feature="projection" if paper else config.feature
+    )

@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastck.recogniser import TRAINED_ON, Recogniser
 from fastck.recognition.inputs import Answer
-from fastck.recognition.model import TRAINED_ON, Recogniser
 from fastck.recognition.prediction import UNSURE, Prediction
 from fastck.training.settings.config import probability_columns
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from fastck.cli import app
 from fastck.cli.console import encodable
 from fastck.faces.box import FaceBox
+from fastck.recogniser import BUNDLED, Recogniser, blas, bundled
 from fastck.recognition.clip import recognise
 from fastck.recognition.follow import Reading
 from fastck.recognition.inputs import Answer
 from fastck.recognition.live.sources import open_source
-from fastck.recognition.model import BUNDLED, Recogniser, blas, bundled
 from fastck.recognition.person import Person
 from fastck.recognition.segments import LOST, Moment
 from fastck.recognition.windows import motion_windows, near_apex, window_table
@@ -139,7 +139,7 @@ def test_the_model_runs_on_one_blas_thread(monkeypatch: pytest.MonkeyPatch):
         seen.extend(library["num_threads"] for library in blas().info() if library["user_api"] == "blas")
         return np.zeros((1, 8), np.float32)
 
-    monkeypatch.setattr("fastck.recognition.model.logits", watched)
+    monkeypatch.setattr("fastck.recogniser.logits", watched)
     bundled().probabilities(np.zeros((1, 3, 28, 28), np.float32))
     assert set(seen) == {1}
 

@@ -60,7 +60,7 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 def test_the_models_together_are_small():
     from fastck.faces.units import BUNDLED as units
-    from fastck.recognition.model import BUNDLED as flow
+    from fastck.recogniser import BUNDLED as flow
 
     assert sum(path.stat().st_size for path in (BUNDLED, units, flow)) < 3_000_000
 

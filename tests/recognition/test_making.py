@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fastck.recognition.model import STRIDES, Recogniser, logits, mirrored_flow, one_network, patches, softmax
+from fastck.recogniser import STRIDES, Recogniser, logits, mirrored_flow, one_network, patches, softmax
 from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
 from fastck.render.recipes import PEAKS, VARIANTS
 from fastck.render.variation import EASY

@@ -8,7 +8,7 @@ from scipy.signal import correlate2d
 from sklearn.neural_network import MLPClassifier
 
 from fastck.dataset.labels import EMOTIONS
-from fastck.recognition.model import BUNDLED, SMALLEST, Recogniser, bundled, inputs
+from fastck.recogniser import BUNDLED, SMALLEST, Recogniser, bundled, inputs
 
 
 def windows(n: int = 40) -> np.ndarray:

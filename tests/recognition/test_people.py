@@ -17,9 +17,9 @@ from fastck.dataset.clip import clip_record
 from fastck.faces.box import FaceBox
 from fastck.faces.people import LOST, People
 from fastck.pages.palette import bgr, person_colour
+from fastck.recogniser import bundled
 from fastck.recognition.clip import read_frames, recognise, recognise_footage
 from fastck.recognition.footage import frames_in_memory
-from fastck.recognition.model import bundled
 from fastck.recognition.windows import window_table
 from fastck.render.dataset import Person as Actor
 from fastck.render.dataset import Take, act

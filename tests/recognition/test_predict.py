@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.recogniser import TRAINED_ON
 from fastck.recognition.clip import predict
-from fastck.recognition.model import TRAINED_ON
 
 
 def run(*arguments: object, width: int = 80) -> tuple[int, str, str]:

@@ -5,8 +5,8 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.finder import find_faces
 from fastck.ops.flow import optical_flow
+from fastck.recogniser import bundled
 from fastck.recognition.clip import read_frames
-from fastck.recognition.model import bundled
 from fastck.recognition.segments import BoxKeeper, OnsetTracker, overlap
 from fastck.recognition.windows import motion_windows
 from fastck.render.dataset import Person

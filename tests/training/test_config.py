@@ -3,7 +3,6 @@
 import inspect
 import math
 import re
-from dataclasses import fields
 
 import pytest
 from typer.testing import CliRunner
@@ -82,7 +81,7 @@ def test_the_command_has_each_setting_as_an_option():
     result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     offered = set(re.findall(r"--([a-z][a-z-]+)", result.stdout))
-    named = {entry.name.replace("_", "-") for entry in fields(TrainConfig)}
+    named = {(entry.flag or entry.name).lstrip("-").replace("_", "-") for entry in SETTINGS.values()}
     assert named <= offered
     switches = {f"no-{name.replace('_', '-')}" for name, entry in SETTINGS.items() if entry.kind is bool}
     others = {"output", "config", "folds-file", "resume", "jobs", "scheduler", "fold", "verbose", "sweep", "help"}

@@ -19,8 +19,8 @@ from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.pipeline.frames import BadSequence, record_frames
+from fastck.recogniser import bundled
 from fastck.recognition.clip import recognise
-from fastck.recognition.model import bundled
 from fastck.views.prediction_plot import plot_prediction
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "recogniser.png"

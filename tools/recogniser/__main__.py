@@ -5,7 +5,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from fastck.recognition.model import BUNDLED
+from fastck.recogniser import BUNDLED
 from tools.recogniser.ablation import ablation_text
 from tools.recogniser.make import SEED, Plan, make
 from tools.recogniser.modelfile import write_model

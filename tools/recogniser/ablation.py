@@ -8,8 +8,8 @@ import numpy as np
 
 from fastck.dataset.layouts import scan
 from fastck.pipeline.frames import record_frames
+from fastck.recogniser import bundled
 from fastck.recognition.clip import read_frames
-from fastck.recognition.model import bundled
 from fastck.recognition.windows import near_apex, strongest_window
 from fastck.render.variation import ASPECTS, EASY, Variation, with_aspect
 from tools.recogniser.clips import Clips

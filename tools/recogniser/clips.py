@@ -11,8 +11,8 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from fastck.dataset.labels import EMOTIONS
+from fastck.recogniser import Recogniser, logits, softmax
 from fastck.recognition.clip import read_frames
-from fastck.recognition.model import Recogniser, logits, softmax
 from fastck.recognition.windows import near_apex, strongest_window
 from fastck.render.dataset import Person, Take, act
 from fastck.render.motion import Pose, draw_length, ease, unit_time

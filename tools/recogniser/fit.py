@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastck.dataset.labels import EMOTIONS
-from fastck.recognition.model import (
+from fastck.recogniser import (
     INSIDE,
     STRIDES,
     TAPS,
@@ -112,7 +112,7 @@ def sample_weights(code: NDArray[np.int16], *, none: float, neutral: float) -> N
 
 
 def fit(windows: Windows, config: FitConfig, *, seed: int, n_jobs: int = 1) -> Weights:
-    """Return the weights that `fastck.recognition.model.logits` takes.
+    """Return the weights that `fastck.recogniser.logits` takes.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.dataset.labels import EMOTIONS
-from fastck.recognition.model import FORMAT
+from fastck.recogniser import FORMAT
 from fastck.render.variation import HARD, Variation
 from fastck.training.models.calibration import calibration_error, fit_temperature
 from tools.recogniser.choosing import CHOICES, balanced, choosing_windows

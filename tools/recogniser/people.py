@@ -13,7 +13,7 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.finder import find_faces
 from fastck.ops.flow import FLOW_SHAPES, optical_flow
-from fastck.recognition.model import FLOW
+from fastck.recogniser import FLOW
 from fastck.render.dataset import Person, Take, act
 from fastck.render.expression import FURTHER_ACTS, NEUTRAL_ACTS, Manner
 from fastck.render.motion import draw_length

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fastck.faces.appearance import Look
 from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UNITS, Seen, UnitModel
+from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, judged_inputs, near_apex, pooled
-from fastck.recognition.model import Recogniser, softmax
 from fastck.recognition.reading import FEWEST_CALM, calm_frames, expressiveness, read_units
 from fastck.render.action_units import action_units
 from fastck.render.expression import Manner, draw_manner

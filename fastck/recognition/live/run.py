@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import cv2
 
+from fastck.recogniser import TRAINED_ON
 from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.live.sources import Source, open_source
 from fastck.recognition.live.stages import Extras, Totals, warm_up, watch
 from fastck.recognition.live.text import lines, totals_line
-from fastck.recognition.model import TRAINED_ON
 
 Say = Callable[[str], None]
 

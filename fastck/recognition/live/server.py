@@ -17,12 +17,12 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from fastck.pages import render_page
 from fastck.pipeline.stopwatch import Stopwatch
+from fastck.recogniser import TRAINED_ON, bundled
 from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.live.picture import LENGTHENED, jpeg
 from fastck.recognition.live.sources import Source
 from fastck.recognition.live.stages import NOTHING, STAGES, Extras, LiveResult, Totals, watch
 from fastck.recognition.live.text import said_emotion
-from fastck.recognition.model import TRAINED_ON, bundled
 
 ADDRESS = "127.0.0.1"
 OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")

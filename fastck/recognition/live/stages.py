@@ -13,9 +13,9 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.finder import searching
 from fastck.pipeline.stopwatch import Stopwatch, add_times
+from fastck.recogniser import Recogniser
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.live.capture import NewestFrame
-from fastck.recognition.model import Recogniser
 from fastck.recognition.person import following
 
 if TYPE_CHECKING:

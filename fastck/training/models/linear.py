@@ -18,8 +18,9 @@ from fastck.messages import some_names
 from fastck.training.settings.config import TrainConfig
 from fastck.training.settings.shape import NetworkShape
 
-# What a linear model sees of a padded sequence: its last step, all steps in a row, or their mean.
-View = Literal["apex", "steps", "mean"]
+# What a linear model sees of a padded sequence: its last step, all steps in a row, their mean, or what the bundled
+# recogniser's inner layer makes of the last step.
+View = Literal["apex", "steps", "mean", "bundled"]
 
 # Shares of a sequence at which augmented ones end.
 ENDINGS = (1.0, 0.7)
@@ -27,6 +28,8 @@ ENDINGS = (1.0, 0.7)
 
 def view_of(config: TrainConfig, feature: str) -> View:
     """Return what a linear model sees of a feature: flow at the apex, all steps of projections, else their mean."""
+    if config.base is not None and feature == config.feature:
+        return config.base
     if config.padding == "before":
         return "apex"
     return "steps" if feature == "projection" else "mean"
@@ -34,6 +37,10 @@ def view_of(config: TrainConfig, feature: str) -> View:
 
 def as_vectors(values: np.ndarray, view: View) -> np.ndarray:
     """Return one vector for each padded sequence: (N, steps, rows, columns, channels) -> (N, D)."""
+    if view == "bundled":
+        from fastck.recogniser import bundled
+
+        return bundled().inner(np.moveaxis(values[:, -1], -1, 1))
     if view == "apex":
         values = values[:, -1]
     elif view == "mean":
@@ -108,7 +115,7 @@ class LinearModel:
         Logits are coefficients @ x + intercept; -inf for an emotion that nobody showed in training.
     classes : ndarray of shape (C,)
         What the classes are called in the run, in class order.
-    view : {"apex", "steps", "mean"}
+    view : {"apex", "steps", "mean", "bundled"}
         What it sees of a padded sequence.
     input_shape : tuple of int
         Of a padded sequence: steps, rows, columns, channels.
@@ -218,6 +225,10 @@ def load_linear(path: Path, *, shape: NetworkShape | None = None) -> LinearModel
     model = LinearModel(**values)
     steps, *frame = model.input_shape
     size = math.prod(frame) * (steps if model.view == "steps" else 1)
+    if model.view == "bundled":
+        from fastck.recogniser import bundled
+
+        size = bundled().inner_size
     if (
         model.view not in get_args(View)
         or model.mean.size != size

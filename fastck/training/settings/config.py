@@ -194,6 +194,12 @@ class TrainConfig:
         "ststnet is Liong et al.'s shallow network (2019) on the apex's flow; linear is logistic regression, without "
         "TensorFlow (epochs, filters and the like are then not used).",
     )
+    base: Literal["bundled"] | None = setting(
+        None,
+        "bundled begins with the bundled recogniser: logistic regression on what its inner layer makes of the apex's "
+        "flow, for a few people of one's own; needs phase 5 and the model linear.",
+        flag="--from",
+    )
     classes: tuple[str, ...] | None = setting(
         None,
         "Labels to tell apart, such as happy,surprise; all takes every label of the store (default the phase's, or the "
@@ -342,6 +348,11 @@ class TrainConfig:
             raise ValueError(f"ststnet reads flow, phase 5 with size 28; got phase {self.phase}, {self.feature}")
         if self.feature == "units" and self.model not in ("linear", "temporal"):
             raise ValueError(f"phase 6 reads vectors, not pictures: model must be linear or temporal, got {self.model}")
+        if self.base is not None and (self.feature, self.model) != ("flow", "linear"):
+            raise ValueError(
+                f"the bundled recogniser reads flow: --from {self.base} takes phase 5 and the model linear, "
+                f"got phase {self.phase} and {self.model}"
+            )
         if self.remat and not self.fused:
             raise ValueError("remat needs fused: Keras' own ConvLSTM2D cannot be rematerialised with TensorFlow")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:

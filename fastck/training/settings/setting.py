@@ -31,6 +31,8 @@ class Setting:
         Turns a text into a value, or several texts where an option may be repeated.
     repeated : bool
         Whether the command takes the option several times.
+    flag : str
+        The command's option, where it is called otherwise than the field.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Setting:
     below: float | None = None
     parse: Callable[[Any], Any] | None = None
     repeated: bool = False
+    flag: str = ""
 
     def check(self, value: object) -> None:
         """Raise TypeError or ValueError unless this is a value of the setting."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ from fastck.config import FlowConfig
 from fastck.faces.dense import blas
 from fastck.ops.flow import FLOW_SHAPES
 
-BUNDLED = Path(__file__).with_name("bundled.npz")
+BUNDLED = Path(__file__).with_suffix(".npz")
 FORMAT = 3  # raised when the network is another kind of one
 # Cells of the circle within a crop's 28x28 cells.
 INSIDE = np.hypot(*(np.mgrid[:28, :28] - 13.5)) <= 14
@@ -96,16 +96,47 @@ class Recogniser:
         ValueError
             If the flow has another shape.
         """
-        flow = np.asarray(flow, dtype=np.float32)
-        if flow.ndim != 4 or flow.shape[1:] != FLOW_SHAPES["flow"]:
-            raise ValueError(f"flow must have shape (N, 3, 28, 28), got {flow.shape}")
         with blas().limit(limits=1, user_api="blas"):
-            return softmax(logits(flow, self._weights) / np.float32(self.about["temperature"]))
+            return softmax(logits(as_flow(flow), self._weights) / np.float32(self.about["temperature"]))
+
+    def inner(self, flow: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what the networks' inner layers make of windows of flow: features for people of one's own.
+
+        Parameters
+        ----------
+        flow : ndarray of shape (N, 3, 28, 28), float32
+            As for `probabilities`.
+
+        Returns
+        -------
+        values : ndarray of shape (N, inner_size), float32
+            At least 0; the same for a face and its mirror image.
+
+        Raises
+        ------
+        ValueError
+            If the flow has another shape.
+        """
+        with blas().limit(limits=1, user_api="blas"):
+            return inner(as_flow(flow), self._weights)
+
+    @property
+    def inner_size(self) -> int:
+        """Values that `inner` gives for a window."""
+        return self._weights["bias0"].size
 
     def decide(self, probabilities: NDArray[np.float32]) -> str | None:
         """Return the name of the most likely class of one row (8,), None where that is unsure."""
         best = int(np.argmax(probabilities))
         return self.classes[best] if probabilities[best] >= self.unsure_below else None
+
+
+def as_flow(flow: NDArray[Any]) -> NDArray[np.float32]:
+    """Return flow as float32; raise ValueError unless its shape is (N, 3, 28, 28)."""
+    flow = np.asarray(flow, dtype=np.float32)
+    if flow.ndim != 4 or flow.shape[1:] != FLOW_SHAPES["flow"]:
+        raise ValueError(f"flow must have shape (N, 3, 28, 28), got {flow.shape}")
+    return flow
 
 
 def mirrored_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,14 +183,28 @@ def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]
     dense layer; a second one. Rectified units. The mean over the networks, which are the first axis of each array but
     the scale, and over the face and its mirror image: both get the same answer.
     """
+    n = len(flow)
+    total = np.zeros((2 * n, weights["bias1"].shape[1]), np.float32)
+    for units, one in hidden(flow, weights):
+        total += units @ one["kernel1"] + one["bias1"]
+    return np.asarray((total[:n] + total[n:]) / np.float32(2 * len(weights["bias1"])))
+
+
+def inner(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the inner layers side by side, (N, 3, 28, 28) -> (N, U): means over a face and its mirror image."""
+    n = len(flow)
+    return np.concatenate([(units[:n] + units[n:]) / np.float32(2) for units, _ in hidden(flow, weights)], axis=1)
+
+
+def hidden(
+    flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]
+) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
+    """Yield each network's inner layer for faces and then for their mirror images, (2 N, U), and its own weights."""
     both = np.concatenate([flow, mirrored_flow(flow)])
     seen = patches(inputs(both) * weights["scale"], STRIDES[0])
-    members = len(weights["bias1"])
-    total = np.zeros((len(both), weights["bias1"].shape[1]), np.float32)
-    for member in range(members):
+    for member in range(len(weights["bias1"])):
         one = {name: values[member] for name, values in weights.items() if name != "scale"}
-        total += one_network(seen, one, len(both))
-    return np.asarray((total[: len(flow)] + total[len(flow) :]) / np.float32(2 * members))
+        yield one_inner(seen, one, len(both)), one
 
 
 def convolved(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]], layer: int) -> NDArray[np.float32]:
@@ -169,11 +214,15 @@ def convolved(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float3
 
 def one_network(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.float32]:
     """Run one network on the neighbourhoods of N windows' inputs: (N * 14 * 14, 54) float32 -> (N, C) float32."""
+    return np.asarray(one_inner(seen, weights, n) @ weights["kernel1"] + weights["bias1"])
+
+
+def one_inner(seen: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    """Return one network's inner layer, (N, U), for the same."""
     rows = convolved(seen, weights, 0)
     for layer in range(1, len(STRIDES)):
         rows = convolved(patches(as_maps(rows, n), STRIDES[layer]), weights, layer)
-    units = np.maximum(rows.reshape(n, -1) @ weights["kernel0"] + weights["bias0"], 0)
-    return np.asarray(units @ weights["kernel1"] + weights["bias1"])
+    return np.asarray(np.maximum(rows.reshape(n, -1) @ weights["kernel0"] + weights["bias0"], 0))
 
 
 def softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
