@@ -72,11 +72,14 @@ class Seen(NamedTuple):
         Sums of either network's first layer, the relative one's without a reference.
     rest : ndarray of shape (H,), float32
         What the relative one's sums lose with this look as the reference.
+    pose : ndarray of shape (3,), float32
+        The head's, as the look has it.
     """
 
     absolute: Floats
     relative: Floats
     rest: Floats
+    pose: Floats
 
 
 class UnitModel:
@@ -144,7 +147,7 @@ class UnitModel:
         with blas().limit(limits=1, user_api="blas"):
             rest = self.relative.first(relative_inputs(nothing, nothing, look)) - bias
             relative = self.relative.first(relative_inputs(look, self.mean, nothing))
-            return Seen(self.absolute.first(absolute_inputs(look, self.mean)), relative, rest)
+            return Seen(self.absolute.first(absolute_inputs(look, self.mean)), relative, rest, look.pose)
 
     def intensities(self, seen: Sequence[Seen], rest: Floats | None = None) -> Floats:
         """Return the intensity of each unit, 0 to 5: (N, 44) float32 in the order of UNITS.

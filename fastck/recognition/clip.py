@@ -17,11 +17,13 @@ from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
+from fastck.recognition.judge import judge_readings
 from fastck.recognition.model import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
 from fastck.recognition.photo import look_at_photo, path_record
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
+from fastck.recognition.reading import Reference, UnitReader
 from fastck.recognition.windows import window_table
 from fastck.training.run import Run, open_run
 
@@ -38,9 +40,13 @@ class ClipPrediction(Prediction):
     ----------
     readings : tuple of Reading
         One for each frame from the first face on; their flow is empty unless it was asked for.
+    reference : {"onset", "median", "average"} or None
+        What the face was compared with: its own first frames, the median of those in which it rests, or, where it never
+        rests, the average of the rendered people. None where flow alone answers.
     """
 
     readings: tuple[Reading, ...]
+    reference: Reference | None = None
 
     def check_flow(self) -> None:
         """Raise ValueError where the flow of each frame, which pictures show, was not kept."""
@@ -217,12 +223,14 @@ def recognise_footage(
     BadSequence
         If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
     """
+    # The judge was fitted to what the bundled recogniser says.
+    look = UnitReader() if recogniser is None else None
     recogniser = recogniser or bundled()
     frames = decode(footage.open(), Stopwatch())
     if person == "all":
-        everyone, n_frames, n_missed = read_people(frames, recogniser, keep_flow=keep_flow)
+        everyone, n_frames, n_missed = read_people(frames, recogniser, keep_flow=keep_flow, look=look)
     else:
-        readings, n_frames, n_missed = read_frames(frames, recogniser, keep_flow=keep_flow)
+        readings, n_frames, n_missed = read_frames(frames, recogniser, keep_flow=keep_flow, look=look)
         everyone = [list(readings)]
     if n_frames < 2:
         raise BadSequence(f"motion takes two frames, got {n_frames}")
@@ -233,10 +241,15 @@ def recognise_footage(
         raise BadSequence(f"motion takes two frames from the first face on, which is in the last of {n_frames}")
     answered = [readings for readings in moving if n_found(readings) >= min(FEWEST, n_frames)] or moving[:1]
     left_out = [readings for readings in everyone if not any(readings is one for one in answered)]
+    references: list[Reference | None] = [None] * len(answered)
+    if look is not None:
+        judged = [judge_readings(readings, recogniser, look.model) for readings in answered]
+        answered, references = [own for own, _ in judged], [reference for _, reference in judged]
     rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes)
     predictions: list[ClipPrediction] = []
-    for own, notes in zip(answered, people_notes(answered, len(left_out)), strict=True):
-        table, strongest = window_table(own, recogniser)
+    notes = people_notes(answered, len(left_out))
+    for own, said, reference in zip(answered, notes, references, strict=True):
+        table, strongest = window_table(own, recogniser, judged=look is not None)
         predictions.append(
             ClipPrediction(
                 clip=footage.name,
@@ -247,21 +260,31 @@ def recognise_footage(
                 model=BUNDLED,
                 rows=rows,
                 person=len(predictions) + 1,
-                notes=notes,
+                notes=(*said, *reference_notes(reference)),
                 strongest=strongest,
                 unsure_below=recogniser.unsure_below,
                 trained_on=TRAINED_ON,
                 readings=tuple(own),
+                reference=reference,
             )
         )
     return replace(predictions[0], others=tuple(predictions[1:]))
 
 
+def reference_notes(reference: Reference | None) -> tuple[str, ...]:
+    """Return what has to be said about a face that does not begin at rest."""
+    if reference == "median":
+        return ("does not begin at rest: compared with the frames in which the face rests",)
+    if reference == "average":
+        return ("never at rest: compared with the average of rendered people",)
+    return ()
+
+
 def read_frames(
-    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False
+    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False, look: UnitReader | None = None
 ) -> tuple[tuple[Reading, ...], int, int]:
     """Return the readings of a clip, how many frames it has, and how many had no face."""
-    follower = Follower(recogniser)
+    follower = Follower(recogniser, look)
     readings: list[Reading] = []
     n_frames = n_missed = 0
     with following(FaceConfig()) as search:

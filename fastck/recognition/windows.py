@@ -12,12 +12,19 @@ NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilitie
 SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
 
 
-def window_table(readings: Sequence[Reading], recogniser: Recogniser) -> tuple[pd.DataFrame, int]:
-    """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion."""
+def window_table(
+    readings: Sequence[Reading], recogniser: Recogniser, *, judged: bool = False
+) -> tuple[pd.DataFrame, int]:
+    """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion.
+
+    A window's answer is the mean over the frames near its apex; where each frame was judged by its window up to there,
+    over all frames from the apex on.
+    """
     rows: list[dict[str, object]] = []
     windows = motion_windows(readings)
     for window in windows:
-        mean = np.mean([reading.probabilities for reading in near_apex(window)], axis=0)
+        rows_of = from_apex if judged else near_apex
+        mean = np.mean([reading.probabilities for reading in rows_of(window)], axis=0)
         best = int(np.argmax(mean))
         rows.append(
             {
@@ -47,6 +54,12 @@ def near_apex(window: Sequence[Reading]) -> list[Reading]:
     moving = window[1:] if window[0].moment.resting and len(window) > 1 else window
     largest = max(map(_size, moving))
     return [reading for reading in moving if _size(reading) >= NEAR_APEX * largest]
+
+
+def from_apex(window: Sequence[Reading]) -> Sequence[Reading]:
+    """Return the readings of a window from the first one on whose displacement is nearly the largest."""
+    first = near_apex(window)[0]
+    return window[next(place for place, reading in enumerate(window) if reading is first) :]
 
 
 def _size(reading: Reading) -> float:

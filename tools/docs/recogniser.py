@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 import fastck
 from fastck.dataset.clip import clip_record
@@ -20,9 +19,8 @@ from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
 from fastck.pipeline.frames import BadSequence, record_frames
-from fastck.recognition.clip import read_frames, recognise
+from fastck.recognition.clip import recognise
 from fastck.recognition.model import bundled
-from fastck.recognition.windows import window_table
 from fastck.views.prediction_plot import plot_prediction
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "recogniser.png"
@@ -46,9 +44,8 @@ def noisy(frame: Gray, seed: int) -> Iterator[Gray]:
         yield np.clip(frame + rng.normal(0, NOISE, frame.shape), 0, 255).round().astype(np.uint8)
 
 
-def row(name: str, chances: dict[str, float] | NDArray[np.float64]) -> str:
+def row(name: str, named: dict[str, float]) -> str:
     """Return a row of a table: the answer, and the two most likely classes."""
-    named = chances if isinstance(chances, dict) else dict(zip(bundled().classes, chances.tolist(), strict=True))
     first, second = sorted(named, key=named.__getitem__, reverse=True)[:2]
     answer = first if named[first] >= bundled().unsure_below else "unsure"
     return f"| {name} | {answer} | {first} {100 * named[first]:.0f} % | {second} {100 * named[second]:.0f} % |"
@@ -68,10 +65,7 @@ def clip_rows(records: list[SequenceRecord]) -> Iterator[str]:
 def rest_rows(records: list[SequenceRecord]) -> Iterator[str]:
     """Yield a row for each person's first frame, repeated with camera noise."""
     for seed, record in enumerate(records):
-        readings, _, _ = read_frames(noisy(next(record_frames(record)), seed), bundled())
-        table, strongest = window_table(readings, bundled())
-        columns = [f"p_{name}" for name in bundled().classes]
-        yield row(record.sequence, table.iloc[strongest][columns].to_numpy(np.float64))
+        yield row(record.sequence, fastck.predict(noisy(next(record_frames(record)), seed)).probabilities)
 
 
 def rendered_rows(about: dict[str, Any]) -> Iterator[str]:

@@ -1,18 +1,36 @@
 """Fit the network that tells emotions from units and flow, on rendered clips, and measure it beside flow alone."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.appearance import Look
-from fastck.faces.units import Seen, UnitModel
-from fastck.recognition.judge import FLOW_INPUTS, LOPSIDED, N_EMOTIONS, PLAIN, judged_inputs
+from fastck.faces.dense import Dense, read_dense
+from fastck.faces.units import UNITS, Seen, UnitModel
+from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, judged_inputs, near_apex, pooled
 from fastck.recognition.model import Recogniser, softmax
-from fastck.recognition.reading import read_units
-from tools.units.fit import DenseConfig, Floats, Weights, fit_dense
+from fastck.recognition.reading import FEWEST_CALM, calm_frames, expressiveness, read_units
+from fastck.render.action_units import action_units
+from fastck.render.expression import Manner, draw_manner
+from fastck.render.recipes import EMOTION_CODES
+from fastck.render.variation import HARD, Variation
+from tools.npzfile import npz_bytes
+from tools.recogniser.people import WIDE
+from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
+from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
 from tools.units.frames import PATCH_SCALE, Frames
+from tools.units.learn import predicted
+from tools.units.make import Data, Plan
 
+MEMBERS, CONFIG = 3, DenseConfig(hidden=(64,), epochs=25, batch=128, drop=0.3, decay=1e-2)
+SYNTHETIC = 2500  # clips
+RENDERED = 4  # times that a rendered stretch counts
+UNSURE_BELOW, SURE = 0.5, 0.9
+MOST_FRAMES = 100
 ENDINGS = (0.7, 1.0)  # shares of a clip
 
 
@@ -35,7 +53,7 @@ def seen_of(model: UnitModel, frames: Frames) -> list[Seen]:
     return [model.see(Look(*look)) for look in zip(frames.shape, frames.pose, patches, strict=True)]
 
 
-def stretches(frames: Frames, models: list[UnitModel], recogniser: Recogniser, *, begun: bool = False) -> Stretches:
+def stretches(frames: Frames, models: Sequence[UnitModel], recogniser: Recogniser) -> Stretches:
     """Return the stretches of clips; each person's by the model that was not fitted to them, in turn."""
     rows = []
     for clip in np.unique(frames.clip):
@@ -44,16 +62,19 @@ def stretches(frames: Frames, models: list[UnitModel], recogniser: Recogniser, *
             continue
         model = models[int(own.person[0]) % len(models)]
         seen = seen_of(model, own)
-        absolute = model.intensities(seen)
         chances = recogniser.probabilities(own.flow.astype(np.float32))
         for ending in ENDINGS:
             end = max(4, round(ending * len(own)))
             units, reference = read_units(model, seen[:end])
             moved = own.moved[:end]
-            values = judged_inputs(units, absolute[:end], own.pose[:end], chances[:end], moved)
-            near = moved >= 0.9 * moved.max()
-            flow = chances[:end][near].mean(axis=0)
+            values = judged_inputs(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
+            flow = chances[:end][near_apex(moved)].mean(axis=0)
             rows.append((values, flow, own.code[0], own.person[0], own.act[0], ending == 1.0, reference))
+    return as_stretches(rows)
+
+
+def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
+    """Return rows as columns."""
     values, flow, code, person, act, whole, reference = zip(*rows, strict=True)
     return Stretches(
         values=np.stack(values), flow=np.stack(flow), code=np.array(code), person=np.array(person), act=np.array(act),
@@ -61,9 +82,19 @@ def stretches(frames: Frames, models: list[UnitModel], recogniser: Recogniser, *
     )  # fmt: skip
 
 
+def level_of(units: Floats, reference: str) -> Floats | None:
+    """Return intensities beside the average, where that is the reference."""
+    return units if reference == "average" else None
+
+
+def joined(parts: Sequence[Stretches]) -> Stretches:
+    """Return the rows of all parts."""
+    return Stretches(**{e.name: np.concatenate([getattr(part, e.name) for part in parts]) for e in fields(Stretches)})
+
+
 # Augmentation: other people's units are stronger or weaker, and real ones are read less exactly.
-GAIN, UNIT_GAIN, OFFSET, NOISE = 0.2, 0.2, 0.25, 0.1
-BLIND = 0.3  # share of the rows whose flow is left out
+GAIN, UNIT_GAIN, OFFSET, NOISE = 0.2, 0.25, 0.45, 0.15
+BLIND = 0.15  # share of the rows whose flow is left out
 SMOOTH = 0.03  # of the wanted probabilities
 N_UNITS, UNIT_BLOCKS = len(PLAIN), 6
 NO_CLASS_WEIGHT = 0.3
@@ -93,7 +124,9 @@ def varied_values(values: Floats, rng: np.random.Generator) -> Floats:
     offset = rng.normal(0, OFFSET, (n, N_UNITS))
     for block in range(UNIT_BLOCKS):
         part = slice(block * N_UNITS, (block + 1) * N_UNITS)
-        values[:, part] = np.maximum(values[:, part] * gain + offset + rng.normal(0, NOISE, (n, N_UNITS)), 0)
+        filled = values[:, part].any(axis=1, keepdims=True)
+        changed = np.maximum(values[:, part] * gain + offset + rng.normal(0, NOISE, (n, N_UNITS)), 0)
+        values[:, part] = np.where(filled, changed, 0)
     first = (UNIT_BLOCKS + 1) * N_UNITS
     values[:, first : first + len(LOPSIDED)] *= np.where(rng.random((n, 1)) < 0.5, -1, 1)
     without_flow(values, rng.random(n) < BLIND)
@@ -114,3 +147,138 @@ def fit_judge(data: Stretches, config: DenseConfig, *, seed: int) -> Weights:
         return varied_values(data.values[chosen], rng), wanted[chosen]
 
     return fit_dense(batches, len(data.code), cross_entropy, config, seed=(seed, 29))
+
+
+def synthetic(model: UnitModel, held: Frames, count: int, seed: int) -> Stretches:
+    """Return stretches that are never rendered: acts' own truth, read as wrongly as held-out people's frames were.
+
+    What a model reads of its held-out frames is a linear function of the truth and a rest; clips' courses of that rest
+    are laid over the truth of other acts. The flow is left out.
+    """
+
+    def read(frames: Frames) -> Floats:
+        return np.concatenate([predicted(model, frames, relative=relative) for relative in (True, False)], axis=1)
+
+    said = read(held)
+    known = np.concatenate([held.truth, held.pose, np.ones((len(held), 1), np.float32)], axis=1)
+    linear = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ said)
+    missed = said - known @ linear
+    clips = [np.flatnonzero(held.clip == clip) for clip in np.unique(held.clip[held.act != "rest"])]
+    rng, names = np.random.default_rng((seed, 31)), list(EMOTION_CODES)
+    blank = np.full((MOST_FRAMES, N_EMOTIONS), 1 / N_EMOTIONS, np.float32)
+    rows = []
+    for number in range(count):
+        manner, variation = draw_manner(rng), WIDE if number % 2 else HARD
+        shown = synthetic_act(number, manner, rng, variation, names)
+        truth = np.array([[units[name] for name in UNITS] for units in map(action_units, weights_of(shown))])
+        pose = np.array([[one.yaw, one.pitch, one.roll] for one in shown.poses], np.float32)
+        source = clips[rng.integers(len(clips))]
+        laid = missed[np.resize(np.concatenate([source, source[::-1]]), len(truth))]
+        both = np.concatenate([truth, pose, np.ones((len(truth), 1))], axis=1) @ linear + laid
+        both = np.clip(both, 0, 5).astype(np.float32)
+        relative, absolute = both[:, : len(UNITS)], both[:, len(UNITS) :]
+        for ending in ENDINGS:
+            end = max(4, round(ending * len(truth)))
+            calm = calm_frames(expressiveness(absolute[:end]))
+            reference = "onset" if calm[0] else "median" if calm.sum() >= FEWEST_CALM else "average"
+            units = absolute if reference == "average" else relative
+            level = level_of(units[:end], reference)
+            values = judged_inputs(units[:end], level, pose[:end], blank[:end], np.zeros(end, np.float32))
+            rows.append((values, blank[0], shown.code, -number, shown.act, ending == 1.0, reference))
+    return as_stretches(rows)
+
+
+def synthetic_act(
+    number: int, manner: Manner, rng: np.random.Generator, variation: Variation, names: list[str]
+) -> Shown:
+    """Return what is shown: of twenty, eleven emotions, eight everyday acts, and one expression after another."""
+    place = number % 20
+    if place < 11:
+        return emotion_clip(names[rng.integers(len(names))], manner, rng, variation)
+    if place < 19:
+        return everyday_clip(EVERYDAY[rng.integers(len(EVERYDAY))], manner, rng, variation)
+    first, second = rng.choice(names, 2, replace=False)
+    return changing_clip(str(first), str(second), manner, rng, variation)
+
+
+def weights_of(shown: Shown) -> list[dict[str, float]]:
+    """Return the weights of each pose."""
+    return [pose.weights for pose in shown.poses]
+
+
+def temperature_of(networks: list[Dense], data: Stretches) -> float:
+    """Return the temperature that calibrates the networks' mean."""
+    known = data.code >= 0
+    outputs = mean_outputs(networks, data.values[known])
+    candidates = np.arange(0.4, 3.0, 0.02)
+    losses = [
+        -np.log(softmax(outputs / np.float32(value))[np.arange(known.sum()), data.code[known]] + 1e-9).mean()
+        for value in candidates
+    ]
+    return round(float(candidates[int(np.argmin(losses))]), 2)
+
+
+def mean_outputs(networks: list[Dense], values: Floats) -> Floats:
+    """Return the mean of the networks' outputs."""
+    return np.asarray(sum(network(values) for network in networks) / np.float32(len(networks)), np.float32)
+
+
+def answers(chances: Floats, data: Stretches) -> dict[str, float]:
+    """Return what is published about whole clips: shares right, of neutral and begun clips, and of what is sure."""
+    rows = data.whole & (data.code >= 0)
+    right, best = chances.argmax(axis=1) == data.code, chances.max(axis=1)
+    calm = (chances.argmax(axis=1) == 0) | (best < UNSURE_BELOW)
+    kinds = {
+        "all": rows,
+        "emotions": rows & (data.code > 0),
+        "everyday": rows & (data.code == 0),
+        "begun": rows & np.array(["begun" in act for act in data.act]),
+        "sure": rows & (best >= SURE),
+    }
+    found = {f"{name}_right": float(right[own].mean()) if own.any() else 0.0 for name, own in kinds.items()}
+    talking = rows & np.array([act.startswith("talk") for act in data.act])
+    found |= {"everyday_calm": float(calm[kinds["everyday"]].mean()), "talking_calm": float(calm[talking].mean())}
+    found |= {"sure": float(kinds["sure"].sum() / rows.sum()), "clips": int(rows.sum())}
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def judging_data(plan: Plan, first: UnitModel, final: UnitModel, data: Data) -> dict[str, Stretches]:
+    """Return what the judge learns from ("train"), and the worlds it is calibrated and checked on.
+
+    The units of each person are read by a model that was not fitted to them: those of the people after the first 60 by
+    one that was fitted to these, the later ones' by the final one.
+    """
+    recogniser, person = Recogniser(), data.judged.person
+    middle = data.judged.pick((person > plan.first_people) & (person <= plan.people))
+    late = data.judged.pick(person > plan.people)
+    rendered = [stretches(middle, [first], recogniser), stretches(late, [final], recogniser)]
+    drawn = synthetic(final, late, SYNTHETIC, plan.seed)
+    worlds = {"turned": data.calibrating, **data.checked}
+    return {
+        "train": joined([*rendered * RENDERED, drawn]),
+        **{name: stretches(frames, [final], recogniser) for name, frames in worlds.items()},
+    }
+
+
+def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stretches], *, seed: int) -> bytes:
+    """Fit, calibrate and check; return the model file."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for member in range(MEMBERS):
+        arrays |= as_bytes(fit_judge(data, CONFIG, seed=seed + member), f"judge{member}")
+    networks = [read_dense(arrays, f"judge{member}") for member in range(MEMBERS)]
+    temperature = temperature_of(networks, calibrating)
+    figures: dict[str, Any] = {}
+    for name, own in {"turned": calibrating, **checked}.items():
+        without = own.values.copy()
+        without_flow(without, np.ones(len(without), np.bool_))
+        chances = {
+            "flow": own.flow,
+            "judge": pooled(softmax(mean_outputs(networks, own.values) / np.float32(temperature)), own.flow),
+            "units": softmax(mean_outputs(networks, without) / np.float32(temperature)),
+        }
+        figures[name] = {kind: answers(values, own) for kind, values in chances.items()}
+    about = {
+        "format": FORMAT, "members": MEMBERS, "temperature": temperature, "seed": seed, "stretches": len(data.code),
+        "figures": figures,
+    }  # fmt: skip
+    return npz_bytes({**arrays, "about": np.array(json.dumps(about, sort_keys=True))})

@@ -1,7 +1,6 @@
 """Render, fit, calibrate and check: all that makes the model of the action units."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from tools.units.learn import (
     unfolded,
 )
 
-SEED, PEOPLE, CALIBRATING_PEOPLE, CHECKING_PEOPLE = 101, 100, 10, 10
+SEED, FIRST_PEOPLE, PEOPLE, JUDGED_PEOPLE = 101, 60, 100, 130
+CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
 CHECKED = ("easy", "hard", "compressed")
@@ -41,7 +41,10 @@ class Plan:
     folder : Path
         Receives the frames; files that are there are used again.
     seed : int
-    people, calibrating_people, checking_people : int
+    first_people, people, judged_people : int
+        People whom the units' networks are fitted to, the first ones of them alone for a model that reads the others;
+        and how many there are with those whom only the judge learns from.
+    calibrating_people, checking_people : int
         The latter for each world.
     config : DenseConfig
     n_jobs : int
@@ -49,7 +52,9 @@ class Plan:
 
     folder: Path
     seed: int = SEED
+    first_people: int = FIRST_PEOPLE
     people: int = PEOPLE
+    judged_people: int = JUDGED_PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
     config: DenseConfig = field(default_factory=lambda: DenseConfig(hidden=(96, 48), epochs=18))
@@ -58,11 +63,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is rendered: people to learn from, to calibrate on, and of each world that is checked."""
+    """What is rendered: people to learn from, with those of the judge, to calibrate on, and of each world checked."""
 
-    train: Frames
+    judged: Frames
     calibrating: Frames
     checked: dict[str, Frames]
+
+    def first(self, people: int) -> Frames:
+        """Return the frames of the first people to learn from."""
+        return self.judged.pick(self.judged.person <= people)
 
 
 def render(plan: Plan) -> Data:
@@ -73,7 +82,7 @@ def render(plan: Plan) -> Data:
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     return Data(
-        train=world("train", plan.seed, plan.people),
+        judged=world("train", plan.seed, plan.judged_people),
         # Heads that are turned further than any that is learnt from.
         calibrating=world("turned", plan.seed + CALIBRATING, plan.calibrating_people),
         checked={name: world(name, plan.seed + CHECKING, plan.checking_people) for name in CHECKED},
@@ -113,23 +122,12 @@ def model_bytes(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes
     return npz_bytes({**arrays, "about": np.array(json.dumps({"format": FORMAT, **about}, sort_keys=True))})
 
 
-def make(plan: Plan, *, say: Callable[[str], None]) -> bytes:
-    """Render, fit, calibrate and check; return the model file.
-
-    Parameters
-    ----------
-    plan : Plan
-    say : callable
-        Is told what is being done.
-    """
-    say(f"render {plan.people} people to learn from, and others to calibrate and to check on")
-    data = render(plan)
-    say(f"fit two networks to {len(data.train)} frames")
-    arrays = fit_both(plan, data.train)
-    fitted = plan.folder / "fitted.npz"
-    fitted.write_bytes(model_bytes({**arrays, "thresholds": np.ones(len(UNITS), np.float32)}, {}))
-    say("calibrate and check")
-    return finished(plan, UnitModel(fitted), arrays, data)
+def fitted(plan: Plan, data: Data, people: int) -> tuple[dict[str, NDArray[Any]], UnitModel]:
+    """Return networks that are fitted to the first people, as arrays and as a model without thresholds."""
+    arrays = fit_both(plan, data.first(people))
+    path = plan.folder / f"fitted-{people}.npz"
+    path.write_bytes(model_bytes({**arrays, "thresholds": np.ones(len(UNITS), np.float32)}, {}))
+    return arrays, UnitModel(path)
 
 
 def finished(plan: Plan, units: UnitModel, arrays: dict[str, NDArray[Any]], data: Data) -> bytes:
@@ -138,7 +136,7 @@ def finished(plan: Plan, units: UnitModel, arrays: dict[str, NDArray[Any]], data
     about = {
         "seed": plan.seed,
         "people": plan.people,
-        "frames": len(data.train),
+        "frames": len(data.first(plan.people)),
         "check_seed": plan.seed + CHECKING,
         "check_people": plan.checking_people,
         "figures": figures,
