@@ -8,7 +8,7 @@ import pytest
 
 import fastck
 from fastck.faces.appearance import Look, Looker
-from fastck.faces.landmarks import detect_landmarks
+from fastck.faces.detector import detect_landmarks
 from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
 from fastck.recognition.reading import choose_rest
 from fastck.render.action_units import PARTING, action_units
