@@ -152,8 +152,8 @@ class Judge:
         """Return the probability of each class, (N, 8), for what `judged_inputs` gives for each stretch."""
         rows = np.stack(values)
         with blas().limit(limits=1, user_api="blas"):
-            outputs = sum(network(rows) for network in self._networks) / np.float32(len(self._networks))
-            return softmax(outputs / np.float32(self.about["temperature"]))
+            outputs = np.mean([network(rows) for network in self._networks], axis=0)
+            return softmax(np.asarray(outputs / np.float32(self.about["temperature"]), np.float32))
 
 
 @cache
@@ -193,7 +193,7 @@ def judge_readings(
 def judge_window(window: Sequence[Reading], judge: Judge, model: UnitModel, rest: Floats | None) -> list[Reading]:
     """Return a window's readings with the judge's probabilities, each by the frames up to it."""
     seen = [one.seen for one in window if one.seen is not None]
-    there = np.flatnonzero([one.seen is not None for one in window])
+    there = [place for place, one in enumerate(window) if one.seen is not None]
     if len(seen) < FEWEST:
         return list(window)
     units = model.intensities(seen, rest)
@@ -207,5 +207,5 @@ def judge_window(window: Sequence[Reading], judge: Judge, model: UnitModel, rest
         values.append(
             judged_inputs(units[part], units[part] if rest is None else None, pose[part], chances[part], moved[part])
         )
-    answers = dict(zip(there[FEWEST - 1 :].tolist(), pooled(judge.probabilities(values), np.stack(flow)), strict=True))
+    answers = dict(zip(there[FEWEST - 1 :], pooled(judge.probabilities(values), np.stack(flow)), strict=True))
     return [replace(one, probabilities=answers.get(place, one.probabilities)) for place, one in enumerate(window)]

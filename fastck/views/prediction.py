@@ -55,16 +55,17 @@ def card_lines(recogniser: Recogniser) -> list[str]:
     rows = [
         ("what it says", f"{', '.join(recogniser.classes[1:])}, or neutral; unsure below "
          f"{100 * recogniser.unsure_below:.0f} %"),
-        ("looks at", "optical flow of the face from onset to apex; never at a single picture"),
+        ("looks at", "action units, their course over time, and optical flow of the face from onset to apex; "
+         "never at a single picture"),
         (TRAINED_ON, f"{about['people']} people, none of them real; {about['windows']} windows of flow, "
          f"seed {about['seed']}"),
-        ("rendered people of another seed", f"{100 * about['accuracy']:.0f} % right, calibration error "
+        ("rendered people of another seed, the flow alone", f"{100 * about['accuracy']:.0f} % right, calibration error "
          f"{about['calibration_error']:.3f}; of what it says with 90 %, {100 * about['sure_right']:.0f} % is right"),
         ("real people", "verified on smiles only: 12 of 14 of the Face Research Lab London Set are called happy, "
          "and the same people at rest neutral; the documentation lists each clip"),
         ("unknown", "all other emotions of real people; children, profiles, masks, hands over the face"),
         ("sensitive to", "a first frame that is not neutral (it names an emotion in "
-         f"{min(begun):.0f} to {max(begun):.0f} % of rendered clips that begin with an expression), speech, fast turns "
+         f"{min(begun):.0f} to {max(begun):.0f} % of rendered clips that begin with an expression), fast turns "
          "of the head, a face below about 80 pixels, hard changes of light"),
         ("not for", "decisions about people: what a face shows is not what a person feels"),
     ]  # fmt: skip

@@ -20,6 +20,8 @@ from fastck.pages.palette import bgr, person_colour
 from fastck.recogniser import bundled
 from fastck.recognition.clip import read_frames, recognise, recognise_footage
 from fastck.recognition.footage import frames_in_memory
+from fastck.recognition.judge import judge_readings
+from fastck.recognition.reading import UnitReader
 from fastck.recognition.windows import window_table
 from fastck.render.dataset import Person as Actor
 from fastck.render.dataset import Take, act
@@ -84,8 +86,10 @@ def test_two_people_side_by_side_have_an_answer_each(happy: list[np.ndarray], su
 def test_the_largest_person_is_answered_as_before(happy: list[np.ndarray], surprised: list[np.ndarray]):
     clip = side_by_side(happy, larger(surprised, 1.2))
     prediction = fastck.predict(clip, person="largest")
-    readings, _, _ = read_frames(iter(clip), bundled())
-    table, strongest = window_table(readings, bundled())
+    look = UnitReader()
+    readings, _, _ = read_frames(iter(clip), bundled(), look=look)
+    judged, _ = judge_readings(readings, bundled(), look.model)
+    table, strongest = window_table(judged, bundled(), judged=True)
     assert prediction.table.equals(table)
     assert (prediction.strongest, prediction.others) == (strongest, ())
     # One person alone has the same answer either way.
@@ -150,8 +154,9 @@ def test_a_face_in_a_picture_never_moves(happy: list[np.ndarray], surprised: lis
     wall = [np.clip(surprised[-1] + rng.normal(0, 2, surprised[0].shape), 0, 255).astype(np.uint8) for _ in surprised]
     rest = [surprised[0]] * len(happy)
     prediction = fastck.predict(side_by_side(larger(happy, 1.2), wall))
-    assert [one.emotion for one in prediction.people] == ["happy", "neutral"]
-    assert prediction.others[0].notes == ("person 2 never moves: it may be a picture",)
+    # What never rests is judged by its shape.
+    assert [one.emotion for one in prediction.people] == ["happy", "surprise"]
+    assert prediction.others[0].notes[0] == "person 2 never moves: it may be a picture"
     assert fastck.predict(rest).notes == ()
 
 

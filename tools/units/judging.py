@@ -113,7 +113,9 @@ def without_flow(values: Floats, rows: NDArray[np.bool_]) -> None:
     """Leave the flow out of some rows, in place."""
     values[rows, FLOW_INPUTS] = 0
     first = values.shape[1] + int(FLOW_INPUTS.start)
-    values[np.ix_(rows, range(first, first + 3 * N_EMOTIONS))] = np.float32(np.log(1 / N_EMOTIONS) / 3)
+    values[np.flatnonzero(rows)[:, None], np.arange(first, first + 3 * N_EMOTIONS)] = np.float32(
+        np.log(1 / N_EMOTIONS) / 3
+    )
 
 
 def varied_values(values: Floats, rng: np.random.Generator) -> Floats:

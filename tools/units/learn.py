@@ -130,6 +130,7 @@ def rows_of(frames: Frames, basis: Basis, *, both: bool = True) -> Rows:
         parts, wanted = np.concatenate([parts, other]), np.concatenate([wanted, wanted[:, OUTPUT_MIRROR]])
         person, rest = np.concatenate([person, person + OTHER_SIDE]), np.concatenate([rest, rest])
     resting = {int(one): np.flatnonzero((person == one) & rest) for one in np.unique(person)}
+    parts = np.asarray(parts, np.float32)
     return Rows(shape=shape, pose=pose, parts=parts, wanted=wanted, person=person, resting=resting)
 
 
@@ -180,11 +181,8 @@ def fit_units(
             picks = [means[int(person)] for person in rows.person[chosen]]
             which = rng.integers(len(picks[0][0]), size=n)
             then = [np.stack([pick[kind][one] for pick, one in zip(picks, which, strict=True)]) for kind in range(3)]
-            rest = (
-                (1 - stain) * (then[0] + offset) + stain * shape,
-                then[1],
-                (1 - stain) * then[2] + stain * own,
-            )
+            mixed = (1 - stain) * (then[0] + offset) + stain * shape, (1 - stain) * then[2] + stain * own
+            rest = np.asarray(mixed[0], np.float32), then[1], np.asarray(mixed[1], np.float32)
         values = inputs(shape, pose, own, rest, basis.mean)
         kept = (rng.random((n, COMPONENTS), dtype=np.float32) < KEPT) / np.float32(KEPT)
         values[:, -COMPONENTS:] *= kept * (rng.random((n, 1)) >= BLIND)
