@@ -1,8 +1,6 @@
-"""The table of docs/how-to/own-people.md: linear models fitted on five people and tested on all others.
+"""Print the table of docs/how-to/own-people.md: linear models fitted on five people and tested on all others.
 
-fastck render people --hard --subjects 40 --seed 21
-fastck preprocess people store --features flow,units
-python -m tools.docs.few_people store
+python -m tools.docs.few_people STORE
 """
 
 import sys

@@ -130,8 +130,7 @@ def rows_of(frames: Frames, basis: Basis, *, both: bool = True) -> Rows:
         parts, wanted = np.concatenate([parts, other]), np.concatenate([wanted, wanted[:, OUTPUT_MIRROR]])
         person, rest = np.concatenate([person, person + OTHER_SIDE]), np.concatenate([rest, rest])
     resting = {int(one): np.flatnonzero((person == one) & rest) for one in np.unique(person)}
-    parts = np.asarray(parts, np.float32)
-    return Rows(shape=shape, pose=pose, parts=parts, wanted=wanted, person=person, resting=resting)
+    return Rows(shape=shape, pose=pose, parts=np.asarray(parts, np.float32), wanted=wanted, person=person, resting=resting)
 
 
 def inputs(
