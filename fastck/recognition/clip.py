@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import cast, overload
+from typing import TYPE_CHECKING, cast, overload
 
 from fastck.config import FaceConfig, PersonChoice, check_choice
 from fastck.dataset.records import SequenceRecord
@@ -18,14 +18,15 @@ from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
-from fastck.recognition.judge import judge_readings
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
 from fastck.recognition.photo import look_at_photo, path_record
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
-from fastck.recognition.reading import Reference, UnitReader
 from fastck.recognition.windows import window_table
 from fastck.training.run import Run, open_run
+
+if TYPE_CHECKING:
+    from fastck.recognition.reading import Reference, UnitReader
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class ClipPrediction(Prediction):
     """
 
     readings: tuple[Reading, ...]
-    reference: Reference | None = None
+    reference: "Reference | None" = None
 
     def check_flow(self) -> None:
         """Raise ValueError where the flow of each frame, which pictures show, was not kept."""
@@ -223,6 +224,9 @@ def recognise_footage(
     BadSequence
         If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
     """
+    from fastck.recognition.judge import judge_readings
+    from fastck.recognition.reading import UnitReader
+
     # The judge was fitted to what the bundled recogniser says.
     look = UnitReader() if recogniser is None else None
     recogniser = recogniser or bundled()
@@ -271,7 +275,7 @@ def recognise_footage(
     return replace(predictions[0], others=tuple(predictions[1:]))
 
 
-def reference_notes(reference: Reference | None) -> tuple[str, ...]:
+def reference_notes(reference: "Reference | None") -> tuple[str, ...]:
     """Return what has to be said about a face that does not begin at rest."""
     if reference == "median":
         return ("does not begin at rest: compared with the frames in which the face rests",)
@@ -281,7 +285,7 @@ def reference_notes(reference: Reference | None) -> tuple[str, ...]:
 
 
 def read_frames(
-    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False, look: UnitReader | None = None
+    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False, look: "UnitReader | None" = None
 ) -> tuple[tuple[Reading, ...], int, int]:
     """Return the readings of a clip, how many frames it has, and how many had no face."""
     follower = Follower(recogniser, look)

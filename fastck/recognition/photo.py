@@ -20,7 +20,7 @@ from fastck.images.image import read_gray
 from fastck.messages import one_line
 from fastck.pipeline.frames import BadSequence
 from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
-from fastck.recognition.follow import Follower
+from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.footage import Footage
 from fastck.recognition.people import Rows
 from fastck.recognition.prediction import Prediction
@@ -86,6 +86,7 @@ def look_at_photo(footage: Footage, *, neutral: Path | None = None, recogniser: 
     ValueError, OSError
         If one cannot be read.
     """
+    judged = recogniser is None
     recogniser = recogniser or bundled()
     gray = next(footage.open())
     faces = sorted_faces(gray, footage.name)
@@ -93,10 +94,10 @@ def look_at_photo(footage: Footage, *, neutral: Path | None = None, recogniser: 
     notes = [NO_MOTION]
     if neutral is not None:
         rest, at_rest = read_photo(neutral)
-        follower = Follower(recogniser)
-        pair = (rest, aligned(gray, faces[0][0], rest, at_rest[0][0]))
-        readings = [reading for one in pair if (reading := follower.push(one, at_rest[0][0])) is not None]
-        table, _ = window_table(readings, recogniser)
+        laid = aligned(gray, faces[0][0], rest, at_rest[0][0])
+        pair = ((rest, at_rest[0][0]), (laid, faces[0][0] if laid is gray else at_rest[0][0]))
+        readings = _readings(pair, recogniser, judged=judged)
+        table, _ = window_table(readings, recogniser, judged=judged)
         table[["first_frame", "last_frame"]] = 1
         rows["motion"][0] = readings[-1].moment.displacement
         for name, share in zip(recogniser.classes, readings[-1].probabilities, strict=True):
@@ -122,6 +123,17 @@ def look_at_photo(footage: Footage, *, neutral: Path | None = None, recogniser: 
         for number in range(1, 2 if neutral else len(faces) + 1)
     ]
     return replace(answered[0], others=tuple(answered[1:]))
+
+
+def _readings(pair: Sequence[tuple[Gray, FaceBox]], recogniser: Recogniser, *, judged: bool) -> list[Reading]:
+    """Return the readings of two pictures and their faces, as those of a clip."""
+    from fastck.recognition.judge import judge_readings
+    from fastck.recognition.reading import UnitReader
+
+    look = UnitReader() if judged else None
+    follower = Follower(recogniser, look)
+    readings = [reading for gray, box in pair if (reading := follower.push(gray, box)) is not None]
+    return readings if look is None else judge_readings(readings, recogniser, look.model)[0]
 
 
 def window_columns(recogniser: Recogniser) -> list[str]:

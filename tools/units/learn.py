@@ -121,7 +121,7 @@ def rows_of(frames: Frames, basis: Basis, *, both: bool = True) -> Rows:
     at = [UNITS.index(name) for name in OUTPUTS]
     patches, wanted = patches_of(frames), frames.truth[:, at]
     shape, pose, person = frames.shape, frames.pose, frames.person
-    parts = (patches - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
+    parts: Floats = np.asarray((patches - basis.mean.patches) * model.PATCH_SCALE @ basis.parts, np.float32)
     rest = frames.act == "rest"
     if both:
         other = (patches[:, PATCH_MIRROR] - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
@@ -130,7 +130,7 @@ def rows_of(frames: Frames, basis: Basis, *, both: bool = True) -> Rows:
         parts, wanted = np.concatenate([parts, other]), np.concatenate([wanted, wanted[:, OUTPUT_MIRROR]])
         person, rest = np.concatenate([person, person + OTHER_SIDE]), np.concatenate([rest, rest])
     resting = {int(one): np.flatnonzero((person == one) & rest) for one in np.unique(person)}
-    return Rows(shape=shape, pose=pose, parts=np.asarray(parts, np.float32), wanted=wanted, person=person, resting=resting)
+    return Rows(shape=shape, pose=pose, parts=parts, wanted=wanted, person=person, resting=resting)
 
 
 def inputs(
