@@ -30,7 +30,11 @@ def check_frames_file(path: Path) -> None:
 
 def answers_csv(table: "pd.DataFrame", *, header: bool) -> str:
     """Return a table of answers or frames as CSV; no path in its column input is a formula to a spreadsheet."""
-    plain = table.assign(input=table["input"].map(plain_place))
+    import pandas as pd
+
+    # A column of pandas' own text holds UTF-8 alone; a path may be bytes that are none.
+    paths = pd.Series([plain_place(path) for path in table["input"]], table.index, dtype=object)
+    plain = table.assign(input=paths)
     return plain.to_csv(index=False, header=header, lineterminator="\n")
 
 
