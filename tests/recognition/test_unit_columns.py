@@ -58,8 +58,8 @@ def test_each_person_is_judged_beside_their_own_rest(tmp_path: Path):
     for one in units.people:
         own = table[table["person"] == one.person]
         np.testing.assert_allclose(own[list(UNITS)], one.intensities, atol=2e-3)
-        # Both smile at the end.
-        assert own["AU12"].iloc[-1] > own["AU12"].iloc[0] + 1
+        # Both smile at the end, one of them slightly and with closed lips.
+        assert own["AU12"].iloc[-1] > own["AU12"].iloc[0] + 0.5
 
 
 def test_a_plot_shows_them_over_time(expected: fastck.ActionUnits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -47,9 +47,11 @@ def test_a_store_is_gone_through_by_its_sequences(tmp_path):
 
 def test_a_prediction_in_a_notebook():
     prediction = fastck.predict(fastck.sample() / "cohn-kanade-images/L008/001")
-    assert repr(prediction) == "<Prediction L008_001: happy 100 %, frames 1-5/5>"
+    said = f"happy {100 * prediction.probabilities['happy']:.0f} %"
+    assert prediction.emotion == "happy"
+    assert repr(prediction) == f"<Prediction L008_001: {said}, frames 1-5/5>"
     html = prediction._repr_html_()
-    assert "happy (happy 100 %" in " ".join(Cells(html).cells)
+    assert f"happy ({said}" in " ".join(Cells(html).cells)
     assert (picture_of(html) < 128).any()
     assert "<b>" not in unanswered("<b>", "<b> is none")._repr_html_()
 

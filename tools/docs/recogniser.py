@@ -102,6 +102,8 @@ def main() -> None:
     clips = sorted((fastck.sample() / "cohn-kanade-images").glob("*/*"))
     shown = clip_record(clips[SHOWN])
     plot_prediction(recognise(shown, keep_flow=True), PICTURE, record=shown)
+    # Without transparency, and packed as small as it goes.
+    cv2.imwrite(str(PICTURE), cv2.imread(str(PICTURE)), [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
 
 if __name__ == "__main__":
