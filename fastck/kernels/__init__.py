@@ -138,7 +138,7 @@ def _say_compiled() -> None:
 
 @cache
 def _say_compiling() -> None:
-    logger.info("compiling kernels, once on this machine: about 8 s")
+    logger.info("compiling kernels, once on this machine: 10 to 20 s")
 
 
 @cache
