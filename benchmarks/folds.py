@@ -170,24 +170,32 @@ def section() -> list[str]:
         gained = entry["one"] / entry["two"]
         shown = f"{gained:.2f}x" if gained > 1 else f"{gained:.2f}x **slower**"
         lines.append(f"| {entry['way']} | {entry['one']:.1f} s | {entry['two']:.1f} s | {shown} | {same} |")
-    dask = document["dask"]
-    outcome = "the same bytes as one job's" if dask["same"] else "**other bytes than one job's**"
-    lines += [
-        "",
-        f"The {SUBJECTS} folds of the linear model on a local Dask cluster of two workers, one of them killed after a "
-        f"quarter of the folds: {dask['seconds']:.1f} s, {outcome}.",
-        "",
-        f"Slight expressions: {SUBJECTS} people of the easy set who show emotions from a tenth of their strength on, "
-        "subject-10fold, each model with its own defaults; in brackets 95 % intervals over people.",
-        "",
-        "| model | accuracy | UAR | UF1 | ten folds, `--jobs 2` |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for entry in document["slight"]:
+    lines.append("")
+    if "dask" in document:
+        outcome = "the same bytes as one job's" if document["dask"]["same"] else "**other bytes than one job's**"
+        lines += [
+            f"The {SUBJECTS} folds of the linear model on a local Dask cluster of two workers, one of them killed "
+            f"after a quarter of the folds: {document['dask']['seconds']:.1f} s, {outcome}.",
+            "",
+        ]
+    if "slight" in document:
+        lines += [
+            f"Slight expressions: {SUBJECTS} people of the easy set who show emotions from a tenth of their strength "
+            "on, subject-10fold, each model with its own defaults; in brackets 95 % intervals over people.",
+            "",
+            "| model | accuracy | UAR | UF1 | ten folds, `--jobs 2` |",
+            "|---|---:|---:|---:|---:|",
+        ]
+    for entry in document.get("slight", []):
         scores = [entry["scores"][name] for name in SCORES]
         shown = " | ".join(f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in scores)
         lines.append(f"| {entry['model']} | {shown} | {entry['seconds']:.0f} s |")
     return [*lines, ""]
+
+
+def keep(document: dict[str, Any]) -> None:
+    """Write down what was measured so far."""
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def main(arguments: list[str]) -> int:
@@ -198,19 +206,21 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     store = store_in(folder)
-    entries = []
-    for way in WAYS:
-        entries.append(side_by_side(store, folder, way))
-        print(entries[-1], flush=True)
-    document = {
+    document: dict[str, Any] = {
         "machine": this_machine(),
         "cores": os.cpu_count(),
         "sequences": len(open_store(store)),
-        "entries": entries,
-        "dask": on_cluster(store, folder),
-        "slight": on_slight(folder),
+        "entries": [],
     }
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    for way in WAYS:
+        document["entries"].append(side_by_side(store, folder, way))
+        print(document["entries"][-1], flush=True)
+    # After each part, so that what is done is kept where the rest is cut off.
+    keep(document)
+    document["dask"] = on_cluster(store, folder)
+    keep(document)
+    document["slight"] = on_slight(folder)
+    keep(document)
     print(f"wrote {RESULTS}; python -m benchmarks.report shows it in BENCHMARKS.md")
     return 0
 
