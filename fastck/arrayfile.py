@@ -1,9 +1,11 @@
 """Arrays of an .npz file that may be damaged or hostile: sizes are looked at before memory is taken."""
 
+import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,25 @@ def read_arrays(
         if values.dtype.kind not in "fiuU" or (values.dtype.kind == "f" and np.isnan(values).any()):
             raise ValueError(f"{path} {what}: {name} must hold numbers or text, without nan")
     return arrays
+
+
+@contextmanager
+def model_file(
+    path: str | PathLike[str], what: str, version: int
+) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Hand over what a file of bundled weights says about itself, and its arrays.
+
+    Whatever is wrong, what the caller finds there included, is a ValueError: "PATH is no model of fastck's WHAT: ...".
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about: dict[str, Any] = json.loads(str(file["about"]))
+            if about["format"] != version:
+                raise ValueError(f"format {about['format']} is of another version of fastck, this one reads {version}")
+            arrays = {name: file[name] for name in file.files if name != "about"}
+        yield about, arrays
+    except (KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no model of fastck's {what}: {error}") from error
 
 
 def _head(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -1,6 +1,5 @@
 """The bundled recogniser: small convolutional networks on optical flow, run with NumPy alone."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from fastck.arrayfile import model_file
 from fastck.batches.padding import as_frames, mirrored
 from fastck.config import FlowConfig
 from fastck.faces.dense import blas
@@ -61,16 +61,9 @@ class Recogniser:
     """
 
     def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                self.about: dict[str, Any] = json.loads(str(file["about"]))
-                if self.about["format"] != FORMAT:
-                    raise ValueError(
-                        f"format {self.about['format']} is of another version of fastck, this one reads {FORMAT}"
-                    )
-                values = {name: file[name].astype(np.float32) for name in file.files if name != "about"}
-        except (KeyError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} is no model of fastck's recogniser: {error}") from error
+        self.about: dict[str, Any]
+        with model_file(path, "recogniser", FORMAT) as (self.about, arrays):
+            values = {name: array.astype(np.float32) for name, array in arrays.items()}
         self.classes: tuple[str, ...] = tuple(self.about["classes"])
         self.unsure_below: float = self.about["unsure_below"]
         if damaged := [name for name, array in values.items() if not np.isfinite(array).all()]:

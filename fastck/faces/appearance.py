@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.box import Gray
-from fastck.faces.landmarks import POINTS, load_landmark_model
+from fastck.faces.landmarks import POINTS, load_landmark_model, similarity
 from fastck.faces.pose import RIGID, head_pose
 from fastck.kernels import landmarks as kernels
 from fastck.kernels.landmarks import DIRECTIONS
@@ -52,16 +52,6 @@ def patch_centres() -> Floats:
 
 
 N_SHAPE, N_PATCHES = 2 * POINTS, len(patch_centres()) * CELLS**2 * DIRECTIONS
-
-
-def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (2, 3) matrix that brings points over others, by turning, scaling and moving; by least squares."""
-    middle, origin = target.mean(axis=0), source.mean(axis=0)
-    target, source = target - middle, source - origin
-    along = float((source * target).sum())
-    across = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum())
-    turn = np.array([[along, -across], [across, along]]) / float((source**2).sum())
-    return np.column_stack([turn, middle - turn @ origin])
 
 
 class Looker:

@@ -80,18 +80,22 @@ def box_frame(box: Sequence[float] | NDArray[Any]) -> Floats:
     return np.array([[step, 0, column - half], [0, step, row - half]])
 
 
-def shape_frame(points: NDArray[Any], mean: NDArray[Any]) -> Floats:
-    """Return the (2, 3) matrix from the later steps' pixels to those of `points` (68, 2): mean shape to points.
-
-    A similarity, by least squares over all points but the outline's.
-    """
-    target, source = points[INNER].astype(np.float64), mean[INNER].astype(np.float64)
+def similarity(source: Floats, target: Floats) -> Floats:
+    """Return the (2, 3) matrix that brings points over others, by turning, scaling and moving; by least squares."""
     middle, origin = target.mean(axis=0), source.mean(axis=0)
     target, source = target - middle, source - origin
     along = float((source * target).sum())
     across = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum())
     turn = np.array([[along, -across], [across, along]]) / float((source**2).sum())
     return np.column_stack([turn, middle - turn @ origin])
+
+
+def shape_frame(points: NDArray[Any], mean: NDArray[Any]) -> Floats:
+    """Return the (2, 3) matrix from the later steps' pixels to those of `points` (68, 2): mean shape to points.
+
+    A similarity, by least squares over all points but the outline's.
+    """
+    return similarity(mean[INNER].astype(np.float64), points[INNER].astype(np.float64))
 
 
 def warp(picture: Gray, frame: Floats, side: int) -> Gray:

@@ -4,7 +4,6 @@ Two networks, both learnt from rendered people. The absolute one sees the frame 
 relative one also sees how the same face looks at rest, the reference: what a face is like matters less to it.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from os import PathLike
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.arrayfile import model_file
 from fastck.faces.appearance import N_PATCHES, N_SHAPE, Look
 from fastck.faces.dense import Dense, Floats, blas, read_dense
 
@@ -108,21 +108,13 @@ class UnitModel:
     """
 
     def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            self.about: dict[str, Any] = json.loads(str(arrays.pop("about")))
-            if self.about["format"] != FORMAT:
-                raise ValueError(
-                    f"format {self.about['format']} is of another version of fastck, this one reads {FORMAT}"
-                )
+        self.about: dict[str, Any]
+        with model_file(path, "action units", FORMAT) as (self.about, arrays):
             self.mean = Look(*(arrays[f"mean_{name}"].astype(np.float32) for name in Look._fields))
             self.thresholds = arrays["thresholds"].astype(np.float32)
             self.absolute: Dense = read_dense(arrays, "absolute")
             self.relative: Dense = read_dense(arrays, "relative")
             self._check()
-        except (KeyError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} is no model of fastck's action units: {error}") from error
 
     def _check(self) -> None:
         wanted = {

@@ -1,6 +1,5 @@
 """What a stretch of frames shows: an emotion or none, from action units, flow and their course over time."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.arrayfile import model_file
 from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.follow import Reading
 from fastck.recognition.reading import Reference, choose_rest
-from fastck.recognition.windows import motion_windows
+from fastck.recognition.windows import NEAR_APEX, motion_windows
 
 Floats = NDArray[np.float32]
 
@@ -29,7 +29,6 @@ LOPSIDED = [
 # Units whose going to and fro is counted: those of a speaking mouth, the smile, and the lids.
 SWINGING = [UNITS.index(name) for name in ("AU12", "AU18", "AU22", "AU25", "AU26", "AU45")]
 NOISE = 0.4  # of an intensity from one frame to the next: less is no motion
-NEAR_APEX = 0.9  # of the largest displacement
 LEAST_SHARE = 1e-3  # of a flow's probabilities, whose logarithms are taken
 N_EMOTIONS = 8
 
@@ -133,20 +132,12 @@ class Judge:
     """
 
     def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            self.about: dict[str, Any] = json.loads(str(arrays.pop("about")))
-            if self.about["format"] != FORMAT:
-                raise ValueError(
-                    f"format {self.about['format']} is of another version of fastck, this one reads {FORMAT}"
-                )
+        self.about: dict[str, Any]
+        with model_file(path, "judge", FORMAT) as (self.about, arrays):
             self._networks = [read_dense(arrays, f"judge{member}") for member in range(self.about["members"])]
             for network in self._networks:
                 if len(network.kernels[0]) != N_INPUTS or len(network.biases[-1]) != N_EMOTIONS:
                     raise ValueError(f"a network must take {N_INPUTS} values and give {N_EMOTIONS}")
-        except (KeyError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} is no model of fastck's judge: {error}") from error
 
     def probabilities(self, values: Sequence[Floats]) -> Floats:
         """Return the probability of each class, (N, 8), for what `judged_inputs` gives for each stretch."""

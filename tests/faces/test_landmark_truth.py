@@ -12,7 +12,7 @@ from fastck.render.dataset import draw_person, subject_rng
 from fastck.render.model import load_model
 from fastck.render.motion import Pose
 from fastck.render.scene import Scene
-from tools.landmarks.pictures import load_pictures, person_pictures
+from tools.landmarks.pictures import Pictures, person_pictures
 from tools.landmarks.points import MIRRORED, OUTLINE, Carriers, neutral_points
 
 EYES = (slice(36, 42), slice(42, 48))
@@ -75,7 +75,7 @@ def test_the_outline_runs_from_ear_to_ear(scene: Scene):
 def test_a_person_gives_the_same_pictures_every_time(tmp_path: Path):
     first = person_pictures(7, 1, 2)
     first.save(tmp_path / "kept.npz")
-    again, kept = person_pictures(7, 1, 2), load_pictures(tmp_path / "kept.npz")
+    again, kept = person_pictures(7, 1, 2), Pictures.load(tmp_path / "kept.npz")
     for one in (again, kept):
         assert np.array_equal(one.picture, first.picture)
         assert np.array_equal(one.points, first.points)

@@ -26,7 +26,7 @@ from tools.recogniser.fit import (
 )
 from tools.recogniser.make import Made, Plan, answers, make
 from tools.recogniser.modelfile import model_bytes, write_model
-from tools.recogniser.people import NO_CLASS, Windows, load_windows, plain_person
+from tools.recogniser.people import NO_CLASS, Windows, plain_person
 from tools.recogniser.recipes import COMPANIONS, LARGEST, SMILES, loose_recipe
 from tools.recogniser.slight import (
     GRAIN,
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_file(made: Made, folder: Path):
 def test_the_file_says_what_the_fitted_network_says(made: Made, folder: Path):
     write_model(folder / "model.npz", made.weights, made.about)
     model = Recogniser(folder / "model.npz")
-    windows = load_windows(folder / "first" / "windows-mixed-3-1-1-2.npz")
+    windows = Windows.load(folder / "first" / "windows-mixed-3-1-1-2.npz")
     assert {NO_CLASS, *range(8)} == set(windows.code.tolist())
     expected = predict(windows, made.weights, made.about["temperature"])
     np.testing.assert_allclose(model.probabilities(windows.flow), expected, atol=1e-6)

@@ -19,6 +19,7 @@ from fastck.render.subject import WIDTH, Subject, direction
 from fastck.render.variation import HARD
 from tools.landmarks.points import Carriers
 from tools.recogniser.recipes import loose_recipe
+from tools.rows import Rows
 
 KEPT = 50  # people in a file of kept pictures
 SIDE = 160  # pixels of a kept picture
@@ -34,7 +35,7 @@ UNIT_PAIRS = ("jawOpen", "tongueOut", "mouthFunnel", "mouthPucker", "mouthLeft",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class Pictures(Rows):
     """Pictures of faces, a row for each.
 
     Attributes
@@ -57,22 +58,6 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.person)
-
-    def save(self, path: Path) -> None:
-        """Write an .npz file."""
-        np.savez(path, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
-
-
-def load_pictures(path: Path) -> Pictures:
-    """Read what `Pictures.save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Pictures(**{entry.name: file[entry.name] for entry in fields(Pictures)})
-
-
-def join(parts: list[Pictures]) -> Pictures:
-    """Return the rows of all parts, one after another."""
-    columns = {entry.name: np.concatenate([getattr(part, entry.name) for part in parts]) for entry in fields(Pictures)}
-    return Pictures(**columns)
 
 
 def varied(subject: Subject, rng: np.random.Generator) -> Subject:
@@ -271,9 +256,9 @@ def render_pictures(folder: Path, seed: int, people: int, count: int, *, n_jobs:
         path = folder / f"pictures-{seed}-{first}-{count}.npz"
         if not path.exists():
             jobs = Parallel(n_jobs=n_jobs)
-            join(list(jobs(delayed(_alone)(seed, first + one, count) for one in range(KEPT)))).save(path)
-        parts.append(load_pictures(path))
-    whole = join(parts)
+            Pictures.join(list(jobs(delayed(_alone)(seed, first + one, count) for one in range(KEPT)))).save(path)
+        parts.append(Pictures.load(path))
+    whole = Pictures.join(parts)
     rows = whole.person <= people
     return Pictures(**{entry.name: getattr(whole, entry.name)[rows] for entry in fields(Pictures)})
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.render.variation import HARD, Variation
-from tools.recogniser.people import NO_CLASS, WIDE, Windows, load_windows, render_people
+from tools.recogniser.people import NO_CLASS, WIDE, Windows, render_people
 
 
 def wide(number: int) -> Variation:
@@ -57,7 +57,7 @@ def choosing_windows(folder: Path, name: str, *, seed: int, people: int, n_jobs:
         render_people(
             seed, people, choice.variation, rounds=choice.rounds, versions=2, kind=choice.kind, n_jobs=n_jobs
         ).save(path)
-    windows = load_windows(path)
+    windows = Windows.load(path)
     return windows.pick(windows.code != NO_CLASS)
 
 

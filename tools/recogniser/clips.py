@@ -1,8 +1,7 @@
 """Whole rendered clips through all that `fastck predict` does: what the probabilities are calibrated and checked on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -20,13 +19,14 @@ from fastck.render.recipes import EMOTION_CODES
 from fastck.render.scene import Scene
 from fastck.render.variation import Variation
 from tools.recogniser.people import ACTS, gray_of
+from tools.rows import Rows
 
 Weights = dict[str, NDArray[np.float32]]
 BACK, ON = "back to rest", "on to another expression"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips:
+class Clips(Rows):
     """The flow at the apex of each clip, several rows for a clip.
 
     Attributes
@@ -51,16 +51,6 @@ class Clips:
         total = np.zeros((len(self.code), rows.shape[1]))
         np.add.at(total, self.clip, rows)
         return np.asarray(total / np.bincount(self.clip, minlength=len(self.code))[:, None])
-
-    def save(self, path: Path) -> None:
-        """Write an .npz file."""
-        np.savez(path, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
-
-
-def load_clips(path: Path) -> Clips:
-    """Read what `Clips.save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Clips(**{entry.name: file[entry.name] for entry in fields(Clips)})
 
 
 Clip = tuple[NDArray[np.float16], int, str]  # an apex's flow, code and act

@@ -22,7 +22,7 @@ from fastck.recogniser import (
     patches,
     softmax,
 )
-from tools.recogniser.people import NO_CLASS, Windows, join
+from tools.recogniser.people import NO_CLASS, Windows
 
 CLASSES = len(EMOTIONS)
 CALMEST = 0.15  # of a window's flow: a calm one has at most so much of it
@@ -123,7 +123,7 @@ def fit(windows: Windows, config: FitConfig, *, seed: int, n_jobs: int = 1) -> W
     n_jobs : int
         Processes, as joblib counts them; they never change the weights.
     """
-    windows = join([windows, calm_windows(windows, config.calm, np.random.default_rng((seed, 9)))])
+    windows = Windows.join([windows, calm_windows(windows, config.calm, np.random.default_rng((seed, 9)))])
     scale = plane_scale(windows.flow[:: 1 + len(windows) // MEASURED].astype(np.float32))
     one = delayed(fit_member)
     members = range(config.members)

@@ -13,10 +13,10 @@ from fastck.recogniser import FORMAT
 from fastck.render.variation import HARD, Variation
 from fastck.training.models.calibration import calibration_error, fit_temperature
 from tools.recogniser.choosing import CHOICES, balanced, choosing_windows
-from tools.recogniser.clips import Clips, load_clips, person_begun_clips, render_clips
+from tools.recogniser.clips import Clips, person_begun_clips, render_clips
 from tools.recogniser.fit import FitConfig, Weights, fit, predict
 from tools.recogniser.modelfile import rounded
-from tools.recogniser.people import NO_CLASS, Windows, join, load_windows, mixed_variation, render_people
+from tools.recogniser.people import NO_CLASS, Windows, mixed_variation, render_people
 
 SEED = 101
 PEOPLE, LOOSE_PEOPLE, SLIGHT_PEOPLE = 120, 180, 300
@@ -91,7 +91,7 @@ def _windows(
         render_people(
             seed, people, variation, rounds=plan.rounds, versions=plan.versions, kind=kind, n_jobs=plan.n_jobs
         ).save(path)
-    return load_windows(path)
+    return Windows.load(path)
 
 
 def calibrating_windows(plan: Plan) -> Windows:
@@ -100,7 +100,7 @@ def calibrating_windows(plan: Plan) -> Windows:
     path = plan.folder / f"windows-hard-{seed}-{people}-1-2.npz"
     if not path.exists():
         render_people(seed, people, lambda number: HARD, rounds=1, versions=2, n_jobs=plan.n_jobs).save(path)
-    windows = load_windows(path)
+    windows = Windows.load(path)
     return windows.pick((windows.version == 0) & (windows.code != NO_CLASS))
 
 
@@ -110,7 +110,7 @@ def checking_clips(plan: Plan) -> Clips:
     path = plan.folder / f"clips-hard-{seed}-{people}.npz"
     if not path.exists():
         render_clips(seed, people, HARD, n_jobs=plan.n_jobs).save(path)
-    return load_clips(path)
+    return Clips.load(path)
 
 
 def begun_clips(plan: Plan) -> Clips:
@@ -119,7 +119,7 @@ def begun_clips(plan: Plan) -> Clips:
     path = plan.folder / f"clips-begun-{seed}-{people}.npz"
     if not path.exists():
         render_clips(seed, people, HARD, one=person_begun_clips, n_jobs=plan.n_jobs).save(path)
-    return load_clips(path)
+    return Clips.load(path)
 
 
 def temperature_of(weights: Weights, calibrating: Windows) -> float:
@@ -172,7 +172,7 @@ def make(plan: Plan, *, say: Callable[[str], None]) -> Made:
     plan.folder.mkdir(parents=True, exist_ok=True)
     people = plan.people + plan.loose_people + plan.slight_people
     say(f"render {people} people to train on")
-    windows = join([training_windows(plan), *(other_windows(plan, kind) for kind in OTHER_SEEDS)])
+    windows = Windows.join([training_windows(plan), *(other_windows(plan, kind) for kind in OTHER_SEEDS)])
     say(f"fit {plan.config.members} networks to {len(windows)} windows")
     weights = rounded(fit(windows, plan.config, seed=plan.seed, n_jobs=plan.n_jobs))
     say(f"render {plan.calibrating_people} people to calibrate on")

@@ -1,8 +1,7 @@
 """Rendered people as windows of optical flow: what the bundled recogniser learns from, kept as arrays."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +20,7 @@ from fastck.render.recipes import EMOTION_CODES
 from fastck.render.scene import Scene
 from fastck.render.variation import HARD, Variation
 from tools.recogniser.slight import loose_act, slight_act, slight_person
+from tools.rows import Rows
 
 ACTS = (*NEUTRAL_ACTS, *FURTHER_ACTS)
 # Wider than the hard set: a face that moves more than this is not what the recogniser is for.
@@ -35,7 +35,7 @@ FINDING = FaceConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class Windows(Rows):
     """Windows of flow, a row for each.
 
     Attributes
@@ -59,26 +59,6 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.code)
-
-    def pick(self, rows: NDArray[np.bool_]) -> "Windows":
-        """Return the rows of a mask."""
-        return Windows(**{entry.name: getattr(self, entry.name)[rows] for entry in fields(self)})
-
-    def save(self, path: Path) -> None:
-        """Write an .npz file."""
-        np.savez(path, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
-
-
-def load_windows(path: Path) -> Windows:
-    """Read what `Windows.save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Windows(**{entry.name: file[entry.name] for entry in fields(Windows)})
-
-
-def join(parts: Sequence[Windows]) -> Windows:
-    """Return the rows of all parts, one after another."""
-    columns = {entry.name: np.concatenate([getattr(part, entry.name) for part in parts]) for entry in fields(Windows)}
-    return Windows(**columns)
 
 
 def takes_of(seed: int, number: int, rounds: int) -> list[Take]:
@@ -236,7 +216,7 @@ def render_people(
     one = delayed(person_windows)
     numbers = range(1, people + 1)
     jobs = (one(seed, number, variation(number), rounds=rounds, versions=versions, kind=kind) for number in numbers)
-    return join(Parallel(n_jobs=n_jobs)(jobs))
+    return Windows.join(Parallel(n_jobs=n_jobs)(jobs))
 
 
 def mixed_variation(number: int) -> Variation:

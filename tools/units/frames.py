@@ -1,6 +1,5 @@
 """Rendered people as what `fastck` sees of them, frame by frame, with the renderer's weights: kept as arrays."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from fastck.render.variation import EASY, HARD, Variation
 from tools.landmarks.pictures import draw_backdrop, varied
 from tools.recogniser.clips import Unasked
 from tools.recogniser.people import WIDE, gray_of
+from tools.rows import Rows
 from tools.units.acts import (
     EVERYDAY,
     Shown,
@@ -43,7 +43,7 @@ SIZES = (0.5, 0.8)  # of the training people's pictures
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames:
+class Frames(Rows):
     """Frames in which the face was found, a row for each.
 
     Attributes
@@ -82,26 +82,6 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.person)
-
-    def pick(self, rows: NDArray[np.generic]) -> "Frames":
-        """Return some rows."""
-        return Frames(**{entry.name: getattr(self, entry.name)[rows] for entry in fields(self)})
-
-    def save(self, path: Path) -> None:
-        """Write an .npz file."""
-        np.savez(path, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
-
-
-def load_frames(path: Path) -> Frames:
-    """Read what `Frames.save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Frames(**{entry.name: file[entry.name] for entry in fields(Frames)})
-
-
-def join(parts: Iterable[Frames]) -> Frames:
-    """Return the rows of all parts."""
-    parts = list(parts)
-    return Frames(**{e.name: np.concatenate([getattr(part, e.name) for part in parts]) for e in fields(Frames)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +261,7 @@ def render_frames(folder: Path, name: str, seed: int, people: int, *, n_jobs: in
         path = folder / f"units-{name}-{seed}-{first}.npz"
         if not path.exists():
             jobs = (delayed(person_frames)(name, seed, first + one) for one in range(KEPT))
-            join(Parallel(n_jobs=n_jobs)(jobs)).save(path)
-        parts.append(load_frames(path))
-    whole = join(parts)
+            Frames.join(Parallel(n_jobs=n_jobs)(jobs)).save(path)
+        parts.append(Frames.load(path))
+    whole = Frames.join(parts)
     return whole.pick(whole.person <= people)
