@@ -6,6 +6,7 @@ same without a face. Processor time, so that other programs on the machine chang
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from statistics import median
 
 import cv2
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 import fastck
 from fastck.faces.finder import searching
 from fastck.recognition.follow import Follower
+from fastck.recognition.live.judging import LiveJudge
 from fastck.recognition.live.picture import jpeg
 from fastck.recognition.live.sources import HEIGHT, WIDTH
-from fastck.recognition.live.stages import FACES, LiveResult, warm_up
+from fastck.recognition.live.stages import FACES, Extras, LiveResult, warm_up
+from fastck.recognition.marks import find_marks
 
 FRAMES = 100
 NOISE = 2.0  # gray levels
@@ -38,9 +41,11 @@ def frames(*, face: bool) -> Iterator[NDArray[np.uint8]]:
 
 
 def measure(*, face: bool) -> dict[str, list[float]]:
-    """Return milliseconds of processor time for each frame: face search; crop, flow and model; drawing and JPEG."""
-    taken: dict[str, list[float]] = {"face search": [], "crop, flow and model": [], "picture": []}
-    follower = Follower()
+    """Return milliseconds of processor time for each frame, by stage; with landmarks drawn."""
+    stages = ("face search", "crop, flow, units", "judge", "landmarks", "picture")
+    taken: dict[str, list[float]] = {stage: [] for stage in stages}
+    judge = LiveJudge()
+    follower = Follower(look=judge.look)
     with searching(FACES) as search:
         for number, gray in enumerate(frames(face=face)):
             begin = time.process_time()
@@ -48,19 +53,30 @@ def measure(*, face: bool) -> dict[str, list[float]]:
             searched = time.process_time()
             reading = follower.push(gray, found)
             read = time.process_time()
-            jpeg(LiveResult(number=number, gray=gray, reading=reading, milliseconds={}, delay=0.0, dropped=0, rate=0.0))
+            reading = None if reading is None else judge.judge(reading)
+            judged = time.process_time()
+            marks = None if found is None else find_marks(gray, found)
+            marked = time.process_time()
+            jpeg(
+                LiveResult(
+                    number=number, gray=gray, reading=reading, milliseconds={}, delay=0.0, dropped=0, rate=0.0,
+                    marks=marks,
+                )
+            )  # fmt: skip
             drawn = time.process_time()
             if (found is not None) != face:
                 raise ValueError(f"frame {number}: a face was {'not ' if face else ''}found")
-            for stage, passed in zip(taken, (searched - begin, read - searched, drawn - read), strict=True):
-                taken[stage].append(1000 * passed)
+            for stage, (before, after) in zip(
+                stages, pairwise((begin, searched, read, judged, marked, drawn)), strict=True
+            ):
+                taken[stage].append(1000 * (after - before))
     return taken
 
 
 def main() -> None:
     """Print a table."""
     cv2.setNumThreads(1)
-    warm_up()
+    warm_up(extras=Extras(landmarks=True, units=True))
     for face in (True, False):
         taken = measure(face=face)
         print(f"{WIDTH}x{HEIGHT} pixels, {FRAMES} frames {'with' if face else 'without'} a face, one thread")

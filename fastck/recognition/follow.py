@@ -88,7 +88,7 @@ class Follower:
         found : FaceBox or None
             The face to follow, as a search found it in this frame; None where it found none.
         stopwatch : Stopwatch, optional
-            Counts the stages "flow" and "model".
+            Counts the stages "flow", "model" and, where they are looked at, "units".
 
         Returns
         -------
@@ -106,6 +106,10 @@ class Follower:
             moment = self._tracker.push(self._frame, crop(gray, box, side=SIDE))
         with stopwatch.stage("model"):
             probabilities = self.recogniser.probabilities(moment.flow[None])[0]
+        seen: Seen | None = None
+        if found is not None and self._look is not None:
+            with stopwatch.stage("units"):
+                seen = self._look(gray, found)
         return Reading(
             moment=moment,
             box=box,
@@ -113,5 +117,5 @@ class Follower:
             probabilities=probabilities,
             emotion=self.recogniser.decide(probabilities),
             face=found,
-            seen=None if found is None or self._look is None else self._look(gray, found),
+            seen=seen,
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,10 @@ def swings(intensities: Floats) -> Floats:
     return np.asarray(path / np.maximum(span, np.float32(1)), np.float32)
 
 
-def judged_inputs(units: Floats, absolute: Floats | None, pose: Floats, chances: Floats, moved: Floats) -> Floats:
-    """Return what the network takes of a stretch of T frames, (D,) float32.
+class Course(NamedTuple):
+    """What is known of a stretch of T frames.
 
-    Parameters
+    Attributes
     ----------
     units : ndarray of shape (T, 44)
         Intensities beside the reference.
@@ -62,6 +62,27 @@ def judged_inputs(units: Floats, absolute: Floats | None, pose: Floats, chances:
     moved : ndarray of shape (T,)
         The flow's displacement.
     """
+
+    units: Floats
+    absolute: Floats | None
+    pose: Floats
+    chances: Floats
+    moved: Floats
+
+    def until(self, end: int) -> "Course":
+        """Return the last frames before one, `MOST` of them."""
+        part = slice(max(0, end - MOST), end)
+        absolute = None if self.absolute is None else self.absolute[part]
+        return Course(self.units[part], absolute, self.pose[part], self.chances[part], self.moved[part])
+
+    def flow(self) -> Floats:
+        """Return what the flow alone says, (8,): its mean near the apex."""
+        return np.asarray(self.chances[near_apex(self.moved)].mean(axis=0), np.float32)
+
+
+def judged_inputs(course: Course) -> Floats:
+    """Return what the network takes of a stretch of frames, (D,) float32."""
+    units, absolute, pose, chances, moved = course
     plain = units[:, PLAIN]
     level = np.zeros_like(plain) if absolute is None else absolute[:, PLAIN]
     top = plain.max(axis=0)
@@ -139,12 +160,12 @@ class Judge:
                 if len(network.kernels[0]) != N_INPUTS or len(network.biases[-1]) != N_EMOTIONS:
                     raise ValueError(f"a network must take {N_INPUTS} values and give {N_EMOTIONS}")
 
-    def probabilities(self, values: Sequence[Floats]) -> Floats:
-        """Return the probability of each class, (N, 8), for what `judged_inputs` gives for each stretch."""
-        rows = np.stack(values)
+    def probabilities(self, courses: Sequence[Course]) -> Floats:
+        """Return the probability of each class for each stretch, (N, 8), with the flow's own say in it."""
+        rows, flow = np.stack([judged_inputs(one) for one in courses]), np.stack([one.flow() for one in courses])
         with blas().limit(limits=1, user_api="blas"):
             outputs = np.mean([network(rows) for network in self._networks], axis=0)
-            return softmax(np.asarray(outputs / np.float32(self.about["temperature"]), np.float32))
+        return pooled(softmax(np.asarray(outputs / np.float32(self.about["temperature"]), np.float32)), flow)
 
 
 @cache
@@ -183,20 +204,23 @@ def judge_readings(
 
 def judge_window(window: Sequence[Reading], judge: Judge, model: UnitModel, rest: Floats | None) -> list[Reading]:
     """Return a window's readings with the judge's probabilities, each by the frames up to it."""
-    seen = [one.seen for one in window if one.seen is not None]
     there = [place for place, one in enumerate(window) if one.seen is not None]
-    if len(seen) < FEWEST:
+    if len(there) < FEWEST:
         return list(window)
-    units = model.intensities(seen, rest)
-    pose = np.stack([one.pose for one in seen])
-    chances = np.stack([window[place].probabilities for place in there])
-    moved = np.array([window[place].moment.displacement for place in there], np.float32)
-    values, flow = [], []
-    for end in range(FEWEST, len(seen) + 1):
-        part = slice(max(0, end - MOST), end)
-        flow.append(chances[part][near_apex(moved[part])].mean(axis=0))
-        values.append(
-            judged_inputs(units[part], units[part] if rest is None else None, pose[part], chances[part], moved[part])
-        )
-    answers = dict(zip(there[FEWEST - 1 :], pooled(judge.probabilities(values), np.stack(flow)), strict=True))
+    course = course_of([window[place] for place in there], model, rest)
+    said = judge.probabilities([course.until(end) for end in range(FEWEST, len(there) + 1)])
+    answers = dict(zip(there[FEWEST - 1 :], said, strict=True))
     return [replace(one, probabilities=answers.get(place, one.probabilities)) for place, one in enumerate(window)]
+
+
+def course_of(readings: Sequence[Reading], model: UnitModel, rest: Floats | None) -> Course:
+    """Return what is known of readings, in each of which the face was seen."""
+    seen = [one.seen for one in readings if one.seen is not None]
+    units = model.intensities(seen, rest)
+    return Course(
+        units=units,
+        absolute=units if rest is None else None,
+        pose=np.stack([one.pose for one in seen]),
+        chances=np.stack([one.probabilities for one in readings]),
+        moved=np.array([one.moment.displacement for one in readings], np.float32),
+    )

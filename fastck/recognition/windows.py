@@ -7,6 +7,7 @@ import pandas as pd
 
 from fastck.recogniser import Recogniser
 from fastck.recognition.follow import Reading
+from fastck.recognition.segments import Moment
 
 NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilities are averaged
 SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
@@ -66,26 +67,45 @@ def _size(reading: Reading) -> float:
     return reading.moment.displacement
 
 
-def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
-    """Cut readings into windows: from the last frame at rest until the face is back at rest, or has a new onset.
+class WindowTracker:
+    """Follows readings from window to window: from the last frame at rest until the face is back, or has a new onset.
 
-    A clip that rests all the time is one window.
+    Attributes
+    ----------
+    begin : int
+        The reading that the window begins with, or will, counted from 0.
+    moved : bool
+        Whether that window has begun.
+    ended : bool
+        Whether one has ended before.
     """
-    windows: list[Sequence[Reading]] = []
-    begin, rested, moved = 0, 0, False
-    for index, reading in enumerate(readings):
-        new_onset = index > 0 and reading.moment.onset != readings[index - 1].moment.onset
-        if moved and (new_onset or rested >= SHORTEST_REST):
-            windows.append(readings[begin:index])
-            moved = False
+
+    def __init__(self) -> None:
+        self.begin, self.moved, self.ended = 0, False, False
+        self._count = self._rested = 0
+        self._onset = -1
+
+    def push(self, moment: Moment) -> slice | None:
+        """Take in the next reading's moment; return the window that ended before it, None for none."""
+        index, new_onset, window = self._count, self._count > 0 and moment.onset != self._onset, None
+        if self.moved and (new_onset or self._rested >= SHORTEST_REST):
+            window = slice(self.begin, index)
+            self.moved, self.ended = False, True
         if new_onset:
-            begin, rested = index, 0
-        if reading.moment.resting:
-            rested += 1
-            if not moved:
-                begin = index
+            self.begin, self._rested = index, 0
+        if moment.resting:
+            self._rested += 1
+            if not self.moved:
+                self.begin = index
         else:
-            rested, moved = 0, True
-    if moved:
-        windows.append(readings[begin:])
-    return windows or [readings]
+            self._rested, self.moved = 0, True
+        self._count, self._onset = index + 1, moment.onset
+        return window
+
+
+def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
+    """Cut readings into windows, as `WindowTracker` has them; a clip that rests all the time is one."""
+    tracker = WindowTracker()
+    ended = [tracker.push(reading.moment) for reading in readings]
+    windows = [readings[window] for window in ended if window is not None]
+    return [*windows, readings[tracker.begin :]] if tracker.moved else windows or [readings]

@@ -7,22 +7,21 @@ import pytest
 
 import fastck
 from fastck.faces.units import UNITS
-from fastck.recognition.judge import BUNDLED, N_INPUTS, Judge, bundled_judge, judged_inputs, pooled, swings
+from fastck.recognition.judge import BUNDLED, N_INPUTS, Course, Judge, bundled_judge, judged_inputs, pooled, swings
 from tools.units.fit import DenseConfig, fit_dense, gradients, squared
 from tools.units.judging import cross_entropy, wanted_of, without_flow
 
 
-def stretch(n=6):
+def stretch(n=6, chances=None):
     rng = np.random.default_rng(3)
     units = rng.uniform(0, 3, (n, len(UNITS))).astype(np.float32)
-    chances = np.full((n, 8), 1 / 8, np.float32)
-    return units, chances, np.zeros((n, 3), np.float32), np.linspace(0, 0.01, n).astype(np.float32)
+    chances = np.full((n, 8), 1 / 8, np.float32) if chances is None else chances
+    return Course(units, None, np.zeros((n, 3), np.float32), chances, np.linspace(0, 0.01, n).astype(np.float32))
 
 
 def test_a_stretch_of_any_length_gives_the_same_number_of_inputs():
     for n in (2, 6, 40):
-        units, chances, pose, moved = stretch(n)
-        assert judged_inputs(units, None, pose, chances, moved).shape == (N_INPUTS,)
+        assert judged_inputs(stretch(n)).shape == (N_INPUTS,)
 
 
 def test_swings_count_speech_and_not_noise():
@@ -101,9 +100,8 @@ def test_the_gradient_is_that_of_the_cross_entropy():
 
 
 def test_without_flow_nothing_of_it_is_left():
-    units, chances, pose, moved = stretch()
-    other = np.eye(8, dtype=np.float32)[[2] * len(chances)]
-    rows = np.stack([judged_inputs(units, None, pose, one, moved) for one in (chances, other)])
+    other = np.eye(8, dtype=np.float32)[[2] * 6]
+    rows = np.stack([judged_inputs(stretch(chances=one)) for one in (None, other)])
     without_flow(rows, np.ones(2, np.bool_))
     np.testing.assert_array_equal(rows[0], rows[1])
 

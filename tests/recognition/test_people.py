@@ -23,30 +23,10 @@ from fastck.recognition.footage import frames_in_memory
 from fastck.recognition.judge import judge_readings
 from fastck.recognition.reading import UnitReader
 from fastck.recognition.windows import window_table
-from fastck.render.dataset import Person as Actor
-from fastck.render.dataset import Take, act
-from fastck.render.variation import EASY
 from fastck.training.report import plots
 from fastck.views.prediction_plot import plot_prediction
 from fastck.views.prediction_video import PANEL, iter_pictures
-
-SIZE = 240  # pixels: a rendered head's picture is cut and shrunk to it
-
-
-def acted(number: int, shows: str, n_frames: int) -> list[np.ndarray]:
-    """Render one person who goes from rest to an expression, gray levels around the face."""
-    scene, manner = Actor(7, number, EASY).get()
-    take = Take(subject=number, position=1, shows=shows, n_frames=n_frames)
-    poses = act(take, manner, np.random.default_rng([7, number]), EASY)
-    film, buffers = np.random.default_rng(number), scene.buffers()
-    frames = []
-    for pose in poses:
-        picture = scene.render(pose, key=int(film.integers(2**63)), buffers=buffers)
-        gray = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        side = gray.shape[0]
-        left = (gray.shape[1] - side) // 2
-        frames.append(cv2.resize(gray[:, left : left + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA))
-    return frames
+from tests.helpers.acted import SIZE, acted
 
 
 @pytest.fixture(scope="module")

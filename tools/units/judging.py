@@ -12,7 +12,7 @@ from fastck.faces.appearance import Look
 from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UNITS, Seen, UnitModel
 from fastck.recogniser import Recogniser, softmax
-from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, judged_inputs, near_apex, pooled
+from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, Course, judged_inputs, pooled
 from fastck.recognition.reading import FEWEST_CALM, calm_frames, expressiveness, read_units
 from fastck.render.action_units import action_units
 from fastck.render.expression import Manner, draw_manner
@@ -67,9 +67,10 @@ def stretches(frames: Frames, models: Sequence[UnitModel], recogniser: Recognise
             end = max(4, round(ending * len(own)))
             units, reference = read_units(model, seen[:end])
             moved = own.moved[:end]
-            values = judged_inputs(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
-            flow = chances[:end][near_apex(moved)].mean(axis=0)
-            rows.append((values, flow, own.code[0], own.person[0], own.act[0], ending == 1.0, reference))
+            course = Course(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
+            rows.append(
+                (judged_inputs(course), course.flow(), own.code[0], own.person[0], own.act[0], ending == 1.0, reference)
+            )
     return as_stretches(rows)
 
 
@@ -185,8 +186,8 @@ def synthetic(model: UnitModel, held: Frames, count: int, seed: int) -> Stretche
             reference = "onset" if calm[0] else "median" if calm.sum() >= FEWEST_CALM else "average"
             units = absolute if reference == "average" else relative
             level = level_of(units[:end], reference)
-            values = judged_inputs(units[:end], level, pose[:end], blank[:end], np.zeros(end, np.float32))
-            rows.append((values, blank[0], shown.code, -number, shown.act, ending == 1.0, reference))
+            course = Course(units[:end], level, pose[:end], blank[:end], np.zeros(end, np.float32))
+            rows.append((judged_inputs(course), blank[0], shown.code, -number, shown.act, ending == 1.0, reference))
     return as_stretches(rows)
 
 

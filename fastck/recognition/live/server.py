@@ -182,6 +182,7 @@ def show(result: LiveResult, *, drawn: bool) -> Shown:
         "frame": result.number,
         "emotion": said_emotion(result),
         "probabilities": None if reading is None else [round(float(share), 4) for share in reading.probabilities],
+        "reference": result.reference,
         "milliseconds": {stage: round(taken, 2) for stage, taken in milliseconds.items()},
         "delay": round(result.delay, 1),
         "dropped": result.dropped,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, Gray
@@ -19,14 +18,14 @@ from fastck.recognition.live.capture import NewestFrame
 from fastck.recognition.person import following
 
 if TYPE_CHECKING:
-    from fastck.faces.units import Seen
+    from fastck.recognition.live.judging import LiveJudge
     from fastck.recognition.marks import Marks
+    from fastck.recognition.reading import Reference
 
 # No doubling: faces from about 80 pixels on. A search of the doubled frame does not keep up with a camera.
 FACES = FaceConfig(upsample=(0,))
-STAGES = ("face", "flow", "model")
-LANDMARKS, UNITS = "landmarks", "units"  # the stages that are there where they are asked for
-REST_FROM = 50  # frames with the face, two seconds of a camera, in which its rest is looked for
+STAGES = ("face", "flow", "model", "units", "judge")
+LANDMARKS = "landmarks"  # a stage that is there where it is asked for
 WARM_UP_SIDE = 120  # pixels; room for the smallest face that is searched for
 RATE_OVER = 50  # results, two seconds of a camera
 
@@ -43,7 +42,7 @@ class LiveResult:
     reading : Reading or None
         Box, flow, probabilities, emotion; None as long as no face has been found.
     milliseconds : dict of str to float
-        What the stages "face", "flow", "model" and "landmarks" took, those that ran.
+        What the stages "face", "flow", "model", "units", "judge" and "landmarks" took, those that ran.
     delay : float
         Milliseconds from the frame's coming to this result.
     dropped : int
@@ -54,6 +53,8 @@ class LiveResult:
         Landmarks and turn of the face; None where they are not asked for, or it was not found in this frame.
     units : dict of str to float or None
         Intensity of each action unit, 0 to 5; None where they are not asked for, or the face was not found.
+    reference : {"onset", "median", "average"} or None
+        What the face was compared with, as `fastck.predict` says it; None where flow alone answered.
     """
 
     number: int
@@ -65,6 +66,7 @@ class LiveResult:
     rate: float
     marks: "Marks | None" = None
     units: dict[str, float] | None = None
+    reference: "Reference | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,36 +79,10 @@ class Extras:
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages that they take."""
-        return (*[LANDMARKS] * self.landmarks, *[UNITS] * self.units)
+        return (LANDMARKS,) if self.landmarks else ()
 
 
 NOTHING = Extras()
-
-
-class LiveUnits:
-    """Reads one face's action units, frame after frame, beside its rest: looked for in the first frames with it."""
-
-    def __init__(self) -> None:
-        from fastck.recognition.reading import UnitReader
-
-        self._reader = UnitReader()
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin with another face."""
-        self._first: list[Seen] = []
-        self._rest: NDArray[np.float32] | None = None
-
-    def read(self, gray: Gray, box: FaceBox) -> dict[str, float]:
-        """Return the intensity of each unit of the face in a box."""
-        from fastck.faces.units import UNITS
-        from fastck.recognition.reading import choose_rest
-
-        model, seen = self._reader.model, self._reader(gray, box)
-        if len(self._first) < REST_FROM:
-            self._first.append(seen)
-            self._rest, _ = choose_rest(model, self._first)
-        return dict(zip(UNITS, model.intensities([seen], self._rest)[0].tolist(), strict=True))
 
 
 @dataclass(kw_only=True)
@@ -143,7 +119,7 @@ def watch(
     ----------
     newest : NewestFrame
     recogniser : Recogniser, optional
-        The bundled one by default.
+        In place of the bundled one and of the judge on top of it.
     extras : Extras
         What is found besides.
     clock : callable
@@ -158,28 +134,30 @@ def watch(
     ValueError, OSError
         If the source failed.
     """
-    follower, turn = Follower(recogniser), 0
+    # The judge was fitted to what the bundled recogniser says.
+    judge = None if recogniser is not None else live_judge()
+    look = None if judge is None else judge.look
+    follower, turn = Follower(recogniser, look), 0
     finished: deque[float] = deque(maxlen=RATE_OVER)
-    reader = LiveUnits() if extras.units else None
     with following(FACES) as search:
         while (frame := newest.take()) is not None:
             if frame.turn != turn:
-                follower, turn = Follower(recogniser), frame.turn
-                if reader is not None:
-                    reader.forget()
+                follower, turn = Follower(recogniser, look), frame.turn
+                if judge is not None:
+                    judge.forget()
             stopwatch = Stopwatch()
             with stopwatch.stage("face"):
                 found = search(frame.gray)
             reading = follower.push(frame.gray, found, stopwatch)
-            marks, units = None, None
+            if judge is not None and reading is not None:
+                with stopwatch.stage("judge"):
+                    reading = judge.judge(reading)
+            marks = None
             if extras.landmarks:
                 from fastck.recognition.marks import find_marks
 
                 with stopwatch.stage(LANDMARKS):
                     marks = None if found is None else find_marks(frame.gray, found)
-            if reader is not None:
-                with stopwatch.stage(UNITS):
-                    units = None if found is None else reader.read(frame.gray, found)
             now = clock()
             finished.append(now)
             yield LiveResult(
@@ -191,25 +169,34 @@ def watch(
                 dropped=newest.dropped,
                 rate=rate_of(finished),
                 marks=marks,
-                units=units,
+                units=judge.units if judge is not None and extras.units else None,
+                reference=None if judge is None or reading is None else judge.reference,
             )
 
 
-def warm_up(recogniser: Recogniser | None = None, *, extras: Extras = NOTHING) -> None:
+def live_judge() -> "LiveJudge":
+    """Return what judges a face; what it needs is loaded now."""
+    from fastck.recognition.live.judging import LiveJudge
+
+    return LiveJudge()
+
+
+def warm_up(*, extras: Extras = NOTHING) -> None:
     """Compile and load what the stages need, so that the first frames do not wait for it."""
     noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE), dtype=np.uint8)
-    follower = Follower(recogniser)
+    judge = live_judge()
+    follower = Follower(look=judge.look)
     with searching(FACES) as search:
         search(noise)
     box = FaceBox(0, 0, WARM_UP_SIDE, WARM_UP_SIDE)
     for _ in range(2):
-        follower.push(noise, box)
+        reading = follower.push(noise, box)
+        assert reading is not None
+        judge.judge(reading)
     if extras.landmarks:
         from fastck.recognition.marks import find_marks
 
         find_marks(noise, box)
-    if extras.units:
-        LiveUnits().read(noise, box)
 
 
 def rate_of(finished: deque[float]) -> float:

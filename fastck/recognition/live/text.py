@@ -28,12 +28,14 @@ def said_emotion(result: LiveResult) -> str:
 
 
 def result_line(result: LiveResult) -> str:
-    """Return one result: frame, emotion, probability, time of each stage, delay, dropped frames, what is besides."""
+    """Return one result: frame, emotion, probability, time of each stage, delay, dropped frames, reference, extras."""
     share = "" if result.reading is None else f"{100 * result.reading.probabilities.max():.0f} %"
     line = (
         f"frame {result.number:<5} {said_emotion(result):<9} {share:>5}   {stage_text(result.milliseconds)}   "
         f"delay {result.delay:.0f} ms   dropped {result.dropped}"
     )
+    if result.reference is not None:
+        line += f"   reference {result.reference}"
     if result.marks is not None:
         from fastck.recognition.marks import said_turn
 

@@ -1,16 +1,24 @@
 """What comes of live frames: the same as of a clip, with the time of each stage."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 import pytest
 
+import fastck
+from fastck.config import FaceConfig
+from fastck.faces.people import LOST
+from fastck.images.image import read_gray
+from fastck.recogniser import bundled
+from fastck.recognition.live import stages
 from fastck.recognition.live.picture import BOX, draw, jpeg
 from fastck.recognition.live.sources import Frame
-from fastck.recognition.live.stages import LiveResult, Totals, watch
+from fastck.recognition.live.stages import Extras, LiveResult, Totals, watch
 from fastck.recognition.live.text import lines, totals_line
+from fastck.recognition.windows import SHORTEST_REST
+from tests.helpers.acted import acted
 
 
 class Given:
@@ -45,10 +53,61 @@ def test_a_smile_is_seen(results: list[LiveResult]):
 
 def test_every_stage_is_timed_within_the_delay(results: list[LiveResult]):
     for result in results[1:]:
-        assert set(result.milliseconds) == {"face", "flow", "model"}
+        assert set(result.milliseconds) == {"face", "flow", "model", "units", "judge"}
         assert all(taken > 0 for taken in result.milliseconds.values())
         assert sum(result.milliseconds.values()) <= result.delay
     assert results[-1].rate > 0
+
+
+def photographed() -> list[np.ndarray]:
+    """A real smile from the sample, to and fro."""
+    folder = fastck.sample() / "cohn-kanade-images" / "L008" / "001"
+    smile = [read_gray(path) for path in sorted(folder.glob("*.png"))]
+    return [smile[0], *smile, smile[-1], *smile[::-1]]
+
+
+def rendered() -> list[np.ndarray]:
+    surprise = acted(2, "surprise", 8)
+    return [*surprise, *surprise[::-1]]
+
+
+@pytest.mark.parametrize("shown", [photographed, rendered])
+def test_the_answers_are_those_of_the_clip_so_far(shown: Callable[[], list[np.ndarray]]):
+    clip = shown()
+    clip += [clip[0]] * SHORTEST_REST
+    for result, end in zip(live_results(clip), range(1, len(clip) + 1), strict=True):
+        if end > 1 and end % 3 == len(clip) % 3:
+            expected = fastck.predict(clip[:end])
+            np.testing.assert_allclose(result.reading.probabilities, expected.readings[-1].probabilities, atol=1e-3)
+            assert (result.reading.emotion, result.reference) == (expected.readings[-1].emotion, expected.reference)
+    # Back at rest after the window has ended.
+    assert result.reading.moment.resting
+    assert result.reading.emotion == "neutral"
+
+
+def live_results(grays: list[np.ndarray]) -> list[LiveResult]:
+    """Return the results, with the boxes that `predict` finds: here small faces are not searched for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "FACES", FaceConfig())
+        return list(watch(Given(grays), extras=Extras(units=True)))
+
+
+def test_another_person_has_another_rest(smile_frames: list[np.ndarray]):
+    rest, smiling = smile_frames[0], smile_frames[-1]
+    empty = np.zeros_like(rest)
+
+    def last(absent: int) -> LiveResult:
+        return live_results([rest, *[empty] * absent, smiling])[-1]
+
+    short, long = last(LOST - 1), last(LOST)
+    assert short.units["AU12"] > 1
+    assert long.units["AU12"] < 0.7
+
+
+def test_who_brings_a_recogniser_hears_it_alone(smile_frames: list[np.ndarray]):
+    results = list(watch(Given(smile_frames), recogniser=bundled()))
+    assert {result.reference for result in results} == {None}
+    assert set(results[-1].milliseconds) == {"face", "flow", "model"}
 
 
 def test_another_turn_is_another_onset(smile_frames: list[np.ndarray]):
@@ -66,6 +125,7 @@ def test_lines_say_what_changes(results: list[LiveResult]):
     assert "happy" in said[-1]
     assert "delay" in said[-1]
     assert "dropped 0" in said[-1]
+    assert "reference onset" in said[-1]
     assert totals_line(totals).startswith("6 frames looked at, 5 with a face, 0 dropped; face ")
 
 
