@@ -15,7 +15,7 @@ _OTHER_KINDS = (
     (b"%PDF", "a PDF"),
     (b"PK\3\4", "a ZIP archive"),
 )
-_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+_JPEG_END, _JPEG_SCAN, _JPEG_APP1 = 0xD9, 0xDA, 0xE1
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15; the rest are tables and extensions
 _JPEG_HUFFMAN = frozenset(range(0xC0, 0xC8)) - {0xC4}
 _JPEG_SINGLE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # markers without a length; 0 is none at all
@@ -122,6 +122,12 @@ def jpeg_holds(data: bytes, header: ImageHeader) -> bool:
     """
     coded = any(marker in _JPEG_HUFFMAN for marker, _, _ in _jpeg_segments(data))
     return not coded or 16 * len(data) >= -(-header.width // 8) * -(-header.height // 8)
+
+
+def jpeg_exif(data: bytes) -> bytes:
+    """Return the segments of a JPEG file's header that hold EXIF, as they are."""
+    segments = (data[at:end] for marker, at, end in _jpeg_segments(data) if marker == _JPEG_APP1)
+    return b"".join(segment for segment in segments if segment[4:].startswith(b"Exif\0\0"))
 
 
 def bare_jpeg(data: bytes) -> bytes:

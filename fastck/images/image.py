@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.images.bmp import check_bmp
-from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, read_header
-from fastck.images.jpeg import decode_jpeg
+from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, jpeg_exif, read_header
+from fastck.images.jpeg import decode_jpeg, probe_jpeg, turned_like
 from fastck.images.png import decode_png, essential_png, inflate, parse_png
 from fastck.images.quiet import quiet_opencv
 from fastck.images.tiff import check_tiff
@@ -124,9 +124,12 @@ def _read_file(path: str | PathLike[str], most: int) -> bytes:
 
 def _decode_jpeg(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
     gray = decode_jpeg(content)
-    # Turning by EXIF and inks are left to OpenCV.
-    plain = header.channels in (1, 3) and b"Exif\0\0" not in content
-    return gray if plain else _decode_opencv(content, "JPEG")
+    if header.channels not in (1, 3):
+        # Inks are left to OpenCV.
+        return _decode_opencv(content, "JPEG")
+    exif = jpeg_exif(content)
+    # OpenCV turns a small picture with the same EXIF: the large one need not be decoded twice.
+    return turned_like(_decode_opencv(probe_jpeg(exif), "JPEG"), gray) if exif else gray
 
 
 def _decode_tiff(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:

@@ -104,6 +104,41 @@ def test_16_bits_are_scaled_as_opencv_does(tmp_path: Path, name: str, shape: tup
     assert read_image_header(path).bits == 16
 
 
+def counting(decode: Callable[..., np.ndarray], sizes: list[int]) -> Callable[..., np.ndarray]:
+    def decode_and_count(*args: object, **options: object) -> np.ndarray:
+        decoded = decode(*args, **options)
+        sizes.append(decoded.size)
+        return decoded
+
+    return decode_and_count
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_jpeg_that_is_turned_is_decoded_once(
+    save: Save, monkeypatch: pytest.MonkeyPatch, orientation: int, mode: str
+):
+    path = save(picture(mode, (370, 230)), "a.jpg", exif=b"Exif\0\0" + exif(orientation))
+    imread = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("L"))
+    sizes: list[int] = []
+    for library, function in ((cv2, "imdecode"), (simplejpeg, "decode_jpeg")):
+        monkeypatch.setattr(library, function, counting(getattr(library, function), sizes))
+    gray = read_gray(path)
+    assert [size for size in sizes if size >= 1000] == [gray.size]
+    np.testing.assert_array_equal(gray, imread)
+    # Of colour, Pillow rounds once more.
+    np.testing.assert_allclose(gray.astype(int), upright, atol=0 if mode == "L" else 2)
+
+
+@pytest.mark.parametrize("at", range(6, 32))
+def test_a_jpeg_whose_exif_is_damaged_is_turned_as_opencv_does(save: Save, at: int):
+    for value in (0, 1, 255):
+        damaged = bytearray(b"Exif\0\0" + exif(6))
+        damaged[at] = value
+        assert_as_imread(save(picture(), "a.jpg", exif=bytes(damaged)))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
 def test_orientation_is_applied(save: Save, orientation: int, name: str):
