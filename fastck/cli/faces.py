@@ -83,8 +83,7 @@ def detect(
     elif units:
         fail("--units adds columns to --frames FILE: name that file, too")
     if units:
-        from fastck.pipeline.frames import record_frames
-        from fastck.recognition.unit_columns import add_units
+        from fastck.recognition.frame_columns import unit_columns
     for path in outputs:
         if not path.absolute().parent.is_dir():
             fail(f"the folder of {path} does not exist: make it first")
@@ -114,20 +113,24 @@ def detect(
             upsample=upsample,
             largest_only=largest,
             landmarks=landmarks,
+            units=units,
             draw=draw,
             n_jobs=jobs,
             on_progress=update,
         )
         failed = []
         try:
-            for record, result in zip(records, found, strict=True):
+            for result in found:
                 writer.writerows(row.cells() for row in result.faces)
                 n_frames += result.n_frames
                 n_faces += len(result.faces)
                 n_with_faces += len({row.frame for row in result.faces})
                 if per_frame is not None and result.n_frames:
-                    columns = result.frames(fps=fps)
-                    per_frame.add(add_units(columns, record_frames(record)) if units else columns)
+                    rows = result.frames(fps=fps)
+                    if units:
+                        own = unit_columns(rows["person"].to_numpy(), [row.seen for row in result.by_person()])
+                        rows = rows.assign(**own)
+                    per_frame.add(rows)
                 if result.reason:
                     failed.append(f"{result.sequence}: {result.reason}")
         finally:

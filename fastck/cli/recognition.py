@@ -75,10 +75,11 @@ def predict(
     """
     from fastck.recogniser import bundled
     from fastck.recognition.clip import answering, check_fps, check_stride
+    from fastck.recognition.frame_columns import FrameColumns
     from fastck.recognition.inputs import answer, list_clips
     from fastck.views.frames_file import check_frames_file
     from fastck.views.prediction import card_lines, prediction_line
-    from fastck.views.prediction_files import AnswerFiles, Drawings, FrameColumns, check_outputs, draw, name_drawings
+    from fastck.views.prediction_files import AnswerFiles, Drawings, check_outputs, draw, name_drawings
 
     if about:
         for line in card_lines(bundled()):
@@ -86,7 +87,7 @@ def predict(
         return
     if not inputs:
         fail("nothing to look at: name a folder of frames, a video or a data set, or ask for --about")
-    drawings = Drawings(plot=plot, video=video, landmarks=landmarks, units=units)
+    drawings = Drawings(plot=plot, video=video)
     files = (json_file, csv_file, frames)
     check_outputs(files, drawings.places)
     check_stride(stride, run)
@@ -107,9 +108,16 @@ def predict(
     clips = list_clips(inputs or [], kind=kind, on_note=note)
     names = name_drawings(clips, drawings.places, files=files, overwrite=overwrite)
     to_stdout = Path("-") in files
-    ask = answering(opened, stride=stride, person=person, neutral=neutral, keep_flow=any(drawings.places))
+    ask = answering(
+        opened,
+        stride=stride,
+        person=person,
+        neutral=neutral,
+        keep_flow=any(drawings.places),
+        columns=FrameColumns(landmarks=landmarks, units=units),
+    )
     classes = bundled().classes if opened is None else opened.classes
-    written = AnswerFiles(*files, classes=classes, columns=FrameColumns(landmarks=landmarks, units=units))
+    written = AnswerFiles(*files, classes=classes)
     trained_on = ""
     told: set[str] = set()
     failed = False

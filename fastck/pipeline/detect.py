@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from os import PathLike
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from fastck.faces.landmarks import Landmarks
     from fastck.faces.pose import HeadPose
+    from fastck.faces.units import Seen
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
 POINT_COLUMNS = tuple(f"{axis}_{point}" for point in range(68) for axis in "xy")
@@ -40,7 +41,8 @@ FRAME = (0, 255, 0)  # gray levels of a drawn box's edge, from the outside: seen
 class FaceRow(NamedTuple):
     """One face: the sequence's id, the frame counted from 1, the box, dlib's score, and the person counted from 1.
 
-    Person 1 is whose face is the largest, added up over the sequence. The points are there where they are asked for.
+    Person 1 is whose face is the largest, added up over the sequence. The points, and what action units are read from,
+    are there where they are asked for.
     """
 
     sequence: str
@@ -50,6 +52,7 @@ class FaceRow(NamedTuple):
     person: int = 1
     landmarks: "Landmarks | None" = None
     pose: "HeadPose | None" = None
+    seen: "Seen | None" = None
 
     def cells(self) -> tuple[object, ...]:
         """Return the values of COLUMNS, and those of LANDMARK_COLUMNS where the points are known."""
@@ -74,6 +77,10 @@ class SequenceFaces(NamedTuple):
     source: str
     seconds: NDArray[np.float64]
 
+    def by_person(self) -> list[FaceRow]:
+        """Return the faces frame by frame, those of a frame by person."""
+        return sorted(self.faces, key=lambda face: (face.frame, face.person))
+
     def frames(self, *, fps: float | None = None) -> "pd.DataFrame":
         """Return a row per frame and face: input, frame, seconds, person, top, left, bottom, right and score.
 
@@ -81,7 +88,7 @@ class SequenceFaces(NamedTuple):
         """
         import pandas as pd
 
-        faces = sorted(self.faces, key=lambda face: (face.frame, face.person))
+        faces = self.by_person()
         boxes = np.array([face.box for face in faces], np.int32).reshape(-1, 4)
         numbers = np.array([face.frame for face in faces], np.int32)
         table = pd.DataFrame(
@@ -94,12 +101,8 @@ class SequenceFaces(NamedTuple):
                 "score": np.array([face.score for face in faces], np.float32),
             }
         )
-        points = [
-            _point_values(face.landmarks, face.pose)
-            for face in faces
-            if face.landmarks is not None and face.pose is not None
-        ]
-        return _with_columns(table, points) if points else table
+        found = [(face.landmarks, face.pose) for face in faces if face.landmarks is not None and face.pose is not None]
+        return pd.concat([table, pd.DataFrame(landmark_columns(found))], axis=1) if found else table
 
 
 def find_all_faces(
@@ -108,6 +111,7 @@ def find_all_faces(
     upsample: int = 1,
     largest_only: bool = False,
     landmarks: bool = False,
+    units: bool = False,
     draw: str | PathLike[str] | None = None,
     n_jobs: int = -1,
     on_progress: Callable[[Progress], None] | None = None,
@@ -123,6 +127,8 @@ def find_all_faces(
         Only the largest face of each frame, which takes a fraction of the time.
     landmarks : bool
         Also the 68 points of each face, and how the head is held.
+    units : bool
+        Also what action units are read from.
     draw : path-like, optional
         An existing folder that receives every frame with its boxes, as ``SEQUENCE_00000001.png``.
     n_jobs : int
@@ -145,7 +151,7 @@ def find_all_faces(
     counts = [0] * len(records)
     stop = Event()
     folder = None if draw is None else Path(draw)
-    search = _Search(upsample, largest_only, landmarks)
+    search = _Search(upsample, largest_only, landmarks, units)
     with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as pool:
         tasks = [
             pool.submit(_find, record, search, folder, partial(_count, counts, index, stop))
@@ -175,20 +181,22 @@ class _Search(NamedTuple):
     upsample: int
     largest_only: bool
     landmarks: bool
+    units: bool
 
 
 def _find(record: SequenceRecord, wanted: _Search, draw: Path | None, count: Callable[[int], bool]) -> SequenceFaces:
     rows: list[FaceRow] = []
     people, times = People(), array("d")
     n_frames, reason = 0, ""
+    look = _look_for(wanted)
     with borrowed(wanted.upsample, "tracked" if wanted.largest_only else "compiled") as search:
         try:
             for n_frames, gray in enumerate(record_frames(record, times), start=1):
                 found = search.with_scores(gray)
                 who = {box: number for number, (box, _) in people.push(found).items()}
                 faces = [FaceRow(record.sequence, n_frames, box, score, who[box]) for box, score in found]
-                if wanted.landmarks:
-                    faces = [_with_points(face, gray) for face in faces]
+                if look is not None:
+                    faces = [look(gray, face) for face in faces]
                 rows += faces
                 if draw is not None:
                     draw_faces(gray, faces, draw / f"{record.sequence}_{n_frames:08d}.png")
@@ -198,6 +206,25 @@ def _find(record: SequenceRecord, wanted: _Search, draw: Path | None, count: Cal
             reason = str(error)
     seconds = np.array(times, np.float64)
     return SequenceFaces(record.sequence, n_frames, _largest_first(rows), reason, source_of(record), seconds)
+
+
+def _look_for(wanted: _Search) -> Callable[[Gray, FaceRow], FaceRow] | None:
+    """Return what looks at a face for its points and action units; None where neither is wanted."""
+    if not (wanted.landmarks or wanted.units):
+        return None
+    from fastck.faces.appearance import Looker
+    from fastck.faces.pose import head_pose
+    from fastck.faces.units import bundled_units
+
+    looker = Looker()
+
+    def look(gray: Gray, face: FaceRow) -> FaceRow:
+        (found,) = find_landmarks(gray, [face.box])
+        if wanted.landmarks:
+            face = face._replace(landmarks=found, pose=head_pose(found.points, gray.shape))
+        return face._replace(seen=bundled_units().see(looker(gray, found.points))) if wanted.units else face
+
+    return look
 
 
 def _largest_first(rows: Sequence[FaceRow]) -> list[FaceRow]:
@@ -214,49 +241,16 @@ def source_of(record: SequenceRecord) -> str:
     return str(record.frames[0]) if record.video is None and len(record.frames) == 1 else record.path
 
 
-def add_landmarks(table: "pd.DataFrame", frames: Iterable[Gray]) -> "pd.DataFrame":
-    """Return a table of a clip's frames and boxes with the landmarks and the turn of each face.
-
-    Parameters
-    ----------
-    table : DataFrame
-        With the columns frame (from 1), top, left, bottom and right; see `fastck.Prediction.frames`.
-    frames : iterable of ndarray of shape (H, W), uint8
-        The clip's frames, from the first.
-
-    Returns
-    -------
-    table : DataFrame
-        The same rows, with LANDMARK_COLUMNS: confidence, degrees, and pixels.
-    """
-    from fastck.faces.pose import head_pose
-
-    boxes = table[list(FaceBox._fields)].to_numpy().tolist()
-    rows = table.groupby("frame").indices
-    values: dict[int, list[float]] = {}
-    for number, gray in enumerate(frames, start=1):
-        for row in rows.get(number, ()):
-            (found,) = find_landmarks(gray, [FaceBox(*boxes[row])])
-            values[row] = _point_values(found, head_pose(found.points, gray.shape))
-    return _with_columns(table, [values[row] for row in range(len(table))])
-
-
-def _point_values(landmarks: "Landmarks", pose: "HeadPose") -> list[float]:
-    return [landmarks.confidence, *pose[:3], *landmarks.points.ravel().tolist()]
-
-
-def _with_columns(table: "pd.DataFrame", points: Sequence[list[float]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    values = np.round(np.array(points, np.float64).reshape(-1, len(LANDMARK_COLUMNS)), 4)
-    return pd.concat([table, pd.DataFrame(values, columns=list(LANDMARK_COLUMNS), index=table.index)], axis=1)
-
-
-def _with_points(face: FaceRow, gray: Gray) -> FaceRow:
-    from fastck.faces.pose import head_pose
-
-    (found,) = find_landmarks(gray, [face.box])
-    return face._replace(landmarks=found, pose=head_pose(found.points, gray.shape))
+def landmark_columns(
+    found: "Sequence[tuple[Landmarks, HeadPose] | None]",
+) -> dict[str, NDArray[np.generic]]:
+    """Return LANDMARK_COLUMNS of faces: confidence, degrees and pixels, NaN for None."""
+    values = np.full((len(found), len(LANDMARK_COLUMNS)), np.nan)
+    for row, face in zip(values, found, strict=True):
+        if face is not None:
+            landmarks, pose = face
+            row[:] = landmarks.confidence, *pose[:3], *landmarks.points.ravel()
+    return dict(zip(LANDMARK_COLUMNS, values.round(4).T, strict=True))
 
 
 def draw_faces(gray: Gray, faces: Sequence[FaceRow], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
@@ -18,6 +18,7 @@ from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
+from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
 from fastck.recognition.photo import look_at_photo, path_record
@@ -64,6 +65,8 @@ def predict(
     person: PersonChoice = "all",
     fps: float | None = None,
     neutral: str | PathLike[str] | None = None,
+    landmarks: bool = False,
+    units: bool = False,
 ) -> list[Prediction]: ...
 @overload
 def predict(
@@ -74,6 +77,8 @@ def predict(
     person: PersonChoice = "all",
     fps: float | None = None,
     neutral: str | PathLike[str] | None = None,
+    landmarks: bool = False,
+    units: bool = False,
 ) -> Prediction: ...
 def predict(
     clip: str | PathLike[str] | Frames | Paths,
@@ -83,6 +88,8 @@ def predict(
     person: PersonChoice = "all",
     fps: float | None = None,
     neutral: str | PathLike[str] | None = None,
+    landmarks: bool = False,
+    units: bool = False,
 ) -> Prediction | list[Prediction]:
     """Say which emotion the people in a clip show.
 
@@ -107,6 +114,10 @@ def predict(
     neutral : path-like, optional
         A photo of the same person at rest, which a photo is compared with. Without it a photo has no emotion: one
         picture has no motion.
+    landmarks : bool
+        Also the 68 points of each face and the head's turn, as further columns of `Prediction.frames`.
+    units : bool
+        Also how strong each facial action unit is, as further columns.
 
     Returns
     -------
@@ -132,7 +143,12 @@ def predict(
     """
     check_stride(stride, run)
     check_fps(fps)
-    ask = answering(None if run is None else open_run(run), stride=stride, person=person, neutral=neutral)
+    columns = FrameColumns(landmarks=landmarks, units=units)
+    if run is not None and columns != NO_COLUMNS and isinstance(clip, Iterator):
+        raise ValueError("a run looks at the frames twice for landmarks and units: name an array, not an iterator")
+    ask = answering(
+        None if run is None else open_run(run), stride=stride, person=person, neutral=neutral, columns=columns
+    )
     if isinstance(clip, str | PathLike):
         return ask(footage_of(path_record(Path(clip)), source=fspath(clip), fps=fps))
     if isinstance(clip, list | tuple) and clip and all(isinstance(path, str | PathLike) for path in clip):
@@ -157,6 +173,7 @@ def answering(
     person: PersonChoice = "all",
     neutral: str | PathLike[str] | None = None,
     keep_flow: bool = False,
+    columns: FrameColumns = NO_COLUMNS,
 ) -> Callable[[Footage], Prediction]:
     """Return what answers for clips, with a run that is open or with the bundled recogniser; as for `predict`."""
     check_choice("person", person, PersonChoice)
@@ -167,14 +184,14 @@ def answering(
     if run is not None:
         # Before any clip is looked at: a run without a model answers for none.
         run.model_path.stat()
-        return partial(predict_footage, run, stride=stride)
+        return partial(predict_footage, run, stride=stride, columns=columns)
 
     def ask(footage: Footage) -> Prediction:
         if footage.photo:
-            return look_at_photo(footage, neutral=None if neutral is None else Path(neutral))
+            return look_at_photo(footage, neutral=None if neutral is None else Path(neutral), columns=columns)
         if neutral is not None:
             raise ValueError("a clip has its own frame at rest: the picture at rest (--neutral) is for photos")
-        return recognise_footage(footage, person=person, keep_flow=keep_flow)
+        return recognise_footage(footage, person=person, keep_flow=keep_flow, columns=columns)
 
     return ask
 
@@ -194,10 +211,16 @@ def check_stride(stride: int | None, run: object) -> None:
 
 
 def recognise(
-    record: SequenceRecord, *, source: str = "", recogniser: Recogniser | None = None, keep_flow: bool = False
+    record: SequenceRecord,
+    *,
+    source: str = "",
+    recogniser: Recogniser | None = None,
+    keep_flow: bool = False,
+    columns: FrameColumns = NO_COLUMNS,
 ) -> ClipPrediction:
     """Say what the people of a sequence show with the bundled recogniser; see `recognise_footage`."""
-    return recognise_footage(footage_of(record, source=source), recogniser=recogniser, keep_flow=keep_flow)
+    footage = footage_of(record, source=source)
+    return recognise_footage(footage, recogniser=recogniser, keep_flow=keep_flow, columns=columns)
 
 
 def recognise_footage(
@@ -206,6 +229,7 @@ def recognise_footage(
     person: PersonChoice = "all",
     recogniser: Recogniser | None = None,
     keep_flow: bool = False,
+    columns: FrameColumns = NO_COLUMNS,
 ) -> ClipPrediction:
     """Say what the people of a clip show with the bundled recogniser.
 
@@ -218,6 +242,8 @@ def recognise_footage(
         In place of the bundled one.
     keep_flow : bool
         Keep the flow of each frame, 9 kB, for a plot or a video of them.
+    columns : FrameColumns
+        What `Prediction.frames` has besides.
 
     Raises
     ------
@@ -228,13 +254,18 @@ def recognise_footage(
     from fastck.recognition.reading import UnitReader
 
     # The judge was fitted to what the bundled recogniser says.
-    look = UnitReader() if recogniser is None else None
+    judged = recogniser is None
+    look = UnitReader() if judged or columns != NO_COLUMNS else None
     recogniser = recogniser or bundled()
     frames = decode(footage.open(), Stopwatch())
     if person == "all":
-        everyone, n_frames, n_missed = read_people(frames, recogniser, keep_flow=keep_flow, look=look)
+        everyone, n_frames, n_missed = read_people(
+            frames, recogniser, keep_flow=keep_flow, look=look, keep_marks=columns.landmarks
+        )
     else:
-        readings, n_frames, n_missed = read_frames(frames, recogniser, keep_flow=keep_flow, look=look)
+        readings, n_frames, n_missed = read_frames(
+            frames, recogniser, keep_flow=keep_flow, look=look, keep_marks=columns.landmarks
+        )
         everyone = [list(readings)]
     if n_frames < 2:
         raise BadSequence(f"motion takes two frames, got {n_frames}")
@@ -246,14 +277,14 @@ def recognise_footage(
     answered = [readings for readings in moving if n_found(readings) >= min(FEWEST, n_frames)] or moving[:1]
     left_out = [readings for readings in everyone if not any(readings is one for one in answered)]
     references: list[Reference | None] = [None] * len(answered)
-    if look is not None:
-        judged = [judge_readings(readings, recogniser, look.model) for readings in answered]
-        answered, references = [own for own, _ in judged], [reference for _, reference in judged]
-    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes)
+    if judged and look is not None:
+        both = [judge_readings(readings, recogniser, look.model) for readings in answered]
+        answered, references = [own for own, _ in both], [reference for _, reference in both]
+    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes, columns)
     predictions: list[ClipPrediction] = []
     notes = people_notes(answered, len(left_out))
     for own, said, reference in zip(answered, notes, references, strict=True):
-        table, strongest = window_table(own, recogniser, judged=look is not None)
+        table, strongest = window_table(own, recogniser, judged=judged)
         predictions.append(
             ClipPrediction(
                 clip=footage.name,
@@ -285,10 +316,15 @@ def reference_notes(reference: "Reference | None") -> tuple[str, ...]:
 
 
 def read_frames(
-    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False, look: "UnitReader | None" = None
+    frames: Iterable[Gray],
+    recogniser: Recogniser,
+    *,
+    keep_flow: bool = False,
+    look: "UnitReader | None" = None,
+    keep_marks: bool = False,
 ) -> tuple[tuple[Reading, ...], int, int]:
     """Return the readings of a clip, how many frames it has, and how many had no face."""
-    follower = Follower(recogniser, look)
+    follower = Follower(recogniser, look, keep_marks=keep_marks)
     readings: list[Reading] = []
     n_frames = n_missed = 0
     with following(FaceConfig()) as search:

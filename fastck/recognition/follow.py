@@ -14,6 +14,7 @@ from fastck.recogniser import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
 
 if TYPE_CHECKING:
+    from fastck.recognition.marks import Marks
     from fastck.recognition.reading import Seen, UnitReader
 
 SIDE = FaceConfig().side
@@ -42,6 +43,8 @@ class Reading:
         The search's for it; NaN where it is not known.
     seen : Seen or None
         What action units are read from; None where no face was found, or they were not asked for.
+    marks : Marks or None
+        The face's landmarks and turn; None where no face was found, or they were not asked for.
     """
 
     moment: Moment
@@ -52,6 +55,7 @@ class Reading:
     face: FaceBox | None = None
     score: float = math.nan
     seen: "Seen | None" = None
+    marks: "Marks | None" = None
 
     def without_flow(self) -> "Reading":
         """Return the reading with an empty flow: an hour of video has 1 GB of it."""
@@ -67,11 +71,15 @@ class Follower:
         The bundled one by default.
     look : UnitReader, optional
         Reads action units as well; several followers of one thread may share it.
+    keep_marks : bool
+        Also keep the landmarks that these are read from.
     """
 
-    def __init__(self, recogniser: Recogniser | None = None, look: "UnitReader | None" = None) -> None:
+    def __init__(
+        self, recogniser: Recogniser | None = None, look: "UnitReader | None" = None, *, keep_marks: bool = False
+    ) -> None:
         self.recogniser = recogniser or bundled()
-        self._look = look
+        self._look, self._keep_marks = look, keep_marks
         self._boxes, self._tracker = BoxKeeper(), OnsetTracker()
         self._frame = -1
 
@@ -107,9 +115,15 @@ class Follower:
         with stopwatch.stage("model"):
             probabilities = self.recogniser.probabilities(moment.flow[None])[0]
         seen: Seen | None = None
+        marks: Marks | None = None
         if found is not None and self._look is not None:
             with stopwatch.stage("units"):
-                seen = self._look(gray, found)
+                landmarks = self._look.find(gray, found)
+                seen = self._look.see(gray, landmarks)
+                if self._keep_marks:
+                    from fastck.recognition.marks import with_pose
+
+                    marks = with_pose(landmarks, gray.shape)
         return Reading(
             moment=moment,
             box=box,
@@ -118,4 +132,5 @@ class Follower:
             emotion=self.recogniser.decide(probabilities),
             face=found,
             seen=seen,
+            marks=marks,
         )

@@ -30,7 +30,12 @@ class Marks:
 def find_marks(gray: Gray, box: FaceBox) -> Marks:
     """Return the landmarks and the turn of the face in a box."""
     (found,) = find_landmarks(gray, [box])
-    return Marks(found, head_pose(found.points, gray.shape))
+    return with_pose(found, gray.shape)
+
+
+def with_pose(landmarks: Landmarks, shape: tuple[int, ...]) -> Marks:
+    """Return a face's landmarks and its turn, for a picture of that shape."""
+    return Marks(landmarks, head_pose(landmarks.points, shape))
 
 
 def draw_marks(picture: NDArray[np.uint8], marks: Marks) -> None:

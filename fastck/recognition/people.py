@@ -14,6 +14,7 @@ from fastck.faces.finder import all_faces, searching_scored
 from fastck.faces.people import SAME_PERSON, People, Scored
 from fastck.recogniser import Recogniser
 from fastck.recognition.follow import Follower, Reading
+from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, face_columns
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ ROUND = 5  # frames: in each of so many one person's is searched for others, too
 # rendered people who sit still make 0.0034 and more.
 STILL = 0.002
 FEWEST = 3  # frames with a face, below which it is left out: what looks like one for a moment
-
-Rows = dict[str, NDArray[np.generic]]
 
 
 @dataclass(kw_only=True)
@@ -44,11 +43,17 @@ class Followed:
 
 
 def read_people(
-    frames: Iterable[Gray], recogniser: Recogniser, *, keep_flow: bool = False, look: "UnitReader | None" = None
+    frames: Iterable[Gray],
+    recogniser: Recogniser,
+    *,
+    keep_flow: bool = False,
+    look: "UnitReader | None" = None,
+    keep_marks: bool = False,
 ) -> tuple[list[list[Reading]], int, int]:
     """Return each person's readings, the largest first, how many frames a clip has, and how many of them had no face.
 
-    Largest is whose face covers most, added up over the clip. With `look` what action units are read from is kept.
+    Largest is whose face covers most, added up over the clip. With `look` what action units are read from is kept, with
+    `keep_marks` the landmarks, too.
     """
     linked = People()
     people: list[Followed] = []
@@ -59,7 +64,7 @@ def read_people(
             n_missed += not found
             present = {person.number for person in linked.present}
             for number in sorted(found.keys() - set(range(len(people)))):
-                people.append(Followed(follower=Follower(recogniser, look)))
+                people.append(Followed(follower=Follower(recogniser, look, keep_marks=keep_marks)))
                 people[number].follower.skip(n_frames)
             for number, person in enumerate(people):
                 if number in present:
@@ -138,21 +143,28 @@ def listed_people(numbers: Sequence[int]) -> str:
     return f"persons {', '.join(most)} and {last}" if most else f"person {last}"
 
 
-def frame_rows(people: Sequence[Sequence[Reading]], seconds: NDArray[np.float64], classes: Sequence[str]) -> Rows:
+def frame_rows(
+    people: Sequence[Sequence[Reading]],
+    seconds: NDArray[np.float64],
+    classes: Sequence[str],
+    columns: FrameColumns = NO_COLUMNS,
+) -> Rows:
     """Return what is known of each frame and face as columns, by frame and person; see `Prediction.frames`."""
     readings = [reading for person in people for reading in person]
     numbers = [number for number, person in enumerate(people, start=1) for _ in person]
     frames = np.array([reading.moment.frame for reading in readings], np.int32)
     boxes = np.array([reading.face or reading.box for reading in readings], np.int32).reshape(-1, 4)
     shares = np.array([reading.probabilities for reading in readings], np.float32).reshape(-1, len(classes))
-    columns: Rows = {
+    person = np.array(numbers, np.int16)
+    rows: Rows = {
         "frame": frames + 1,
         "seconds": seconds[frames],
-        "person": np.array(numbers, np.int16),
+        "person": person,
         **{name: boxes[:, column] for column, name in enumerate(FaceBox._fields)},
         "score": np.array([reading.score for reading in readings], np.float32),
         "motion": np.array([reading.moment.displacement for reading in readings], np.float32),
         **{name: shares[:, column] for column, name in enumerate(probability_columns(classes))},
     }
-    order = np.lexsort((columns["person"], frames))
-    return {name: column[order] for name, column in columns.items()}
+    rows |= face_columns(person, [one.marks for one in readings], [one.seen for one in readings], columns)
+    order = np.lexsort((person, frames))
+    return {name: column[order] for name, column in rows.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from fastck.pipeline.frames import BadSequence
 from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
 from fastck.recognition.follow import Follower, Reading
 from fastck.recognition.footage import Footage
-from fastck.recognition.people import Rows
+from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, columns_of_boxes
 from fastck.recognition.prediction import Prediction
 from fastck.recognition.segments import SAME_FACE
 from fastck.recognition.windows import window_table
@@ -67,7 +68,13 @@ def sorted_faces(gray: Gray, name: str) -> list[Scored]:
     return sorted(faces, key=lambda face: -face[0].area)
 
 
-def look_at_photo(footage: Footage, *, neutral: Path | None = None, recogniser: Recogniser | None = None) -> Prediction:
+def look_at_photo(
+    footage: Footage,
+    *,
+    neutral: Path | None = None,
+    recogniser: Recogniser | None = None,
+    columns: FrameColumns = NO_COLUMNS,
+) -> Prediction:
     """Say where the faces of a picture are, and what the largest one shows against the same face at rest.
 
     Parameters
@@ -78,6 +85,8 @@ def look_at_photo(footage: Footage, *, neutral: Path | None = None, recogniser: 
         A picture of the same person at rest. Without it no emotion is told.
     recogniser : Recogniser, optional
         In place of the bundled one.
+    columns : FrameColumns
+        What `Prediction.frames` has besides.
 
     Raises
     ------
@@ -91,6 +100,7 @@ def look_at_photo(footage: Footage, *, neutral: Path | None = None, recogniser: 
     gray = next(footage.open())
     faces = sorted_faces(gray, footage.name)
     table, rows = pd.DataFrame(columns=window_columns(recogniser)), _rows(faces, recogniser.classes)
+    rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns)
     notes = [NO_MOTION]
     if neutral is not None:
         rest, at_rest = read_photo(neutral)

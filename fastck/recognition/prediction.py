@@ -19,7 +19,7 @@ from fastck.messages import one_line
 from fastck.pages import notebook_html
 from fastck.pipeline.sequence import collect_features
 from fastck.recognition.footage import Footage, footage_of
-from fastck.recognition.people import Rows
+from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, columns_of_boxes
 from fastck.training.models.linear import LinearModel
 from fastck.training.run import Run
 from fastck.training.settings.config import PHASES, probability_columns
@@ -128,7 +128,9 @@ class Prediction:
         """What is known of each frame and face of the clip, everybody's, one row each.
 
         The columns are input, frame (counted from 1), seconds, person, top, left, bottom, right, score, motion, and a
-        probability per class ("p_anger", ...) of the window that ends in the frame. The documentation says more.
+        probability per class ("p_anger", ...) of the window that ends in the frame; then landmark_confidence, pose_yaw,
+        pose_pitch, pose_roll, x_0, y_0 to x_67, y_67, and AU01 to AU45 where they were asked for. The documentation
+        says more.
         """
         table = pd.DataFrame(self.rows)
         table.insert(0, "input", _source_column(self.source, len(table)))
@@ -227,7 +229,9 @@ def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", str
     return predict_footage(opened, footage_of(record, source=source), stride=stride)
 
 
-def predict_footage(opened: Run, footage: Footage, *, stride: int | None = None) -> Prediction:
+def predict_footage(
+    opened: Run, footage: Footage, *, stride: int | None = None, columns: FrameColumns = NO_COLUMNS
+) -> Prediction:
     """Predict the emotion of a clip with a run that is open.
 
     The clip goes through the same preprocessing as the run's store.
@@ -238,6 +242,8 @@ def predict_footage(opened: Run, footage: Footage, *, stride: int | None = None)
     footage : Footage
     stride : int, optional
         As for `fastck.predict`.
+    columns : FrameColumns
+        What `Prediction.frames` has besides; the frames are read once more for it, when their boxes are known.
 
     Raises
     ------
@@ -263,6 +269,8 @@ def predict_footage(opened: Run, footage: Footage, *, stride: int | None = None)
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{one_line(model)} gives no finite probabilities: its weights are damaged, train it again")
     ends = np.minimum(len(frames), starts + timesteps)
+    rows = _rows(result.boxes, footage.seconds(len(frames) + 1), ends, probabilities, settings["classes"])
+    rows |= columns_of_boxes(result.boxes, footage.open(), rows["person"], columns)
     return Prediction(
         clip=footage.name,
         source=footage.source,
@@ -270,7 +278,7 @@ def predict_footage(opened: Run, footage: Footage, *, stride: int | None = None)
         n_frames=len(frames) + 1,
         n_missed=result.n_missed,
         model=model,
-        rows=_rows(result.boxes, footage.seconds(len(frames) + 1), ends, probabilities, settings["classes"]),
+        rows=rows,
         notes=notes,
     )
 

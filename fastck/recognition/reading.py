@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastck.faces.appearance import Looker
 from fastck.faces.box import FaceBox, Gray
-from fastck.faces.landmarks import LandmarkFinder
+from fastck.faces.landmarks import LandmarkFinder, Landmarks
 from fastck.faces.units import UNITS, Seen, UnitModel, bundled_units
 
 Floats = NDArray[np.float32]
@@ -33,11 +33,15 @@ class UnitReader:
 
     def __init__(self, model: UnitModel | None = None) -> None:
         self.model = model or bundled_units()
-        self._find, self._look = LandmarkFinder(), Looker()
+        self.find, self._look = LandmarkFinder(), Looker()
 
     def __call__(self, gray: Gray, box: FaceBox) -> Seen:
         """Return what action units are read from, for the face in a box."""
-        return self.model.see(self._look(gray, self._find(gray, box).points))
+        return self.see(gray, self.find(gray, box))
+
+    def see(self, gray: Gray, landmarks: Landmarks) -> Seen:
+        """Return the same for the face whose points are known."""
+        return self.model.see(self._look(gray, landmarks.points))
 
 
 def expressiveness(absolute: Floats) -> Floats:

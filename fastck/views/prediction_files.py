@@ -5,20 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fastck.dataset.records import SequenceRecord
 from fastck.messages import one_line
 from fastck.outputs import GrowingFile, check_output
-from fastck.pipeline.detect import add_landmarks
-from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.inputs import Answer
 from fastck.views.frames_file import FramesFile, answers_csv
 from fastck.views.prediction import answer_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STDOUT = Path("-")
 
@@ -79,27 +72,6 @@ def name_drawings(
     return names
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameColumns:
-    """What a table of frames has besides: the faces' landmarks and turns, and their action units."""
-
-    landmarks: bool = False
-    units: bool = False
-
-    def added(self, table: "pd.DataFrame", record: SequenceRecord) -> "pd.DataFrame":
-        """Return a clip's table with these columns; its frames are read again for each sort."""
-        if self.landmarks:
-            table = add_landmarks(table, record_frames(record))
-        if self.units:
-            from fastck.recognition.unit_columns import add_units
-
-            table = add_units(table, record_frames(record))
-        return table
-
-
-NO_COLUMNS = FrameColumns()
-
-
 class AnswerFiles:
     """The answers as JSON and CSV, each written when it is there: nothing is lost when the next one fails.
 
@@ -109,8 +81,6 @@ class AnswerFiles:
         Files to write; of the first two `STDOUT` for stdout; None for none.
     classes : sequence of str
         Names whose probabilities the table has.
-    columns : FrameColumns
-        What the table of frames has besides.
     """
 
     def __init__(
@@ -120,12 +90,11 @@ class AnswerFiles:
         frames_file: Path | None,
         *,
         classes: Sequence[str],
-        columns: FrameColumns = NO_COLUMNS,
     ) -> None:
         self._json = None if json_file is None else _open(json_file)
         self._csv = None if csv_file is None else _open(csv_file)
         self._frames = None if frames_file is None else FramesFile(frames_file)
-        self._classes, self._columns = classes, columns
+        self._classes = classes
         self._n_answers = 0
 
     def add(self, answer: Answer) -> None:
@@ -137,8 +106,7 @@ class AnswerFiles:
             table = answer_table(answer, self._classes)
             self._csv.add(_encoded(answers_csv(table, header=self._n_answers == 0)))
         if self._frames is not None and answer.prediction is not None:
-            table = answer.prediction.frames
-            self._frames.add(table if answer.record is None else self._columns.added(table, answer.record))
+            self._frames.add(answer.prediction.frames)
         self._n_answers += 1
 
     def close(self) -> list[Path]:
@@ -181,12 +149,10 @@ def _encoded(text: str) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawings:
-    """What is drawn of answers: plots and videos, None for none; videos with landmarks, plots with action units."""
+    """What is drawn of answers: plots and videos, None for none."""
 
     plot: Path | None = None
     video: Path | None = None
-    landmarks: bool = False
-    units: bool = False
 
     @property
     def places(self) -> tuple[Path | None, Path | None]:
@@ -210,13 +176,13 @@ def draw(answer: Answer, wanted: Drawings, *, several: bool, name: str | None = 
         from fastck.views.prediction_plot import plot_prediction
 
         path = _place(plot, f"{name}.png", several=several)
-        plot_prediction(prediction, path, record=record, units=wanted.units)
+        plot_prediction(prediction, path, record=record)
         written.append(path)
     if video is not None and isinstance(prediction, ClipPrediction):
         from fastck.views.prediction_video import save_prediction_video
 
         path = _place(video, f"{name}.mp4", several=several)
-        save_prediction_video(prediction, record, path, landmarks=wanted.landmarks)
+        save_prediction_video(prediction, record, path)
         written.append(path)
     return written
 

@@ -1,6 +1,7 @@
 """A prediction as a picture: probabilities over time, under the flow, beside the face at onset and apex."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from fastck.config import FlowConfig
 from fastck.dataset.records import SequenceRecord
-from fastck.faces.box import FaceBox, crop
+from fastck.faces.box import FaceBox, Gray, crop
 from fastck.pages.palette import CLASSES, person_colour
 from fastck.pipeline.frames import record_frames
 from fastck.recognition.clip import ClipPrediction
@@ -26,10 +27,10 @@ PICTURES = 6  # of the flow, along the clip
 Times = Callable[[Any], Any]
 
 
-def plot_prediction(
-    prediction: Prediction, path: str | PathLike[str], *, record: SequenceRecord | None = None, units: bool = False
-) -> None:
+def plot_prediction(prediction: Prediction, path: str | PathLike[str], *, record: SequenceRecord | None = None) -> None:
     """Draw each person's probabilities as a PNG file: over time, and with the bundled recogniser under the flow.
+
+    Where it has the action units of the faces, these are drawn over time, too.
 
     Parameters
     ----------
@@ -39,8 +40,6 @@ def plot_prediction(
         PNG file to write.
     record : SequenceRecord, optional
         The clip, whose onset and apex are then shown beside the curves.
-    units : bool
-        Also how strong the action units of each face in the clip are, over time.
 
     Raises
     ------
@@ -53,24 +52,20 @@ def plot_prediction(
     from fastck.training.report.plots import save_figure
 
     people = prediction.people
+    table = prediction.frames
+    units = "AU12" in table
     heights = [5.5, 3.0] if units else [5.5]
     figure = Figure(figsize=(9.5, sum(heights) * len(people)), layout="constrained")
     FigureCanvasAgg(figure)
     clock = _clock(prediction)
     blocks: Any = figure.subfigures(len(people), 1, squeeze=False) if len(people) > 1 else [[figure]]
-    table = None
-    if units:
-        if record is None:
-            raise ValueError("action units are read from the frames: name the clip's record, too")
-        from fastck.recognition.unit_columns import add_units
-
-        table = add_units(prediction.frames, record_frames(record))
+    pictures = {} if record is None else _frames_at(record, {frame for one in people for frame in one.span})
     for one, (block,) in zip(people, blocks, strict=True):
         upper = block
-        if table is not None:
+        if units:
             upper, lower = block.subfigures(2, 1, height_ratios=heights)
             _draw_units(lower, table[table["person"] == one.person], *clock)
-        _draw_person(upper, one, record, clock)
+        _draw_person(upper, one, pictures, clock)
         if len(people) > 1:
             text, colour = f"person {one.person}: {one.emotion or 'unsure'}", person_colour(one.person)
             block.suptitle(text, color=colour, weight="bold")
@@ -80,7 +75,13 @@ def plot_prediction(
     save_figure(figure, Path(path))
 
 
-def _draw_person(block: Any, prediction: Prediction, record: SequenceRecord | None, clock: tuple[Times, str]) -> None:
+def _frames_at(record: SequenceRecord, numbers: set[int]) -> dict[int, Gray]:
+    """Return the frames of those numbers, counted from 1; what follows the last of them is not read."""
+    frames = enumerate(islice(record_frames(record), max(numbers)), start=1)
+    return {number: gray for number, gray in frames if number in numbers}
+
+
+def _draw_person(block: Any, prediction: Prediction, pictures: dict[int, Gray], clock: tuple[Times, str]) -> None:
     """Draw one person's charts, face at onset and apex, and legend; the face's frame is in the person's colour."""
     charts, side = block.subfigures(1, 2, width_ratios=(5, 1))
     if isinstance(prediction, ClipPrediction):
@@ -90,8 +91,8 @@ def _draw_person(block: Any, prediction: Prediction, record: SequenceRecord | No
     cells = side.subplots(3, 1)
     for axes in cells:
         axes.set_axis_off()
-    if record is not None:
-        _draw_faces(cells, prediction, record, *clock)
+    if pictures:
+        _draw_faces(cells, prediction, pictures, *clock)
     if handles:
         legend = cells[2].legend(handles=handles, loc="center", fontsize=8, frameon=False)
         for text in legend.get_texts():
@@ -129,18 +130,14 @@ def _moment(frame: int, times: Times, unit: str) -> str:
     return f"{float(times(frame)):.2f} s" if unit == "seconds" else f"frame {frame}"
 
 
-def _draw_faces(cells: Any, prediction: Prediction, record: SequenceRecord, times: Times, unit: str) -> None:
+def _draw_faces(cells: Any, prediction: Prediction, pictures: dict[int, Gray], times: Times, unit: str) -> None:
     """Draw the face in the first and the last frame of the answer."""
     rows = prediction.rows
-    names = dict(zip(prediction.span, ("onset", "apex"), strict=True))
-    for frame, gray in enumerate(record_frames(record), start=1):
-        if frame not in names:
-            continue
-        axes = cells[0 if names[frame] == "onset" else 1]
+    for axes, frame, name in zip(cells, prediction.span, ("onset", "apex"), strict=False):
         (place,) = np.nonzero((rows["person"] == prediction.person) & (rows["frame"] == frame))
         box = FaceBox(*(int(rows[name][place[0]]) for name in FaceBox._fields))
-        axes.imshow(crop(gray, box), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{names[frame]}, {_moment(frame, times, unit)}", fontsize=8)
+        axes.imshow(crop(pictures[frame], box), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"{name}, {_moment(frame, times, unit)}", fontsize=8)
         if prediction.others or prediction.person > 1:
             axes.set_axis_on()
             axes.set(xticks=[], yticks=[])

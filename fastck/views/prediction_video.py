@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,9 +17,6 @@ from fastck.recognition.clip import ClipPrediction
 from fastck.recognition.follow import Reading
 from fastck.views.animation import save_mp4
 from fastck.views.flow import LEAST, flow_rim
-
-if TYPE_CHECKING:
-    from fastck.recognition.marks import Marks
 
 FPS = 12.0  # CK+'s 30 frames a second show an expression in half a second
 LEAST_WIDTH = 480  # pixels; smaller frames are enlarged until the words fit
@@ -37,9 +33,8 @@ def save_prediction_video(
     path: str | PathLike[str],
     *,
     fps: float | None = None,
-    landmarks: bool = False,
 ) -> None:
-    """Write a clip with the box, the flow and the bars of every person drawn over it.
+    """Write a clip with the box, the flow and the bars of every person drawn over it, and the landmarks if it has them.
 
     Parameters
     ----------
@@ -51,8 +46,6 @@ def save_prediction_video(
         ``.mp4``.
     fps : float, optional
         Frames shown a second; by default a video's own, 12 for a folder of frames.
-    landmarks : bool
-        Also draw each face's landmarks and the head's turn.
 
     Raises
     ------
@@ -67,10 +60,10 @@ def save_prediction_video(
     prediction.check_flow()
     if fps is None:
         fps = video_rate(record.video) if record.video else FPS
-    save_mp4(iter_pictures(prediction, record, landmarks=landmarks), path, fps)
+    save_mp4(iter_pictures(prediction, record), path, fps)
 
 
-def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmarks: bool = False) -> Iterator[Picture]:
+def iter_pictures(prediction: ClipPrediction, record: SequenceRecord) -> Iterator[Picture]:
     """Yield one picture per frame, (H, W, 3) uint8 in OpenCV's order of colours, even height and width."""
     people = [one for one in prediction.people if isinstance(one, ClipPrediction)]
     readings = [{reading.moment.frame: reading for reading in one.readings} for one in people]
@@ -81,17 +74,16 @@ def iter_pictures(prediction: ClipPrediction, record: SequenceRecord, *, landmar
         panels: list[Picture] = []
         # The largest face is drawn last, over the others.
         for one, own in reversed(list(zip(people, readings, strict=True))):
-            reading, marks = own.get(frame), None
+            reading = own.get(frame)
             if reading is not None:
                 lay_flow(shown, reading.box, reading.moment.flow, rim)
                 top, left, bottom, right = reading.box
                 cv2.rectangle(shown, (left, top), (right - 1, bottom - 1), bgr(person_colour(one.person)), 2)
-                if landmarks and reading.face is not None:
-                    from fastck.recognition.marks import draw_marks, find_marks
+                if reading.marks is not None:
+                    from fastck.recognition.marks import draw_marks
 
-                    marks = find_marks(gray, reading.face)
-                    draw_marks(shown, marks)
-            panels.insert(0, draw_panel(one, reading, names, marks))
+                    draw_marks(shown, reading.marks)
+            panels.insert(0, draw_panel(one, reading, names))
         _write(panels[0], prediction.trained_on, ROW * (len(names) + 3), size=0.36)
         factor = max(1.0, LEAST_WIDTH / shown.shape[1])
         shown = cv2.resize(shown, None, fx=factor, fy=factor)
@@ -123,9 +115,7 @@ def lay_flow(picture: Picture, box: FaceBox, flow: NDArray[np.float32], rim: flo
     face[:] = np.round(face * (1 - share) + colours * share).astype(np.uint8)
 
 
-def draw_panel(
-    prediction: ClipPrediction, reading: Reading | None, names: tuple[str, ...], marks: "Marks | None" = None
-) -> Picture:
+def draw_panel(prediction: ClipPrediction, reading: Reading | None, names: tuple[str, ...]) -> Picture:
     """Return a person's bars beside the frame, (ROW * (len(names) + 4), PANEL, 3)."""
     panel = np.full((ROW * (len(names) + 4), PANEL, 3), 255, np.uint8)
     several, colour = prediction.others or prediction.person > 1, bgr(person_colour(prediction.person))
@@ -142,10 +132,10 @@ def draw_panel(
         _write(panel, name, y)
         cv2.rectangle(panel, (left, y - 11), (left + BAR, y), PALE, cv2.FILLED)
         cv2.rectangle(panel, (left, y - 11), (left + round(BAR * float(share)), y), colour, cv2.FILLED)
-    if marks is not None:
+    if reading.marks is not None:
         from fastck.recognition.marks import said_turn
 
-        _write(panel, said_turn(marks), ROW * (len(names) + 2), size=0.36)
+        _write(panel, said_turn(reading.marks), ROW * (len(names) + 2), size=0.36)
     return panel
 
 

@@ -21,6 +21,7 @@ from fastck.faces.pose import HeadPose, turn_matrix
 from fastck.images.image import read_gray
 from fastck.pages.palette import bgr
 from fastck.recognition.clip import recognise
+from fastck.recognition.frame_columns import FrameColumns
 from fastck.recognition.live.picture import draw
 from fastck.recognition.live.sources import Frame
 from fastck.recognition.live.stages import Extras, LiveResult, Totals, watch
@@ -85,7 +86,7 @@ def test_a_video_shows_the_points_of_each_frame(grays: list[np.ndarray]):
     record = clip_record(CLIP)
     prediction = recognise(record, keep_flow=True)
     plain = list(iter_pictures(prediction, record))
-    marked = list(iter_pictures(prediction, record, landmarks=True))
+    marked = list(iter_pictures(recognise(record, keep_flow=True, columns=FrameColumns(landmarks=True)), record))
     assert len(marked) == len(plain) == 5
     for gray, reading, before, after in zip(grays, prediction.readings, plain, marked, strict=True):
         (found,) = find_landmarks(gray, [reading.face])

@@ -16,6 +16,8 @@ pytest.importorskip("keras")
 data = pytest.importorskip("skimage.data")
 
 from fastck.cli import app  # noqa: E402
+from fastck.faces import FaceBox, detect_landmarks  # noqa: E402
+from fastck.pipeline.detect import POINT_COLUMNS  # noqa: E402
 from fastck.pipeline.dispatch import preprocess  # noqa: E402
 from fastck.recognition.clip import predict  # noqa: E402
 from fastck.recognition.prediction import window_starts  # noqa: E402
@@ -104,6 +106,21 @@ def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path
     plot_prediction(replace(prediction, table=prediction.table.iloc[:1]), tmp_path / "bars.png")
     for name in ("prediction.png", "bars.png"):
         assert cv2.imread(str(tmp_path / name)).shape[0] > 300
+
+
+def test_a_run_has_landmarks_and_units_in_the_boxes_of_its_crops(root: Path, run: Path):
+    folder = root / "cohn-kanade-images" / "S000" / "004"
+    video = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(folder.iterdir())])
+    plain = predict(folder, run).frames
+    rows = predict(video, run, landmarks=True, units=True).frames
+    for (_, row), gray in zip(rows.iterrows(), video, strict=True):
+        (points,) = detect_landmarks(gray, [FaceBox(*map(int, row[list(FaceBox._fields)]))])
+        np.testing.assert_allclose(row[list(POINT_COLUMNS)].to_numpy(float).reshape(68, 2), points, atol=5.1e-5)
+    assert rows[["AU12", "AU45"]].notna().all(axis=None)
+    columns = plain.columns[1:]
+    pd.testing.assert_frame_equal(rows[columns], plain[columns])
+    with pytest.raises(ValueError, match="name an array, not an iterator"):
+        predict(iter(video), run, units=True)
 
 
 @pytest.mark.parametrize(
