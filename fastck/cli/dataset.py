@@ -75,7 +75,12 @@ def render(
 def check(
     root: Root,
     reading: Reading = READING,
-    deep: Annotated[bool, typer.Option(help="Decode every frame too: finds damaged files and mixed sizes.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Also decode every image and look for faces: damaged files, mixed sizes, several people."
+        ),
+    ] = False,
     csv: Annotated[
         Path | None,
         typer.Option(help="Also write the sequences as a table, to edit and read with --layout table."),
@@ -86,6 +91,7 @@ def check(
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
     from fastck.outputs import check_output
+    from fastck.pipeline.detect import count_people
     from fastck.views.terminal import render_check
 
     show_logs(verbose)
@@ -94,11 +100,12 @@ def check(
         # Elsewhere a file of tables may lie in the folder that is read.
         named = [path for path in (root, reading.labels) if path is not None]
         check_output(csv, [path for path in named if path.is_file()], overwrite=overwrite)
-    with progress_bar("check", "images") as update:
+    with progress_bar("check", "frames") as update:
         report = check_root(
             root,
             **read,
             deep=deep,
+            count_people=count_people,
             on_progress=update,
         )
     console.print(render_check(report))

@@ -125,6 +125,7 @@ def check(
     until: Until = "apex",
     patterns: Patterns | None = None,
     deep: bool = False,
+    count_people: Callable[[SequenceRecord], int] | None = None,
     timesteps: int = TIMESTEPS,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> CheckReport:
@@ -137,10 +138,12 @@ def check(
     deep : bool
         Also decode every image, in about a millisecond each: finds damaged files, and sequences that change size or
         colour.
+    count_people : callable, optional
+        Called in a deep check with each sequence: how many people it shows, `fastck.pipeline.detect.count_people`.
     timesteps : int
         Steps of the training window.
     on_progress : callable, optional
-        Called in a deep check with a `Progress` in images.
+        Called in a deep check with a `Progress` in frames.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def check(
     found = scan(root, labels=labels, layout=layout, until=until, patterns=patterns)
     records = found.records
     findings = list(found.findings)
-    sizes = _look_inside(records, findings, on_progress) if deep else None
+    sizes = _look_inside(records, findings, count_people, on_progress) if deep else None
     emotions: dict[int | None, int] = dict.fromkeys([*EMOTIONS, None], 0)
     other_labels = Counter(record.label for record in records if record.emotion is None and record.label)
     emotions.update(Counter(record.emotion for record in records if record.label not in other_labels))
@@ -179,10 +182,13 @@ def check(
 
 
 def _look_inside(
-    records: list[SequenceRecord], findings: list[Finding], on_progress: Callable[[Progress], None] | None
+    records: list[SequenceRecord],
+    findings: list[Finding],
+    count_people: Callable[[SequenceRecord], int] | None,
+    on_progress: Callable[[Progress], None] | None,
 ) -> dict[tuple[int, int], int]:
     sizes: Counter[tuple[int, int]] = Counter()
-    done, total = 0, sum(len(record.frames) for record in records)
+    done, total = 0, sum(len(record.frames) or record.n_frames for record in records)
     for record in records:
         seen_sizes, seen_colour = Counter[tuple[int, int]](), Counter[bool]()
         for path in record.frames:
@@ -200,6 +206,12 @@ def _look_inside(
             seen_colour[header.channels > 2] += 1
         sizes += seen_sizes
         folder = record.frames[0].parent if record.frames else record.video
+        n_people = 0 if count_people is None else count_people(record)
+        if n_people > 1 and folder is not None:
+            text = f"{one_line(folder)} shows {n_people} people"
+            findings.append(Finding(kind="several-people", sequence=record.sequence, path=folder, text=text))
+        if not record.frames:
+            done += record.n_frames
         for kind, counts, what in (
             ("mixed-sizes", {f"{width} x {height}": n for (width, height), n in seen_sizes.items()}, "sizes"),
             (

@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "foreign-label": ("not labelled", "label files named after another sequence"),
     "several-label-files": ("not labelled", "label folders with several files; where they agree the label is used"),
     "empty-label-folder": ("not labelled", "label folders that are empty"),
+    "several-people": ("kept", "sequences that show several people where their first face is: the largest is taken"),
     "mixed-colour": ("kept", "sequences with gray and colour images"),
     "frame-gap": ("kept", "sequences with gaps in their frame numbers"),
     "foreign-frames": ("kept", "sequences with frames named after another sequence"),

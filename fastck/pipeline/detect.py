@@ -4,6 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -15,10 +16,11 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
+from fastck.config import FaceConfig
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.detector import check_upsample, find_landmarks
-from fastck.faces.finder import borrowed
+from fastck.faces.finder import borrowed, find_faces
 from fastck.faces.people import People
 from fastck.messages import Progress
 from fastck.outputs import replacing
@@ -175,6 +177,19 @@ def _count(counts: list[int], index: int, stop: Event, n_frames: int) -> bool:
     """Take in how many frames of a sequence were searched; return whether to go on."""
     counts[index] = n_frames
     return not stop.is_set()
+
+
+def count_people(record: SequenceRecord) -> int:
+    """Return how many people a sequence shows, as a store's n_people has it; 0 where no face is found.
+
+    That is in its first frame with a face: those whose faces are at least half as wide as the largest.
+    """
+    people: list[int] = []
+    if not record.masks:
+        # What cannot be read has findings of its own.
+        with suppress(BadSequence):
+            find_faces(record_frames(record), FaceConfig(crop="sequence"), people)
+    return sum(people)
 
 
 class _Search(NamedTuple):

@@ -8,8 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+import fastck
+from fastck.cli import app
 from fastck.dataset.check import CKPLUS_EMOTIONS, CKPLUS_TOTALS, CheckReport, check
+from fastck.pipeline.dispatch import preprocess
 from fastck.views.terminal import render_check
 
 
@@ -93,6 +97,26 @@ def test_deep_check_looks_inside(root: Path):
     assert report.left_out == ("S005_002", "S010_001", "S011_001")
     assert report.sizes == {(9, 8): 82, (10, 8): 1}
     assert seen[-1] == (85, 85)
+
+
+def test_deep_check_names_the_sequences_that_show_several_people(tmp_path: Path):
+    sample = fastck.sample() / "cohn-kanade-images"
+    one, other = (sorted((sample / name).glob("*.png")) for name in ("L032/001", "L008/001"))
+    for name, people in (("alone", [one]), ("both", [one, other])):
+        folder = tmp_path / "faces" / "S001" / name
+        folder.mkdir(parents=True)
+        for number, paths in enumerate(zip(*people, strict=True), start=1):
+            pictures = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+            cv2.imwrite(str(folder / f"{number:03d}.png"), np.hstack(pictures))
+    command = ["check", str(tmp_path / "faces"), "--layout", "folders"]
+    assert "people" not in CliRunner().invoke(app, command).output
+    result = CliRunner().invoke(app, [*command, "--deep"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert re.search(r" 1 │ sequences that show several people", result.output)
+    assert "S001/both shows 2 people" in result.output
+    assert "alone shows" not in result.output
+    store = preprocess(tmp_path / "faces", tmp_path / "store", layout="folders", n_jobs=1, box_cache=False)
+    assert store.table["n_people"].tolist() == [1, 2]
 
 
 def test_deep_check_survives_a_file_that_vanishes(root: Path):
