@@ -27,7 +27,7 @@ def test_kernels_are_compiled_without_a_cache_where_none_can_be_written(monkeypa
 
     monkeypatch.setattr(kernels, "njit", njit)
     monkeypatch.setattr(kernels, "KernelCache", no_folder)
-    kernels._say_once.cache_clear()
+    kernels._warn_not_kept.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert kernels.kernel(plain) is plain
         assert kernels.kernel(fastmath=True)(plain) is plain

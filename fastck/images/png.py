@@ -254,9 +254,8 @@ def _inflate_start(data: bytes | memoryview, length: int) -> tuple[bytearray, bo
     """Decompress with zlib what libdeflate refuses: more rows than the image has, of which libpng looks at 1 KiB."""
     decompressor = zlib.decompressobj()
     try:
-        raw = bytearray(
-            decompressor.decompress(data, length)
-        )  # a bytearray as above, so that one compiled kernel serves
+        # A bytearray as above: one compiled kernel takes both.
+        raw = bytearray(decompressor.decompress(data, length))
         surplus = decompressor.decompress(decompressor.unconsumed_tail, _LIBPNG_SURPLUS)
     except zlib.error:
         return bytearray(), False

@@ -27,7 +27,7 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     try:
         compiled._cache = KernelCache(function)
     except (RuntimeError, OSError):  # Numba found no folder to write to: a read-only install without a home
-        _say_once()
+        _warn_not_kept()
     return compiled
 
 
@@ -62,13 +62,13 @@ class KernelCache(FunctionCache):
             super().save_overload(sig, data)
         except Exception as error:  # a full disk, a damaged index: the kernel is there all the same
             logger.debug("a kernel cannot be kept: %r", error)
-            _say_once()
+            _warn_not_kept()
 
     def _emptied(self) -> bool:
         try:
             self.flush()
         except OSError:
-            _say_once()
+            _warn_not_kept()
             return False
         return True
 
@@ -142,5 +142,5 @@ def _say_compiling() -> None:
 
 
 @cache
-def _say_once() -> None:
+def _warn_not_kept() -> None:
     logger.warning("kernels are compiled anew in every process: set NUMBA_CACHE_DIR to a writable folder with room")

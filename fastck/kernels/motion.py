@@ -68,7 +68,7 @@ def _copy(pixels, out):
 
 # A minimum over n pixels is made of minima over 1, 2, 4, ... pixels and one last overlapping pair: log2(n) plain passes
 # for any n. They run over the whole padded frame at once, first along the rows, then, a row's length apart, down the
-# columns; what runs over the end of a row spoils only the padding there. Padding is 255, so it never erodes.
+# columns; what runs over the end of a row changes only the padding there. Padding is 255, so it never erodes.
 @kernel
 def erode(frames, size, out):
     """Minimum over a size x size footprint: (T, H, W) uint8 -> same."""

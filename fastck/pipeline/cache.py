@@ -77,7 +77,7 @@ class Cache:
         self._boxes = folder / "boxes.sqlite" if folder and not faces.boxes else None
         self._crops = folder / "crops" if folder and keep_crops else None
         self._base: sqlite3.Connection | None = None
-        self._told = False
+        self._warned = False
         self._real_folders: dict[str, str] = {}
         self._turn = threading.Lock()  # joblib asks for tasks from threads of its own
 
@@ -105,8 +105,8 @@ class Cache:
     def _give_up(self, error: Exception) -> None:
         with self._turn:
             base, self._base = self._base, None
-            told, self._told = self._told, True
-        if not told:
+            warned, self._warned = self._warned, True
+        if not warned:
             log.warning("detections are not kept between runs: %s: %s", self._boxes, error)
         if base is not None:
             base.close()

@@ -72,11 +72,11 @@ def export_pictures(
     with new_folder(Path(out)) as temporary:
         rim = flow_rim(flow for name in folders for flow in store.sequence(name, feature)) if feature == "flow" else 0.0
         for done, (sequence, folder) in enumerate(folders.items(), start=1):
-            place = temporary / folder
-            place.mkdir(parents=True)
+            target = temporary / folder
+            target.mkdir(parents=True)
             for number, picture in enumerate(_pictures(store, sequence, feature, root, rim), start=1):
                 _, content = cv2.imencode(".png", picture)
-                (place / f"{place.name}_{number:08d}.png").write_bytes(content.tobytes())
+                (target / f"{target.name}_{number:08d}.png").write_bytes(content.tobytes())
             if on_progress is not None:
                 on_progress(Progress(done=done, total=len(folders)))
     return len(store.table) - len(folders)

@@ -319,7 +319,7 @@ def _draw_legend(figure: "Figure", preview: Preview, height: float, rim: float) 
     if any(view.moved.any() for view in preview.views):
         parts.append(("▼ ▢ the box differs from the frame before", MOVED))
     if any(view.missed.any() for view in preview.views):
-        parts.append(("▲ ▢ no face found: the box of a frame before serves", MISSED))
+        parts.append(("▲ ▢ no face found: the box of a frame before is used", MISSED))
     if "flow" in preview.views[0].stages:
         parts.append((describe_colours(preview.configs[0].flow or FlowConfig(), rim), INK))
     if preview.note:

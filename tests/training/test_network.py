@@ -158,7 +158,7 @@ def test_no_convolution_is_of_no_samples(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(backend, "convolve", counting)
     network = build_network(SMALL, dropout=0.0, fused=True)
     values = padded_batch(samples=3)
-    values[:, :2] = 0  # at the beginning nobody has begun
+    values[:, :2] = 0  # no sample has begun in the first two frames
     tf.function(network)(values, training=True)
     assert len(counts) >= 2 * SMALL.timesteps
     assert min(counts) == 1

@@ -55,8 +55,8 @@ def last_state(step: Callable[..., Any], frames: Any, begun: Any, weights: Seque
     def wait_and_go(t: Any, *states: Any) -> tuple[Any, ...]:
         return wait(t, *go(t, *states)[1:])
 
-    # Nobody has begun, some have, all have. One loop for all would take steps of no samples, and with oneDNN
-    # TensorFlow's convolution of no samples has a wrong shape (2.21, on processors with AVX-512).
+    # Steps at which no sample has begun, at which some have, and at which all have. A single loop would take steps of
+    # no samples, and with oneDNN TensorFlow's convolution of no samples has a wrong shape (2.21, with AVX-512).
     loops = (
         (wait, tf.math.count_nonzero(begun == 0, dtype=tf.int32)),
         (wait_and_go, tf.math.count_nonzero(begun < samples, dtype=tf.int32)),
