@@ -80,14 +80,15 @@ def box_frame(box: Sequence[float] | NDArray[Any]) -> Floats:
     return np.array([[step, 0, column - half], [0, step, row - half]])
 
 
-def similarity(source: Floats, target: Floats) -> Floats:
+def similarity(source: NDArray[Any], target: NDArray[Any]) -> Floats:
     """Return the (2, 3) matrix that brings points over others, by turning, scaling and moving; by least squares."""
-    middle, origin = target.mean(axis=0), source.mean(axis=0)
-    target, source = target - middle, source - origin
-    along = float((source * target).sum())
-    across = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum())
-    turn = np.array([[along, -across], [across, along]]) / float((source**2).sum())
-    return np.column_stack([turn, middle - turn @ origin])
+    # As complex numbers a turn and a scale are one factor.
+    one, other = (np.ascontiguousarray(points, np.float64).view(np.complex128)[:, 0] for points in (source, target))
+    origin, middle = one.sum() / len(one), other.sum() / len(other)
+    one = one - origin
+    factor = np.vdot(one, other) / np.vdot(one, one).real
+    offset = middle - factor * origin
+    return np.array([[factor.real, -factor.imag, offset.real], [factor.imag, factor.real, offset.imag]])
 
 
 def shape_frame(points: NDArray[Any], mean: NDArray[Any]) -> Floats:
@@ -95,7 +96,7 @@ def shape_frame(points: NDArray[Any], mean: NDArray[Any]) -> Floats:
 
     A similarity, by least squares over all points but the outline's.
     """
-    return similarity(mean[INNER].astype(np.float64), points[INNER].astype(np.float64))
+    return similarity(mean[INNER], points[INNER])
 
 
 def warp(picture: Gray, frame: Floats, side: int) -> Gray:
@@ -106,7 +107,7 @@ def warp(picture: Gray, frame: Floats, side: int) -> Gray:
 
 def seen_through(frame: Floats, points: NDArray[Any]) -> Floats:
     """Return points (N, 2) of a frame's pixels in the pixels that it looks at."""
-    return np.asarray(points @ frame[:, :2].T + frame[:, 2])
+    return np.asarray(cv2.transform(points[:, None], frame)[:, 0])
 
 
 def cut_out(gray: Gray, box: Sequence[float] | NDArray[Any]) -> tuple[Gray, Floats]:
@@ -242,6 +243,9 @@ class LandmarkFinder:
         self._box_looker = Looker(BOX_STEP, BOX_SIDE, BOX_GRID**2)
         self._grid = box_grid()
         self._lookers = [Looker(step, SHAPE_SIDE, POINTS, self.model.mean) for step in STEPS]
+        # The products of a row are added up one after another.
+        self._rows = [np.ascontiguousarray(weights.T) for weights in self.model.weights]
+        self._whole = np.empty(max(len(weights) for weights in self.model.weights), np.int16)
         self._expected = np.array(self.model.about["expected"])
 
     def __call__(self, gray: Gray, box: Sequence[float] | NDArray[Any]) -> Landmarks:
@@ -286,5 +290,6 @@ class LandmarkFinder:
     def _weigh(self, step: int, features: NDArray[np.float32]) -> NDArray[np.float32]:
         model = self.model
         out = np.empty(len(model.biases[step]), np.float32)
-        kernels.weigh(features, model.weights[step], model.scales[step], model.biases[step], out)
+        whole = self._whole[: len(features)]
+        kernels.weigh(features, self._rows[step], model.scales[step], model.biases[step], whole, out)
         return out

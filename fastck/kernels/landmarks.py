@@ -8,6 +8,7 @@ DIRECTIONS = 8  # of a gradient, evenly round the circle
 SMOOTH = 1.0  # gray levels: gradients well below it count as none
 DIAGONAL = np.sqrt(0.5)
 LARGEST = 0.3  # of a patch's value once its length is 1: one strong edge must not hide all others
+PARTS = 4096  # of a feature's 1: a patch's values, of length 1, times any bytes stay far below 32 bits
 
 
 @kernel
@@ -108,16 +109,19 @@ def patch_features(sums, points, cell, cells, corners, out):
 
 
 @kernel
-def weigh(features, weights, scale, biases, out):
-    """Linear layer: (D,) float32, (D, N) int8, (N,) float32, (N,) float32 -> (N,) float32.
+def weigh(features, weights, scale, biases, whole, out):
+    """Linear layer: (D,) float32, (N, D) int8, (N,) float32, (N,) float32 -> (N,) float32.
 
-    A weight is its byte times its column's scale: a quarter of the memory to read, which is what takes the time.
+    A weight is its byte times its row's scale. Features are taken to the nearest 1 / PARTS, so that all is added up in
+    whole numbers, two products at a time; `whole` (D,) int16 is working memory.
     """
-    out[:] = np.float32(0)
+    parts, most = np.float32(PARTS), np.float32(32767)
     for i in range(features.shape[0]):
-        value = features[i]
-        row = weights[i]
-        for n in range(out.shape[0]):
-            out[n] += value * np.float32(row[n])
+        whole[i] = np.int16(min(max(np.rint(features[i] * parts), -most), most))
     for n in range(out.shape[0]):
-        out[n] = biases[n] + scale[n] * out[n]
+        row = weights[n]
+        total = np.int32(0)
+        for i in range(whole.shape[0]):
+            # Numba's own product of two numbers of 32 bits has 64.
+            total = np.int32(total + np.int32(np.int32(whole[i]) * np.int32(row[i])))
+        out[n] = biases[n] + scale[n] / parts * np.float32(total)

@@ -177,8 +177,20 @@ def test_patches_have_length_one_and_a_linear_layer_is_a_product():
     weights = rng.integers(-127, 128, (160, 7), np.int8)
     scale, biases = rng.random(7).astype(np.float32), rng.normal(size=7).astype(np.float32)
     given = np.empty(7, np.float32)
-    weigh(out.ravel(), weights, scale, biases, given)
-    np.testing.assert_allclose(given, out.ravel() @ (weights * scale) + biases, rtol=1e-4, atol=1e-3)
+    weigh(out.ravel(), np.ascontiguousarray(weights.T), scale, biases, np.empty(160, np.int16), given)
+    # A feature is off by at most half a part of 4096, and the errors add up as random ones do.
+    np.testing.assert_allclose(given, out.ravel() @ (weights * scale) + biases, atol=4 * 127 * 160**0.5 / 8192)
+
+
+def test_a_linear_layer_adds_up_whole_numbers_exactly():
+    rng = np.random.default_rng(3)
+    whole = rng.integers(-9000, 9000, 2312).astype(np.int16)
+    whole[:3] = 32767, -32767, 32767
+    weights = rng.integers(-127, 128, (5, 2312), np.int8)
+    given = np.empty(5, np.float32)
+    ones, zeros = np.ones(5, np.float32), np.zeros(5, np.float32)
+    weigh((whole / 4096).astype(np.float32), weights, ones, zeros, np.empty(2312, np.int16), given)
+    np.testing.assert_allclose(given * 4096, weights.astype(np.int64) @ whole, rtol=1e-6)
 
 
 # -- Pose -------------------------------------------------------------------------------------------------------------

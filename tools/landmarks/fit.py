@@ -1,8 +1,8 @@
 """Fit the landmark model's linear steps to rendered people, with NumPy: the same bytes for the same seed."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -37,6 +37,11 @@ LOWER, WIDER = (-0.08, 0.2), (0.9, 1.3)  # some boxes lie so much lower, and are
 ODD = 0.3  # share of the boxes that do
 FOLDS, SUMMED, GROUPS = 4, 2000, 20  # of people; rows at a time; kinds of faces that expected errors are told apart for
 LOW_RESOLUTION = (0.4, 1.0)  # of a picture made smaller and larger again: down to faces of about 36 pixels
+# Shares of the pictures that are shown so. Each has its row in `tools.landmarks.ablation`.
+SHARES = {
+    "low resolution": 0.4, "sharpened": 0.2, "gamma": 1.0, "uneven light": 0.5, "shadows": 0.4, "noise": 0.5,
+    "JPEG": 0.2, "box elsewhere": 1.0,
+}  # fmt: skip
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -52,10 +57,13 @@ class FitConfig:
         How often each picture is shown, each time in another box and as another camera has it, half of them mirrored.
     shrinks : tuple of float
         Ridges to choose from for each step, relative to the mean square of its features.
+    shares : mapping of str to float
+        As `SHARES`.
     """
 
     versions: int = 3
     shrinks: tuple[float, ...] = (0.4, 1.0)
+    shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,48 +100,57 @@ def jittered_box(box: Floats, rng: np.random.Generator) -> Floats:
     return np.array([row - half, column - half, row + half, column + half], np.float32)
 
 
-def shown_otherwise(picture: Images, rng: np.random.Generator) -> Images:
+def shown_otherwise(picture: Images, shares: Mapping[str, float], rng: np.random.Generator) -> Images:
     """Return a picture as other cameras, lamps and files would have it."""
+
+    def happens(kind: str) -> bool:
+        return bool(rng.random() < shares[kind])
+
     side = picture.shape[0]
-    kind = rng.random()
-    if kind < 0.4:
+    if happens("low resolution"):
         small = round(side * rng.uniform(*LOW_RESOLUTION))
         little = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
         picture = cv2.resize(little, (side, side), interpolation=cv2.INTER_LINEAR)
-    elif kind < 0.6:
+    if happens("sharpened"):
         soft = cv2.GaussianBlur(picture, (0, 0), 1.5)
         more = rng.uniform(0.3, 1.5)
         picture = cv2.addWeighted(picture, 1 + more, soft, -more, 0)
-    curve = (np.arange(256, dtype=np.float32) / 255) ** math.exp(rng.normal(0, 0.35)) * 255
-    values = cv2.LUT(picture, curve)
-    if rng.random() < 0.5:
-        cells = int(rng.integers(2, 5))
-        light = rng.normal(1, rng.uniform(0.05, 0.3), (cells, cells)).astype(np.float32)
-        values *= cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.4:
-        cells = int(rng.integers(16, 60))
-        light = rng.normal(1, rng.uniform(0.02, 0.12), (cells, cells)).astype(np.float32)
-        values *= cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
+    values = picture.astype(np.float32)
+    if happens("gamma"):
+        values = np.power(values / 255, np.float32(math.exp(rng.normal(0, 0.35)))) * 255
+    if happens("uneven light"):
+        values *= patchy(rng, side, cells=(2, 5), spread=(0.05, 0.3))
+    if happens("shadows"):
+        values *= patchy(rng, side, cells=(16, 60), spread=(0.02, 0.12))
+    if happens("noise"):
         values += np.float32(rng.uniform(1, 12)) * rng.standard_normal(values.shape, np.float32)
     picture = cv2.convertScaleAbs(np.maximum(values, 0), alpha=rng.uniform(0.6, 1.2))
-    if rng.random() < 0.2:
+    if happens("JPEG"):
         _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])
         picture = np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))
     return picture
 
 
-def show(pictures: Pictures, versions: int, rng: np.random.Generator) -> Shown:
-    """Return the pictures as they are learnt from: every one `versions` times, each second time mirrored."""
+def patchy(rng: np.random.Generator, side: int, *, cells: tuple[int, int], spread: tuple[float, float]) -> Floats:
+    """Return factors around 1 (side, side) that change over so many cells along a side."""
+    count = int(rng.integers(*cells))
+    light = rng.normal(1, rng.uniform(*spread), (count, count)).astype(np.float32)
+    return np.asarray(cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR))
+
+
+def show(pictures: Pictures, config: FitConfig, rng: np.random.Generator) -> Shown:
+    """Return the pictures as they are learnt from: every one several times, each second time mirrored."""
     boxes, last = usual_boxes(pictures), pictures.picture.shape[2] - 1
     shown = []
-    for version in range(versions):
+    for version in range(config.versions):
         for row in range(len(pictures)):
             picture, points, box = pictures.picture[row], pictures.points[row], boxes[row]
             if (row + version) % 2:
                 picture, points = np.ascontiguousarray(picture[:, ::-1]), points[MIRRORED] * [-1, 1] + [last, 0]
                 box = np.array([box[0], last + 1 - box[3], box[2], last + 1 - box[1]], np.float32)
-            shown.append((shown_otherwise(picture, rng), points, jittered_box(box, rng)))
+            if rng.random() < config.shares["box elsewhere"]:
+                box = jittered_box(box, rng)
+            shown.append((shown_otherwise(picture, config.shares, rng), points, box))
     picture, points, box = zip(*shown, strict=True)
     return Shown(
         picture=np.stack(picture), points=np.stack(points).astype(np.float32), box=np.stack(box).astype(np.float32)
@@ -224,7 +241,7 @@ def errors_of(points: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
 
 def fit(pictures: Pictures, config: FitConfig, *, seed: int, say: Callable[[str], None]) -> LandmarkModel:
     """Fit all steps, one after the other, each to what the earlier ones leave of people they were not fitted to."""
-    shown = show(pictures, config.versions, np.random.default_rng([seed, 1]))
+    shown = show(pictures, config, np.random.default_rng([seed, 1]))
     fold = np.tile(pictures.person % FOLDS, config.versions)
     mean = mean_shape(pictures)
     count = len(shown.points)

@@ -21,7 +21,7 @@ from tools.landmarks.pictures import render_pictures
 from tools.landmarks.points import Carriers
 from tools.npzfile import npz_bytes
 
-SEED, PEOPLE, PICTURES = 101, 850, 8
+SEED, PEOPLE, PICTURES = 101, 1250, 8
 # Added to the seed: other people.
 CHECKING, CHECKING_PEOPLE, CHECKING_PICTURES = 800, 50, 4
 PARTS = {

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from fastck.render.recipes import EMOTION_CODES
 from fastck.render.scene import Scene
 from fastck.render.subject import WIDTH, Subject, direction
 from fastck.render.variation import HARD
+from fastck.render.worn import Worn
 from tools.landmarks.points import Carriers
 from tools.recogniser.recipes import loose_recipe
 from tools.rows import Rows
@@ -206,15 +208,29 @@ def cut(
     return cv2.warpAffine(soft, move, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE), zoom, corner
 
 
-def person_pictures(seed: int, number: int, count: int) -> Pictures:
-    """Return pictures of one person; they depend on the seed and the person's number only."""
+class Sitter(NamedTuple):
+    """Who is in the pictures: all that is the same in one person's."""
+
+    subject: Subject
+    manner: Manner
+    worn: Worn
+    long_haired: bool
+
+
+def draw_sitter(seed: int, number: int) -> tuple[Sitter, np.random.Generator]:
+    """Return a person, and the generator that their pictures are drawn with."""
     rng = np.random.default_rng([seed, number, 68])
     drawn, manner, worn = draw_person(subject_rng(seed, number), WIDE)
     subject = varied(drawn, rng)
+    return Sitter(subject, manner, worn, rng.random() < LONG_HAIRED), rng
+
+
+def person_pictures(seed: int, number: int, count: int) -> Pictures:
+    """Return pictures of one person; they depend on the seed and the person's number only."""
+    (subject, manner, worn, long_haired), rng = draw_sitter(seed, number)
     scene = Scene(subject, noise=WIDE.noise, worn=worn)
     usual, buffers, carriers = scene.backdrop, scene.buffers(), Carriers(subject)
     search = FaceDetector(0)
-    long_haired = rng.random() < LONG_HAIRED
     rows = []
     for _ in range(count):
         turn = draw_turn(rng)
