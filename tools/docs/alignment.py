@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupKFold
 
 import fastck
 from fastck.config import PRESETS, FlowConfig, MotionConfig, PreprocessConfig, Preset
+from fastck.images import read_gray
 from fastck.recogniser import Recogniser
 from fastck.render.dataset import render_dataset
 from fastck.render.variation import EASY, HARD
@@ -61,7 +62,7 @@ def false_motion(root: Path, preset: Preset) -> float:
     config = PreprocessConfig(faces=PRESETS[preset], motion=MotionConfig(mode="absolute", level=LEVEL))
     rng, found = np.random.default_rng(SEED), []
     for record in fastck.scan(root).records[:STILL_FACES]:
-        picture = fastck.read_gray(record.frames[0])
+        picture = read_gray(record.frames[0])
         noise = rng.normal(0, NOISE, (STILL_FRAMES, *picture.shape))
         still = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
         found.append(fastck.process_frames(still, config).motion)
