@@ -28,7 +28,8 @@ BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 SHORTER = [
-    (r"--epochs \d+", "--epochs 1 --filters 4"),
+    # The network that is made soonest.
+    (r"--epochs \d+", "--epochs 1 --filters 4 --model temporal"),
     # The first command of the page fits a final network as well.
     (r"-o run-new-people", "--no-final -o run-new-people"),
     (r"for epoch in range\(\d+\)", "for epoch in range(2)"),

@@ -40,6 +40,8 @@ def sequences(phase: int, channels: int, rows: int, columns: int, timesteps: int
 
 def run(name: str, folder: Path, *, remat: bool) -> tuple[np.ndarray, np.ndarray]:
     """Losses of STEPS steps, and probabilities of all sequences afterwards; saves the network."""
+    import keras
+
     from fastck.training.models.network import build_network, compile_network
 
     phase, model = TRIED[name]
@@ -63,7 +65,7 @@ def run(name: str, folder: Path, *, remat: bool) -> tuple[np.ndarray, np.ndarray
     plain = build_network(shape, dropout=0.0, scale=scale)
     plain.set_weights(network.get_weights())
     plain.save(folder / f"{name}.keras")
-    return np.array(losses), np.asarray(plain.predict(values, verbose=0))
+    return np.array(losses), keras.ops.convert_to_numpy(plain(values))
 
 
 def main(folder: Path) -> None:

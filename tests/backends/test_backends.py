@@ -16,7 +16,7 @@ pytest.importorskip("keras")
 from fastck.training import files
 from fastck.training.models.backends import current_backend
 from fastck.training.models.startup import start_keras
-from fastck.training.run import open_run
+from fastck.training.run import Run, open_run
 from fastck.training.settings.config import TrainConfig
 from fastck.training.train import train
 from tests.backends import steps
@@ -36,7 +36,9 @@ SMALL = TrainConfig(
     baselines=False,
     final=False,
 )
-PHASE_5 = replace(SMALL, phase=5, augment=True, early_stopping=2)
+PHASE_5 = replace(
+    SMALL, phase=5, model="temporal", augment=True, early_stopping=2, protocol="stratified-group", folds=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("backends") / "store"
     make_store(path, make_table(subjects=4, emotions=tuple(range(1, 8))), side=16, flow=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def whole(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(store, tmp_path_factory.mktemp("whole") / "run", PHASE_5, verbose=0).path
 
 
 def test_ten_steps_agree_with_other_backends(exchange: Path, others: list[Path]):
@@ -93,11 +100,17 @@ def test_the_losses_fall_or_move(exchange: Path):
             assert len(set(losses)) == steps.STEPS * steps.MICRO_BATCHES
 
 
-@pytest.mark.parametrize("options", [{"phase": 3, "remat": True}, {"phase": 4}, {"phase": 5, "model": "temporal"}])
-def test_every_phase_trains_and_says_on_what(store: Path, tmp_path: Path, options: dict[str, object]):
-    lines: list[str] = []
-    train(store, tmp_path / "run", replace(SMALL, epochs=1, **options), verbose=0, on_message=lines.append)
-    run = open_run(tmp_path / "run")
+@pytest.mark.parametrize("options", [{"phase": 3, "remat": True}, {"phase": 4}])
+def test_the_papers_network_trains_and_says_on_what(store: Path, tmp_path: Path, options: dict[str, object]):
+    train(store, tmp_path / "run", replace(SMALL, epochs=1, **options), verbose=0)
+    check_run(open_run(tmp_path / "run"))
+
+
+def test_the_temporal_network_trains_and_says_on_what(whole: Path):
+    check_run(open_run(whole / "folds" / "repeat1-fold01"))
+
+
+def check_run(run: Run) -> None:
     assert run.record["backend"] == start_keras()
     assert run.record["versions"][start_keras()] == current_backend().version()
     assert run.record["memory_plan"]["backend"] == start_keras()
@@ -105,7 +118,9 @@ def test_every_phase_trains_and_says_on_what(store: Path, tmp_path: Path, option
     assert run.model.predict(np.zeros((1, *run.model.input_shape[1:]), np.float32), verbose=0).sum() == pytest.approx(1)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_run_ends_as_one_that_was_not(
+    store: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from fastck.training.models.checkpoint import Checkpoint
 
     class Killed(BaseException):
@@ -118,7 +133,6 @@ def test_a_killed_run_ends_as_one_that_was_not(store: Path, tmp_path: Path, monk
         if epoch == 2:
             raise Killed
 
-    train(store, tmp_path / "whole", PHASE_5, verbose=0)
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "_write", write_and_die)
         with pytest.raises(Killed):
@@ -131,7 +145,7 @@ def test_a_killed_run_ends_as_one_that_was_not(store: Path, tmp_path: Path, monk
     train(store, tmp_path / "killed", PHASE_5, resume=True, verbose=0)
     assert not (tmp_path / "killed" / files.CHECKPOINTS).exists()
     for name in (files.HISTORY, files.PREDICTIONS):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "killed" / name).read_bytes() == (whole / name).read_bytes()
 
 
 def out_of_memory() -> BaseException:
@@ -165,10 +179,11 @@ def test_without_memory_the_micro_batch_is_halved_once(store: Path, tmp_path: Pa
     assert not current_backend().is_out_of_memory(ValueError("out of memory"))
     monkeypatch.setattr(keras.Model, "fit", failing)
     lines: list[str] = []
-    train(store, tmp_path / "run", replace(SMALL, epochs=1), verbose=0, on_message=lines.append)
+    config = replace(PHASE_5, protocol="random", epochs=1, early_stopping=None)
+    train(store, tmp_path / "run", config, verbose=0, on_message=lines.append)
     assert any("started again with micro-batches of 3 in place of 6" in line for line in lines)
     plan = open_run(tmp_path / "run").record["memory_plan"]
     assert (plan["micro_batch"], plan["micro_batches"], plan["halved"]) == (3, 6, True)
     left[0] = 2
     with pytest.raises(ValueError, match="no memory left with micro-batches of 3"):
-        train(store, tmp_path / "twice", replace(SMALL, epochs=1), verbose=0)
+        train(store, tmp_path / "twice", config, verbose=0)
