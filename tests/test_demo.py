@@ -1,19 +1,22 @@
 """The demo: refuses early, compares the presets, says what its numbers are worth."""
 
+import html
 import importlib.util
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import fastck
 from benchmarks.naive import paper_features
+from fastck.cli import app, tour_page
 from fastck.cli import tour as demo
-from fastck.cli import tour_page
 from fastck.cli.tour import DISCLAIMER, PresetResult, demo_text, jitter, run_demo
 from fastck.dataset.clip import clip_record
 
@@ -67,6 +70,7 @@ def test_text_says_what_the_faces_are_in_few_lines(tmp_path: Path):
     assert ["frames", "whose", "box", "changed", "9.3", "%", "0.0", "%"] in [line.split() for line in lines]
     assert text.endswith(f"{tmp_path}/index.html")
     places = [path for path, _ in demo.places_of(tmp_path, tmp_path / "faces", presets)]
+    assert any(line.endswith(f"--run {tmp_path}/run-stable-phase5") for line in demo.commands(tmp_path, presets))
     for entry in presets:
         assert entry.store in places
         assert {run / "report.html" for run in entry.runs.values()} <= set(places)
@@ -164,6 +168,12 @@ def test_a_small_demo_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert best["name"] in first[:200]
     assert DISCLAIMER in page
     assert page.count("data:image/gif") == 4
+    # The commands that the page names work from where the demo was started.
+    (predict,) = (line for line in demo.commands(result.faces, result.presets) if line.startswith("fastck predict"))
+    assert predict in html.unescape(page)
+    answered = CliRunner().invoke(app, shlex.split(predict)[1:])
+    assert answered.exit_code == 0, answered.output
+    assert "S001" in answered.output
     for name in ("L008_001", "L032_001", "L063_001"):
         assert f"<h2>{name}: happy" in page
     links = re.findall(r'<a href="([^"]+)"', page)

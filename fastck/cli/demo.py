@@ -17,7 +17,7 @@ def demo(
     epochs: Annotated[int | None, typer.Option(help="Per training run; there are four.  [default: a few]")] = None,
     jobs: Jobs = -1,
 ) -> None:
-    """Show the whole way in minutes: render faces, preprocess with both presets, train, report, compare.
+    """Show the whole way in minutes: render faces, preprocess with paper and stable, train, report, compare.
 
     Needs the extra `train`. Writes OUT/: the rendered set, a store and two training runs per preset, and one
     page with everything, index.html.

@@ -21,7 +21,7 @@ from fastck.config import Layout
 
 @one_line_errors
 def detect(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, folders of them, videos.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Images, folders of them, videos.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE.csv", help="The table of boxes to write.")
     ] = None,

@@ -39,13 +39,13 @@ def preprocess(
         Preset,
         typer.Option(
             help="stable: one box per sequence, faster and without motion that is only crop jitter. "
-            "paper: every frame searched by itself, as the paper's scripts do."
+            "paper: every frame searched by itself, as the paper's scripts do. aligned: eyes and mouth stay in place."
         ),
     ] = "stable",
     features: Annotated[
         str,
         typer.Option(
-            help="Any of projection,mask,pool134,pool67,pool34,flow,flow_projection,units, separated by commas."
+            help="Any of projection, mask, pool134, pool67, pool34, flow, flow_projection, units; with commas between."
         ),
     ] = "projection",
     reading: Reading = READING,
@@ -56,7 +56,10 @@ def preprocess(
     size: Annotated[int, typer.Option(help="Side of the erosion's footprint in pixels.")] = 5,
     crop: Annotated[
         CropPolicy | None,
-        typer.Option(help="In place of the preset's: a box per frame, one per sequence, or median-filtered in time."),
+        typer.Option(
+            help="In place of the preset's: a box per frame, one per sequence, median-filtered in time, or laid upright "
+            "by eyes and mouth."
+        ),
     ] = None,
     upsample: Annotated[
         str | None,

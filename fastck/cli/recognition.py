@@ -14,7 +14,7 @@ from fastck.config import PersonChoice
 def predict(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT...", help="Folders of frames, videos, photos, folders of such, CK+'s root."),
+        typer.Argument(metavar="INPUT", help="Folders of frames, videos, photos, folders of such, CK+'s root."),
     ] = None,
     run: Annotated[
         Path | None,
@@ -159,7 +159,7 @@ def predict(
 @one_line_errors
 def live(
     source: Annotated[
-        str, typer.Argument(metavar="[SOURCE]", help="A camera's number, or a video or a folder of frames.")
+        str, typer.Argument(metavar="SOURCE", help="A camera's number, or a video or a folder of frames.")
     ] = "0",
     headless: Annotated[
         bool, typer.Option("--headless", help="Print lines of text in place of the page; needs no extra.")

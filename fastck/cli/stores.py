@@ -46,7 +46,7 @@ def preview(
         Path, typer.Argument(metavar="STORE|FOLDER|VIDEO", help="A store, or a folder of frames, or a video.")
     ],
     sequence: Annotated[
-        str | None, typer.Argument(metavar="[SEQUENCE]", help="With a store: which one, e.g. S005_001.")
+        str | None, typer.Argument(metavar="SEQUENCE", help="With a store: which one, e.g. S005_001.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The sheet of all stages, a PNG.")] = None,
     gif: Annotated[Path | None, typer.Option(help="Also the stages as they move, a GIF.")] = None,
@@ -55,7 +55,7 @@ def preview(
         Path | None, typer.Option(help="With a store: the data set it was made from, to show frames and crops.")
     ] = None,
     preset: Annotated[Preset, typer.Option(help="Without a store: how faces are cropped.")] = "stable",
-    compare: Annotated[bool, typer.Option(help="Both presets side by side: crop jitter is seen at a glance.")] = False,
+    compare: Annotated[bool, typer.Option(help="Presets paper and stable: crop jitter is seen at a glance.")] = False,
     landmarks: Annotated[
         bool, typer.Option("--landmarks", help="On the sheet: 68 points of the face and the head's turn, too.")
     ] = False,

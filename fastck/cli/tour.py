@@ -122,7 +122,7 @@ def run_demo(
     on_message: Callable[[str], None] = logger.info,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> DemoResult:
-    """Render people, preprocess them with both presets, train on projections and on flow briefly, and compare.
+    """Render people, preprocess them with paper and stable, train on projections and on flow briefly, and compare.
 
     Parameters
     ----------
@@ -251,7 +251,8 @@ def try_preset(
             epochs=epochs,
             batch_size=BATCH_SIZE,
             checkpoint_every=0,
-            final=False,
+            # The run that the commands at the end name predicts with it.
+            final=(preset, phase) == (PRESET_NAMES[-1], max(DEMO_PHASES)),
             **settings,
         )
         run = train(store.path, out / f"run-{preset}-phase{phase}", config, verbose=0)
@@ -363,7 +364,7 @@ def places_of(out: Path, faces: Path, presets: tuple[PresetResult, ...]) -> list
 def commands(faces: Path, presets: tuple[PresetResult, ...]) -> list[str]:
     """Return what to type next."""
     clip = faces / "cohn-kanade-images" / "S001" / "001"
-    run = presets[-1].runs[max(presets[-1].runs)] / "folds" / "repeat1-fold01"
+    run = presets[-1].runs[max(presets[-1].runs)]
     lines = [
         ["check", faces],
         ["info", presets[0].store],

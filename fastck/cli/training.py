@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @one_line_errors
 def train(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="STORE...", help="A store that `fastck preprocess` made; or several.")
+        list[Path], typer.Argument(metavar="STORE", help="A store that `fastck preprocess` made; or several.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder; new, unless --resume.")],
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; options win over it.")] = None,
@@ -139,7 +139,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished t
 @one_line_errors
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Finished training runs; the first is compared with.")
+        list[Path], typer.Argument(metavar="RUN", help="Finished training runs; the first is compared with.")
     ],
     html: Annotated[Path | None, typer.Option(help="Also write a page with the table and a picture.")] = None,
     overwrite: Overwrite = False,

@@ -59,12 +59,47 @@ def spelled_out(words: Iterable[str]) -> list[str]:
     return out
 
 
+# What `fastck train --help` shows of the settings, by what they are about.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Data and classes": (
+        "phase",
+        "size",
+        "classes",
+        "merge",
+        "neutral",
+        "neutral_steps",
+        "per_emotion",
+        "mean_frames",
+        "timesteps",
+        "too_long",
+        "augment",
+    ),
+    "Training and test": ("protocol", "folds", "repeats", "test_size", "validation_size", "baselines", "final"),
+    "Model": ("model", "base", "filters", "dense", "dropout"),
+    "Fitting": ("learning_rate", "epochs", "batch_size", "max_steps", "early_stopping", "seed"),
+    "Memory and speed": ("memory", "micro_batch", "remat", "fused", "precision", "deterministic", "threads"),
+    "Files": ("checkpoint_every", "keep_models", "tensorboard"),
+}
+
+
 class SettingsCommand(TyperCommand):
-    """A command that takes several pairs after one option."""
+    """A command that takes several pairs after one option, and whose help has the settings in groups."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of a command line."""
         return super().parse_args(ctx, spelled_out(args))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, the command's own options, and each group of settings."""
+        group_of = {name: title for title, names in GROUPS.items() for name in names}
+        lines: dict[str, list[tuple[str, str]]] = {title: [] for title in ("Arguments", "Options", *GROUPS)}
+        for entry in self.get_params(ctx):
+            title = "Arguments" if entry.param_type_name == "argument" else group_of.get(entry.name or "", "Options")
+            if (line := entry.get_help_record(ctx)) is not None:
+                lines[title].append(line)
+        for title, group in lines.items():
+            with formatter.section(title):
+                formatter.write_dl(group)
 
 
 def _option(entry: Setting) -> inspect.Parameter:

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fastck.cli import app
+from fastck.cli.training_options import GROUPS
 from fastck.training.settings.config import MODEL_DEFAULTS, SETTINGS, TrainConfig
 from fastck.training.settings.setting import Setting
 
@@ -89,6 +90,19 @@ def test_the_command_has_each_setting_as_an_option():
     for entry in SETTINGS.values():
         for choice in entry.choices:
             assert str(choice) in result.stdout
+
+
+def test_the_help_has_each_setting_in_one_group_and_cuts_none():
+    result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "80"}, terminal_width=80)
+    sections = dict(re.findall(r"^(\w[\w ]*):\n(.*?)(?=^\w|\Z)", result.stdout, re.MULTILINE | re.DOTALL))
+    assert {"Arguments", "Options", *GROUPS} <= sections.keys()
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(SETTINGS)
+    for title, names in GROUPS.items():
+        shown = re.findall(r"^  --([a-z-]+)", sections[title], re.MULTILINE)
+        flags = [SETTINGS[name].flag or name for name in SETTINGS if name in names]
+        assert shown == [flag.lstrip("-").replace("_", "-") for flag in flags]
+    assert "..." not in sections["Training and test"]
+    assert "SEED + 1 and so on (default 1)." in " ".join(sections["Training and test"].split())
 
 
 def test_wrong_values_on_the_command_line_get_one_line(tmp_path):

@@ -236,7 +236,7 @@ class TrainConfig:
         least=2,
         most=1000,
     )
-    repeats: int = setting(1, "Repeat everything with other seeds: SEED, SEED + 1, ...", least=1, most=1000)
+    repeats: int = setting(1, "Repeat everything with so many seeds: SEED, SEED + 1 and so on.", least=1, most=1000)
     per_emotion: int | None = setting(
         None,
         "Sequences of each emotion after balancing; 0 takes all (default the paper's number, or the rarest emotion's).",
