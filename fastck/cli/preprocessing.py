@@ -57,8 +57,8 @@ def preprocess(
     crop: Annotated[
         CropPolicy | None,
         typer.Option(
-            help="In place of the preset's: a box per frame, one per sequence, median-filtered in time, or laid upright "
-            "by eyes and mouth."
+            help="In place of the preset's: a box per frame, one per sequence, median-filtered in time, or laid "
+            "upright by eyes and mouth."
         ),
     ] = None,
     upsample: Annotated[
