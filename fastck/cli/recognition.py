@@ -1,5 +1,6 @@
 """Commands that say what a face shows: of clips, and live."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +107,7 @@ def predict(
 
         opened = open_run(run)
     clips = list_clips(inputs or [], kind=kind, on_note=note)
+    called = Counter(clip.record.sequence for clip in clips if clip.record is not None)
     names = name_drawings(clips, drawings.places, files=files, overwrite=overwrite)
     to_stdout = Path("-") in files
     ask = answering(
@@ -133,7 +135,7 @@ def predict(
                 trained_on = answered.prediction.trained_on
                 for one in answered.prediction.people:
                     if not to_stdout:
-                        say(prediction_line(one))
+                        say(prediction_line(one, by_path=called[one.clip] > 1))
                     # What holds for every photo is said once.
                     for text in (text for text in one.notes if text not in told):
                         note(text)

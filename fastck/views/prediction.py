@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 NAME, BAR, WIDTH = 24, 18, 80  # characters
 
 
-def prediction_line(prediction: Prediction) -> str:
+def prediction_line(prediction: Prediction, *, by_path: bool = False) -> str:
     """Return a clip's name, its emotion, the probability as a bar and in per cent, and the frames from onset to apex.
 
-    Where there are several people the name ends with the person's number. A line has at most 80 columns.
+    The path stands in the name's place where it is asked for. Where there are several people the name ends with the
+    person's number. A line has at most 80 columns.
     """
-    name = _short_name(prediction)
+    name = _short_name(prediction, prediction.source if by_path else prediction.clip)
     if (box := prediction.box) is not None and not prediction.probabilities:
         return f"{name:<{NAME}} face at top {box.top}, left {box.left}, bottom {box.bottom}, right {box.right}"[:WIDTH]
     share = max(prediction.probabilities.values())
@@ -30,9 +31,9 @@ def prediction_line(prediction: Prediction) -> str:
     return text[:WIDTH]
 
 
-def _short_name(prediction: Prediction) -> str:
+def _short_name(prediction: Prediction, name: str) -> str:
     who = f" #{prediction.person}" if prediction.others or prediction.person > 1 else ""
-    name, most = prediction.clip, NAME - len(who)
+    most = NAME - len(who)
     return (name if len(name) <= most else "..." + name[3 - most :]) + who
 
 

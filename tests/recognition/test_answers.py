@@ -130,3 +130,15 @@ def test_no_path_in_a_table_is_a_formula(name: str, tmp_path: Path, monkeypatch:
 def test_formulas_are_told_and_places_kept():
     assert formulas(["happy", "-1", "=1+1", "-1", "p_=x", ""]) == ["-1", "=1+1"]
     assert [plain_place(path) for path in ("a/=b", "-x", "/tmp/@", "\rx")] == ["a/=b", "./-x", "/tmp/@", "./\rx"]
+
+
+def test_lines_of_clips_that_are_called_alike_name_the_paths(tmp_path: Path):
+    frames = [sorted(SMILES[0].glob("*.png"))[place] for place in (0, -2, -1)]
+    for name in ("a/clip", "b/clip", "other"):
+        (tmp_path / name).mkdir(parents=True)
+        for frame in frames:
+            shutil.copy(frame, tmp_path / name)
+    code, out, _ = run(*(tmp_path / name for name in ("a/clip", "b/clip", "other")))
+    assert code == 0
+    names = [line.split()[0] for line in out.splitlines()[:3]]
+    assert [name[-7:] for name in names] == ["/a/clip", "/b/clip", "other"]
