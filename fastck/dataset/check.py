@@ -212,6 +212,8 @@ def _look_inside(
             findings.append(Finding(kind="several-people", sequence=record.sequence, path=folder, text=text))
         if not record.frames:
             done += record.n_frames
+            if on_progress is not None:
+                on_progress(Progress(done=done, total=total))
         for kind, counts, what in (
             ("mixed-sizes", {f"{width} x {height}": n for (width, height), n in seen_sizes.items()}, "sizes"),
             (

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import fastck
 from fastck.cli import app
 from fastck.dataset.check import CKPLUS_EMOTIONS, CKPLUS_TOTALS, CheckReport, check
+from fastck.messages import Progress
+from fastck.pipeline.detect import count_people
 from fastck.pipeline.dispatch import preprocess
 from fastck.views.terminal import render_check
 
@@ -108,15 +110,24 @@ def test_deep_check_names_the_sequences_that_show_several_people(tmp_path: Path)
         for number, paths in enumerate(zip(*people, strict=True), start=1):
             pictures = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
             cv2.imwrite(str(folder / f"{number:03d}.png"), np.hstack(pictures))
+    both = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+    video = cv2.VideoWriter(str(folder.parent / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, both[0].shape[1::-1])
+    for picture in both:
+        video.write(picture)
+    video.release()
     command = ["check", str(tmp_path / "faces"), "--layout", "folders"]
     assert "people" not in CliRunner().invoke(app, command).output
     result = CliRunner().invoke(app, [*command, "--deep"], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert re.search(r" 1 │ sequences that show several people", result.output)
+    assert re.search(r" 2 │ sequences that show several people", result.output)
     assert "S001/both shows 2 people" in result.output
+    assert "S001/clip.avi shows 2 people" in result.output
     assert "alone shows" not in result.output
+    seen: list[Progress] = []
+    check(tmp_path / "faces", layout="folders", deep=True, count_people=count_people, on_progress=seen.append)
+    assert (seen[-1].done, seen[-1].total) == (15, 15)
     store = preprocess(tmp_path / "faces", tmp_path / "store", layout="folders", n_jobs=1, box_cache=False)
-    assert store.table["n_people"].tolist() == [1, 2]
+    assert store.table.set_index("sequence")["n_people"].to_dict() == {"S001_alone": 1, "S001_both": 2, "S001_clip": 2}
 
 
 def test_deep_check_survives_a_file_that_vanishes(root: Path):
