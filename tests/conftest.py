@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a slow test first, in the order they have: at the end no process waits long for another one."""
+    """Files with a slow test first, then those that train: at the end no process waits long for another one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in ("backends", "training")))
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,26 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 render_dataset(made, subjects=2, sequences=3, seed=1)
             root.parent.mkdir()
             made.rename(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_faces(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four people with seven emotions each: the last three frames of rendered sequences, taken in turns."""
+    from fastck.dataset.labels import EMOTIONS
+
+    root = tmp_path_factory.mktemp("docs") / "small"
+    sources = sorted((rendered / "cohn-kanade-images").glob("*/*"))
+    codes = [code for code in EMOTIONS if code]
+    for number in range(4 * len(codes)):
+        subject, sequence = f"S{number // 7 + 1:03d}", f"{number % 7 + 1:03d}"
+        frames = root / "cohn-kanade-images" / subject / sequence
+        labels = root / "Emotion" / subject / sequence
+        frames.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for place, path in enumerate(sorted(sources[number % len(sources)].iterdir())[-3:], start=1):
+            shutil.copy(path, frames / f"{subject}_{sequence}_{place:08d}.png")
+        (labels / f"{subject}_{sequence}_00000003_emotion.txt").write_text(f"   {codes[number % 7]:.7e}\n")
     return root
 
 

@@ -8,7 +8,6 @@ they stand, but for what SHORTER replaces. A block that cannot run here says why
 import importlib.util
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-
-from fastck.dataset.labels import EMOTIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
@@ -32,6 +29,7 @@ SHORTER = [
     (r"--epochs \d+", "--epochs 1 --filters 4 --model temporal"),
     # The first command of the page fits a final network as well.
     (r"-o run-new-people", "--no-final -o run-new-people"),
+    (r"fastck compare-boxes faces$", "fastck compare-boxes faces --limit 2"),
     (r"for epoch in range\(\d+\)", "for epoch in range(2)"),
 ]
 SLOW = {"docs/first-steps.md"}
@@ -57,24 +55,6 @@ def blocks_of(page: str) -> list[Block]:
         Block(found["kind"], found["code"], found["reason"], text.count("\n", 0, found.start("code")) + 1)
         for found in BLOCK.finditer(text)
     ]
-
-
-@pytest.fixture(scope="module")
-def small_faces(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four people with seven emotions each: the last three frames of rendered sequences, taken in turns."""
-    root = tmp_path_factory.mktemp("docs") / "small"
-    sources = sorted((rendered / "cohn-kanade-images").glob("*/*"))
-    codes = [code for code in EMOTIONS if code]
-    for number in range(4 * len(codes)):
-        subject, sequence = f"S{number // 7 + 1:03d}", f"{number % 7 + 1:03d}"
-        frames = root / "cohn-kanade-images" / subject / sequence
-        labels = root / "Emotion" / subject / sequence
-        frames.mkdir(parents=True)
-        labels.mkdir(parents=True)
-        for place, path in enumerate(sorted(sources[number % len(sources)].iterdir())[-3:], start=1):
-            shutil.copy(path, frames / f"{subject}_{sequence}_{place:08d}.png")
-        (labels / f"{subject}_{sequence}_00000003_emotion.txt").write_text(f"   {codes[number % 7]:.7e}\n")
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +106,7 @@ def test_code_blocks_run(page: str, small_faces: Path, cache: Path, tmp_path: Pa
             continue
         code = block.code
         for pattern, replacement in SHORTER:
-            code = re.sub(pattern, replacement, code)
+            code = re.sub(pattern, replacement, code, flags=re.MULTILINE)
         if block.kind == "python":
             # Newlines first, so that a traceback shows the page's own line numbers.
             exec(compile("\n" * (block.line - 1) + code, page, "exec"), namespace)
