@@ -174,7 +174,7 @@ def run_demo(
         f"{summary.sequences} sequences, {summary.frames} frames in {time.perf_counter() - start:.0f} s: {faces}"
     )
     presets = tuple(
-        try_preset(out, faces, preset, epochs=epochs, n_jobs=n_jobs, on_message=on_message, count=count)
+        try_preset(out, preset, epochs=epochs, n_jobs=n_jobs, on_message=on_message, count=count)
         for preset in PRESET_NAMES
     )
     seconds = time.perf_counter() - start
@@ -216,7 +216,6 @@ def run_demo(
 
 def try_preset(
     out: Path,
-    faces: Path,
     preset: Preset,
     *,
     epochs: int,
@@ -224,14 +223,14 @@ def try_preset(
     on_message: Callable[[str], None],
     count: Callable[[str], Callable[[Progress], None]],
 ) -> PresetResult:
-    """Preprocess the faces with a preset, train both phases on the store, and collect what to compare."""
+    """Preprocess `out`/faces with a preset, train both phases on the store, and collect what to compare."""
     from fastck.training.train import train  # brings scikit-learn: only when there is something to train
 
     step = f"preprocessing, preset {preset}"
     on_message(step)
     start = time.perf_counter()
     store = preprocess(
-        faces,
+        out / "faces",
         out / f"store-{preset}",
         preset=preset,
         features=("projection", "flow"),
