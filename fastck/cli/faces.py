@@ -128,8 +128,8 @@ def detect(
                 if per_frame is not None and result.n_frames:
                     rows = result.frames(fps=fps)
                     if units:
-                        own = unit_columns(rows["person"].to_numpy(), [row.seen for row in result.by_person()])
-                        rows = rows.assign(**own)
+                        columns = unit_columns(rows["person"].to_numpy(), [row.seen for row in result.by_person()])
+                        rows = rows.assign(**columns)
                     per_frame.add(rows)
                 if result.reason:
                     failed.append(f"{result.sequence}: {result.reason}")

@@ -168,8 +168,8 @@ def find_best(runs: Mapping[str, Path]) -> Best:
 
 def speed_line(speed: Mapping[str, float]) -> str:
     """Return how many times as long the paper's script takes, in one line."""
-    (_, paper), *own = speed.items()
-    said = ", ".join(f"{name} {value:.1f} ({paper / value:.0f} times as fast)" for name, value in own)
+    (_, paper), *presets = speed.items()
+    said = ", ".join(f"{name} {value:.1f} ({paper / value:.0f} times as fast)" for name, value in presets)
     return f"The paper's script takes {paper:.0f} ms a frame, {said}"
 
 

@@ -246,10 +246,9 @@ def _named_sources(listing: Listing, patterns: Patterns, findings: list[Finding]
         if named is None:
             findings += [_left_out("unmatched-name", listing.path / name, _UNMATCHED) for name in names]
             continue
-        own = [named.sequence or named.subject, named.label]
         # What a folder above says already is not said twice.
-        parts = (*listing.parts, *(part for part in own if part and part not in listing.parts))
-        yield Source(parts, listing.folder, tuple(names), named.subject, named.label)
+        new = [part for part in (named.sequence or named.subject, named.label) if part and part not in listing.parts]
+        yield Source((*listing.parts, *new), listing.folder, tuple(names), named.subject, named.label)
 
 
 def _other_file(path: Path) -> Finding:

@@ -95,8 +95,8 @@ class Looker:
     def _patches(self, gray: Gray, points: NDArray[np.float64], posed: NDArray[np.float64]) -> Floats:
         """Return the oriented gradients of the picture in which eyes and nose are where the model has them."""
         scale = EYES / self._eyes
-        place = posed[STEADY] * scale + np.array([(SIDE - 1) / 2, EYES_ROW])
-        matrix = similarity(place, points[STEADY])
+        target = posed[STEADY] * scale + np.array([(SIDE - 1) / 2, EYES_ROW])
+        matrix = similarity(target, points[STEADY])
         size = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         corner = np.floor(points.min(axis=0) - 0.6 * EYES * size).astype(int)
         corner = np.clip(corner, 0, [gray.shape[1] - 1, gray.shape[0] - 1])

@@ -71,21 +71,21 @@ class People:
         self.present = [person for person in self.present if person.missed(frame) < LOST]
         expected = [person.expected(frame) for person in self.present]
         crowded = {
-            place
+            index
             for pair in combinations(range(len(expected)), 2)
-            if overlap(*(expected[place] for place in pair)) > 0
-            for place in pair
+            if overlap(*(expected[index] for index in pair)) > 0
+            for index in pair
         }
         found: dict[int, int] = {}
         for boxes in (expected, [person.box for person in self.present]):
-            for place, face in self._nearest(boxes, faces):
-                if place not in found and face not in found.values():
-                    found[place] = face
+            for index, face in self._nearest(boxes, faces):
+                if index not in found and face not in found.values():
+                    found[index] = face
         if len(self.present) == len(faces) == 1:
             found[0] = 0
-        for place, face in found.items():
-            self.present[place].see(frame, faces[face][0], alone=place not in crowded)
-        seen = {self.present[place].number: faces[face] for place, face in found.items()}
+        for index, face in found.items():
+            self.present[index].see(frame, faces[face][0], alone=index not in crowded)
+        seen = {self.present[index].number: faces[face] for index, face in found.items()}
         # The largest of those who come in one frame is the first.
         for face in sorted(set(range(len(faces))) - set(found.values()), key=lambda face: -faces[face][0].area):
             self.present.append(Person(self._n_people, frame, faces[face][0]))
@@ -95,10 +95,10 @@ class People:
 
     @staticmethod
     def _nearest(boxes: Sequence[FaceBox], faces: Sequence[Scored]) -> Iterator[tuple[int, int]]:
-        """Yield the places of a box and of a face that may be one person's, the surest pair first."""
+        """Yield the indices of a box and of a face that may be one person's, the surest pair first."""
         shared = {
-            (place, number): overlap(box, face)
-            for place, box in enumerate(boxes)
+            (index, number): overlap(box, face)
+            for index, box in enumerate(boxes)
             for number, (face, _) in enumerate(faces)
         }
         for pair in sorted(shared, key=lambda pair: -shared[pair]):

@@ -75,16 +75,16 @@ def head_pose(
     middle = (on_head[36] + on_head[45]) / 2
     # OpenCV's axes: right, down, away. The model's: the subject's left (the picture's right), up, out of the face.
     model = (on_head - middle) * np.array([1.0, -1.0, -1.0])
-    rotation, place = np.zeros((3, 1)), _first_place(model, points, camera)
-    _, rotation, place = cv2.solvePnP(
-        model[RIGID], points[RIGID], camera, None, rotation, place, useExtrinsicGuess=True
+    rotation, translation = np.zeros((3, 1)), _first_translation(model, points, camera)
+    _, rotation, translation = cv2.solvePnP(
+        model[RIGID], points[RIGID], camera, None, rotation, translation, useExtrinsicGuess=True
     )
     turn, _ = cv2.Rodrigues(rotation)
     # lean @ nod @ turn in the head model's axes, as the renderer has it.
     turn = turn * np.outer([1, -1, -1], [1, -1, -1])
     pitch = np.arcsin(np.clip(turn[2, 1], -1, 1))
     yaw, roll = np.arctan2(-turn[2, 0], turn[2, 2]), np.arctan2(-turn[0, 1], turn[1, 1])
-    x, y, z = place.ravel().tolist()
+    x, y, z = translation.ravel().tolist()
     yaw, pitch, roll = np.rad2deg([yaw, pitch, roll]).tolist()
     return HeadPose(yaw, pitch, roll, (x, y, z))
 
@@ -97,10 +97,10 @@ def turn_matrix(pose: HeadPose) -> NDArray[np.float64]:
     return lean @ nod @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
 
 
-def _first_place(
+def _first_translation(
     model: NDArray[np.float64], points: NDArray[np.floating[Any]], camera: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return a place (3, 1) where the model is about as large as the points, and lies over them."""
+    """Return a translation (3, 1) where the model is about as large as the points, and lies over them."""
     focal = camera[0, 0]
     spread = np.linalg.norm(points[RIGID].std(axis=0)) / np.linalg.norm(model[RIGID, :2].std(axis=0))
     away = focal / spread

@@ -146,12 +146,12 @@ def curve_chart(curves: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64
             x, y = x[0] + np.array([0.0, 4.0]), np.repeat(y, 2)
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
-    for place, (name, (epochs, values)) in enumerate(curves.items()):
+    for number, (name, (epochs, values)) in enumerate(curves.items()):
         single = [] if values.shape[1] == 1 else list(values.T)
-        parts += [f'<polyline class="curve{place} single" points="{points(epochs, column)}"/>' for column in single]
-        parts.append(f'<polyline class="curve{place}" points="{points(epochs, np.nanmean(values, axis=1))}"/>')
-        y = 10 + place * 17
-        parts.append(f'<polyline class="curve{place}" points="{ORIGIN},{y} {ORIGIN + 24},{y}"/>')
+        parts += [f'<polyline class="curve{number} single" points="{points(epochs, column)}"/>' for column in single]
+        parts.append(f'<polyline class="curve{number}" points="{points(epochs, np.nanmean(values, axis=1))}"/>')
+        y = 10 + number * 17
+        parts.append(f'<polyline class="curve{number}" points="{ORIGIN},{y} {ORIGIN + 24},{y}"/>')
         parts.append(_text(ORIGIN + 30, y + 4, name))
     parts.append(_text(ORIGIN, base + 16, "1", anchor="middle", faint=True))
     parts.append(_text(WIDTH - 8, base + 16, f"{last} epochs", anchor="end", faint=True))
@@ -184,8 +184,8 @@ def matrix_chart(counts: NDArray[np.float64], names: Sequence[str]) -> str:
         text = f'x="{x + side / 2:.1f}" y="{y + side / 2 + 4:.1f}" text-anchor="middle"{kind}'
         parts.append(f"<text {text}>{counts[row, column]:g}</text>")
     base = head + len(names) * side
-    for place, name in enumerate(short):
-        middle = (place + 0.5) * side
+    for index, name in enumerate(short):
+        middle = (index + 0.5) * side
         parts.append(_text(LEFT - 8, head + middle + 4, name, anchor="end"))
         x, y = LEFT + middle + 4, base + 12
         parts.append(

@@ -28,7 +28,7 @@ DARK = {
 # Of emotions in the order of their codes, and of whatever else has several curves.
 CLASSES = ("#434343", "#e56b15", "#4d2908", "#08815e", "#a37b90", "#7c5920", "#134c76", "#3299cd")
 DARK_CLASSES = ("#676767", "#d55e00", "#7d593d", "#009e73", "#c47ea4", "#ffbc4d", "#1c659a", "#66c2f7")
-PEOPLE = tuple(CLASSES[place] for place in (7, 1, 3, 4, 2, 6, 5, 0))  # those that differ most come first
+PEOPLE = tuple(CLASSES[code] for code in (7, 1, 3, 4, 2, 6, 5, 0))  # those that differ most come first
 # Of two ways to crop, a box that moved, and a face that was not found.
 FIRST, SECOND, MOVED, MISSED = "#134c76", "#3299cd", "#e56b15", "#a0002a"
 

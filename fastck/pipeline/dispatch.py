@@ -268,13 +268,13 @@ def _mask_settings(
     asked = [name for name in features if name not in FEATURES]
     if asked:
         raise ValueError(f"masks hold no gray levels: features must be some of {', '.join(FEATURES)}, got {asked[0]}")
-    own = MotionConfig(size=1)
-    if boxes is not None or motion not in (None, MotionConfig(), own):
+    uneroded = MotionConfig(size=1)
+    if boxes is not None or motion not in (None, MotionConfig(), uneroded):
         raise ValueError("masks are there already: leave out boxes, mode, level and footprint")
     header = read_image_header(records[0].frames[0])
     if header.width != header.height:
         raise ValueError(f"masks must be square, got {header.width}x{header.height} in {records[0].path}")
-    return FaceConfig(boxes=WHOLE_FRAME, side=header.height), own
+    return FaceConfig(boxes=WHOLE_FRAME, side=header.height), uneroded
 
 
 def iter_tasks(plan: Plan, indices: NDArray[np.int64], cache: Cache) -> Iterator[Task]:

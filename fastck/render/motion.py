@@ -191,14 +191,14 @@ def speech(rng: np.random.Generator, n_frames: int, *, from_rest: bool) -> dict[
     """
     step = FRAME_RATE / rng.uniform(*SYLLABLES)
     offset, loudness = rng.uniform(0, step), rng.uniform(0.5, 1.1)
-    place = (np.arange(n_frames) + offset) / step
-    before = place.astype(int)
+    syllable = (np.arange(n_frames) + offset) / step
+    before = syllable.astype(int)
     count = int(before[-1]) + 2
     chosen = rng.integers(len(VISEMES), size=count)
     strength = loudness * rng.uniform(0.5, 1.0, count)
     units = sorted({unit for viseme in VISEMES for unit in viseme})
     targets = np.array([[VISEMES[kind].get(unit, 0.0) for unit in units] for kind in chosen]) * strength[:, None]
-    part = ease(place - before)[:, None]
+    part = ease(syllable - before)[:, None]
     curves = (1 - part) * targets[before] + part * targets[before + 1]
     if from_rest:
         curves *= np.clip(np.arange(n_frames) / SPEECH_RAMP, 0, 1)[:, None]

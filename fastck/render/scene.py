@@ -183,8 +183,8 @@ class Scene:
         )  # fmt: skip
         if self._worn.glasses is not None:
             for outline in self._mesh.lenses:
-                place = screen[len(self._vertices) + outline, :2]
-                add_glare(kept.sharp, place, self._worn.glasses, yaw=pose.yaw)
+                edge = screen[len(self._vertices) + outline, :2]
+                add_glare(kept.sharp, edge, self._worn.glasses, yaw=pose.yaw)
         image = kept.image
         cv2.GaussianBlur(kept.sharp, (0, 0), LENS_BLUR, dst=image)
         frame = np.empty(image.shape, np.uint8)

@@ -242,9 +242,9 @@ def glasses_parts(
         path = hinge + (end - hinge) * np.concatenate([share**0.7, share, share], axis=1)
         parts.append((*tube(path, 0.8 * glasses.thickness, upwards, closed=False), FRAME))
     inner = float(x.min())
-    place = np.linspace(-inner, inner, 9)
-    arch = 1 - (place / inner) ** 2
-    bridge = np.stack([place, eye[1] + 0.05 + 0.04 * arch, z[np.argmin(x)] + 0.03 * arch], axis=1)
+    across = np.linspace(-inner, inner, 9)
+    arch = 1 - (across / inner) ** 2
+    bridge = np.stack([across, eye[1] + 0.05 + 0.04 * arch, z[np.argmin(x)] + 0.03 * arch], axis=1)
     parts.append((*tube(bridge, glasses.thickness, forwards, closed=False), FRAME))
     return parts, lenses
 
@@ -307,8 +307,8 @@ def add_glare(image: np.ndarray, outline: np.ndarray, glasses: Glasses, *, yaw: 
     cv2.fillPoly(inside, [np.rint((outline - (left, top)) * 256).astype(np.int32)], 255, cv2.LINE_AA, 8)
     rows, columns = np.mgrid[0 : bottom - top, 0 : right - left]
     height, width = inside.shape
-    place = (columns / width + 0.6 * rows / height - 0.8) * 2
-    streak = np.exp(-(((place - glasses.streak - 8.0 * yaw) / 0.22) ** 4))
+    slant = (columns / width + 0.6 * rows / height - 0.8) * 2
+    streak = np.exp(-(((slant - glasses.streak - 8.0 * yaw) / 0.22) ** 4))
     brightness = (glasses.veil + glasses.glare * streak) * (inside / 255.0)
     cut = image[top:bottom, left:right]
     cut += (brightness[..., None] * (1 - cut)).astype(np.float32)

@@ -202,8 +202,8 @@ def _draw_units(axes: "Axes", intensities: NDArray[np.float32] | None) -> None:
     best = sorted(strength, key=strength.__getitem__, reverse=True)[:SHOWN_UNITS]
     axes.barh(range(len(best)), [strength[name] for name in best], color=LIGHT["line"])
     axes.set(xlim=(0, STRONGEST), ylim=(SHOWN_UNITS - 0.4, -0.6))
-    for place, name in enumerate(best):
-        axes.text(0.1, place, f"{name} {strength[name]:.1f}", size=6, va="center", color=INK)
+    for row, name in enumerate(best):
+        axes.text(0.1, row, f"{name} {strength[name]:.1f}", size=6, va="center", color=INK)
 
 
 def _draw_frame(axes: "Axes", preview: Preview, column: int) -> None:

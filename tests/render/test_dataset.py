@@ -29,7 +29,10 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_same_bytes_for_any_number_of_jobs_and_more_subjects_change_nothing(tmp_path: Path):
+def test_same_bytes_for_any_number_of_jobs_and_more_subjects_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("fastck.render.dataset.draw_length", lambda rng: int(rng.integers(4, 7)))
     sets = {}
     for name, subjects, n_jobs in (("one", 1, 1), ("serial", 2, 1), ("threads", 2, 3)):
         render_dataset(tmp_path / name, subjects=subjects, sequences=2, seed=4, n_jobs=n_jobs)
