@@ -235,7 +235,7 @@ def test_any_changed_byte_is_a_miss_or_changes_nothing(tmp_path):
     rng = np.random.default_rng(0)
     missed = 0
     for at in range(len(whole)):
-        for value in {whole[at] ^ 1, whole[at] ^ 128, 0, 255, *rng.integers(0, 256, 8).tolist()} - {whole[at]}:
+        for value in {whole[at] ^ 1, whole[at] ^ 128, 0, 255, *rng.integers(0, 256, 2).tolist()} - {whole[at]}:
             (tmp_path / "one.npy").write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
             records = file.load()
             missed += records is None
