@@ -341,7 +341,7 @@ def test_every_sequence_finds_its_own_rows(tmp_path_factory, sequences, random, 
             for name, values in rows[planned.sequence].items():
                 for part in np.array_split(values, 2):
                     writer.write({name: part})
-            entry = writer.entry(**ROW) if planned.sequence in good else {"reason": "bad"}
+            entry = writer.entry(ROW) if planned.sequence in good else {"reason": "bad"}
             builder.record(Entries.of([(place, planned.sequence, entry)], builder.target.arrays))
 
     try:

@@ -181,16 +181,16 @@ def work(task: Task, context: WorkerContext, cancellation: Cancellation) -> Outc
                 kept=task.kept,
             )
             writer.write({BOXES: np.asarray(result.boxes, np.int32)})
-        entry = writer.entry(
-            height=result.height,
-            width=result.width,
-            n_missed=result.n_missed,
-            n_box_changes=int(result.box_changed.sum()),
-            n_people=result.n_people if task.known is None else task.n_people,
-            motion=result.motion,
-            motion_at_box_changes=result.motion_at_box_changes,
-        )
-        return Outcome(entry, result.found if task.known is None else None, result.seconds)
+        row = {
+            "height": result.height,
+            "width": result.width,
+            "n_missed": result.n_missed,
+            "n_box_changes": int(result.box_changed.sum()),
+            "n_people": result.n_people if task.known is None else task.n_people,
+            "motion": result.motion,
+            "motion_at_box_changes": result.motion_at_box_changes,
+        }
+        return Outcome(writer.entry(row), result.found if task.known is None else None, result.seconds)
     except BadSequence as error:
         check_in_place(task.record, context.root)
         return Outcome({"reason": str(error)})

@@ -51,18 +51,8 @@ class SequenceWriter:
             self._written[name] = written
             self._sums[name] = checksum(values, self._sums[name])
 
-    def entry(
-        self,
-        *,
-        height: int,
-        width: int,
-        n_missed: int,
-        n_box_changes: int,
-        motion: float,
-        motion_at_box_changes: float,
-        n_people: int = 0,
-    ) -> dict[str, Any]:
-        """Return the journal's entry of the finished sequence; the arguments are columns of the store's table.
+    def entry(self, row: dict[str, float]) -> dict[str, Any]:
+        """Return the journal's entry of the finished sequence; `row` is what `finished.FOUND` names.
 
         Raises
         ------
@@ -72,15 +62,6 @@ class SequenceWriter:
         missing = [name for name, (_, length) in self._spans.items() if self._written[name] != length]
         if missing:
             raise ValueError(f"rows of {', '.join(missing)} are missing")
-        row = {
-            "height": height,
-            "width": width,
-            "n_missed": n_missed,
-            "n_box_changes": n_box_changes,
-            "n_people": n_people,
-            "motion": motion,
-            "motion_at_box_changes": motion_at_box_changes,
-        }
         return {"row": row, "crc32": self._sums}
 
 

@@ -145,7 +145,7 @@ def test_parts_of_any_size_give_the_same_store(plan, tmp_path, monkeypatch):
                 writer = builder.target.writer(planned)
                 writer.write({"boxes": np.full((3, 4), place, np.int32)})
                 writer.write({"projection": np.full((2, 2, 267), place, np.float32)})
-                entry = {"reason": 'bad, "very"'} if place % 5 == 1 else writer.entry(**FOUND)
+                entry = {"reason": 'bad, "very"'} if place % 5 == 1 else writer.entry(FOUND)
                 made.append((place, planned.sequence, entry))
             builder.record(Entries.of(made, builder.target.arrays))
             builder.finish()
