@@ -106,18 +106,21 @@ def _power_of_two(value, squarings):
 
 
 @kernel
-def shade(
-    triangle, weights, depth, blurred, occlusion, triangles, material, texel, normals, neutral, texture, eye_table,
-    flat, key, fill, key_power, fill_power, ambient, eye_centre, image,
-):  # fmt: skip
+def shade(covered, normals, mesh, paint, lamps, image):
     """Light every covered pixel of the (H, W, C) float32 image; the others keep the background.
 
-    `texel` (F, 3, 2) float32 are texture columns and rows of the corners; `texture` (S, S, C + 2) uint8 holds the
-    square roots of colour and gloss (bytes stay in the processor's cache) and "inside the mouth"; `eye_table` (A, C) is
-    the eyeball's colour over the cosine off its axis, 0.5 to 1; `flat` (2, C) are the colours of teeth and tongue;
-    `blurred` (K, H, W) float32 are blurred copies of `depth`, each with its strength in `occlusion` (K,): a point that
-    lies deeper than its surroundings gets less light.
+    `covered` is the triangle of each pixel (H, W), its corner weights (H, W, 2), its depth (H, W), blurred copies of
+    that (K, H, W) float32 and the strength of each (K,): a point deeper than its surroundings gets less light. `mesh`
+    is the triangles (F, 3), their material (F,), texture columns and rows of their corners (F, 3, 2) float32, the
+    neutral vertices and the eyeball's centre. `paint` is the texture (S, S, C + 2) uint8, which holds the square roots
+    of colour and gloss (bytes stay in the processor's cache) and "inside the mouth"; the eyeball's colour over the
+    cosine off its axis, 0.5 to 1, (A, C); and the colours of teeth and tongue (2, C). `lamps` is the directions of key
+    and fill light, their powers, and the power of ambient light.
     """
+    triangle, weights, depth, blurred, occlusion = covered
+    triangles, material, texel, neutral, eye_centre = mesh
+    texture, eye_table, flat = paint
+    key, fill, key_power, fill_power, ambient = lamps
     height, width, channels = image.shape
     one, zero, byte = np.float32(1), np.float32(0), np.float32(1 / 255)
     half_x, half_y, half_z = key[0], key[1], key[2] + one

@@ -175,12 +175,15 @@ class Scene:
         rasterise(screen, self._triangles, self._two_sided, kept.hit, kept.weights, kept.depth)
         blur_depth(kept.depth, kept.blurred)
         np.copyto(kept.sharp, self.backdrop)
+        powers = (subject.key_power * pose.light_gain, subject.fill_power, subject.ambient)
         shade(
-            kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH, self._triangles, self._material,
-            canvas().texel, normals, self._neutral, paint.texture, paint.eyes, self._flat, light, subject.fill,
-            np.float32(subject.key_power * pose.light_gain), np.float32(subject.fill_power),
-            np.float32(subject.ambient), EYE_CENTRE, kept.sharp,
-        )  # fmt: skip
+            (kept.hit, kept.weights, kept.depth, kept.blurred, OCCLUSION_STRENGTH),
+            normals,
+            (self._triangles, self._material, canvas().texel, self._neutral, EYE_CENTRE),
+            (paint.texture, paint.eyes, self._flat),
+            (light, subject.fill, *map(np.float32, powers)),
+            kept.sharp,
+        )
         if self._worn.glasses is not None:
             for outline in self._mesh.lenses:
                 edge = screen[len(self._vertices) + outline, :2]

@@ -121,14 +121,18 @@ def test_light_on_a_triangle_that_faces_it(how: str):
     out = np.full((*shape, 1), 9, np.float32)
     facing = np.array([0, 0, 1], np.float32)
     with in_plain_python(raster) if how == "plain" else nullcontext():
+        material = np.array([raster.SKIN, raster.EYE, raster.TEETH, raster.TONGUE, raster.SKIN])
+        neutral, eye_centre = np.array([[0.3, 7, 2]] * 3, np.float32), np.array([0.3, 7, 1], np.float32)
+        eyes, flat = np.array([[0], [0.5], [0.1]], np.float32), np.array([[0.2], [0.3]], np.float32)
+        depth, occlusion = np.zeros(shape, np.float32), np.array([5], np.float32)
         raster.shade(
-            triangle, np.full((*shape, 2), 0.25, np.float32), np.zeros(shape, np.float32), blurred,
-            np.array([5], np.float32), np.array([[0, 1, 2]] * 5, np.int32),
-            np.array([raster.SKIN, raster.EYE, raster.TEETH, raster.TONGUE, raster.SKIN]), texel,
-            np.array([facing] * 3), np.array([[0.3, 7, 2]] * 3, np.float32), texture,
-            np.array([[0], [0.5], [0.1]], np.float32), np.array([[0.2], [0.3]], np.float32), facing, facing,
-            np.float32(0.5), np.float32(0.25), np.float32(0.05), np.array([0.3, 7, 1], np.float32), out,
-        )  # fmt: skip
+            (triangle, np.full((*shape, 2), 0.25, np.float32), depth, blurred, occlusion),
+            np.array([facing] * 3),
+            (np.array([[0, 1, 2]] * 5, np.int32), material, texel, neutral, eye_centre),
+            (texture, eyes, flat),
+            (facing, facing, *map(np.float32, (0.5, 0.25, 0.05))),
+            out,
+        )
     # All of the light is 0.5 + 0.25 + 0.05; the highlight is 1. What lies 0.1 deeper loses 5 x 0.1 of both, more in the
     # mouth.
     bright = [0.04 * 0.8 + 0.16, 0.1 * 0.8 + 0.5 + 0.9, 0.2 * 0.8 + 0.12, 0.3 * 0.8 + 0.12, 0.04 * 0.8 + 0.16]
