@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from fastck.batches.padding import as_frames, pad_sequence
 from fastck.config import PreprocessConfig
-from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox
 from fastck.messages import one_line
 from fastck.pages import notebook_html
 from fastck.pipeline.sequence import collect_features
-from fastck.recognition.footage import Footage, footage_of
+from fastck.recognition.footage import Footage
 from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, columns_of_boxes
 from fastck.training.models.linear import LinearModel
 from fastck.training.run import Run
@@ -222,11 +221,6 @@ def unanswered(source: str, error: str) -> Prediction:
 def _source_column(source: str, length: int) -> pd.Series:
     # Strings of Arrow refuse a path that is not UTF-8.
     return pd.Series([source] * length, dtype=object)
-
-
-def predict_record(opened: Run, record: SequenceRecord, *, source: str = "", stride: int | None = None) -> Prediction:
-    """Predict the emotion of a sequence that is listed already, with a run that is open; see `predict_footage`."""
-    return predict_footage(opened, footage_of(record, source=source), stride=stride)
 
 
 def predict_footage(
