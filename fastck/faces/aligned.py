@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.box import SMOOTH_WINDOW, FaceBox, Gray
+from fastck.faces.box import SMOOTH_WINDOW, FaceBox, Gray, overlap
 from fastck.faces.detector import find_landmarks
 
 Floats = NDArray[np.float64]
@@ -20,18 +20,20 @@ PLACES = np.array([[0.20, 0.31], [0.39, 0.31], [0.61, 0.31], [0.80, 0.31], [0.50
 # What the points' noise moves the crop by: a movement counts from twice of it on. Shares of the crop's side for the
 # place, of the size for the size, radians for the turn.
 SLACK = np.array([0.006, 0.006, 0.012, 0.010])
+# Points are found in the same box as long as the face's own overlaps with it by so much: noise makes dlib's boxes jump
+# by a tenth of a face or a sixth of its size, and points that begin elsewhere end elsewhere.
+KEPT_OVERLAP = 0.6
 
 
 def alignment(points: NDArray[np.float32]) -> Floats:
     """Return where a face is, (4,): column and row of the crop's middle, log of the crop's side, turn in radians."""
+    # Loaded by those alone who ask for aligned crops.
+    from fastck.faces.landmarks import similarity
+
     target = np.concatenate([points[list(EYE_CORNERS)], points[list(MOUTH_CORNERS)].mean(axis=0, keepdims=True)])
-    middle, origin = target.mean(axis=0), PLACES.mean(axis=0)
-    source, target = PLACES - origin, target - middle
-    along = float((source * target).sum())
-    across = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum())
-    turn = np.array([[along, -across], [across, along]]) / float((source**2).sum())
-    column, row = middle + turn @ (0.5 - origin)
-    return np.array([column, row, np.log(np.hypot(turn[0, 0], turn[1, 0])), np.arctan2(turn[1, 0], turn[0, 0])])
+    matrix = similarity(PLACES, target)
+    column, row = matrix @ [0.5, 0.5, 1]
+    return np.array([column, row, np.log(np.hypot(matrix[0, 0], matrix[1, 0])), np.arctan2(matrix[1, 0], matrix[0, 0])])
 
 
 def steady(places: Floats) -> Floats:
@@ -62,8 +64,14 @@ def find_alignments(frames: Iterable[Gray], found: Sequence[FaceBox | None]) -> 
         The face of each frame; one at least.
     """
     places: list[Floats | None] = []
+    kept: FaceBox | None = None
     for gray, box in zip(islice(frames, len(found)), found, strict=False):
-        places.append(None if box is None else alignment(find_landmarks(gray, [box])[0].points))
+        if box is None:
+            places.append(None)
+            continue
+        if kept is None or overlap(kept, box) < KEPT_OVERLAP:
+            kept = box
+        places.append(alignment(find_landmarks(gray, [kept])[0].points))
     last = next((place for place in places if place is not None), None)
     if last is None:
         raise ValueError(f"expected a face in one of {len(found)} frames, got none")

@@ -22,7 +22,7 @@ from fastck.kernels import landmarks as kernels
 from fastck.kernels.landmarks import DIRECTIONS
 
 BUNDLED = Path(__file__).with_name("landmarks.npz")
-FORMAT = 1  # raised when the steps are of another kind
+FORMAT = 2  # raised when the steps are of another kind
 POINTS = 68
 INNER = slice(17, POINTS)  # all but the outline
 EYE_CORNERS = (36, 45)
@@ -49,6 +49,7 @@ STEPS = (
     Step(cell=8.0, cells=2, upright=True),
     Step(cell=6.0, cells=2, upright=False),
     Step(cell=4.5, cells=2, upright=False),
+    Step(cell=3.5, cells=2, upright=False),
 )
 
 

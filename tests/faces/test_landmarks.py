@@ -283,6 +283,18 @@ def test_a_still_face_with_noise_moves_no_more_than_under_stable(noise: float, m
     assert result["aligned"] <= 1.05 * result["sequence"] + 1e-4
 
 
+def test_boxes_that_jump_round_a_still_face_move_no_crop(unseen: Found):
+    gray, box = unseen.frames[0].gray, unseen.boxes[0]
+    side = box.bottom - box.top
+    tenth, sixth = side // 10, side // 6
+    jumped = FaceBox(box.top - tenth, box.left + tenth, box.bottom - tenth, box.right + tenth)
+    grown = FaceBox(box.top, box.left, box.bottom + sixth, box.right + sixth)
+    path = find_alignments(
+        [gray] * 12, [box, box, jumped, jumped, jumped, jumped, grown, grown, grown, grown, box, box]
+    )
+    assert np.ptp(path, axis=0).max() == 0
+
+
 def test_a_crop_stays_within_its_slack_and_follows_beyond():
     rng = np.random.default_rng(5)
     places = np.tile([100.0, 80.0, np.log(200.0), 0.1], (40, 1)) + rng.normal(0, [0.3, 0.3, 0.002, 0.002], (40, 4))

@@ -23,7 +23,7 @@ from tools.landmarks.make import PICTURES, SEED
 from tools.landmarks.pictures import Pictures, draw_sitter, render_pictures
 
 PEOPLE, LEARNT_FROM = 850, 600  # the others are asked about
-CONFIG = FitConfig(versions=1, shrinks=(1.0,))
+CONFIG = FitConfig(versions=1)
 BEARD = 0.3  # opacity from which a beard is one
 TURNED, NODDED, TILTED = 20.0, 12.0, 15.0  # degrees
 GAPE, SHUT = 0.2, 0.1  # lips apart in shares of the eye corners' distance; lids apart in shares of an eye's width
