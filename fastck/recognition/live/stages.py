@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # No doubling: faces from about 80 pixels on. A search of the doubled frame does not keep up with a camera.
 FACES = FaceConfig(upsample=(0,))
 STAGES = ("face", "flow", "model", "units", "judge")
-LANDMARKS = "landmarks"  # a stage that is there where it is asked for
 WARM_UP_SIDE = 120  # pixels; room for the smallest face that is searched for
 RATE_OVER = 50  # results, two seconds of a camera
 
@@ -42,7 +41,7 @@ class LiveResult:
     reading : Reading or None
         Box, flow, probabilities, emotion; None as long as no face has been found.
     milliseconds : dict of str to float
-        What the stages "face", "flow", "model", "units", "judge" and "landmarks" took, those that ran.
+        What the stages "face", "flow", "model", "units" and "judge" took, those that ran.
     delay : float
         Milliseconds from the frame's coming to this result.
     dropped : int
@@ -75,11 +74,6 @@ class Extras:
 
     landmarks: bool = False
     units: bool = False
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Names of the stages that they take."""
-        return (LANDMARKS,) if self.landmarks else ()
 
 
 NOTHING = Extras()
@@ -119,7 +113,7 @@ def watch(
     ----------
     newest : NewestFrame
     recogniser : Recogniser, optional
-        In place of the bundled one and of the judge on top of it.
+        In place of the bundled one and of the judge on top of it, with which landmarks and units are found.
     extras : Extras
         What is found besides.
     clock : callable
@@ -137,12 +131,12 @@ def watch(
     # The judge was fitted to what the bundled recogniser says.
     judge = None if recogniser is not None else live_judge()
     look = None if judge is None else judge.look
-    follower, turn = Follower(recogniser, look), 0
+    follower, turn = Follower(recogniser, look, keep_marks=extras.landmarks), 0
     finished: deque[float] = deque(maxlen=RATE_OVER)
     with following(FACES) as search:
         while (frame := newest.take()) is not None:
             if frame.turn != turn:
-                follower, turn = Follower(recogniser, look), frame.turn
+                follower, turn = Follower(recogniser, look, keep_marks=extras.landmarks), frame.turn
                 if judge is not None:
                     judge.forget()
             stopwatch = Stopwatch()
@@ -152,12 +146,6 @@ def watch(
             if judge is not None and reading is not None:
                 with stopwatch.stage("judge"):
                     reading = judge.judge(reading)
-            marks = None
-            if extras.landmarks:
-                from fastck.recognition.marks import find_marks
-
-                with stopwatch.stage(LANDMARKS):
-                    marks = None if found is None else find_marks(frame.gray, found)
             now = clock()
             finished.append(now)
             yield LiveResult(
@@ -168,7 +156,7 @@ def watch(
                 delay=1000 * (now - frame.captured),
                 dropped=newest.dropped,
                 rate=rate_of(finished),
-                marks=marks,
+                marks=None if reading is None else reading.marks,
                 units=judge.units if judge is not None and extras.units else None,
                 reference=None if judge is None or reading is None else judge.reference,
             )
@@ -185,7 +173,7 @@ def warm_up(*, extras: Extras = NOTHING) -> None:
     """Compile and load what the stages need, so that the first frames do not wait for it."""
     noise = np.random.default_rng(0).integers(0, 256, (WARM_UP_SIDE, WARM_UP_SIDE), dtype=np.uint8)
     judge = live_judge()
-    follower = Follower(look=judge.look)
+    follower = Follower(look=judge.look, keep_marks=extras.landmarks)
     with searching(FACES) as search:
         search(noise)
     box = FaceBox(0, 0, WARM_UP_SIDE, WARM_UP_SIDE)
@@ -193,10 +181,6 @@ def warm_up(*, extras: Extras = NOTHING) -> None:
         reading = follower.push(noise, box)
         assert reading is not None
         judge.judge(reading)
-    if extras.landmarks:
-        from fastck.recognition.marks import find_marks
-
-        find_marks(noise, box)
 
 
 def rate_of(finished: deque[float]) -> float:
