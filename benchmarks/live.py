@@ -20,7 +20,6 @@ from fastck.recognition.live.judging import LiveJudge
 from fastck.recognition.live.picture import jpeg
 from fastck.recognition.live.sources import HEIGHT, WIDTH
 from fastck.recognition.live.stages import FACES, Extras, LiveResult, warm_up
-from fastck.recognition.marks import find_marks
 
 FRAMES = 100
 NOISE = 2.0  # gray levels
@@ -42,10 +41,10 @@ def frames(*, face: bool) -> Iterator[NDArray[np.uint8]]:
 
 def measure(*, face: bool) -> dict[str, list[float]]:
     """Return milliseconds of processor time for each frame, by stage; with landmarks drawn."""
-    stages = ("face search", "crop, flow, units", "judge", "landmarks", "picture")
+    stages = ("face search", "crop, flow, landmarks, units", "judge", "picture")
     taken: dict[str, list[float]] = {stage: [] for stage in stages}
     judge = LiveJudge()
-    follower = Follower(look=judge.look)
+    follower = Follower(look=judge.look, keep_marks=True)
     with searching(FACES) as search:
         for number, gray in enumerate(frames(face=face)):
             begin = time.process_time()
@@ -55,20 +54,16 @@ def measure(*, face: bool) -> dict[str, list[float]]:
             read = time.process_time()
             reading = None if reading is None else judge.judge(reading)
             judged = time.process_time()
-            marks = None if found is None else find_marks(gray, found)
-            marked = time.process_time()
             jpeg(
                 LiveResult(
                     number=number, gray=gray, reading=reading, milliseconds={}, delay=0.0, dropped=0, rate=0.0,
-                    marks=marks,
+                    marks=None if reading is None else reading.marks,
                 )
             )  # fmt: skip
             drawn = time.process_time()
             if (found is not None) != face:
                 raise ValueError(f"frame {number}: a face was {'not ' if face else ''}found")
-            for stage, (before, after) in zip(
-                stages, pairwise((begin, searched, read, judged, marked, drawn)), strict=True
-            ):
+            for stage, (before, after) in zip(stages, pairwise((begin, searched, read, judged, drawn)), strict=True):
                 taken[stage].append(1000 * (after - before))
     return taken
 
@@ -81,7 +76,7 @@ def main() -> None:
         taken = measure(face=face)
         print(f"{WIDTH}x{HEIGHT} pixels, {FRAMES} frames {'with' if face else 'without'} a face, one thread")
         for stage, times in [*taken.items(), ("all", [sum(each) for each in zip(*taken.values(), strict=True)])]:
-            print(f"  {stage:<20} median {median(times):5.1f} ms   19 of 20 below {np.quantile(times, 0.95):5.1f} ms")
+            print(f"  {stage:<28} median {median(times):5.1f} ms   19 of 20 below {np.quantile(times, 0.95):5.1f} ms")
 
 
 if __name__ == "__main__":
