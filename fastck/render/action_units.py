@@ -36,23 +36,25 @@ ONE_SIDED = {
     "AU28": ("mouthRollLower", "mouthRollUpper"),
 }
 # Lips that part, action unit 25, are what many units do together: how far each moves the lips apart in the middle of
-# the head model's neutral mouth, in shares of 12 mm; 12 mm and more are the full intensity.
+# the head model's neutral mouth, in millimetres. WIDE_APART and more is the full intensity: two thirds of what the
+# fully dropped jaw does, so that lips that a full smile parts (7 mm) are a weaker unit than the smile.
+WIDE_APART = 20.0
 PARTING = {
-    "jawOpen": 2.4,
-    "mouthClose": -2.4,
-    "mouthFunnel": 0.57,
-    "mouthLowerDownLeft": 0.17,
-    "mouthLowerDownRight": 0.17,
-    "mouthUpperUpLeft": 0.21,
-    "mouthUpperUpRight": 0.21,
-    "mouthShrugUpper": 0.28,
-    "mouthShrugLower": -0.31,
-    "mouthRollLower": -0.22,
-    "mouthRollUpper": -0.19,
-    "mouthPressLeft": -0.08,
-    "mouthPressRight": -0.08,
-    "mouthSmileLeft": -0.09,
-    "mouthSmileRight": -0.09,
+    "jawOpen": 28.8,
+    "mouthClose": -28.8,
+    "mouthFunnel": 6.8,
+    "mouthLowerDownLeft": 2.0,
+    "mouthLowerDownRight": 2.0,
+    "mouthUpperUpLeft": 2.5,
+    "mouthUpperUpRight": 2.5,
+    "mouthShrugUpper": 3.4,
+    "mouthShrugLower": -3.7,
+    "mouthRollLower": -2.6,
+    "mouthRollUpper": -2.3,
+    "mouthPressLeft": -1.0,
+    "mouthPressRight": -1.0,
+    "mouthSmileLeft": -1.1,
+    "mouthSmileRight": -1.1,
 }
 
 
@@ -78,5 +80,5 @@ def action_units(weights: Mapping[str, float]) -> dict[str, float]:
         found[name] = max(sides.values())
     for name, units in ONE_SIDED.items():
         found[name] = max(plain.get(unit, 0.0) for unit in units)
-    found["AU25"] = sum(share * plain.get(unit, 0.0) for unit, share in PARTING.items())
+    found["AU25"] = sum(apart * plain.get(unit, 0.0) for unit, apart in PARTING.items()) / WIDE_APART
     return {name: STRONGEST * min(max(weight, 0.0), 1.0) for name, weight in found.items()}

@@ -16,11 +16,12 @@ from fastck.render.action_units import PARTING, action_units
 from fastck.render.dataset import Person
 from fastck.render.model import deform, load_model
 from fastck.render.motion import Pose
+from fastck.render.recipes import PEAKS
 from fastck.render.variation import EASY, HARD
 from tools.landmarks.points import MIRRORED, carried
 from tools.units.acts import begin as begin_script
 from tools.units.acts import emotion_clip, played, pose_of
-from tools.units.learn import OUTPUT_MIRROR, PATCH_MIRROR, mirrored_shape
+from tools.units.learn import OUTPUT_MIRROR, PATCH_MIRROR, closed_smile, mirrored_shape
 
 SEED = 4242  # of people whom the model was not fitted to
 # Units whose look on the mesh is their own; each beside the weights that show it.
@@ -91,8 +92,26 @@ def test_how_far_units_part_the_lips_is_read_off_the_head_model():
         height = np.einsum("nk,nk->n", shares, vertices[corners, 1])
         return float((height[:3] - height[3:]).mean())
 
-    for unit, share in PARTING.items():
-        assert (gap({unit: 1.0}) - gap({})) / 0.12 == pytest.approx(share, abs=0.03), unit
+    for unit, apart in PARTING.items():
+        assert 100 * (gap({unit: 1.0}) - gap({})) == pytest.approx(apart, abs=0.3), unit
+
+
+def test_lips_that_a_full_smile_parts_are_a_weaker_unit_than_the_smile():
+    for strength in (0.3, 0.6, 1.0):
+        weights = {}
+        for unit, weight in PEAKS["happy"].items():
+            sides = [unit] if unit == "jawOpen" else [f"{unit}{side}" for side in ("Left", "Right")]
+            weights |= dict.fromkeys(sides, strength * weight)
+        found = action_units(weights)
+        assert found["AU25"] < 0.7 * found["AU12"]
+
+
+def test_smiles_with_closed_lips_are_told_from_dimplers_and_open_mouths():
+    wanted = np.zeros((4, len(OUTPUTS)), np.float32)
+    for row, units in enumerate((("AU12",), ("AU12", "AU14"), ("AU12", "AU25"), ("AU14",))):
+        for name in units:
+            wanted[row, [place for place, output in enumerate(OUTPUTS) if output.startswith(name)]] = 2
+    assert closed_smile(wanted).tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize("name", CLEAR)

@@ -27,6 +27,11 @@ JITTER = 0.004  # of a frame's points
 BLIND = 0.1  # share of the rows whose patches are all left out
 KEPT = 0.8  # of the others' components
 LOPSIDED, MORE_LOPSIDED = 1.5, 2  # difference of intensity between the sides; how often more such rows are shown
+# Intensity from which on a mouth smiles, how often more it is shown smiling with lips that are closed: a dimpler looks
+# nearly the same, and is rarer.
+SMILING, MORE_SMILING = 0.7, 2
+# Units that are seen least, from which intensity on, and how often more.
+RARE, CLEARLY, MORE_RARE = ("AU18", "AU28"), 1.5, 2
 OTHER_SIDE = 1_000_000  # added to a person's number: their mirrored self
 
 
@@ -163,7 +168,10 @@ def fit_units(
     """
     usable = np.flatnonzero([len(rows.resting[int(person)]) > 0 for person in rows.person])
     # Most faces move both sides alike: those that do not are shown more often.
-    usable = np.concatenate([usable, *[usable[lopsided(rows.wanted[usable])]] * MORE_LOPSIDED])
+    wanted = rows.wanted[usable]
+    rare = (wanted[:, [OUTPUTS.index(name) for name in RARE]] >= CLEARLY).any(axis=1)
+    shown = ((lopsided(wanted), MORE_LOPSIDED), (closed_smile(wanted), MORE_SMILING), (rare, MORE_RARE))
+    usable = np.concatenate([usable, *[usable[these] for these, times in shown for _ in range(times)]])
     means = {person: some_means(rows, own, seed) for person, own in rows.resting.items() if len(own)}
 
     def batches(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -193,6 +201,15 @@ def fit_units(
 def lopsided(wanted: Floats) -> NDArray[np.bool_]:
     """Return which rows have a unit that is far stronger on one side than on the other."""
     return np.asarray((np.abs(wanted - wanted[:, OUTPUT_MIRROR]) >= LOPSIDED).any(axis=1))
+
+
+def closed_smile(wanted: Floats) -> NDArray[np.bool_]:
+    """Return which rows show a mouth that smiles with closed lips, on both sides."""
+    smile, dimple = (
+        wanted[:, [OUTPUTS.index(f"{name}_{side}") for side in ("left", "right")]].min(axis=1)
+        for name in ("AU12", "AU14")
+    )
+    return (smile >= SMILING) & (smile > dimple) & (wanted[:, OUTPUTS.index("AU25")] < SMILING)
 
 
 def some_means(rows: Rows, own: NDArray[np.intp], seed: int) -> tuple[Floats, Floats, Floats]:
