@@ -134,8 +134,9 @@ def test_a_face_in_a_picture_never_moves(happy: list[np.ndarray], surprised: lis
     wall = [np.clip(surprised[-1] + rng.normal(0, 2, surprised[0].shape), 0, 255).astype(np.uint8) for _ in surprised]
     rest = [surprised[0]] * len(happy)
     prediction = fastck.predict(side_by_side(larger(happy, 1.2), wall))
-    # What never rests is judged by its shape.
-    assert [one.emotion for one in prediction.people] == ["happy", "surprise"]
+    # What never rests is judged by its shape; flow, which sees nothing move, may leave it unsure.
+    likely = [max(one.probabilities, key=one.probabilities.__getitem__) for one in prediction.people]
+    assert likely == ["happy", "surprise"]
     assert prediction.others[0].notes[0] == "person 2 never moves: it may be a picture"
     assert fastck.predict(rest).notes == ()
 

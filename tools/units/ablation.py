@@ -1,0 +1,98 @@
+"""Print what each kind of act is worth to the judge, for docs/explanation/recogniser.md.
+
+python -m tools.units.ablation FOLDER
+
+FOLDER is that of `python -m tools.units`: its frames and its units' networks are used again. The judge is fitted
+without the clips of a kind, and asked about those of other people.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from fastck.faces.dense import Dense, read_dense
+from fastck.faces.units import UnitModel
+from fastck.recogniser import softmax
+from fastck.recognition.judge import pooled
+from tools.units.fit import as_bytes
+from tools.units.judging import (
+    CONFIG,
+    UNSURE_BELOW,
+    Stretches,
+    fit_judge,
+    joined,
+    judging_data,
+    mean_outputs,
+    temperature_of,
+)
+from tools.units.make import CHECKED, SEED, Plan, render
+
+
+def of(*names: str) -> Callable[[str], bool]:
+    """Return what tells acts of these names."""
+    return lambda act: act in names
+
+
+KINDS: dict[str, Callable[[str], bool]] = {
+    "speech": lambda act: act.startswith("talk"),
+    "expressions with speech": lambda act: act.endswith("talking"),
+    "blinks and winks": of("blinks", "slow blink", "wink", "squint"),
+    "chewing, licked and rolled lips": of("chew", "lick lips", "roll lips"),
+    "pouts, an O, the mouth aside": of("pout", "o", "mouth aside"),
+    "yawns, mouths agape": of("yawn", "gape"),
+    "turns and glances": of("turn", "look"),
+    "raised brows": of("brows up"),
+    "expressions that are held": lambda act: " held" in act,
+    "that are released": lambda act: " released" in act and "begun" not in act,
+    "that a clip begins with": lambda act: " begun" in act,
+}
+
+
+def picked(data: Stretches, kind: Callable[[str], bool], *, shown: bool) -> Stretches:
+    """Return the stretches that show a kind of act, or those that do not."""
+    rows = np.array([kind(str(act)) for act in data.act]) == shown
+    return replace(data, **{name: values[rows] for name, values in vars(data).items()})
+
+
+def judge_of(learnt: Stretches, calibrating: Stretches) -> tuple[Dense, float]:
+    """Return a network of the judge and its temperature."""
+    network = read_dense(as_bytes(fit_judge(learnt, CONFIG, seed=SEED), "judge"), "judge")
+    return network, temperature_of([network], calibrating)
+
+
+def share_right(judge: tuple[Dense, float], asked: Stretches) -> str:
+    """Return the share of whole clips that are answered rightly; for clips without emotion unsure is right, too."""
+    network, temperature = judge
+    chances = pooled(softmax(mean_outputs([network], asked.values) / np.float32(temperature)), asked.flow)
+    best = chances.argmax(axis=1)
+    best[chances.max(axis=1) < UNSURE_BELOW] = 0
+    return f"{100 * (best == asked.code)[asked.whole].mean():.0f} %"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table."""
+    if len(arguments) != 1:
+        print("usage: python -m tools.units.ablation FOLDER", file=sys.stderr)
+        return 2
+    plan = Plan(folder=Path(arguments[0]))
+    frames = render(plan)
+    first, final = (UnitModel(plan.folder / f"fitted-{people}.npz") for people in (plan.first_people, plan.people))
+    with threadpool_limits(1):
+        data = judging_data(plan, first, final, frames)
+        checked = joined([data[name] for name in CHECKED])
+        whole = judge_of(data["train"], data["turned"])
+        print("| left out | clips asked about | right without | with |\n|---|---:|---:|---:|")
+        for name, kind in KINDS.items():
+            asked = picked(checked, kind, shown=True)
+            without = judge_of(picked(data["train"], kind, shown=False), data["turned"])
+            shares = f"{share_right(without, asked)} | {share_right(whole, asked)}"
+            print(f"| {name} | {asked.whole.sum()} | {shares} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
