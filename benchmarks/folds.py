@@ -163,7 +163,7 @@ def section() -> list[str]:
         "## Folds side by side",
         "",
         f"{document['sequences']} sequences of {SUBJECTS} rendered people of the hard set, {document['cores']} cores; "
-        "a whole `fastck train` each, once. Each network has one thread, however many "
+        "a whole `fastck train` each, once, while other programs ran. Each network has one thread, however many "
         "folds are fitted at once. Written by `python -m benchmarks.folds`.",
         "",
         f"Machine: {document['machine']}.",
