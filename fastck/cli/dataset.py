@@ -1,7 +1,8 @@
 """Commands around a data set: render one, look at it, split its sequences into folds."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,9 @@ from fastck.cli.options import (
     note_formulas,
     with_reading,
 )
+
+if TYPE_CHECKING:
+    from fastck.dataset.records import SequenceRecord
 
 
 @one_line_errors
@@ -91,9 +95,13 @@ def check(
     """Say what the data set ROOT holds, what is odd in it, and what would be left out. Writes nothing but --csv."""
     from fastck.dataset.check import check as check_root
     from fastck.outputs import check_output
-    from fastck.pipeline.detect import count_people
     from fastck.views.terminal import render_check
 
+    count: Callable[[SequenceRecord], int] | None = None
+    if deep:
+        from fastck.pipeline.detect import count_people
+
+        count = count_people
     show_logs(verbose)
     read = reading.of(root)
     if csv is not None:
@@ -105,7 +113,7 @@ def check(
             root,
             **read,
             deep=deep,
-            count_people=count_people,
+            count_people=count,
             on_progress=update,
         )
     console.print(render_check(report))
