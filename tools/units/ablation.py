@@ -8,7 +8,6 @@ without the clips of a kind, and asked about those of other people.
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from tools.units.judging import (
     UNSURE_BELOW,
     Stretches,
     fit_judge,
-    joined,
     judging_data,
     mean_outputs,
     temperature_of,
@@ -54,8 +52,7 @@ KINDS: dict[str, Callable[[str], bool]] = {
 
 def picked(data: Stretches, kind: Callable[[str], bool], *, shown: bool) -> Stretches:
     """Return the stretches that show a kind of act, or those that do not."""
-    rows = np.array([kind(str(act)) for act in data.act]) == shown
-    return replace(data, **{name: values[rows] for name, values in vars(data).items()})
+    return data.pick(np.array([kind(str(act)) for act in data.act]) == shown)
 
 
 def judge_of(learnt: Stretches, calibrating: Stretches) -> tuple[Dense, float]:
@@ -83,7 +80,7 @@ def main(arguments: list[str]) -> int:
     first, final = (UnitModel(plan.folder / f"fitted-{people}.npz") for people in (plan.first_people, plan.people))
     with threadpool_limits(1):
         data = judging_data(plan, first, final, frames)
-        checked = joined([data[name] for name in CHECKED])
+        checked = Stretches.join(data[name] for name in CHECKED)
         whole = judge_of(data["train"], data["turned"])
         print("| left out | clips asked about | right without | with |\n|---|---:|---:|---:|")
         for name, kind in KINDS.items():

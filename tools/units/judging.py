@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from fastck.render.recipes import EMOTION_CODES
 from fastck.render.variation import HARD, Variation
 from tools.npzfile import npz_bytes
 from tools.recogniser.people import WIDE
+from tools.rows import Rows
 from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
 from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
 from tools.units.frames import PATCH_SCALE, Frames
@@ -35,7 +36,7 @@ ENDINGS = (0.7, 1.0)  # shares of a clip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretches:
+class Stretches(Rows):
     """Clips and their beginnings as the network takes them, a row each."""
 
     values: Floats
@@ -86,11 +87,6 @@ def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
 def level_of(units: Floats, reference: str) -> Floats | None:
     """Return intensities beside the average, where that is the reference."""
     return units if reference == "average" else None
-
-
-def joined(parts: Sequence[Stretches]) -> Stretches:
-    """Return the rows of all parts."""
-    return Stretches(**{e.name: np.concatenate([getattr(part, e.name) for part in parts]) for e in fields(Stretches)})
 
 
 # Augmentation: other people's units are stronger or weaker, and real ones are read less exactly.
@@ -258,7 +254,7 @@ def judging_data(plan: Plan, first: UnitModel, final: UnitModel, data: Data) -> 
     drawn = synthetic(final, late, SYNTHETIC, plan.seed)
     worlds = {"turned": data.calibrating, **data.checked}
     return {
-        "train": joined([*rendered * RENDERED, drawn]),
+        "train": Stretches.join([*rendered * RENDERED, drawn]),
         **{name: stretches(frames, [final], recogniser) for name, frames in worlds.items()},
     }
 
