@@ -145,10 +145,11 @@ class LandmarkModel:
         The mean shape in the later steps' pixels.
     head : ndarray of shape (68, 3), float32
         The points on the head model's neutral face, decimetres: x to the subject's left, y up, z out of the face.
-    weights : list of ndarray of shape (D, N), int8
-        Of each step, the first one's first; the last one's last column says the log of the error.
+    weights : list of ndarray of shape (N, D), int8
+        Of each step, the first one's first; the last one's last row says the log of the error. The file has them the
+        other way round.
     scales, biases : list of ndarray of shape (N,), float32
-        A weight is its byte times its column's scale.
+        A weight is its byte times its row's scale.
     """
 
     about: dict[str, Any]
@@ -171,7 +172,7 @@ def load_landmark_model(path: str | PathLike[str] = BUNDLED) -> LandmarkModel:
             about=about,
             mean=file["mean"],
             head=file["head"],
-            weights=[file[f"weights_{step}"] for step in steps],
+            weights=[np.ascontiguousarray(file[f"weights_{step}"].T) for step in steps],
             scales=[file[f"scale_{step}"] for step in steps],
             biases=[file[f"bias_{step}"] for step in steps],
         )
@@ -244,9 +245,7 @@ class LandmarkFinder:
         self._box_looker = Looker(BOX_STEP, BOX_SIDE, BOX_GRID**2)
         self._grid = box_grid()
         self._lookers = [Looker(step, SHAPE_SIDE, POINTS, self.model.mean) for step in STEPS]
-        # The products of a row are added up one after another.
-        self._rows = [np.ascontiguousarray(weights.T) for weights in self.model.weights]
-        self._whole = np.empty(max(len(weights) for weights in self.model.weights), np.int16)
+        self._whole = np.empty(max(weights.shape[1] for weights in self.model.weights), np.int16)
         self._expected = np.array(self.model.about["expected"])
 
     def __call__(self, gray: Gray, box: Sequence[float] | NDArray[Any]) -> Landmarks:
@@ -292,5 +291,5 @@ class LandmarkFinder:
         model = self.model
         out = np.empty(len(model.biases[step]), np.float32)
         whole = self._whole[: len(features)]
-        kernels.weigh(features, self._rows[step], model.scales[step], model.biases[step], whole, out)
+        kernels.weigh(features, model.weights[step], model.scales[step], model.biases[step], whole, out)
         return out

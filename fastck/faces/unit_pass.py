@@ -4,11 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.config import UNIT_VALUES
-from fastck.faces.appearance import Looker
 from fastck.faces.box import FaceBox
 from fastck.faces.dense import blas
-from fastck.faces.landmarks import LandmarkFinder
-from fastck.faces.units import UNITS, bundled_units
+from fastck.faces.units import UNITS, UnitReader
 
 # The mirrored face's point for each point: outline, brows, nose, eyes, lips outside and inside.
 _SPANS = ((0, 17), (17, 27), (31, 36), (48, 55), (55, 60), (60, 65), (65, 68))
@@ -38,8 +36,7 @@ class UnitPass:
     """Reads the crops of one sequence, stretch after stretch; not to be shared between threads."""
 
     def __init__(self) -> None:
-        self._model = bundled_units()
-        self._find, self._look = LandmarkFinder(), Looker()
+        self._reader = UnitReader()
         self._rest: NDArray[np.float32] | None = None
 
     def rows(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -52,14 +49,14 @@ class UnitPass:
         """
         # The crop is the face's box.
         box = FaceBox(0, 0, *crops.shape[1:])
-        out = np.empty((len(crops) - 1, 1, UNIT_VALUES), np.float32)
+        reader, out = self._reader, np.empty((len(crops) - 1, 1, UNIT_VALUES), np.float32)
         if self._rest is None:
-            self._rest = self._model.see(self._look(crops[0], self._find(crops[0], box).points)).rest
+            self._rest = self._reader(crops[0], box).rest
         for row, crop in zip(out[:, 0], crops[1:], strict=True):
-            look = self._look(crop, self._find(crop, box).points)
-            seen = self._model.see(look)
+            look = reader.look(crop, reader.find(crop, box))
+            seen = reader.model.see(look)
             # Sums of another number of threads could differ in their last digit.
             with blas().limit(limits=1, user_api="blas"):
-                row[: len(UNITS)] = self._model.intensities([seen], self._rest)[0]
+                row[: len(UNITS)] = reader.model.intensities([seen], self._rest)[0]
             row[len(UNITS) :] = look.shape
         return out

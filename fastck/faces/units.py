@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.arrayfile import model_file
-from fastck.faces.appearance import N_PATCHES, N_SHAPE, Look
+from fastck.faces.appearance import N_PATCHES, N_SHAPE, Look, Looker
+from fastck.faces.box import FaceBox, Gray
 from fastck.faces.dense import Dense, Floats, blas, read_dense
+from fastck.faces.landmarks import LandmarkFinder, Landmarks
 
 BUNDLED = Path(__file__).with_name("units.npz")
 FORMAT = 1  # raised when the networks are of another kind
@@ -164,3 +166,29 @@ class UnitModel:
 def bundled_units() -> UnitModel:
     """Return the model that comes with the package, read once."""
     return UnitModel()
+
+
+class UnitReader:
+    """Looks at one frame's face after another, with buffers that are kept: not to be shared between threads.
+
+    Parameters
+    ----------
+    model : UnitModel, optional
+        The bundled one by default.
+    """
+
+    def __init__(self, model: UnitModel | None = None) -> None:
+        self.model = model or bundled_units()
+        self.find, self._looker = LandmarkFinder(), Looker()
+
+    def __call__(self, gray: Gray, box: FaceBox) -> Seen:
+        """Return what action units are read from, for the face in a box."""
+        return self.see(gray, self.find(gray, box))
+
+    def see(self, gray: Gray, landmarks: Landmarks) -> Seen:
+        """Return the same for the face whose points are known."""
+        return self.model.see(self.look(gray, landmarks))
+
+    def look(self, gray: Gray, landmarks: Landmarks) -> Look:
+        """Return how that face looks: its shape, its turn and its patches."""
+        return self._looker(gray, landmarks.points)

@@ -227,17 +227,16 @@ def _look_for(wanted: _Search) -> Callable[[Gray, FaceRow], FaceRow] | None:
     """Return what looks at a face for its points and action units; None where neither is wanted."""
     if not (wanted.landmarks or wanted.units):
         return None
-    from fastck.faces.appearance import Looker
     from fastck.faces.pose import head_pose
-    from fastck.faces.units import bundled_units
+    from fastck.faces.units import UnitReader
 
-    looker = Looker()
+    reader = UnitReader() if wanted.units else None
 
     def look(gray: Gray, face: FaceRow) -> FaceRow:
         (found,) = find_landmarks(gray, [face.box])
         if wanted.landmarks:
             face = face._replace(landmarks=found, pose=head_pose(found.points, gray.shape))
-        return face._replace(seen=bundled_units().see(looker(gray, found.points))) if wanted.units else face
+        return face if reader is None else face._replace(seen=reader.see(gray, found))
 
     return look
 

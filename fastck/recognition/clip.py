@@ -27,7 +27,8 @@ from fastck.recognition.windows import window_table
 from fastck.training.run import Run, open_run
 
 if TYPE_CHECKING:
-    from fastck.recognition.reading import Reference, UnitReader
+    from fastck.faces.units import UnitReader
+    from fastck.recognition.reading import Reference
 
 log = logging.getLogger(__name__)
 
@@ -250,8 +251,8 @@ def recognise_footage(
     BadSequence
         If it holds no face, fewer than two frames, or a frame that cannot be read; a ValueError.
     """
+    from fastck.faces.units import UnitReader
     from fastck.recognition.judge import judge_readings
-    from fastck.recognition.reading import UnitReader
 
     # The judge was fitted to what the bundled recogniser says.
     judged = recogniser is None

@@ -14,8 +14,8 @@ from fastck.recogniser import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
 
 if TYPE_CHECKING:
+    from fastck.faces.units import Seen, UnitReader
     from fastck.recognition.marks import Marks
-    from fastck.recognition.reading import Seen, UnitReader
 
 SIDE = FaceConfig().side
 NO_FLOW = np.zeros((0, 28, 28), np.float32)

@@ -69,8 +69,8 @@ def columns_of_boxes(
     """Return the wanted columns of faces whose boxes are known, each with its frame; see `face_columns`."""
     if wanted == NO_COLUMNS:
         return {}
+    from fastck.faces.units import UnitReader
     from fastck.recognition.marks import with_pose
-    from fastck.recognition.reading import UnitReader
 
     reader = UnitReader()
     marks: list[Marks | None] = []

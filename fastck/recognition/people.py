@@ -18,7 +18,7 @@ from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, fac
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
-    from fastck.recognition.reading import UnitReader
+    from fastck.faces.units import UnitReader
 
 ROUND = 5  # frames: in each of so many one person's is searched for others, too
 # Root mean square displacement, in shares of the crop's side: noise of 4 gray levels makes up to 0.0018 of it, and

@@ -137,8 +137,8 @@ def look_at_photo(
 
 def _readings(pair: Sequence[tuple[Gray, FaceBox]], recogniser: Recogniser, *, judged: bool) -> list[Reading]:
     """Return the readings of two pictures and their faces, as those of a clip."""
+    from fastck.faces.units import UnitReader
     from fastck.recognition.judge import judge_readings
-    from fastck.recognition.reading import UnitReader
 
     look = UnitReader() if judged else None
     follower = Follower(recogniser, look)

@@ -6,10 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.appearance import Looker
-from fastck.faces.box import FaceBox, Gray
-from fastck.faces.landmarks import LandmarkFinder, Landmarks
-from fastck.faces.units import UNITS, Seen, UnitModel, bundled_units
+from fastck.faces.units import UNITS, Seen, UnitModel
 
 Floats = NDArray[np.float32]
 Reference = Literal["onset", "median", "average"]
@@ -20,28 +17,6 @@ CALM, UTMOST, RISE, SLACK = 8.5, 12.0, 2.0, 2.0
 ONSET = 5  # frames at most that an onset is the median of
 FEWEST_CALM = 3  # frames, for a median
 LASTING = [number for number, name in enumerate(UNITS) if "_" not in name and name != "AU45"]
-
-
-class UnitReader:
-    """Looks at one frame's face after another, with buffers that are kept: not to be shared between threads.
-
-    Parameters
-    ----------
-    model : UnitModel, optional
-        The bundled one by default.
-    """
-
-    def __init__(self, model: UnitModel | None = None) -> None:
-        self.model = model or bundled_units()
-        self.find, self._look = LandmarkFinder(), Looker()
-
-    def __call__(self, gray: Gray, box: FaceBox) -> Seen:
-        """Return what action units are read from, for the face in a box."""
-        return self.see(gray, self.find(gray, box))
-
-    def see(self, gray: Gray, landmarks: Landmarks) -> Seen:
-        """Return the same for the face whose points are known."""
-        return self.model.see(self._look(gray, landmarks.points))
 
 
 def expressiveness(absolute: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fastck.faces.units import UNITS, bundled_units
+from fastck.faces.units import UNITS, UnitReader, bundled_units
 from fastck.messages import error_text, one_line
 from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
@@ -21,7 +21,7 @@ from fastck.recognition.follow import Reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
 from fastck.recognition.people import FEWEST, n_found, read_people
 from fastck.recognition.photo import path_record
-from fastck.recognition.reading import Reference, UnitReader, read_units
+from fastck.recognition.reading import Reference, read_units
 
 log = logging.getLogger(__name__)
 

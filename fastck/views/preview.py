@@ -228,7 +228,8 @@ def with_units(preview: Preview) -> Preview:
     ValueError
         If the preview was made from a store without its root.
     """
-    from fastck.recognition.reading import UnitReader, read_units
+    from fastck.faces.units import UnitReader
+    from fastck.recognition.reading import read_units
 
     reader = UnitReader()
     seen = [None if box is None else reader(gray, box) for gray, box in _shown_faces(preview)]

@@ -16,12 +16,12 @@ from fastck.cli import app
 from fastck.dataset.clip import clip_record
 from fastck.faces.box import FaceBox
 from fastck.faces.people import LOST, People
+from fastck.faces.units import UnitReader
 from fastck.pages.palette import bgr, person_colour
 from fastck.recogniser import bundled
 from fastck.recognition.clip import read_frames, recognise, recognise_footage
 from fastck.recognition.footage import frames_in_memory
 from fastck.recognition.judge import judge_readings
-from fastck.recognition.reading import UnitReader
 from fastck.recognition.windows import window_table
 from fastck.training.report import plots
 from fastck.views.prediction_plot import plot_prediction

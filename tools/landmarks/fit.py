@@ -275,7 +275,7 @@ def fit(pictures: Pictures, config: FitConfig, *, seed: int, say: Callable[[str]
         about={"format": FORMAT, "expected": expected_errors(said[:, 0], error)},
         mean=mean,
         head=neutral_points().astype(np.float32),
-        weights=[weights for weights, _, _ in files],
+        weights=[np.ascontiguousarray(weights.T) for weights, _, _ in files],
         scales=[scale for _, scale, _ in files],
         biases=[biases for _, _, biases in files],
     )

@@ -155,6 +155,6 @@ def model_bytes(model: LandmarkModel) -> bytes:
         "about": np.array(json.dumps(model.about, sort_keys=True)), "mean": model.mean, "head": model.head
     }  # fmt: skip
     for step, weights in enumerate(model.weights):
-        arrays[f"weights_{step}"], arrays[f"scale_{step}"] = weights, model.scales[step]
+        arrays[f"weights_{step}"], arrays[f"scale_{step}"] = np.ascontiguousarray(weights.T), model.scales[step]
         arrays[f"bias_{step}"] = model.biases[step]
     return npz_bytes(arrays)

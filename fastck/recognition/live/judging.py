@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.people import LOST
-from fastck.faces.units import UNITS, Seen
+from fastck.faces.units import UNITS, Seen, UnitReader
 from fastck.recogniser import Recogniser, bundled
 from fastck.recognition.follow import Reading
 from fastck.recognition.judge import FEWEST, MOST, bundled_judge, course_of
-from fastck.recognition.reading import Reference, UnitReader, choose_rest
+from fastck.recognition.reading import Reference, choose_rest
 from fastck.recognition.windows import WindowTracker
 
 REST_FROM = 50  # frames with the face, two seconds of a camera, in which its rest is looked for
