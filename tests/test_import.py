@@ -7,6 +7,8 @@ import pytest
 
 import fastck
 
+# What Numba loads before it compiles, or would load before it reads what it compiled.
+COMPILING = ("numba.np.linalg", "scipy.linalg")
 HEAVY = ("tensorflow", "keras", "torch", "dlib", "matplotlib")
 
 
@@ -45,6 +47,16 @@ fastck.cli.app(["preprocess", {str(rendered)!r}, {str(tmp_path)!r} + "/{{there}}
 """
     for there in (0, 1):
         assert "pandas" not in loaded_after(code.format(there=there), ("pandas",))
+    # Kernels that are on disk need nothing that compiling needs.
+    assert not {*COMPILING} & {*loaded_after(code.format(there=2), COMPILING)}
+
+
+def test_predicting_loads_neither_tables_nor_workers_nor_what_compiling_needs():
+    clip = fastck.sample() / "cohn-kanade-images/L008/001"
+    code = f"import fastck.cli; fastck.cli.app(['predict', {str(clip)!r}], standalone_mode=False)"
+    loaded_after(code, ())
+    unwanted = {"pandas", "pyarrow", "joblib", "PIL", "sklearn", "torch", "tensorflow", "keras", *COMPILING}
+    assert not unwanted & {*loaded_after(code, tuple(unwanted))}
 
 
 def test_importing_every_name_costs_little_more_than_the_libraries_it_needs():

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.batches.padding import (
@@ -22,6 +21,9 @@ from fastck.batches.padding import (
 from fastck.config import TIMESTEPS
 from fastck.ops.checks import empty_aligned
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Batches prepared ahead while the network computes: one is enough where input is quick, a second absorbs a slow disk.
 PREFETCH = 2
 
@@ -30,7 +32,7 @@ class SequenceStore(Protocol):
     """What this module needs of a fastck.store.reader.Store."""
 
     @property
-    def table(self) -> pd.DataFrame: ...  # noqa: D102
+    def table(self) -> "pd.DataFrame": ...  # noqa: D102
 
     def feature(self, name: str) -> Any: ...  # noqa: D102
 
@@ -172,7 +174,7 @@ class Gather:
             frames[right:] = 0
 
 
-def class_positions(table: pd.DataFrame, classes: Sequence[int] | Sequence[str]) -> NDArray[np.int64]:
+def class_positions(table: "pd.DataFrame", classes: Sequence[int] | Sequence[str]) -> NDArray[np.int64]:
     """Return the position in `classes` of each row's label.
 
     Parameters

@@ -109,8 +109,8 @@ def preprocess(
     cannot be used goes to the quarantine with its reason, and the run goes on. Interrupt it as you like: the same
     command continues where it was.
     """
-    from fastck import pipeline
     from fastck.config import WHOLE_FRAME, FlowConfig, MotionConfig, preset_faces
+    from fastck.pipeline import dispatch
 
     show_logs(verbose)
     read = reading.of(root)
@@ -126,7 +126,7 @@ def preprocess(
     with progress_bar("preprocess", "frames") as update, dask_cluster(scheduler) if scheduler else nullcontext():
         view = PreprocessView(update)
         try:
-            made = pipeline.preprocess(
+            made = dispatch.preprocess(
                 root,
                 store,
                 features=[name.strip() for name in features.split(",")],

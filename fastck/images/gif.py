@@ -3,8 +3,6 @@
 from os import PathLike
 from pathlib import Path
 
-from PIL import Image, ImageSequence
-
 from fastck.images.header import ImageError
 from fastck.messages import one_line
 
@@ -17,6 +15,9 @@ def check_gif(path: str | PathLike[str]) -> None:
     ImageError
         If it is damaged or cut off.
     """
+    # Pillow takes a while to load.
+    from PIL import Image, ImageSequence
+
     try:
         with Image.open(path, formats=["GIF"]) as image:
             for frame in ImageSequence.Iterator(image):

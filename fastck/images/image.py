@@ -18,7 +18,6 @@ from fastck.images.header import PNG_SIGNATURE, ImageError, ImageHeader, jpeg_ex
 from fastck.images.jpeg import decode_jpeg, probe_jpeg, turned_like
 from fastck.images.png import decode_png, essential_png, inflate, parse_png
 from fastck.images.quiet import quiet_opencv
-from fastck.images.tiff import check_tiff
 from fastck.messages import one_line
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib", ".webp"})
@@ -133,6 +132,9 @@ def _decode_jpeg(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
 
 
 def _decode_tiff(content: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+    # Pillow takes a while to load.
+    from fastck.images.tiff import check_tiff
+
     tiles = check_tiff(content, header)
     try:
         return _decode_opencv(content, "TIFF")

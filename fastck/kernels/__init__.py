@@ -11,6 +11,7 @@ from typing import Any
 
 from numba import config, njit
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +47,18 @@ class KernelCache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept for a signature, None where that is nothing or damaged."""
+        # Numba would first load all that compiling needs; what is compiled needs its runtime alone.
+        rtsys.initialize(target_context)
         try:
-            kept = super().load_overload(sig, target_context)
+            with self._guard_against_spurious_io_errors():
+                kept = self._load_overload(sig, target_context)
         except Exception as error:  # a damaged pickle raises anything
             logger.debug("a kernel is compiled anew: %r", error)
             self._enabled = self._emptied()
             kept = None
         if kept is None:
             _say_compiling()
+            _import_without_scipy()
         return kept
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -94,7 +99,6 @@ def _without_collection(compile: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @wraps(compile)
     def run(signature: Any) -> Any:
-        _import_without_scipy()
         enabled = gc.isenabled()
         gc.disable()
         try:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
@@ -148,6 +147,9 @@ def find_all_faces(
     ValueError, OSError
         If `upsample` is out of range, or a picture cannot be written.
     """
+    # Reading faces for answers needs no joblib, which takes a while to load.
+    from joblib import effective_n_jobs
+
     check_upsample(upsample)
     total = sum(record.n_frames for record in records)
     counts = [0] * len(records)

@@ -23,7 +23,7 @@ from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes,
 from fastck.recognition.person import following
 from fastck.recognition.photo import look_at_photo, path_record
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
-from fastck.recognition.windows import window_table
+from fastck.recognition.windows import answered_windows
 from fastck.training.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -285,12 +285,12 @@ def recognise_footage(
     predictions: list[ClipPrediction] = []
     notes = people_notes(answered, len(left_out))
     for own, said, reference in zip(answered, notes, references, strict=True):
-        table, strongest = window_table(own, recogniser, judged=judged)
+        windows, strongest = answered_windows(own, recogniser, judged=judged)
         predictions.append(
             ClipPrediction(
                 clip=footage.name,
                 source=footage.source,
-                table=table,
+                windows=windows,
                 n_frames=n_frames,
                 n_missed=n_missed,
                 model=BUNDLED,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.config import FaceConfig
@@ -26,7 +25,7 @@ from fastck.recognition.footage import Footage
 from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, columns_of_boxes
 from fastck.recognition.prediction import Prediction
 from fastck.recognition.segments import SAME_FACE
-from fastck.recognition.windows import window_table
+from fastck.recognition.windows import Window, answered_windows
 from fastck.training.settings.config import probability_columns
 
 NO_MOTION = "one picture has no motion, so no emotion is told: name a clip, or the same face at rest with --neutral"
@@ -99,7 +98,8 @@ def look_at_photo(
     recogniser = recogniser or bundled()
     gray = next(footage.open())
     faces = sorted_faces(gray, footage.name)
-    table, rows = pd.DataFrame(columns=window_columns(recogniser)), _rows(faces, recogniser.classes)
+    windows: tuple[Window, ...] = ()
+    rows = _rows(faces, recogniser.classes)
     rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns)
     notes = [NO_MOTION]
     if neutral is not None:
@@ -107,8 +107,8 @@ def look_at_photo(
         laid = aligned(gray, faces[0][0], rest, at_rest[0][0])
         pair = ((rest, at_rest[0][0]), (laid, faces[0][0] if laid is gray else at_rest[0][0]))
         readings = _readings(pair, recogniser, judged=judged)
-        table, _ = window_table(readings, recogniser, judged=judged)
-        table[["first_frame", "last_frame"]] = 1
+        windows, _ = answered_windows(readings, recogniser, judged=judged)
+        windows = tuple(window._replace(first_frame=1, last_frame=1) for window in windows)
         rows["motion"][0] = readings[-1].moment.displacement
         for name, share in zip(recogniser.classes, readings[-1].probabilities, strict=True):
             rows[f"p_{name}"][0] = share
@@ -119,14 +119,14 @@ def look_at_photo(
         Prediction(
             clip=footage.name,
             source=footage.source,
-            table=table,
+            windows=windows,
             n_frames=1,
             n_missed=0,
             model=BUNDLED,
             rows=rows,
             person=number,
             notes=tuple(notes) if number == 1 else (),
-            strongest=0 if len(table) else None,
+            strongest=0 if windows else None,
             unsure_below=recogniser.unsure_below,
             trained_on=TRAINED_ON,
         )
@@ -144,11 +144,6 @@ def _readings(pair: Sequence[tuple[Gray, FaceBox]], recogniser: Recogniser, *, j
     follower = Follower(recogniser, look)
     readings = [reading for gray, box in pair if (reading := follower.push(gray, box)) is not None]
     return readings if look is None else judge_readings(readings, recogniser, look.model)[0]
-
-
-def window_columns(recogniser: Recogniser) -> list[str]:
-    """Return the columns of `Prediction.table`."""
-    return ["window", "first_frame", "last_frame", "predicted", "emotion", *probability_columns(recogniser.classes)]
 
 
 def _rows(faces: Sequence[Scored], classes: Sequence[str]) -> Rows:

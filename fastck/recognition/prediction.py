@@ -1,14 +1,13 @@
 """A trained network on a new clip: the run's own preprocessing, windows, probabilities."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fastck.batches.padding import as_frames, pad_sequence
@@ -19,9 +18,13 @@ from fastck.pages import notebook_html
 from fastck.pipeline.sequence import collect_features
 from fastck.recognition.footage import Footage
 from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, columns_of_boxes
+from fastck.recognition.windows import Window
 from fastck.training.models.linear import LinearModel
 from fastck.training.run import Run
 from fastck.training.settings.config import PHASES, probability_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNSURE = "unsure"
 CURVES = (360, 90)  # pixels: the picture in a notebook
@@ -37,9 +40,8 @@ class Prediction:
         The clip's name.
     source : str
         What it was asked for by: a path, and below a data set's folder the sequence's name.
-    table : DataFrame
-        One row per window: window, first_frame and last_frame (counted from 1, both inside), predicted (the most likely
-        class's name), emotion (the same, None for unsure), and a probability per class ("p_anger", ...).
+    windows : tuple of Window
+        The clip's windows and what is said about each; empty for a photo by itself.
     n_frames, n_missed : int
         Frames of the clip, and searched frames without a face.
     model : Path
@@ -64,7 +66,7 @@ class Prediction:
 
     clip: str
     source: str
-    table: pd.DataFrame
+    windows: tuple[Window, ...]
     n_frames: int
     n_missed: int
     model: Path
@@ -82,17 +84,52 @@ class Prediction:
         """The answers for all people, this one first."""
         return (self, *self.others)
 
+    @cached_property
+    def table(self) -> "pd.DataFrame":
+        """One row per window.
+
+        The columns are window, first_frame and last_frame (counted from 1, both inside), predicted (the most likely
+        class's name), emotion (the same, None for unsure), and a probability per class ("p_anger", ...).
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._window_rows(), columns=self._window_columns())
+
+    def _window_columns(self) -> list[str]:
+        classes = [name for name in self.rows if name.startswith("p_")]
+        return ["window", "first_frame", "last_frame", "predicted", "emotion", *classes]
+
+    def _window_rows(self) -> list[dict[str, Any]]:
+        """Return each window as a row of `table`."""
+        return [
+            {
+                "window": number,
+                "first_frame": window.first_frame,
+                "last_frame": window.last_frame,
+                "predicted": window.predicted,
+                "emotion": window.emotion,
+                **dict(
+                    zip(probability_columns(list(window.probabilities)), window.probabilities.values(), strict=True)
+                ),
+            }
+            for number, window in enumerate(self.windows)
+        ]
+
+    @property
+    def _answering(self) -> tuple[Window, ...]:
+        """The windows that answer for the clip."""
+        return self.windows if self.strongest is None else (self.windows[self.strongest],)
+
     @property
     def probabilities(self) -> dict[str, float]:
         """Probability of each class: of the window that answers for the clip, or the mean over the windows.
 
         Empty where there is no window: of a photo, or where there is an error.
         """
-        if not len(self.table):
+        if not self.windows:
             return {}
-        columns = [name for name in self.table.columns if name.startswith("p_")]
-        rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
-        return {name.removeprefix("p_"): float(rows[name].mean()) for name in columns}
+        told = [window.probabilities for window in self._answering]
+        return {name: float(np.mean([one[name] for one in told])) for name in told[0]}
 
     @property
     def emotion(self) -> str | None:
@@ -109,10 +146,10 @@ class Prediction:
 
         Where there is no window it is the whole clip.
         """
-        if not len(self.table):
+        if not self.windows:
             return 1, self.n_frames
-        rows = self.table if self.strongest is None else self.table.iloc[[self.strongest]]
-        return int(rows["first_frame"].min()), int(rows["last_frame"].max())
+        answering = self._answering
+        return min(window.first_frame for window in answering), max(window.last_frame for window in answering)
 
     @property
     def box(self) -> FaceBox | None:
@@ -123,7 +160,7 @@ class Prediction:
         return FaceBox(*(int(self.rows[name][rows[0]]) for name in FaceBox._fields)) if len(rows) else None
 
     @property
-    def frames(self) -> pd.DataFrame:
+    def frames(self) -> "pd.DataFrame":
         """What is known of each frame and face of the clip, everybody's, one row each.
 
         The columns are input, frame (counted from 1), seconds, person, top, left, bottom, right, score, motion, and a
@@ -131,16 +168,20 @@ class Prediction:
         pose_pitch, pose_roll, x_0, y_0 to x_67, y_67, and AU01 to AU45 where they were asked for. The documentation
         says more.
         """
+        import pandas as pd
+
         table = pd.DataFrame(self.rows)
         table.insert(0, "input", _source_column(self.source, len(table)))
         return table
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Return the answers for all people as one table, a row per person and window.
 
         The columns are input, person, window, first_frame, last_frame, emotion ("unsure" where it is), a probability
         per class ("p_anger", ...), and note.
         """
+        import pandas as pd
+
         parts = []
         for one in self.people:
             # Who has no window has a row all the same.
@@ -159,11 +200,10 @@ class Prediction:
         """Return plain JSON values, without those of other people."""
         if self.error:
             return {"input": self.source, "emotion": None, "error": self.error}
-        table = self.table.fillna({"emotion": UNSURE})
         return {
             "input": self.source,
             "person": self.person,
-            "emotion": self.emotion or (UNSURE if len(table) else None),
+            "emotion": self.emotion or (UNSURE if self.windows else None),
             "box": self.box and self.box._asdict(),
             "clip": self.clip,
             "model": "bundled" if self.trained_on else str(self.model),
@@ -171,7 +211,7 @@ class Prediction:
             "n_missed": self.n_missed,
             "notes": [*self.notes, *([self.trained_on] if self.trained_on else [])],
             "probabilities": self.probabilities,
-            "windows": json.loads(table.to_json(orient="records", double_precision=15)),
+            "windows": [{**row, "emotion": row["emotion"] or UNSURE} for row in self._window_rows()],
         }
 
     def __repr__(self) -> str:
@@ -214,11 +254,12 @@ def _curves(prediction: Prediction) -> bytes:
 
 def unanswered(source: str, error: str) -> Prediction:
     """Return what stands in the place of an answer, with the reason why there is none."""
-    table = pd.DataFrame(columns=["window", "first_frame", "last_frame", "emotion"])
-    return Prediction(clip=source, source=source, table=table, n_frames=0, n_missed=0, model=Path(), error=error)
+    return Prediction(clip=source, source=source, windows=(), n_frames=0, n_missed=0, model=Path(), error=error)
 
 
-def _source_column(source: str, length: int) -> pd.Series:
+def _source_column(source: str, length: int) -> "pd.Series":
+    import pandas as pd
+
     # Strings of Arrow refuse a path that is not UTF-8.
     return pd.Series([source] * length, dtype=object)
 
@@ -268,7 +309,7 @@ def predict_footage(
     return Prediction(
         clip=footage.name,
         source=footage.source,
-        table=_table(probabilities, starts, ends, settings["classes"]),
+        windows=_windows(probabilities, starts, ends, settings["classes"]),
         n_frames=len(frames) + 1,
         n_missed=result.n_missed,
         model=model,
@@ -331,15 +372,17 @@ def window_starts(length: int, timesteps: int, *, stride: int | None = None, fro
     return offsets if from_start else last - offsets[::-1]
 
 
-def _table(probabilities: np.ndarray, starts: np.ndarray, ends: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    names = [classes[index] for index in probabilities.argmax(axis=1)]
-    table = pd.DataFrame(
-        {
-            "window": np.arange(len(starts)),
-            "first_frame": starts + 1,
-            "last_frame": ends + 1,  # row t is the difference of frames t and t + 1
-            "predicted": names,
-            "emotion": names,
-        }
+def _windows(
+    probabilities: NDArray[np.float32], starts: NDArray[np.intp], ends: NDArray[np.intp], classes: Sequence[str]
+) -> tuple[Window, ...]:
+    return tuple(
+        Window(
+            first_frame=int(start) + 1,
+            # Row t is the difference of frames t and t + 1.
+            last_frame=int(end) + 1,
+            predicted=classes[int(shares.argmax())],
+            emotion=classes[int(shares.argmax())],
+            probabilities=dict(zip(classes, shares.tolist(), strict=True)),
+        )
+        for start, end, shares in zip(starts, ends, probabilities, strict=True)
     )
-    return pd.concat([table, pd.DataFrame(probabilities, columns=probability_columns(classes))], axis=1)

@@ -1,9 +1,9 @@
 """The windows of a clip's motion: from rest to rest, and what the recogniser says about each."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from fastck.recogniser import Recogniser
 from fastck.recognition.follow import Reading
@@ -13,32 +13,52 @@ NEAR_APEX = 0.9  # of a window's largest displacement: frames whose probabilitie
 SHORTEST_REST = 3  # frames at rest between two windows; fewer are noise
 
 
-def window_table(
+class Window(NamedTuple):
+    """A window of a clip and what a network says about it.
+
+    Attributes
+    ----------
+    first_frame, last_frame : int
+        Counted from 1, both inside.
+    predicted : str
+        The most likely class.
+    emotion : str or None
+        The same, None for unsure.
+    probabilities : dict of str to float
+        Of each class.
+    """
+
+    first_frame: int
+    last_frame: int
+    predicted: str
+    emotion: str | None
+    probabilities: dict[str, float]
+
+
+def answered_windows(
     readings: Sequence[Reading], recogniser: Recogniser, *, judged: bool = False
-) -> tuple[pd.DataFrame, int]:
-    """Return a row for each window, as `Prediction.table` has them, and the row that shows the largest motion.
+) -> tuple[tuple[Window, ...], int]:
+    """Return the windows of a clip, and the place of the one that shows the largest motion.
 
     A window's answer is the mean over the frames near its apex; where each frame was judged by its window up to there,
     over all frames from the apex on.
     """
-    rows: list[dict[str, object]] = []
+    answered = []
     windows = motion_windows(readings)
     for window in windows:
         rows_of = from_apex if judged else near_apex
         mean = np.mean([reading.probabilities for reading in rows_of(window)], axis=0)
-        best = int(np.argmax(mean))
-        rows.append(
-            {
-                "window": len(rows),
-                "first_frame": window[0].moment.frame + 1,
-                "last_frame": max(window, key=_size).moment.frame + 1,
-                "predicted": recogniser.classes[best],
-                "emotion": recogniser.decide(mean),
-                **{f"p_{name}": float(value) for name, value in zip(recogniser.classes, mean, strict=True)},
-            }
+        answered.append(
+            Window(
+                first_frame=window[0].moment.frame + 1,
+                last_frame=max(window, key=_size).moment.frame + 1,
+                predicted=recogniser.classes[int(np.argmax(mean))],
+                emotion=recogniser.decide(mean),
+                probabilities=dict(zip(recogniser.classes, mean.tolist(), strict=True)),
+            )
         )
     sizes = [max(map(_size, window)) for window in windows]
-    return pd.DataFrame(rows), int(np.argmax(sizes))
+    return tuple(answered), int(np.argmax(sizes))
 
 
 def strongest_window(readings: Sequence[Reading]) -> Sequence[Reading]:

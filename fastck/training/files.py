@@ -4,12 +4,13 @@ import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fastck.outputs import replacing, write_atomically
 from fastck.store.files import sync
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 2  # raised when an older fastck could no longer read what a newer one writes
 
@@ -54,7 +55,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def read_run_table(path: Path) -> pd.DataFrame:
+def read_run_table(path: Path) -> "pd.DataFrame":
     """Read one of a run's CSV files; names stay text, whatever they look like.
 
     Raises
@@ -64,6 +65,8 @@ def read_run_table(path: Path) -> pd.DataFrame:
     OSError
         If it cannot be read.
     """
+    import pandas as pd
+
     kinds = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys(_WHOLE, "int64")}
     try:
         columns = pd.read_csv(path, nrows=0, encoding_errors="surrogateescape").columns
@@ -80,7 +83,7 @@ def read_run_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is damaged ({error}): train again into another folder") from error
 
 
-def write_run_table(path: Path, table: pd.DataFrame) -> None:
+def write_run_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a CSV file, the whole file or nothing; the same bytes for the same values."""
     # The csv module leaves a lone carriage return unquoted, which would end a line on reading.
     returns = any("\r" in str(name) for column in _TEXT if column in table for name in table[column])

@@ -6,8 +6,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from fastck.config import PreprocessConfig
 from fastck.messages import one_line
 from fastck.ops.motion import feature_shape
@@ -35,6 +33,7 @@ from fastck.training.settings.shape import NetworkShape
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
 # What every run.json holds: a kind, a list of one kind, or an object with these parts at least.
 _STORE = {"name": str, "path": str, "config": dict}
@@ -111,17 +110,17 @@ class Run:
         return tuple(self.record["classes"])
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """One row per test sequence of each fold and repeat: repeat, fold, sequence, subject, true, predicted, p_..."""
         return read_run_table(self.path / PREDICTIONS)
 
     @cached_property
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
         """One row per epoch: repeat, fold, epoch, accuracy, loss, val_accuracy, val_loss."""
         return read_run_table(self.path / HISTORY)
 
     @cached_property
-    def baselines(self) -> pd.DataFrame | None:
+    def baselines(self) -> "pd.DataFrame | None":
         """What baselines predict: baseline, repeat, fold, sequence, subject, true, predicted; None without any."""
         path = self.path / BASELINES
         return read_run_table(path) if path.exists() else None

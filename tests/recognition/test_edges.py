@@ -20,7 +20,7 @@ from fastck.recognition.inputs import Answer
 from fastck.recognition.live.sources import open_source
 from fastck.recognition.person import Person
 from fastck.recognition.segments import LOST, Moment
-from fastck.recognition.windows import motion_windows, near_apex, window_table
+from fastck.recognition.windows import answered_windows, motion_windows, near_apex
 
 LEFT, RIGHT = FaceBox(10, 10, 90, 90), FaceBox(10, 200, 100, 290)
 GRAY = np.zeros((4, 4), np.uint8)
@@ -38,9 +38,9 @@ def test_a_face_may_move_in_the_frame_where_the_onset_moves_on(after: list[float
     readings = [reading(frame, 0 if frame < 24 else 12, size) for frame, size in enumerate(sizes)]
     windows = motion_windows(readings)
     assert [near_apex(window)[0].moment.frame for window in windows] == [24]
-    table, strongest = window_table(readings, bundled())
+    (answer,), strongest = answered_windows(readings, bundled())
     assert strongest == 0
-    assert np.isfinite(table.filter(like="p_").to_numpy()).all()
+    assert np.isfinite(list(answer.probabilities.values())).all()
 
 
 def test_a_clip_that_rests_after_its_first_frame_has_an_apex():

@@ -22,7 +22,7 @@ from fastck.recogniser import bundled
 from fastck.recognition.clip import read_frames, recognise, recognise_footage
 from fastck.recognition.footage import frames_in_memory
 from fastck.recognition.judge import judge_readings
-from fastck.recognition.windows import window_table
+from fastck.recognition.windows import answered_windows
 from fastck.training.report import plots
 from fastck.views.prediction_plot import plot_prediction
 from fastck.views.prediction_video import PANEL, iter_pictures
@@ -69,8 +69,8 @@ def test_the_largest_person_is_answered_as_before(happy: list[np.ndarray], surpr
     look = UnitReader()
     readings, _, _ = read_frames(iter(clip), bundled(), look=look)
     judged, _ = judge_readings(readings, bundled(), look.model)
-    table, strongest = window_table(judged, bundled(), judged=True)
-    assert prediction.table.equals(table)
+    windows, strongest = answered_windows(judged, bundled(), judged=True)
+    assert prediction.windows == windows
     assert (prediction.strongest, prediction.others) == (strongest, ())
     # One person alone has the same answer either way.
     alone = np.stack(happy)
@@ -181,8 +181,9 @@ def test_unsure_is_one_word(tmp_path: Path):
     from dataclasses import replace
 
     clip = fastck.sample() / "cohn-kanade-images/L008/001"
-    prediction = replace(fastck.predict(clip), unsure_below=2.0)
-    prediction.table["emotion"] = None
+    prediction = fastck.predict(clip)
+    windows = tuple(window._replace(emotion=None) for window in prediction.windows)
+    prediction = replace(prediction, unsure_below=2.0, windows=windows)
     assert prediction.emotion is None
     assert prediction.as_dict()["emotion"] == prediction.as_dict()["windows"][0]["emotion"] == "unsure"
     assert prediction.to_frame()["emotion"].tolist() == ["unsure"]

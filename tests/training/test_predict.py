@@ -103,7 +103,7 @@ def test_longer_clips_are_cut_into_windows(root: Path, run: Path, tmp_path: Path
     assert len(values["windows"]) == 3
     json.dumps(values)
     plot_prediction(prediction, tmp_path / "prediction.png")
-    plot_prediction(replace(prediction, table=prediction.table.iloc[:1]), tmp_path / "bars.png")
+    plot_prediction(replace(prediction, windows=prediction.windows[:1]), tmp_path / "bars.png")
     for name in ("prediction.png", "bars.png"):
         assert cv2.imread(str(tmp_path / name)).shape[0] > 300
 
