@@ -1,5 +1,6 @@
 """The way to a GPU, rehearsed without one: what is exported, compiled and installed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -79,90 +80,19 @@ def test_tensorflow_compiles_the_step_in_mixed_precision():
     assert losses["mixed_float16"] == pytest.approx(losses["float32"], rel=0.02)
 
 
-DEVICE = "npu:0"
-
-
-@pytest.fixture(scope="module")
-def device() -> str:
-    """Register a device that has no memory: PyTorch for CPUs cannot go back through operations on "cuda"."""
+def test_torch_keeps_each_step_on_one_device():
     if start_keras() != "torch":
         pytest.skip("for PyTorch")
-    from torch.utils import backend_registration
-
-    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    command = [sys.executable, "-m", "tests.backends.one_device"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "cannot import name '_setup_privateuseone" in done.stderr:
         pytest.skip("this PyTorch takes no devices that are made in Python")
-    backend_registration._setup_privateuseone_for_python_backend(DEVICE.partition(":")[0])
-    return DEVICE
-
-
-def torch_step(network: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Run a step on tensors without values that lie on DEVICE, as Keras runs it; return the gradients.
-
-    Every operation raises where its tensors lie on two devices.
-    """
-    import keras
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
-    from fastck.training.models import fused
-
-    def placed(make: Any) -> Any:
-        def run(*args: Any, device: Any = None, **options: Any) -> Any:
-            made = make(*args, **options)
-            return made if device is None else torch.empty(made.shape, dtype=made.dtype, device=device)
-
-        return run
-
-    network.optimizer.build(network.trainable_variables)
-    _, targets = batch()
-    # Tensors without values have nothing that a loop could count.
-    begun, start_order = torch.tensor([0, 2, 3, 5]), fused._start_order
-    monkeypatch.setattr(fused, "_start_order", lambda frames: (start_order(frames)[0], begun))
-    monkeypatch.setattr(torch, "as_tensor", placed(torch.as_tensor))
-    monkeypatch.setattr(torch, "tensor", placed(torch.tensor))
-    shapes = ShapeEnv(allow_dynamic_output_shape_ops=True)
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes), keras.device(DEVICE):
-        for variable in network.variables + network.optimizer.variables:
-            kind = variable.value.dtype
-            value = torch.empty(tuple(variable.shape), dtype=kind, device=DEVICE)
-            if kind.is_floating_point:
-                value = torch.nn.Parameter(value, requires_grad=variable.trainable)
-            variable._value = value
-        predicted = network(torch.empty((len(targets), *network.input_shape[1:]), device=DEVICE), training=True)
-        network.compute_loss(y=torch.empty(targets.shape, device=DEVICE), y_pred=predicted).backward()
-        gradients = [variable.value.grad for variable in network.trainable_weights]
-        network.optimizer.apply(gradients, network.trainable_weights)
-    return gradients
-
-
-@pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("model", ["convlstm", "temporal", "ststnet"])
-def test_torch_keeps_the_step_on_one_device(model: Model, fused: bool, device: str, monkeypatch: pytest.MonkeyPatch):
-    from fastck.training.models.network import build_network, compile_network
-
-    # Dropout draws from the device, which this one cannot.
-    shape = replace(SHAPE, rows=8, model=model)
-    network = compile_network(build_network(shape, dropout=0.0, scale=[0.5, 2.0], fused=fused), learning_rate=0.01)
-    gradients = torch_step(network, monkeypatch)
-    assert [tuple(value.shape) for value in gradients] == [tuple(one.shape) for one in network.trainable_weights]
-    assert {str(value.device) for value in gradients} == {device}
-
-
-def test_torch_raises_where_an_operation_mixes_devices(device: str, monkeypatch: pytest.MonkeyPatch):
-    import torch
-
-    from fastck.training.models.backends import current_backend
-    from fastck.training.models.network import build_network, compile_network
-
-    def mixed(rows: Any, kernel: Any) -> Any:
-        return rows @ torch.empty(tuple(kernel.shape))
-
-    monkeypatch.setattr(current_backend(), "row_products", mixed)
-    shape = replace(SHAPE, model="temporal")
-    network = compile_network(build_network(shape, dropout=0.0, fused=True), learning_rate=0.01)
-    with pytest.raises(RuntimeError, match="same device"):
-        torch_step(network, monkeypatch)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    # What is checked is checked: an operation that mixes devices raises.
+    assert "same device" in found.pop("mixed")
+    assert len(found) == 6
+    assert all(devices == ["npu:0"] for devices in found.values()), found
 
 
 EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -13,7 +13,7 @@ from fastck.training.models.backends import current_backend
 
 
 class Feed(keras.utils.PyDataset):
-    """Gathers pieces of a store in a thread, ahead of the network and across the ends of epochs.
+    """Gathers pieces of a store in a thread, ahead of the network and across the ends of epochs, on the GPU if any.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ class Feed(keras.utils.PyDataset):
         self._steps = len(pieces) if steps is None else steps
         self._first = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fastck-feed")
-        self._ahead: dict[int, Future[np.ndarray]] = {}
+        self._ahead: dict[int, Future[Any]] = {}
 
     def __len__(self) -> int:
         return self._steps
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return batch `index` of this pass: values, targets and, where there are any, sample weights."""
         began = time.perf_counter()
         wanted = [(self._first + index + more) % len(self._pieces) for more in range(1 + PREFETCH)]
@@ -71,10 +71,10 @@ class Feed(keras.utils.PyDataset):
         """
         self._first = number * self._steps
 
-    def _values(self, position: int) -> np.ndarray:
-        if self._seeds is None:
-            return self._gather(self._pieces[position])
-        return self._gather.augmented(self._pieces[position], self._seeds[position])
+    def _values(self, position: int) -> Any:
+        piece = self._pieces[position]
+        values = self._gather(piece) if self._seeds is None else self._gather.augmented(piece, self._seeds[position])
+        return current_backend().on_device(values)
 
 
 def training_feed(

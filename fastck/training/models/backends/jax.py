@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
 from fastck.training.models.backends.waiting import Waiting
 from fastck.training.models.backends.waiting import convolve as library_convolve
@@ -101,6 +103,11 @@ def device_bytes() -> int | None:
 def peak_bytes() -> int | None:
     """Return the most bytes that were held on the first device so far, None where it is the CPU."""
     return _statistic("peak_bytes_in_use")
+
+
+def on_device(values: NDArray[np.generic]) -> Any:
+    """Begin to copy a batch to the GPU; without one return the batch."""
+    return values if device_name() is None else jax.device_put(values)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

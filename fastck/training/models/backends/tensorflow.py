@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fastck.training.models.backends.waiting import Waiting
 from fastck.training.models.backends.waiting import convolve as convolve
@@ -118,6 +120,11 @@ def peak_bytes() -> int | None:
     if not tf.config.list_physical_devices("GPU"):
         return None
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def on_device(values: NDArray[np.generic]) -> Any:
+    """Return the batch: tf.data copies it."""
+    return values
 
 
 def is_out_of_memory(error: BaseException) -> bool:

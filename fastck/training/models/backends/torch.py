@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastck.training.models.backends.waiting import Waiting
 from fastck.training.models.backends.waiting import convolve as convolve
@@ -62,6 +64,13 @@ def device_bytes() -> int | None:
 def peak_bytes() -> int | None:
     """Return the most bytes that were held on the first GPU so far, None where there is none."""
     return int(torch.cuda.max_memory_reserved(0)) if torch.cuda.is_available() else None
+
+
+def on_device(values: NDArray[np.generic]) -> Any:
+    """Begin to copy a batch to the GPU, out of memory that it reads by itself; without one return the batch."""
+    if not torch.cuda.is_available():
+        return values
+    return torch.from_numpy(values).pin_memory().to("cuda", non_blocking=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
