@@ -78,6 +78,17 @@ class KernelCache(FunctionCache):
         return True
 
 
+def is_new(compiled: Any) -> bool:
+    """Return whether a kernel will be compiled: nothing of it is on disk, where it would be kept."""
+    cache = compiled._cache
+    if not isinstance(cache, KernelCache) or compiled.signatures:
+        return False
+    try:
+        return not cache._cache_file._load_index()
+    except Exception:  # a damaged index raises anything
+        return True
+
+
 def _compiled(function: Callable[..., Any], settings: dict[str, Any]) -> Any:
     """Return the function for Numba to compile, even where NUMBA_DISABLE_JIT is set: vector loops have no other way."""
     disabled = config.DISABLE_JIT

@@ -30,16 +30,15 @@ from fastck.dataset.patterns import Patterns
 from fastck.dataset.records import Scan, SequenceRecord
 from fastck.faces.boxfile import BoxFile, read_boxes
 from fastck.faces.detector import detector_version
-from fastck.faces.finder import find_faces
-from fastck.faces.search import FrameSearch
-from fastck.faces.weights import frontal_bank
-from fastck.images.image import decode_gray, read_image_header
+from fastck.images.image import read_image_header
+from fastck.kernels import is_new
+from fastck.kernels.hog import search_windows
 from fastck.messages import Progress
 from fastck.ops.motion import FEATURES, STORE_FEATURES
 from fastck.outputs import cache_folder
 from fastck.pipeline.cache import Cache
 from fastck.pipeline.cancellation import Cancellation
-from fastck.pipeline.sequence import iter_features
+from fastck.pipeline.compiling import compile_kernels
 from fastck.pipeline.stopwatch import add_times
 from fastck.pipeline.worker import Batch, BatchOutcome, Task, WorkerContext, work_batch
 from fastck.store.builder import StoreBuilder
@@ -54,7 +53,6 @@ FEW_SEQUENCES = 1000  # up to twice as many go to the workers one by one
 # A batch costs Dask's client three milliseconds and more, however little is in it.
 BATCH_SEQUENCES = 192
 BATCH_FRAMES = 576  # a second or two of work, far less where frames are tiny
-WARM_UP_SIDE = 100  # pixels; larger than the smallest face that is searched for
 
 
 @dataclass(kw_only=True)
@@ -230,7 +228,7 @@ def preprocess(
             to_do = builder.done.to_do
             cache.check_room(plan.some(to_do))
             batches = iter_batches(iter_tasks(plan, to_do, cache), most=batch_size(len(to_do)))
-            if len(to_do) and not _workers_are_threads():
+            if len(to_do) and (is_new(search_windows) or not _workers_are_threads()):
                 compile_kernels(config)
             context = WorkerContext(listing.root, config, builder.target)
             with _single_threaded_cv2(), Cancellation() as cancellation:
@@ -310,26 +308,6 @@ def _workers_are_threads() -> bool:
     """Return whether the workers share this process: then each kernel is compiled, or read, when it is first called."""
     backend, _ = get_active_backend(prefer="threads")
     return bool(getattr(backend, "uses_threads", False))
-
-
-def compile_kernels(config: PreprocessConfig) -> None:
-    """Compile every kernel that a run may need, in this process.
-
-    Worker processes that fill Numba's cache on disk at the same time may crash; after this they only read it.
-    """
-    grays = [np.zeros((WARM_UP_SIDE, WARM_UP_SIDE), np.uint8), np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)]
-    decoded = [decode_gray(cv2.imencode(".png", gray)[1].tobytes()) for gray in grays]
-    if not config.faces.boxes and config.faces.search == "tracked":
-        # Upsampling once more takes no other kernel, only another detector.
-        upsample = config.faces.upsample[:1]
-        find_faces(decoded, replace(config.faces, upsample=upsample))
-        # What is done around a face once there is one.
-        FrameSearch((WARM_UP_SIDE, WARM_UP_SIDE), upsample[0], frontal_bank()).widen(
-            np.zeros((0, 4), np.int64), np.zeros((0, 4))
-        )
-    side = config.faces.side
-    for _ in iter_features(np.zeros((2, side, side), np.uint8), config):
-        pass
 
 
 @contextmanager

@@ -134,3 +134,13 @@ class Follower:
             seen=seen,
             marks=marks,
         )
+
+
+def compile_reading() -> None:
+    """Compile what follows a face and reads its units."""
+    from fastck.faces.units import UnitReader
+
+    gray = np.zeros((SIDE, SIDE), np.uint8)
+    follower = Follower(look=UnitReader())
+    for _ in range(2):
+        follower.push(gray, FaceBox(0, 0, SIDE, SIDE))

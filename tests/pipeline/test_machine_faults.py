@@ -222,7 +222,7 @@ import numba.core.dispatcher as dispatcher
 from fastck import preprocess, scan
 from fastck.config import FaceConfig, PreprocessConfig
 from fastck.kernels import {modules}
-from fastck.pipeline import dispatch
+from fastck.pipeline import compiling
 
 def signatures():
     return {{(module.__name__, name, signature)
@@ -231,7 +231,7 @@ def signatures():
 
 faces = FaceConfig(crop={crop!r}, upsample={upsample})
 features = ("projection", "mask", "pool34")
-dispatch.compile_kernels(PreprocessConfig(faces=faces, features=features))
+compiling.compile_kernels(PreprocessConfig(faces=faces, features=features))
 before = signatures()
 assert before
 preprocess(sys.argv[1], sys.argv[2], faces=faces, features=features, n_jobs=1)
