@@ -204,10 +204,10 @@ def _opened(path: str | PathLike[str]) -> Iterator[tuple["InputContainer", "Vide
     av.logging.set_level(None)
     # The protocol is named, so that a colon in the name is no other one.
     url = os.fsdecode(b"file:" + os.fsencode(path))
+    # Names of titles and tracks that are no UTF-8: PyAV 19 replaces by itself what cannot be read.
+    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
-        with av.open(
-            url, metadata_errors="replace", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-        ) as container:
+        with av.open(url, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}, **lenient) as container:
             stream: Any = container.streams.best("video")
             if stream is None or stream.codec_context is None:
                 raise ImageError(f"{name}: not a video that can be decoded")
@@ -355,8 +355,6 @@ def upright(gray: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.ui
 def _display_matrix(frame: "VideoFrame") -> Any:
     from av.sidedata.sidedata import Type
 
-    entries: Any = frame.side_data
-    for data in entries:
-        if data.type == Type.DISPLAYMATRIX:
-            return np.frombuffer(data, np.int32)
-    return None
+    sides: Any = frame.side_data
+    data = sides.get(Type.DISPLAYMATRIX)
+    return None if data is None else np.frombuffer(data, np.int32)
