@@ -244,8 +244,8 @@ def answers(chances: Floats, data: Stretches) -> dict[str, float]:
 def judging_data(plan: Plan, first: UnitModel, final: UnitModel, data: Data) -> dict[str, Stretches]:
     """Return what the judge learns from ("train"), and the worlds it is calibrated and checked on.
 
-    The units of each person are read by a model that was not fitted to them: those of the people after the first 60 by
-    one that was fitted to these, the later ones' by the final one.
+    The units of each person are read by a model that was not fitted to them: those of the second half of the people by
+    one that was fitted to the first half, the later ones' by the final one.
     """
     recogniser, person = Recogniser(), data.judged.person
     middle = data.judged.pick((person > plan.first_people) & (person <= plan.people))

@@ -24,7 +24,7 @@ from tools.units.learn import (
     unfolded,
 )
 
-SEED, FIRST_PEOPLE, PEOPLE, JUDGED_PEOPLE = 101, 60, 100, 130
+SEED, FIRST_PEOPLE, PEOPLE, JUDGED_PEOPLE = 101, 180, 360, 400
 CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
