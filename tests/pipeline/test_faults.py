@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastck
+from fastck.pipeline import compiling
 from fastck.store import builder as building
 from fastck.store.builder import JOURNAL
 from fastck.store.files import allocate, write_rows
@@ -167,7 +168,27 @@ def test_no_pickle_no_shell_no_eval(path):
     assert not imports(path) & {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "pty", "commands"}
     for name in calls(path):
         assert name not in {"eval", "exec", "os.system", "os.popen", "pd.read_pickle", "joblib.load", "torch.load"}
-        assert not name.startswith("subprocess."), "no other program is started"
+        if path.stem != "compiling":
+            assert not name.startswith("subprocess."), "no other program is started"
+
+
+def test_the_only_program_that_is_started_is_this_python(monkeypatch: pytest.MonkeyPatch):
+    started: list[tuple[list[str], dict[str, object]]] = []
+
+    class Noted:
+        def __init__(self, command: list[str], **options: object) -> None:
+            started.append((command, options))
+
+        def wait(self) -> None: ...
+
+    monkeypatch.setattr(compiling.subprocess, "Popen", Noted)
+    monkeypatch.setattr(compiling, "is_new", lambda kernel: True)
+    monkeypatch.setattr(compiling.os, "cpu_count", lambda: 2)
+    compiling.compile_aside(lambda: None)
+    ((command, options),) = started
+    code = "from fastck.pipeline.compiling import compile_search; compile_search()"
+    assert command == [sys.executable, "-c", code]
+    assert not options.get("shell")
 
 
 def keyword(path: Path, function: str, name: str) -> list[object]:
