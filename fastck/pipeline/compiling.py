@@ -26,25 +26,40 @@ from fastck.pipeline.sequence import iter_features
 SIDE = 100  # pixels; larger than the smallest face that is searched for
 
 
+def is_first_call() -> bool:
+    """Return whether the face search is still to be compiled."""
+    return is_new(search_windows)
+
+
+def searches(faces: FaceConfig) -> bool:
+    """Return whether faces are searched with the compiled search."""
+    return not faces.boxes and faces.search == "tracked"
+
+
 def compile_kernels(config: PreprocessConfig) -> None:
     """Compile every kernel that a preprocessing run may need.
 
     Worker processes that fill Numba's cache on disk at the same time may crash; after this they only read it.
     """
-    searches = not config.faces.boxes and config.faces.search == "tracked"
 
     def rest() -> None:
         side = config.faces.side
         for _ in iter_features(np.zeros((2, side, side), np.uint8), config):
             pass
 
-    if searches:
+    if searches(config.faces):
         compile_aside(rest)
         # Read from disk, or compiled after all.
         compile_search(config.faces)
     else:
         compile_decoding()
         rest()
+
+
+def compile_on_first_call(rest: Callable[[], object]) -> None:
+    """As `compile_aside`; nothing where the face search is on disk."""
+    if is_first_call():
+        compile_aside(rest)
 
 
 def compile_aside(rest: Callable[[], object]) -> None:
@@ -55,10 +70,10 @@ def compile_aside(rest: Callable[[], object]) -> None:
     rest : callable
         Calls other kernels than those of reading frames and searching faces.
     """
-    # Not worth a process where there is one core.
     command = [sys.executable, "-c", f"from {__name__} import compile_search; compile_search()"]
     other: subprocess.Popen[bytes] | None = None
-    if is_new(search_windows) and (os.cpu_count() or 1) > 1:
+    # Not worth a process where there is one core.
+    if is_first_call() and (os.cpu_count() or 1) > 1:
         with suppress(OSError):
             other = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

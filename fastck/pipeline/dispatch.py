@@ -31,14 +31,12 @@ from fastck.dataset.records import Scan, SequenceRecord
 from fastck.faces.boxfile import BoxFile, read_boxes
 from fastck.faces.detector import detector_version
 from fastck.images.image import read_image_header
-from fastck.kernels import is_new
-from fastck.kernels.hog import search_windows
 from fastck.messages import Progress
 from fastck.ops.motion import FEATURES, STORE_FEATURES
 from fastck.outputs import cache_folder
 from fastck.pipeline.cache import Cache
 from fastck.pipeline.cancellation import Cancellation
-from fastck.pipeline.compiling import compile_kernels
+from fastck.pipeline.compiling import compile_kernels, is_first_call, searches
 from fastck.pipeline.stopwatch import add_times
 from fastck.pipeline.worker import Batch, BatchOutcome, Task, WorkerContext, work_batch
 from fastck.store.builder import StoreBuilder
@@ -228,7 +226,7 @@ def preprocess(
             to_do = builder.done.to_do
             cache.check_room(plan.some(to_do))
             batches = iter_batches(iter_tasks(plan, to_do, cache), most=batch_size(len(to_do)))
-            if len(to_do) and (is_new(search_windows) or not _workers_are_threads()):
+            if len(to_do) and (not _workers_are_threads() or (searches(config.faces) and is_first_call())):
                 compile_kernels(config)
             context = WorkerContext(listing.root, config, builder.target)
             with _single_threaded_cv2(), Cancellation() as cancellation:

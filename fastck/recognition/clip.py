@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, cast, overload
 from fastck.config import FaceConfig, PersonChoice, check_choice
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import FaceBox, Gray
-from fastck.kernels import is_new
-from fastck.kernels.hog import search_windows
 from fastck.messages import error_text, one_line
-from fastck.pipeline.compiling import compile_aside
+from fastck.pipeline.compiling import compile_on_first_call
 from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recogniser import BUNDLED, TRAINED_ON, Recogniser, bundled
@@ -189,8 +187,7 @@ def answering(
         # Before any clip is looked at: a run without a model answers for none.
         run.model_path.stat()
         return partial(predict_footage, run, stride=stride, columns=columns)
-    if is_new(search_windows):
-        compile_aside(compile_reading)
+    compile_on_first_call(compile_reading)
 
     def ask(footage: Footage) -> Prediction:
         if footage.photo:

@@ -375,14 +375,15 @@ def window_starts(length: int, timesteps: int, *, stride: int | None = None, fro
 def _windows(
     probabilities: NDArray[np.float32], starts: NDArray[np.intp], ends: NDArray[np.intp], classes: Sequence[str]
 ) -> tuple[Window, ...]:
+    names = [classes[index] for index in probabilities.argmax(axis=1)]
     return tuple(
         Window(
             first_frame=int(start) + 1,
             # Row t is the difference of frames t and t + 1.
             last_frame=int(end) + 1,
-            predicted=classes[int(shares.argmax())],
-            emotion=classes[int(shares.argmax())],
+            predicted=name,
+            emotion=name,
             probabilities=dict(zip(classes, shares.tolist(), strict=True)),
         )
-        for start, end, shares in zip(starts, ends, probabilities, strict=True)
+        for start, end, name, shares in zip(starts, ends, names, probabilities, strict=True)
     )

@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 import cv2
 
-from fastck.kernels import is_new
-from fastck.kernels.hog import search_windows
-from fastck.pipeline.compiling import compile_aside
+from fastck.pipeline.compiling import compile_on_first_call
 from fastck.recogniser import TRAINED_ON
 from fastck.recognition.follow import compile_reading
 from fastck.recognition.live.capture import NewestFrame
@@ -46,8 +44,7 @@ def run_live(source: str, *, port: int | None, loop: bool, extras: Extras, on_li
     opened = open_source(source, loop=loop)
     # One core does it all: OpenCV's threads would only take another one from the browser.
     cv2.setNumThreads(1)
-    if is_new(search_windows):
-        compile_aside(compile_reading)
+    compile_on_first_call(compile_reading)
     warm_up(extras=extras)
     if port is None:
         _print_lines(opened, extras, on_line, on_note)
