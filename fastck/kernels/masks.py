@@ -64,6 +64,22 @@ def _call(builder, name, vector, *values):
     return builder.call(function, values)
 
 
+@intrinsic
+def _tune(typing):
+    """Tune the function for x86-64-v3, not for the very processor, where that has AVX-512.
+
+    Tuned for their own kind, AMD's unroll loops over a few words eight times and Intel's keep to 256 bits: the fused
+    projections took 3.35 us a frame in place of 2.9.
+    """
+
+    def codegen(context, builder, signature, args):
+        if "+avx512f" in context.codegen().magic_tuple()[2]:
+            set.add(builder.function.attributes, '"tune-cpu"="x86-64-v3"')  # llvmlite's own add has a closed list
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
 # Portable vector code: LLVM turns it into vpsubb and vpmovmskb on AVX2, mask registers on AVX-512, shifts and adds on
 # NEON. x > level is the sign of x + (127 - level) or x - (level - 127), saturated: only the sign is read. Two
 # differences at a time load the frame between them once.
@@ -280,6 +296,7 @@ def _compare_rows(frames, onset, t, mode, level, starts, above, words):
     64 columns from starts[j] on to words[t % 2, j, above + r] and words[1 - t % 2, j, above + r], uint64. With `onset`,
     where frame 0 is above frame t + 1; the second word then means nothing.
     """
+    _tune()
     height, pitch = frames.shape[1], frames.shape[2]
     up, down = np.uint8(max(127 - level, 0)), np.uint8(max(level - 127, 0))
     step = height * pitch
@@ -310,6 +327,7 @@ def _erode_strip(words, spare, size, tall, lift, drop, outside, keep, eroded):
     A word at the frame's edge was loaded from within the row: `lift` and `drop` move it into place, and the pixels
     `outside` are on, so never erode. `keep` are the strip's own columns.
     """
+    _tune()
     one, two = np.uint64(1), np.uint64(2)
     height = words.size - tall + 1
     if size == 5 and tall == 5:  # the paper's footprint, in one go
@@ -342,6 +360,7 @@ def _erode_strip(words, spare, size, tall, lift, drop, outside, keep, eroded):
 @kernel
 def _project(eroded, strip, planes, counts, rows, out):
     """Column and row means of one frame's bits: eroded (strips, multiple of ROWS) uint64 -> out (2, N) float32."""
+    _tune()
     n = out.shape[1]
     padded = eroded.shape[1]
     total = np.float32(n)
@@ -365,12 +384,14 @@ def _project(eroded, strip, planes, counts, rows, out):
 @kernel(inline="always")
 def _whole_rows(out, t, reach):
     """Rows of frame t that leave room for `reach` elements from their start on."""
+    _tune()
     return max(min((out.size - reach) // out.shape[2] + 1 - t * out.shape[1], out.shape[1]), 0)
 
 
 @kernel
 def _pack(eroded, strip, reverse, t, out):
     """Bits of one frame to packed rows: eroded (strips, .) uint64 -> out[t] (H, ceil(W/8)) uint8."""
+    _tune()
     strips = eroded.shape[0]
     height, n = out.shape[1], out.shape[2]
     step = strip // 8
@@ -389,6 +410,7 @@ def _pack(eroded, strip, reverse, t, out):
 @kernel
 def _unpack(eroded, strip, t, out):
     """Bits of one frame to bytes of 0 and 1: eroded (strips, .) uint64 -> out[t] (H, W) uint8."""
+    _tune()
     strips = eroded.shape[0]
     height, width = out.shape[1], out.shape[2]
     whole = _whole_rows(out, t, (strips - 1) * strip + 64)
@@ -404,6 +426,7 @@ def _unpack(eroded, strip, t, out):
 @kernel
 def _extend(eroded, strip, height, width):
     """Repeat the last rows and columns so that 2x2, 4x4 and 8x8 windows are all full, in place."""
+    _tune()
     last = (width - 1) // strip
     rows, columns = height, width
     for level in range(3):
@@ -428,6 +451,7 @@ def _extend(eroded, strip, height, width):
 @kernel(inline="always")
 def _pool_row(eroded, strip, times, i, out, at):
     """Means of row i of windows, to out.flat from `at` on."""
+    _tune()
     padded = eroded.shape[1]
     step = strip >> times
     for j in range(eroded.shape[0]):
@@ -442,6 +466,7 @@ def _pool_row(eroded, strip, times, i, out, at):
 @kernel
 def _pool_frame(eroded, strip, times, line, t, out):
     """Means of the 2^times x 2^times windows of one frame's extended bits -> out[t] (h, w) float32."""
+    _tune()
     rows, n = out.shape[1], out.shape[2]
     whole = _whole_rows(out, t, (eroded.shape[0] - 1) * (strip >> times) + (64 >> times))
     for i in range(whole):
@@ -461,6 +486,7 @@ def motion_words(frames, width, onset, mode, level, size, work, projections, mas
     Forms: projections (T-1, 2, N) float32, masks (T-1, H, W) uint8 of 0 and 1, packed (T-1, H, ceil(W/8)) uint8,
     pools_k (T-1, h, w) float32, pooled k = 1, 2 and 3 times; size up to LARGEST_FOOTPRINT.
     """
+    _tune()
     starts, edges, words, spare, eroded, reverse, planes, counts, rows, line = work
     height = frames.shape[1]
     above, left = min(size // 2, height - 1), size // 2

@@ -216,6 +216,7 @@ _HOG: dict[str, Instruction] = {
     "filter_frequencies": _filter_frequencies,
 }
 _WORDS: dict[str, Instruction] = {
+    "_tune": lambda: None,
     "_above_sign": _above(lambda a, b: (a - b) % 256),
     "_above_wrap": _above(lambda a, b: (a - b) % 256),
     "_above_absolute": _above(lambda a, b: abs(a - b)),

@@ -1,6 +1,7 @@
 """What kernels need of Numba's cache on disk, and arrays that share memory."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,22 @@ def test_compiling_leaves_the_collector_of_garbage_as_it_was():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of another kind")
+def test_mask_kernels_are_not_tuned_for_a_processor_with_avx512(tmp_path: Path):
+    code = (
+        "from numba import types as t; from fastck.kernels import masks\n"
+        "masks._extend.compile((t.Array(t.uint64, 2, 'C'), t.intp, t.intp, t.intp))\n"
+        "[text] = masks._extend.inspect_llvm().values()\n"
+        'print(\'"tune-cpu"="x86-64-v3"\' in text)'
+    )
+    for name, features, tuned in (("znver4", "+avx512f,+avx512bw,+avx2", "True"), ("haswell", "+avx2", "False")):
+        environment = {
+            **os.environ,
+            "NUMBA_CPU_NAME": name,
+            "NUMBA_CPU_FEATURES": features,
+            "NUMBA_CACHE_DIR": str(tmp_path),
+        }
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == tuned
