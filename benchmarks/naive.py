@@ -155,17 +155,19 @@ def fit_affine(flow: np.ndarray, *, step: int = 5, rounds: int = 10, least: floa
 def patch_flow(reference: np.ndarray, crop: np.ndarray) -> np.ndarray:
     """Inverse search on patches that agree with their neighbours: two (S, S) uint8 -> (S, S, 2) pixels.
 
-    Patches of 8x8 pixels, every 4 pixels; levels down to less than 64 pixels, three rounds on each.
+    Patches of 8x8 pixels, every 4 pixels; levels down to less than 32 pixels, ten rounds on the coarsest and three on
+    the others.
     """
     levels: list[tuple[np.ndarray, np.ndarray]] = [(reference.astype(np.float64), crop.astype(np.float64))]
-    while len(levels[-1][0]) >= 64:
+    while len(levels[-1][0]) >= 32:
         levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
     coarsest = (len(levels[-1][0]) - 4) // 4
     motion = np.zeros((2, coarsest, coarsest))
     for one, other in reversed(levels):
-        if one is not levels[-1][0]:
+        first = one is levels[-1][0]
+        if not first:
             motion = 2 * _sampled(motion, (np.arange(0, len(one) - 7, 4) + 3) / 2)
-        for _ in range(3):
+        for _ in range(10 if first else 3):
             motion = _agreed(motion, *_compared(one, other, motion))
     return _sampled(motion, np.arange(len(reference))).transpose(1, 2, 0)
 

@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from fastck.kernels import patches as kernels
 from fastck.kernels.patches import MARGIN, PATCH, STEP
 
-COARSEST = 64  # pixels; a level that is as large has one above it, of half the size
-ROUNDS = 3  # of each level; more gain nothing
+COARSEST = 32  # pixels; a level that is as large has one above it, of half the size
+# Of each level, and of the coarsest: where a head has moved by a tenth of the crop, three leave it too far away.
+ROUNDS, FIRST_ROUNDS = 3, 10
 
 
 class PatchSearch:
@@ -43,9 +44,10 @@ class PatchSearch:
         self._show(crop)
         self._levels[-1].motion[:] = 0
         for number, level in reversed([*enumerate(self._levels)]):
-            if level is not self._levels[-1]:
+            coarsest = level is self._levels[-1]
+            if not coarsest:
                 kernels.refine(self._levels[number + 1].motion, *self._starts[number], level.motion)
-            for _ in range(ROUNDS):
+            for _ in range(FIRST_ROUNDS if coarsest else ROUNDS):
                 kernels.compare(level.crop, level.planes, level.patches, level.motion, level.terms)
                 kernels.agree(level.terms, level.motion, level.line)
         kernels.spread(self._levels[0].motion, *self._pixels, self._levels[0].line, self._flow)

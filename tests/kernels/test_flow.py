@@ -219,6 +219,17 @@ def test_the_search_on_patches_stays_within_its_arrays():
         np.testing.assert_allclose(plain.find(crop), compiled, atol=0.05)
 
 
+@pytest.mark.parametrize("shift", [(13, 0), (-9, 14), (0, -16)])
+def test_a_head_that_has_moved_far_is_found(shift: tuple[int, int]):
+    face = cv2.resize(cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)[:240, 100:340], (160, 160))
+    right, down = shift
+    search = PatchSearch(128)
+    search.set_reference(face[16:144, 16:144].copy())
+    found = search.find(face[16 - down : 144 - down, 16 - right : 144 - right].copy())[32:96, 32:96]
+    np.testing.assert_allclose(np.median(found, axis=(0, 1)), shift, atol=0.2)
+    assert (np.hypot(*(found - shift).transpose(2, 0, 1)) < 0.5).mean() > 0.9
+
+
 def test_known_motions_are_found_better_than_by_opencv():
     """Half the error of OpenCV's search on the warped faces of docs/explanation/flow.md; here one, warped alike."""
     face = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)[5:225, 115:335].astype(np.float32)
