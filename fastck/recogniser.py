@@ -13,21 +13,17 @@ from numpy.typing import NDArray
 
 from fastck.arrayfile import model_file
 from fastck.batches.padding import as_frames, mirrored
-from fastck.config import FlowConfig
 from fastck.faces.dense import blas
 from fastck.ops.flow import FLOW_SHAPES
 
 BUNDLED = Path(__file__).with_suffix(".npz")
-FORMAT = 3  # raised when the network is another kind of one
+FORMAT = 4  # raised when the network is another kind of one, or reads another flow
 # Cells of the circle within a crop's 28x28 cells.
 INSIDE = np.hypot(*(np.mgrid[:28, :28] - 13.5)) <= 14
 TAPS = 3  # of a filter, in each direction
 STRIDES = (2, 1, 2)  # of the convolutions: 28x28 cells, 14x14, 14x14, 7x7
 SMALLEST = 0.002  # shares of the crop's side: a flow this small is noise, and is not made larger
 TRAINED_ON = "trained on rendered people"
-# The flow that the network was fitted to. With that of "patches", which is more accurate, it is right less often: in
-# 95.5 % of 289 sequences of hard rendered people instead of 98.3 %.
-FLOW = FlowConfig(preset="medium")
 
 
 class Recogniser:
@@ -57,7 +53,7 @@ class Recogniser:
     Examples
     --------
     >>> from fastck.recognition import Recogniser
-    >>> Recogniser().probabilities(fastck.optical_flow(crops, preset="medium")[-1:])
+    >>> Recogniser().probabilities(fastck.optical_flow(crops)[-1:])
     """
 
     def __init__(self, path: str | PathLike[str] = BUNDLED) -> None:
@@ -76,8 +72,7 @@ class Recogniser:
         Parameters
         ----------
         flow : ndarray of shape (N, 3, 28, 28), float32
-            From the onset of each window to its apex: rows of ``fastck.optical_flow(crops, preset="medium")``, the flow
-            that the network was fitted to.
+            From the onset of each window to its apex: rows of ``fastck.optical_flow(crops)``.
 
         Returns
         -------

@@ -10,10 +10,11 @@ from fastck.faces.units import UNITS, Seen, UnitModel
 
 Floats = NDArray[np.float32]
 Reference = Literal["onset", "median", "average"]
-# Of the sums of the absolute network's intensities, without blinks. Of a hundred rendered clips that begin at rest 97
-# begin below the first, 94 where the points lie 0.03 of the eye corners' distance elsewhere, as real ones do, and 99
-# below the second. A face that rises by RISE over a clip shows its own rest: what is within SLACK of its lowest.
-CALM, UTMOST, RISE, SLACK = 7.5, 10.5, 2.0, 1.5
+# Of the sums of the absolute network's intensities, without blinks. Of a hundred rendered clips that begin at rest 99
+# begin below the first, 95 where the points lie 0.03 of the eye corners' distance elsewhere, as real ones do. Real
+# faces at rest reach 11.8: one that hardly changes shows its rest below the second. A face that rises by RISE over a
+# clip shows its own rest: all within SLACK of its lowest.
+CALM, UTMOST, RISE, SLACK = 6.5, 12.5, 2.0, 1.5
 ONSET = 5  # frames at most that an onset is the median of
 FEWEST_CALM = 3  # frames, for a median
 LASTING = [number for number, name in enumerate(UNITS) if "_" not in name and name != "AU45"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.config import FlowConfig
 from fastck.faces.box import FaceBox, overlap
 from fastck.faces.people import LOST
 from fastck.ops.flow import FLOW_SHAPES, FlowPass, working_crop
-from fastck.recogniser import FLOW
 
 # Root mean squares of the displacement, shares of the crop's side. Nine in ten expressions of the hard set reach more
 # than twice the first at their apex.
@@ -61,7 +61,7 @@ class OnsetTracker:
 
     def __init__(self, *, settled: int = SETTLED, held: int = HELD) -> None:
         self._settled, self._held = settled, held
-        self._config = FLOW
+        self._config = FlowConfig()
         self.reset()
 
     def reset(self) -> None:

@@ -62,7 +62,7 @@ def test_flow_is_that_of_onset_and_frame(film: tuple[list[np.ndarray], np.ndarra
     moments = [tracker.push(number, one) for number, one in enumerate(crops)]
     last = moments[-1]
     assert 0 < last.onset < REST, "the onset follows a face at rest, and stays when it moves"
-    np.testing.assert_array_equal(last.flow, optical_flow(crops[[last.onset, -1]], preset="medium")[0])
+    np.testing.assert_array_equal(last.flow, optical_flow(crops[[last.onset, -1]])[0])
     assert not last.resting
     assert all(moment.resting for moment in moments[: REST - 1])
 

@@ -271,8 +271,8 @@ def changed(tmp_path, **values):
         ({"about": np.array(json.dumps({"format": 99}))}, "format 99 is of another version"),
         ({"thresholds": None}, "thresholds"),
         ({"mean_shape": np.zeros(3, np.float16)}, "mean_shape must be finite and of shape"),
-        ({"absolute/bias0": np.full(96, np.nan, np.float32)}, "not finite"),
-        ({"relative/kernel1": np.zeros((5, 48), np.int8)}, "does not fit"),
+        ({"absolute/bias0": np.full(256, np.nan, np.float32)}, "not finite"),
+        ({"relative/kernel1": np.zeros((5, 96), np.int8)}, "does not fit"),
         ({"relative/scale0": np.zeros(3, np.float32)}, "do not fit"),
     ],
 )

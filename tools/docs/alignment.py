@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 import fastck
-from fastck.config import PRESETS, FlowConfig, MotionConfig, PreprocessConfig, Preset
+from fastck.config import PRESETS, MotionConfig, PreprocessConfig, Preset
 from fastck.images import read_gray
 from fastck.recogniser import Recogniser
 from fastck.render.dataset import render_dataset
@@ -82,13 +82,8 @@ def main(arguments: list[str]) -> int:
             render_dataset(root, subjects=SUBJECTS, seed=SEED, variation=variation)
         for preset in PRESETS:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                store, medium = (
-                    fastck.preprocess(root, f"{scratch}/{number}", preset=preset, features=features, flow=flow)
-                    for number, (features, flow) in enumerate(
-                        [(("projection", "flow"), FlowConfig()), (("flow",), FlowConfig(preset="medium"))]
-                    )
-                )
-                shares = [linear_share(store, phase) for phase in (3, 5)] + [bundled_share(medium)]
+                store = fastck.preprocess(root, f"{scratch}/store", preset=preset, features=("projection", "flow"))
+                shares = [linear_share(store, phase) for phase in (3, 5)] + [bundled_share(store)]
             right = " | ".join(f"{100 * share:.1f} %" for share in shares)
             print(f"| {world} | `{preset}` | {right} | {100 * false_motion(root, preset):.3f} % |", flush=True)
     return 0

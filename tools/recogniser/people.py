@@ -12,7 +12,6 @@ from fastck.config import FaceConfig
 from fastck.faces.box import FaceBox, crop
 from fastck.faces.finder import find_faces
 from fastck.ops.flow import FLOW_SHAPES, optical_flow
-from fastck.recogniser import FLOW
 from fastck.render.dataset import Person, Take, act
 from fastck.render.expression import FURTHER_ACTS, NEUTRAL_ACTS, Manner
 from fastck.render.motion import draw_length
@@ -132,7 +131,7 @@ def person_windows(
     rows: list[tuple[int, float, int]] = []
 
     def add(crops: NDArray[np.uint8], codes: Iterable[int], endings: Iterable[float], version: int) -> None:
-        flows.append(optical_flow(crops, preset=FLOW.preset).astype(np.float16))
+        flows.append(optical_flow(crops).astype(np.float16))
         rows.extend((code, ending, version) for code, ending in zip(codes, endings, strict=True))
 
     before: NDArray[np.uint8] | None = None

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="processes; never changes the file (default: all cores)")
     given = parser.parse_args()
     plan = Plan(folder=given.folder, seed=given.seed, n_jobs=given.jobs)
-    print(f"render {plan.judged_people} people to learn from, and others to calibrate and to check on")
+    print(f"render {plan.all_people} people to learn from, and others to calibrate and to check on")
     data = render(plan)
     # The order in which a library's threads add up changes the last digits.
     with threadpool_limits(1):

@@ -247,9 +247,10 @@ def judging_data(plan: Plan, first: UnitModel, final: UnitModel, data: Data) -> 
     The units of each person are read by a model that was not fitted to them: those of the second half of the people by
     one that was fitted to the first half, the later ones' by the final one.
     """
-    recogniser, person = Recogniser(), data.judged.person
-    middle = data.judged.pick((person > plan.first_people) & (person <= plan.people))
-    late = data.judged.pick(person > plan.people)
+    recogniser, person = Recogniser(), data.learnt.person
+    begin = max(plan.first_people, plan.all_people - plan.judge_people)
+    middle = data.learnt.pick((person > begin) & (person <= plan.people))
+    late = data.learnt.pick(person > plan.people)
     rendered = [stretches(middle, [first], recogniser), stretches(late, [final], recogniser)]
     drawn = synthetic(final, late, SYNTHETIC, plan.seed)
     worlds = {"turned": data.calibrating, **data.checked}

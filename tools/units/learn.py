@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from fastck.faces import units as model
 from fastck.faces.appearance import CELLS, N_PATCHES, N_SHAPE, Look, patch_centres
@@ -19,8 +20,11 @@ from tools.units.frames import PATCH_SCALE, Frames
 
 PRESENT = 1.0  # FACS' A: from this intensity on a unit is there
 COMPONENTS = 256
+BASIS_PEOPLE = 200  # whom the components are taken from
+CHUNK = 4096  # frames whose patches are taken as numbers at once
 MORE, ROUNDS = 40, 2  # columns and passes more than the components need, to find them (Halko et al., 2011)
 MOST_RESTING = 4  # frames that a reference is the mean of
+REFERENCES = 8  # of a person, to be drawn from
 STAINED, STAIN = 0.25, 0.3  # share of the references with some of the frame itself in them, and how much at most
 OFFSET = 0.02  # of a person's points, shares of the eye corners' distance: real points lie elsewhere than rendered ones
 JITTER = 0.004  # of a frame's points
@@ -90,6 +94,16 @@ def patches_of(frames: Frames) -> Floats:
     return frames.patches.astype(np.float32) / np.float32(PATCH_SCALE)
 
 
+def components_of(frames: Frames, basis: Basis, order: NDArray[np.intp] | None = None) -> Floats:
+    """Return the components (N, 256) of the frames' patches, or of their values in another order."""
+    parts = np.empty((len(frames), COMPONENTS), np.float32)
+    for start in range(0, len(frames), CHUNK):
+        values = patches_of(frames.pick(np.arange(start, min(start + CHUNK, len(frames)))))
+        values = values if order is None else values[:, order]
+        parts[start : start + CHUNK] = (values - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
+    return parts
+
+
 def mirrored_shape(shape: Floats) -> Floats:
     """Return the shapes (N, 136) of mirrored faces."""
     return (shape.reshape(-1, N_SHAPE // 2, 2)[:, MIRRORED] * np.array([-1, 1], np.float32)).reshape(len(shape), -1)
@@ -107,7 +121,7 @@ def basis_of(frames: Frames, seed: int) -> Basis:
         )
     ))  # fmt: skip
     differences = []
-    for person in np.unique(frames.person):
+    for person in np.unique(frames.person)[:BASIS_PEOPLE]:
         own = frames.pick(frames.person == person)
         values = patches_of(own)
         differences.append(values - values[own.act == "rest"].mean(axis=0) if (own.act == "rest").any() else values[:0])
@@ -124,12 +138,10 @@ def basis_of(frames: Frames, seed: int) -> Basis:
 def rows_of(frames: Frames, basis: Basis, *, both: bool = True) -> Rows:
     """Return frames as rows, with their mirror images."""
     at = [UNITS.index(name) for name in OUTPUTS]
-    patches, wanted = patches_of(frames), frames.truth[:, at]
-    shape, pose, person = frames.shape, frames.pose, frames.person
-    parts: Floats = np.asarray((patches - basis.mean.patches) * model.PATCH_SCALE @ basis.parts, np.float32)
-    rest = frames.act == "rest"
+    shape, pose, person, wanted = frames.shape, frames.pose, frames.person, frames.truth[:, at]
+    parts, rest = components_of(frames, basis), frames.act == "rest"
     if both:
-        other = (patches[:, PATCH_MIRROR] - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
+        other = components_of(frames, basis, PATCH_MIRROR)
         shape = np.concatenate([shape, mirrored_shape(shape)])
         pose = np.concatenate([pose, pose * np.array([-1, 1, -1], np.float32)])
         parts, wanted = np.concatenate([parts, other]), np.concatenate([wanted, wanted[:, OUTPUT_MIRROR]])
@@ -172,7 +184,11 @@ def fit_units(
     rare = (wanted[:, [OUTPUTS.index(name) for name in RARE]] >= CLEARLY).any(axis=1)
     shown = ((lopsided(wanted), MORE_LOPSIDED), (closed_smile(wanted), MORE_SMILING), (rare, MORE_RARE))
     usable = np.concatenate([usable, *[usable[these] for these, times in shown for _ in range(times)]])
-    means = {person: some_means(rows, own, seed) for person, own in rows.resting.items() if len(own)}
+    rested = [person for person, own in rows.resting.items() if len(own)]
+    means = [
+        np.stack(kind) for kind in zip(*(some_means(rows, rows.resting[one], seed) for one in rested), strict=True)
+    ]
+    whose = np.searchsorted(rested, rows.person)
 
     def batches(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, Floats]:
         chosen = usable[chosen]
@@ -185,9 +201,8 @@ def fit_units(
             # A reference that is a median over a clip holds some of what the clip shows.
             stain = rng.uniform(0, STAIN, (n, 1)) * (rng.random((n, 1)) < STAINED)
             stain = stain.astype(np.float32)
-            picks = [means[int(person)] for person in rows.person[chosen]]
-            which = rng.integers(len(picks[0][0]), size=n)
-            then = [np.stack([pick[kind][one] for pick, one in zip(picks, which, strict=True)]) for kind in range(3)]
+            which = rng.integers(REFERENCES, size=n)
+            then = [kind[whose[chosen], which] for kind in means]
             mixed = (1 - stain) * (then[0] + offset) + stain * shape, (1 - stain) * then[2] + stain * own
             rest = np.asarray(mixed[0], np.float32), then[1], np.asarray(mixed[1], np.float32)
         values = inputs(shape, pose, own, rest, basis.mean)
@@ -195,7 +210,9 @@ def fit_units(
         values[:, -COMPONENTS:] *= kept * (rng.random((n, 1)) >= BLIND)
         return hidden_parts(values, parts), rows.wanted[chosen]
 
-    return fit_dense(batches, len(usable), squared, config, seed=(seed, 28, int(relative)))
+    # The order in which a library's threads add up changes the last digits; another process has limits of its own.
+    with threadpool_limits(1):
+        return fit_dense(batches, len(usable), squared, config, seed=(seed, 28, int(relative)))
 
 
 def lopsided(wanted: Floats) -> NDArray[np.bool_]:
@@ -215,7 +232,7 @@ def closed_smile(wanted: Floats) -> NDArray[np.bool_]:
 def some_means(rows: Rows, own: NDArray[np.intp], seed: int) -> tuple[Floats, Floats, Floats]:
     """Return means over some of a person's frames at rest, of shape, pose and parts: references to be drawn from."""
     rng = np.random.default_rng((seed, int(own[0])))
-    picks = [own[rng.integers(len(own), size=rng.integers(1, MOST_RESTING + 1))] for _ in range(8)]
+    picks = [own[rng.integers(len(own), size=rng.integers(1, MOST_RESTING + 1))] for _ in range(REFERENCES)]
     shape, pose, parts = (
         np.stack([values[pick].mean(axis=0) for pick in picks]) for values in (rows.shape, rows.pose, rows.parts)
     )

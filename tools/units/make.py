@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from fastck.faces.appearance import Look
@@ -24,12 +25,13 @@ from tools.units.learn import (
     unfolded,
 )
 
-SEED, FIRST_PEOPLE, PEOPLE, JUDGED_PEOPLE = 101, 180, 360, 400
+SEED, FIRST_PEOPLE, PEOPLE, ALL_PEOPLE, JUDGE_PEOPLE = 101, 380, 760, 800, 220
 CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
 CHECKED = ("easy", "hard", "compressed")
 EVERYTHING = frozenset({"shape", "patches"})
+NETWORKS = {"absolute": False, "relative": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +43,11 @@ class Plan:
     folder : Path
         Receives the frames; files that are there are used again.
     seed : int
-    first_people, people, judged_people : int
+    first_people, people, all_people : int
         People whom the units' networks are fitted to, the first ones of them alone for a model that reads the others;
         and how many there are with those whom only the judge learns from.
+    judge_people : int
+        The last of all, whom the judge learns from.
     calibrating_people, checking_people : int
         The latter for each world.
     config : DenseConfig
@@ -54,10 +58,11 @@ class Plan:
     seed: int = SEED
     first_people: int = FIRST_PEOPLE
     people: int = PEOPLE
-    judged_people: int = JUDGED_PEOPLE
+    all_people: int = ALL_PEOPLE
+    judge_people: int = JUDGE_PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
-    config: DenseConfig = field(default_factory=lambda: DenseConfig(hidden=(96, 48), epochs=18))
+    config: DenseConfig = field(default_factory=lambda: DenseConfig(hidden=(256, 96), epochs=9))
     n_jobs: int = -1
 
 
@@ -65,13 +70,13 @@ class Plan:
 class Data:
     """What is rendered: people to learn from, with those of the judge, to calibrate on, and of each world checked."""
 
-    judged: Frames
+    learnt: Frames
     calibrating: Frames
     checked: dict[str, Frames]
 
     def first(self, people: int) -> Frames:
         """Return the frames of the first people to learn from."""
-        return self.judged.pick(self.judged.person <= people)
+        return self.learnt.pick(self.learnt.person <= people)
 
 
 def render(plan: Plan) -> Data:
@@ -82,7 +87,7 @@ def render(plan: Plan) -> Data:
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     return Data(
-        judged=world("train", plan.seed, plan.judged_people),
+        learnt=world("train", plan.seed, plan.all_people),
         # Heads that are turned further than any that is learnt from.
         calibrating=world("turned", plan.seed + CALIBRATING, plan.calibrating_people),
         checked={name: world(name, plan.seed + CHECKING, plan.checking_people) for name in CHECKED},
@@ -99,8 +104,11 @@ def fit_both(plan: Plan, frames: Frames, parts: frozenset[str] = EVERYTHING) -> 
     arrays: dict[str, NDArray[Any]] = {
         f"mean_{name}": getattr(basis.mean, name).astype(np.float16) for name in Look._fields
     }
-    for name, relative in (("absolute", False), ("relative", True)):
-        weights = fit_units(rows, basis, plan.config, relative=relative, parts=parts, seed=plan.seed)
+    both = Parallel(n_jobs=plan.n_jobs)(
+        delayed(fit_units)(rows, basis, plan.config, relative=relative, parts=parts, seed=plan.seed)
+        for relative in NETWORKS.values()
+    )
+    for name, weights in zip(NETWORKS, both, strict=True):
         arrays |= as_bytes(unfolded(weights, basis), name)
     return arrays
 
@@ -109,7 +117,7 @@ def check(units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, 
     """Return the thresholds, by the people who are calibrated on, and the figures of each world."""
     thresholds = thresholds_of(predicted(units, data.calibrating, relative=True), data.calibrating.truth)
     figures: dict[str, Any] = {}
-    for name, relative in (("absolute", False), ("relative", True)):
+    for name, relative in NETWORKS.items():
         figures[name] = {}
         for world, frames in {"turned": data.calibrating, **data.checked}.items():
             found = scores(predicted(units, frames, relative=relative), frames.truth, thresholds)
