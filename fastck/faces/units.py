@@ -39,32 +39,6 @@ def to_units(outputs: Floats) -> Floats:
     return np.stack([sided[name] for name in UNITS], axis=1).astype(np.float32)
 
 
-def absolute_inputs(look: Look, mean: Look) -> Floats:
-    """Return what the absolute network takes, (..., 136 + 3 + P), for looks whose arrays may have rows."""
-    return np.concatenate(
-        [
-            (look.shape - mean.shape) * SHAPE_SCALE,
-            look.pose * POSE_SCALE,
-            (look.patches - mean.patches) * PATCH_SCALE,
-        ],
-        axis=-1,
-    )
-
-
-def relative_inputs(look: Look, mean: Look, rest: Look) -> Floats:
-    """Return what the relative network takes, (..., 2 * 136 + 2 * 3 + P), as `absolute_inputs`."""
-    return np.concatenate(
-        [
-            (look.shape - rest.shape) * SHAPE_SCALE,
-            (look.shape - mean.shape) * SHAPE_SCALE,
-            look.pose * POSE_SCALE,
-            (look.pose - rest.pose) * POSE_SCALE,
-            (look.patches - rest.patches) * PATCH_SCALE,
-        ],
-        axis=-1,
-    )
-
-
 class Seen(NamedTuple):
     """What the networks' first layers make of one look, small enough to be kept for each frame.
 
@@ -117,6 +91,7 @@ class UnitModel:
             self.absolute: Dense = read_dense(arrays, "absolute")
             self.relative: Dense = read_dense(arrays, "relative")
             self._check()
+        self._join()
 
     def _check(self) -> None:
         wanted = {
@@ -134,14 +109,34 @@ class UnitModel:
             if len(network.biases[-1]) != len(OUTPUTS):
                 raise ValueError(f"{name} must give {len(OUTPUTS)} units, got {len(network.biases[-1])}")
 
+    def _join(self) -> None:
+        """Lay what the first layers take of one look side by side: it passes through memory once.
+
+        The absolute network takes how shape and patches differ from the average, and the pose; the relative one how
+        they differ from those at rest, and shape less the average and the pose as well.
+        """
+        level, turn, patches = np.split(self.absolute.kernels[0], np.cumsum([N_SHAPE, 3]))
+        change, other_level, other_turn, turned, other_patches = np.split(
+            self.relative.kernels[0], np.cumsum([N_SHAPE, N_SHAPE, 3, 3])
+        )
+        self._shape = np.hstack([level, other_level + change, -change]) * SHAPE_SCALE
+        self._pose = np.hstack([turn, other_turn + turned, -turned]) * POSE_SCALE
+        self._patches = np.hstack([patches, other_patches]) * PATCH_SCALE
+        mean_shape, mean_patches = self.mean.shape * SHAPE_SCALE, self.mean.patches * PATCH_SCALE
+        self._bias = np.concatenate([
+            self.absolute.biases[0] - mean_shape @ level - mean_patches @ patches,
+            self.relative.biases[0] - mean_shape @ other_level,
+            np.zeros_like(self.relative.biases[0]),
+        ])  # fmt: skip
+
     def see(self, look: Look) -> Seen:
-        """Return what the networks make of a frame before they know of a reference."""
-        nothing = Look(*(np.zeros_like(values) for values in look))
-        bias = self.relative.biases[0]
+        """Return what the networks make of a frame before they know of a reference; its arrays may have rows."""
+        ends = np.cumsum([len(self.absolute.biases[0]), len(self.relative.biases[0])])
         with blas().limit(limits=1, user_api="blas"):
-            rest = self.relative.first(relative_inputs(nothing, nothing, look)) - bias
-            relative = self.relative.first(relative_inputs(look, self.mean, nothing))
-            return Seen(self.absolute.first(absolute_inputs(look, self.mean)), relative, rest, look.pose)
+            shown = look.shape @ self._shape + look.pose @ self._pose + self._bias
+            own, other = np.split(look.patches @ self._patches, ends[:1], axis=-1)
+        absolute, relative, rest = np.split(shown, ends, axis=-1)
+        return Seen(absolute + own, relative + other, rest - other, look.pose)
 
     def intensities(self, seen: Sequence[Seen], rest: Floats | None = None) -> Floats:
         """Return the intensity of each unit, 0 to 5: (N, 44) float32 in the order of UNITS.

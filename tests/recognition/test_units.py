@@ -10,7 +10,7 @@ import fastck
 from fastck.faces.appearance import Look, Looker
 from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
-from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
+from fastck.faces.units import BUNDLED, OUTPUTS, PATCH_SCALE, UNITS, UnitModel, bundled_units, to_units
 from fastck.recognition.reading import choose_rest
 from fastck.render.action_units import PARTING, action_units
 from fastck.render.dataset import Person
@@ -21,7 +21,7 @@ from fastck.render.variation import EASY, HARD
 from tools.landmarks.points import MIRRORED, carried
 from tools.units.acts import begin as begin_script
 from tools.units.acts import emotion_clip, played, pose_of
-from tools.units.learn import OUTPUT_MIRROR, PATCH_MIRROR, closed_smile, mirrored_shape
+from tools.units.learn import OUTPUT_MIRROR, PATCH_MIRROR, closed_smile, inputs, mirrored_shape
 
 SEED = 4242  # of people whom the model was not fitted to
 # Units whose look on the mesh is their own; each beside the weights that show it.
@@ -293,3 +293,24 @@ def test_the_model_is_small_and_holds_plain_arrays_only():
     assert not any(values.dtype.hasobject for values in arrays().values())
     look = Look(*(np.zeros_like(values) for values in bundled_units().mean))
     assert bundled_units().intensities([bundled_units().see(look)]).shape == (1, 44)
+
+
+def test_what_runs_is_the_network_that_was_fitted():
+    model, rng = bundled_units(), np.random.default_rng(0)
+
+    def look():
+        return Look(*(
+            values + rng.normal(0, scale, values.shape).astype(np.float32)
+            for values, scale in zip(model.mean, (0.02, 0.2, 0.05), strict=True)
+        ))  # fmt: skip
+
+    face, rest, mean = look(), look(), model.mean
+    parts, rest_parts = ((one.patches[None] - mean.patches) * PATCH_SCALE for one in (face, rest))
+    beside = (rest.shape[None], rest.pose[None], rest_parts)
+    for reference, network, seen_rest in (
+        (None, model.absolute, None),
+        (beside, model.relative, model.see(rest).rest),
+    ):
+        fitted = to_units(network(inputs(face.shape[None], face.pose[None], parts, reference, mean)))
+        np.testing.assert_allclose(model.intensities([model.see(face)], seen_rest), fitted, atol=1e-4)
+    assert fitted.max() > 0.1, "the case shows nothing"
