@@ -128,14 +128,15 @@ class UnitModel:
             self.relative.biases[0] - mean_shape @ other_level,
             np.zeros_like(self.relative.biases[0]),
         ])  # fmt: skip
+        # Where the absolute network's part ends, and the relative one's.
+        self._ends = np.cumsum([level.shape[1], change.shape[1]])
 
     def see(self, look: Look) -> Seen:
         """Return what the networks make of a frame before they know of a reference; its arrays may have rows."""
-        ends = np.cumsum([len(self.absolute.biases[0]), len(self.relative.biases[0])])
         with blas().limit(limits=1, user_api="blas"):
             shown = look.shape @ self._shape + look.pose @ self._pose + self._bias
-            own, other = np.split(look.patches @ self._patches, ends[:1], axis=-1)
-        absolute, relative, rest = np.split(shown, ends, axis=-1)
+            own, other = np.split(look.patches @ self._patches, self._ends[:1], axis=-1)
+        absolute, relative, rest = np.split(shown, self._ends, axis=-1)
         return Seen(absolute + own, relative + other, rest - other, look.pose)
 
     def intensities(self, seen: Sequence[Seen], rest: Floats | None = None) -> Floats:

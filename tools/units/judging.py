@@ -23,8 +23,8 @@ from tools.recogniser.people import WIDE
 from tools.rows import Rows
 from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
 from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
-from tools.units.frames import PATCH_SCALE, Frames
-from tools.units.learn import predicted
+from tools.units.frames import Frames
+from tools.units.learn import patches_of, predicted
 from tools.units.make import Data, Plan
 
 MEMBERS, CONFIG = 3, DenseConfig(hidden=(64,), epochs=25, batch=128, drop=0.3, decay=1e-2)
@@ -50,8 +50,8 @@ class Stretches(Rows):
 
 def seen_of(model: UnitModel, frames: Frames) -> list[Seen]:
     """Return what a model sees of frames."""
-    patches = frames.patches.astype(np.float32) / np.float32(PATCH_SCALE)
-    return [model.see(Look(*look)) for look in zip(frames.shape, frames.pose, patches, strict=True)]
+    looks = zip(frames.shape, frames.pose, patches_of(frames), strict=True)
+    return [model.see(Look(*look)) for look in looks]
 
 
 def stretches(frames: Frames, models: Sequence[UnitModel], recogniser: Recogniser) -> Stretches:

@@ -89,16 +89,16 @@ OUTPUT_MIRROR = np.array([
 ])  # fmt: skip
 
 
-def patches_of(frames: Frames) -> Floats:
-    """Return the patches of frames as a `Look` has them."""
-    return frames.patches.astype(np.float32) / np.float32(PATCH_SCALE)
+def patches_of(frames: Frames, rows: slice = slice(None)) -> Floats:
+    """Return the patches of frames, or of some of them, as a `Look` has them."""
+    return frames.patches[rows].astype(np.float32) / np.float32(PATCH_SCALE)
 
 
 def components_of(frames: Frames, basis: Basis, order: NDArray[np.intp] | None = None) -> Floats:
     """Return the components (N, 256) of the frames' patches, or of their values in another order."""
     parts = np.empty((len(frames), COMPONENTS), np.float32)
     for start in range(0, len(frames), CHUNK):
-        values = patches_of(frames.pick(np.arange(start, min(start + CHUNK, len(frames)))))
+        values = patches_of(frames, slice(start, start + CHUNK))
         values = values if order is None else values[:, order]
         parts[start : start + CHUNK] = (values - basis.mean.patches) * model.PATCH_SCALE @ basis.parts
     return parts
