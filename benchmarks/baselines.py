@@ -13,9 +13,8 @@ from benchmarks import naive
 from fastck import bench
 from fastck.bench import LOOPS, OPENCV, OWN, QUICK, Call, Operation, again, method
 from fastck.config import FlowConfig
-from fastck.kernels import flow as flow_kernels
 from fastck.ops import motion as ops
-from fastck.ops.flow import FLOW_SHAPES, optical_flow, working_crop
+from fastck.ops.flow import FLOW_SHAPES, flow_features, optical_flow, working_crop
 
 # Part of the work of `optical_flow`: no method can be much faster.
 FLOW_FLOOR = "OpenCV's DIS alone"
@@ -237,11 +236,11 @@ def fastck_flow(frames: np.ndarray) -> Call:
 @method("optical_flow after DIS", OWN)
 def fastck_after_dis(flows: np.ndarray) -> Call:
     planes = np.empty((3, *flows.shape[1:3]), np.float32)
-    out, nothing = np.empty((len(flows), *FLOW_SHAPES["flow"]), np.float32), np.empty((4, 0), np.float32)
+    out = np.empty((len(flows), *FLOW_SHAPES["flow"]), np.float32)
 
     def run() -> np.ndarray:
         for flow, cells in zip(flows, out, strict=True):
-            flow_kernels.flow_features(flow, True, planes, cells, nothing)
+            flow_features(flow, compensate=True, planes=planes, cells=cells, projection=None)
         return out
 
     return run

@@ -114,8 +114,8 @@ def fit_affine(flow, fit):
 
 
 @kernel
-def _subtract(flow, fit, u, v):
-    """Flow less an affine motion, u and v apart: (S, S, 2) float32, (2, 3) float64 -> two (S, S) float32."""
+def subtract(flow, fit, planes):
+    """Flow less an affine motion, u and v apart: (S, S, 2) float32, (2, 3) float64 -> planes 0 and 1 (S, S)."""
     side = flow.shape[0]
     along_x = np.empty((2, side), np.float32)
     for c in range(side):
@@ -125,17 +125,18 @@ def _subtract(flow, fit, u, v):
         y = r - (side - 1) / 2
         u0, v0 = np.float32(fit[0, 0] + fit[0, 2] * y), np.float32(fit[1, 0] + fit[1, 2] * y)
         for c in range(side):
-            u[r, c] = flow[r, c, 0] - (u0 + along_x[0, c])
+            planes[0, r, c] = flow[r, c, 0] - (u0 + along_x[0, c])
         for c in range(side):
-            v[r, c] = flow[r, c, 1] - (v0 + along_x[1, c])
+            planes[1, r, c] = flow[r, c, 1] - (v0 + along_x[1, c])
 
 
 # Infinitesimal strain of the displacement, e = (grad d + (grad d)^T) / 2, and the magnitude that Shreve et al. (2009,
 # "Towards macro- and micro-expression spotting in video using strain patterns") take of it: the root of the sum of the
 # squares of its four components. Derivatives are central differences, one-sided at the edge, as np.gradient has them.
 @kernel
-def _strain(u, v, out):
-    """Strain magnitude of a displacement: two (S, S) float32 -> (S, S) float32."""
+def strain(planes):
+    """Strain magnitude of a displacement: planes 0 and 1 -> plane 2, (S, S) float32."""
+    u, v, out = planes[0], planes[1], planes[2]
     side = out.shape[0]
     half, two = np.float32(0.5), np.float32(2.0)
     for r in range(side):
@@ -153,25 +154,13 @@ def _strain(u, v, out):
             out[r, c] = np.sqrt(xx * xx + yy * yy + two * (xy * xy))
 
 
-# Lengths in 1 / cells of a pixel: a pixel is `cells` long, a cell `side` long, and all are whole numbers.
-@kernel
-def _cut(side, edges, shares):
-    """Cut an axis of `side` pixels into equal cells: edges (cells, 2) intp, shares (cells, 2) float32; side >= cells.
-
-    A cell's first and last pixel, and how much of them is the cell's; all pixels between are.
-    """
-    cells = edges.shape[0]
-    for i in range(cells):
-        begin, end = i * side, (i + 1) * side
-        first, last = begin // cells, (end - 1) // cells
-        edges[i, 0], edges[i, 1] = first, last
-        shares[i, 0] = min((first + 1) * cells, end) - begin
-        shares[i, 1] = end - last * cells if last > first else 0
-
-
 @kernel
 def _pool_line(line, edges, shares, scale, out):
-    """Weighted sums of a line's pixels in each cell, times `scale`: (S,) float32 -> out (cells,) float32."""
+    """Weighted sums of a line's pixels in each cell, times `scale`: (S,) float32 -> out (cells,) float32.
+
+    Of each cell, edges (cells, 2) intp has its first and last pixel, shares (cells, 2) float32 how much of them is the
+    cell's; all pixels between are. A pixel is `cells` long.
+    """
     whole = np.float32(out.size)
     for j in range(out.size):
         first, last = edges[j, 0], edges[j, 1]
@@ -190,43 +179,28 @@ def _clear(line):
 
 @kernel
 def _add_row(row, weight, line):
-    """Add a weighted row, uint8 or float32, to a line: two (S,), the line float32."""
+    """Add a weighted row to a line: two (S,) float32."""
     for c in range(line.size):
-        line[c] += weight * np.float32(row[c])
+        line[c] += weight * row[c]
 
 
 @kernel
-def _pool_row(plane, i, edges, shares, scale, line, out):
-    """Weighted sums of a plane's pixels in row i of cells, times `scale`: (S, S) -> out (cells,) float32."""
-    first, last = edges[i, 0], edges[i, 1]
-    _clear(line)
-    _add_row(plane[first], shares[i, 0], line)
-    for r in range(first + 1, last):
-        _add_row(plane[r], np.float32(out.size), line)
-    if last > first:
-        _add_row(plane[last], shares[i, 1], line)
-    _pool_line(line, edges, shares, scale, out)
+def pool(planes, edges, shares, scales, line, out):
+    """Weighted sums of pixels in each cell, times each plane's scale: (K, S, S) -> out (K, cells, cells), float32.
 
-
-@kernel
-def _pool_plane(plane, edges, shares, scale, line, out):
-    """Weighted sums of a plane's pixels in each cell, times `scale`: (S, S) float32 -> out (cells, cells) float32."""
-    for i in range(out.shape[0]):
-        _pool_row(plane, i, edges, shares, scale, line, out[i])
-
-
-@kernel
-def shrink(crop, out):
-    """Area means: (N, N) uint8 -> (S, S) uint8, rounded; N >= S."""
-    size = out.shape[0]
-    edges, shares = np.empty((size, 2), np.intp), np.empty((size, 2), np.float32)
-    _cut(crop.shape[0], edges, shares)
-    scale = np.float32(1.0 / (crop.shape[0] * crop.shape[0]))
-    line, means = np.empty(crop.shape[0], np.float32), np.empty(size, np.float32)
-    for i in range(size):
-        _pool_row(crop, i, edges, shares, scale, line, means)
-        for j in range(size):
-            out[i, j] = np.uint8(means[j] + np.float32(0.5))
+    Edges and shares as for `_pool_line`, for rows and columns alike; line (S,) float32 is room to work in.
+    """
+    whole = np.float32(out.shape[1])
+    for kind in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            first, last = edges[i, 0], edges[i, 1]
+            _clear(line)
+            _add_row(planes[kind, first], shares[i, 0], line)
+            for r in range(first + 1, last):
+                _add_row(planes[kind, r], whole, line)
+            if last > first:
+                _add_row(planes[kind, last], shares[i, 1], line)
+            _pool_line(line, edges, shares, scales[kind], out[kind, i])
 
 
 @kernel(fastmath={"reassoc"})
@@ -239,40 +213,14 @@ def _sum(line):
 
 
 @kernel
-def _project(plane, edges, shares, scale, line, columns, rows):
-    """Column sums and row sums, pooled, times `scale`: plane (S, S) float32 -> two (m,) float32."""
-    _clear(line)
-    for r in range(line.size):
-        _add_row(plane[r], np.float32(1.0), line)
-    _pool_line(line, edges, shares, scale, columns)
-    for r in range(line.size):
-        line[r] = _sum(plane[r])
-    _pool_line(line, edges, shares, scale, rows)
-
-
-@kernel
-def flow_features(flow, compensate, planes, cells, projection):
-    """Cells and projections of one flow: (S, S, 2) float32 pixels -> cells (3, n, n), projection (4, m), float32.
-
-    cells: mean u and v in shares of S, mean strain magnitude. projection: column means and row means of u, then of v.
-    Either may have no elements, then it is not made; n, m <= S. `planes` (3, S, S) float32 is room to work in.
-    """
-    side = flow.shape[0]
-    fit = np.zeros((2, 3), np.float64)
-    if compensate:
-        fit_affine(flow, fit)
-    _subtract(flow, fit, planes[0], planes[1])
-    line = np.empty(side, np.float32)
-    if cells.size:
-        edges, shares = np.empty((cells.shape[1], 2), np.intp), np.empty((cells.shape[1], 2), np.float32)
-        _cut(side, edges, shares)
-        _strain(planes[0], planes[1], planes[2])
-        for kind in range(3):
-            scale = np.float32(1.0 / (side * side * (side if kind < 2 else 1)))
-            _pool_plane(planes[kind], edges, shares, scale, line, cells[kind])
-    if projection.size:
-        edges, shares = np.empty((projection.shape[1], 2), np.intp), np.empty((projection.shape[1], 2), np.float32)
-        _cut(side, edges, shares)
-        for kind in range(2):
-            scale = np.float32(1.0 / (side * side * side))
-            _project(planes[kind], edges, shares, scale, line, projection[2 * kind], projection[2 * kind + 1])
+def project(planes, edges, shares, scale, line, projection):
+    """Column sums and row sums of planes 0 and 1, pooled as by `pool`, times `scale`: -> projection (4, m) float32."""
+    for kind in range(2):
+        plane = planes[kind]
+        _clear(line)
+        for r in range(line.size):
+            _add_row(plane[r], np.float32(1.0), line)
+        _pool_line(line, edges, shares, scale, projection[2 * kind])
+        for r in range(line.size):
+            line[r] = _sum(plane[r])
+        _pool_line(line, edges, shares, scale, projection[2 * kind + 1])

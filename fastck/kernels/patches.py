@@ -39,14 +39,13 @@ def enclose(padded):
 
 @kernel
 def halve(fine, coarse):
-    """Means of 2x2 pixels, both with margins: (S + 2 MARGIN, ...) -> (S // 2 + 2 MARGIN, ...) float32."""
+    """Means of 2x2 pixels, margins left out: (S + 2 MARGIN, ...) -> (S // 2 + 2 MARGIN, ...) float32."""
     quarter = np.float32(0.25)
     for r in range(coarse.shape[0] - 2 * MARGIN):
         for c in range(coarse.shape[0] - 2 * MARGIN):
             i, j = 2 * r + MARGIN, 2 * c + MARGIN
             top, bottom = fine[i, j] + fine[i, j + 1], fine[i + 1, j] + fine[i + 1, j + 1]
             coarse[r + MARGIN, c + MARGIN] = (top + bottom) * quarter
-    enclose(coarse)
 
 
 @kernel

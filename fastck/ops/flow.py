@@ -5,6 +5,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,6 @@ from fastck.ops.patches import PatchSearch
 SIDE, COLUMNS = 28, 64
 # One row of each of a store's features: u, v and strain of every cell; column means and row means of u, then of v.
 FLOW_SHAPES: dict[str, tuple[int, ...]] = {"flow": (3, SIDE, SIDE), "flow_projection": (4, COLUMNS)}
-# Stand for a feature that is not asked for.
-_NO_CELLS, _NO_PROJECTION = np.empty((3, 0, 0), np.float32), np.empty((4, 0), np.float32)
 _thread = threading.local()
 
 
@@ -127,15 +126,65 @@ class FlowPass:
             self._begun = True
         for t in range(len(crops) - 1):
             crop = working_crop(crops[t + 1], self._config.size)
-            kernels.flow_features(
+            flow_features(
                 self._search.find(crop),
-                self._config.compensate,
-                self._planes,
-                _NO_CELLS if cells is None else cells[t],
-                _NO_PROJECTION if projection is None else projection[t],
+                compensate=self._config.compensate,
+                planes=self._planes,
+                cells=None if cells is None else cells[t],
+                projection=None if projection is None else projection[t],
             )
             if self._config.reference == "previous":
                 self._search.set_reference(crop)
+
+
+def flow_features(
+    flow: NDArray[np.float32],
+    *,
+    compensate: bool,
+    planes: NDArray[np.float32],
+    cells: NDArray[np.float32] | None,
+    projection: NDArray[np.float32] | None,
+) -> None:
+    """Bring one dense flow to what a store keeps of it.
+
+    Several kernels and not one: what calls another kernel is compiled twice.
+
+    Parameters
+    ----------
+    flow : ndarray of shape (S, S, 2), float32
+        Pixels.
+    compensate : bool
+        Take the head's motion out.
+    planes : ndarray of shape (3, S, S), float32
+        Room to work in.
+    cells : ndarray of shape (3, n, n), float32, or None
+        Receives the mean u and v in shares of S, and the mean strain magnitude; n <= S.
+    projection : ndarray of shape (4, m), float32, or None
+        Receives column means and row means of u, then of v; m <= S.
+    """
+    side = len(flow)
+    fit = np.zeros((2, 3), np.float64)
+    if compensate:
+        kernels.fit_affine(flow, fit)
+    kernels.subtract(flow, fit, planes)
+    line = np.empty(side, np.float32)
+    if cells is not None:
+        kernels.strain(planes)
+        scales = np.array([1 / side**3, 1 / side**3, 1 / side**2], np.float32)
+        kernels.pool(planes, *_cut(side, cells.shape[1]), scales, line, cells)
+    if projection is not None:
+        kernels.project(planes, *_cut(side, projection.shape[1]), np.float32(1 / side**3), line, projection)
+
+
+@lru_cache(maxsize=16)
+def _cut(side: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Cut an axis of `side` pixels into equal cells, side >= cells; see `kernels.pool`."""
+    # A pixel is `cells` long, a cell `side` long, and all are whole numbers.
+    begin = side * np.arange(cells)
+    end = begin + side
+    first, last = begin // cells, (end - 1) // cells
+    shares = np.minimum((first + 1) * cells, end) - begin, np.where(last > first, end - last * cells, 0)
+    return np.stack([first, last], axis=1), np.stack(shares, axis=1).astype(np.float32)
 
 
 def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -146,9 +195,10 @@ def working_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if crop.shape == (size, size):
         return crop
     if crop.shape[0] > size:
-        out = np.empty((size, size), np.uint8)
-        kernels.shrink(crop, out)
-        return out
+        line, means = np.empty(len(crop), np.float32), np.empty((1, size, size), np.float32)
+        scales = np.array([1 / len(crop) ** 2], np.float32)
+        kernels.pool(crop[None].astype(np.float32), *_cut(len(crop), size), scales, line, means)
+        return (means[0] + np.float32(0.5)).astype(np.uint8)
     import cv2
 
     return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR))

@@ -59,6 +59,7 @@ class PatchSearch:
         kernels.enclose(self._levels[0].crop)
         for finer, coarser in zip(self._levels[:-1], self._levels[1:], strict=True):
             kernels.halve(finer.crop, coarser.crop)
+            kernels.enclose(coarser.crop)
 
 
 class _Level:

@@ -1,4 +1,4 @@
-"""Kernels compiled before they are needed: the face search's by a process of its own, the others meanwhile by this one.
+"""Kernels compiled before they are needed: those of the search's windows by a process of its own, the others meanwhile.
 
 Numba compiles one kernel at a time in a process. Two processes that keep the same kernel on disk at the same time may
 spoil it, so that each has its own.
@@ -9,14 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from fastck.config import FaceConfig, PreprocessConfig
-from fastck.faces.finder import find_faces
-from fastck.faces.search import FrameSearch
+from fastck.faces.search import Detections, FrameSearch
 from fastck.faces.weights import frontal_bank
 from fastck.images.image import decode_gray
 from fastck.kernels import is_new
@@ -48,29 +46,23 @@ def compile_kernels(config: PreprocessConfig) -> None:
             pass
 
     if searches(config.faces):
-        compile_aside(rest)
+        compile_aside(compile_decoding, rest)
         # Read from disk, or compiled after all.
-        compile_search(config.faces)
+        compile_windows()
     else:
         compile_decoding()
         rest()
 
 
-def compile_on_first_call(rest: Callable[[], object]) -> None:
+def compile_on_first_call(*rest: Callable[[], object]) -> None:
     """As `compile_aside`; nothing where the face search is on disk."""
     if is_first_call():
-        compile_aside(rest)
+        compile_aside(*rest)
 
 
-def compile_aside(rest: Callable[[], object]) -> None:
-    """Compile what reads frames, and call `rest`, while another process compiles the face search where that is new.
-
-    Parameters
-    ----------
-    rest : callable
-        Calls other kernels than those of reading frames and searching faces.
-    """
-    command = [sys.executable, "-c", f"from {__name__} import compile_search; compile_search()"]
+def compile_aside(*rest: Callable[[], object]) -> None:
+    """Compile the face search and what else is called; another process has half of it, where it is new."""
+    command = [sys.executable, "-c", f"from {__name__} import compile_windows; compile_windows()"]
     other: subprocess.Popen[bytes] | None = None
     # Not worth a process where there is one core.
     if is_first_call() and (os.cpu_count() or 1) > 1:
@@ -79,8 +71,8 @@ def compile_aside(rest: Callable[[], object]) -> None:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
     try:
-        compile_decoding()
-        rest()
+        for compile_some in (*rest, compile_boxes):
+            compile_some()
     finally:
         if other is not None:
             other.wait()
@@ -92,11 +84,15 @@ def compile_decoding() -> None:
         decode_gray(cv2.imencode(".png", np.zeros(shape, np.uint8))[1].tobytes())
 
 
-def compile_search(faces: FaceConfig | None = None) -> None:
-    """Compile the tracked face search."""
-    faces = faces or FaceConfig()
-    # Upsampling once more takes no other kernel, only another detector.
-    upsample = faces.upsample[:1]
-    find_faces([np.zeros((SIDE, SIDE), np.uint8)] * 2, replace(faces, upsample=upsample))
-    # What is done around a face once there is one.
-    FrameSearch((SIDE, SIDE), upsample[0], frontal_bank()).widen(np.zeros((0, 4), np.int64), np.zeros((0, 4)))
+def compile_windows() -> None:
+    """Compile what makes a frame's pyramid and scores windows: half of all that there is to compile."""
+    search = FrameSearch((SIDE, SIDE), FaceConfig().upsample[0], frontal_bank())
+    search.load(np.zeros((SIDE, SIDE), np.uint8))
+    search.search({0: search.whole(0)})
+
+
+def compile_boxes() -> None:
+    """Compile what chooses among the windows that are found."""
+    no_boxes = np.zeros((0, 4))
+    Detections(np.zeros((0, 14)), frontal_bank())
+    FrameSearch((SIDE, SIDE), 0, frontal_bank()).widen(no_boxes.astype(np.int64), no_boxes)

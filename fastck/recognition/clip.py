@@ -187,9 +187,9 @@ def answering(
         # Before any clip is looked at: a run without a model answers for none.
         run.model_path.stat()
         return partial(predict_footage, run, stride=stride, columns=columns)
-    compile_on_first_call(compile_reading)
 
     def ask(footage: Footage) -> Prediction:
+        compile_on_first_call(footage.decode_some, compile_reading)
         if footage.photo:
             return look_at_photo(footage, neutral=None if neutral is None else Path(neutral), columns=columns)
         if neutral is not None:

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,8 @@ class Footage:
         Frames a second, in place of the times.
     photo : bool
         Whether it is a single picture.
+    record : SequenceRecord or None
+        Its files; None for frames in memory.
     """
 
     name: str
@@ -44,6 +47,14 @@ class Footage:
     times: MutableSequence[float] = field(default_factory=lambda: array("d"))
     fps: float | None = None
     photo: bool = False
+    record: SequenceRecord | None = None
+
+    def decode_some(self) -> None:
+        """Decode one frame of a file, so that what that takes is compiled; nothing for frames in memory."""
+        if self.record is not None:
+            # What cannot be read is told of where it is looked at.
+            with suppress(ValueError, OSError):
+                next(record_frames(self.record), None)
 
     def seconds(self, n_frames: int) -> NDArray[np.float64]:
         """Return the time of each of the frames that were read."""
@@ -63,6 +74,7 @@ def footage_of(record: SequenceRecord, *, source: str = "", fps: float | None = 
         times=times,
         fps=fps,
         photo=is_photo(record),
+        record=record,
     )
 
 

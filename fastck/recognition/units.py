@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from fastck.faces.units import UNITS, UnitReader, bundled_units
 from fastck.messages import error_text, one_line
+from fastck.pipeline.compiling import compile_on_first_call
 from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recogniser import bundled
 from fastck.recognition.clip import Paths, check_fps
-from fastck.recognition.follow import Reading
+from fastck.recognition.follow import Reading, compile_reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
 from fastck.recognition.people import FEWEST, n_found, read_people
 from fastck.recognition.photo import path_record
@@ -177,6 +178,7 @@ def units_of(footage: Footage) -> ActionUnits:
     BadSequence
         If it holds no face; a ValueError.
     """
+    compile_on_first_call(footage.decode_some, compile_reading)
     reader = UnitReader()
     everyone, n_frames, _ = read_people(decode(footage.open(), Stopwatch()), bundled(), look=reader)
     if not any(everyone):

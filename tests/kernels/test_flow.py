@@ -15,7 +15,7 @@ from benchmarks import naive
 from fastck.config import FlowConfig
 from fastck.kernels import flow as kernels
 from fastck.kernels import patches
-from fastck.ops.flow import FLOW_SHAPES, FlowPass, working_crop
+from fastck.ops.flow import FLOW_SHAPES, FlowPass, flow_features, working_crop
 from fastck.ops.patches import PatchSearch
 from tests.helpers.plain_kernels import in_plain_python
 
@@ -61,7 +61,7 @@ def face_crops(count: int, side: int = 267) -> np.ndarray:
 def of_kernel(flow: np.ndarray, *, cells: int, columns: int, compensate: bool) -> tuple[np.ndarray, np.ndarray]:
     planes = np.full((3, *flow.shape[:2]), np.nan, np.float32)
     made = np.full((3, cells, cells), np.nan, np.float32), np.full((4, columns), np.nan, np.float32)
-    kernels.flow_features(flow, compensate, planes, *made)
+    flow_features(flow, compensate=compensate, planes=planes, cells=made[0], projection=made[1])
     return made
 
 

@@ -186,7 +186,7 @@ def test_the_only_program_that_is_started_is_this_python(monkeypatch: pytest.Mon
     monkeypatch.setattr(compiling.os, "cpu_count", lambda: 2)
     compiling.compile_aside(lambda: None)
     ((command, options),) = started
-    code = "from fastck.pipeline.compiling import compile_search; compile_search()"
+    code = "from fastck.pipeline.compiling import compile_windows; compile_windows()"
     assert command == [sys.executable, "-c", code]
     assert not options.get("shell")
 
