@@ -80,6 +80,7 @@ def media(records: Sequence[SequenceRecord], scratch: Path, n_jobs: int) -> dict
     return seconds
 
 
+WITH_FLOW = "stable preset, projections and flow"
 BARE = "bare parts of stable: decode all, one search a sequence"
 
 
@@ -97,6 +98,8 @@ def turn_of(root: Path, stores: Path, records: Sequence[SequenceRecord], n_jobs:
         **both_seconds_of("stable preset", lambda: run(store=stores / "s")),
         "stable preset, again with another level": seconds_of(lambda: run(store=stores / "a", motion=level)),
     }
+    os.environ["FASTCK_CACHE_DIR"] = str(stores / "flow")
+    seconds |= both_seconds_of(WITH_FLOW, lambda: run(store=stores / "f", features=("projection", "flow")))
     os.environ["FASTCK_CACHE_DIR"] = str(stores / "crops")
     run = partial(run, keep_crops=True)
     seconds |= {
@@ -123,8 +126,10 @@ def measure(root: Path, n_jobs: int) -> dict[str, float]:
         for record in few:
             (small / record.subject).mkdir(parents=True, exist_ok=True)
             (small / record.subject / record.sequence.split("_")[1]).symlink_to(record.frames[0].parent.resolve())
+        warm = partial(preprocess, stores / "small", n_jobs=n_jobs, box_cache=False)
         for preset in ("paper", "stable"):  # compiles, fills the page cache with nothing of the set itself
-            preprocess(stores / "small", stores / f"warm-{preset}", preset=preset, n_jobs=n_jobs, box_cache=False)
+            warm(store=stores / f"warm-{preset}", preset=preset)
+        warm(store=stores / "warm-flow", features=("projection", "flow"))
         for record in records:  # every way reads the files from memory
             for path in record.frames:
                 path.read_bytes()
