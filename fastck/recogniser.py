@@ -1,6 +1,5 @@
 """The bundled recogniser: small convolutional networks on optical flow, run with NumPy alone."""
 
-import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from os import PathLike
@@ -8,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from fastck.arrayfile import model_file
 from fastck.batches.padding import as_frames, mirrored
+from fastck.faces.convolution import as_maps, patches
 from fastck.faces.dense import blas
 from fastck.ops.flow import FLOW_SHAPES
 
@@ -20,7 +19,6 @@ BUNDLED = Path(__file__).with_suffix(".npz")
 FORMAT = 4  # raised when the network is another kind of one, or reads another flow
 # Cells of the circle within a crop's 28x28 cells.
 INSIDE = np.hypot(*(np.mgrid[:28, :28] - 13.5)) <= 14
-TAPS = 3  # of a filter, in each direction
 STRIDES = (2, 1, 2)  # of the convolutions: 28x28 cells, 14x14, 14x14, 7x7
 SMALLEST = 0.002  # shares of the crop's side: a flow this small is noise, and is not made larger
 TRAINED_ON = "trained on rendered people"
@@ -143,25 +141,6 @@ def inputs(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     square = np.square(inside[:, :2]).sum(axis=(1, 2, 3)) / np.float32(INSIDE.sum())
     size = np.sqrt(square + np.float32(SMALLEST**2))
     return np.concatenate([inside, inside / size[:, None, None, None]], axis=1).transpose(0, 2, 3, 1)
-
-
-def patches(maps: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
-    """Return 3x3 neighbourhoods as rows: (N, S, S, C) -> (N * (S / stride) ** 2, 9 * C) float32.
-
-    Each cell's at a stride of 1; at a stride of 2, for S even, those that begin at every second cell. Zeros stand
-    beyond the maps.
-    """
-    n, side, _, planes = maps.shape
-    beyond = (2 - stride, 1)
-    padded = np.pad(maps, ((0, 0), beyond, beyond, (0, 0))).reshape(n, side + sum(beyond), -1)
-    seen = sliding_window_view(padded, (TAPS, TAPS * planes), axis=(1, 2))
-    return seen[:, ::stride, :: stride * planes].reshape(-1, TAPS**2 * planes)
-
-
-def as_maps(rows: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    """Return the rows of N square maps as maps again: (N * S * S, C) -> (N, S, S, C)."""
-    side = math.isqrt(len(rows) // n)
-    return rows.reshape(n, side, side, rows.shape[1])
 
 
 def logits(flow: NDArray[np.float32], weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,40 +28,39 @@ class Dense:
 
     def __call__(self, values: Floats) -> Floats:
         """Return the last layer's output: (N, D) float32 -> (N, M) float32."""
-        return self.after_first(self.first(values))
-
-    def first(self, values: Floats) -> Floats:
-        """Return the first layer's sums, which are linear in the values."""
-        return np.asarray(values @ self.kernels[0] + self.biases[0])
-
-    def after_first(self, sums: Floats) -> Floats:
-        """Return the last layer's output for the first one's sums."""
+        sums = values @ self.kernels[0] + self.biases[0]
         for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
             sums = np.maximum(sums, np.float32(0)) @ kernel + bias
         return np.asarray(sums)
 
 
 def read_dense(arrays: Mapping[str, NDArray[Any]], name: str) -> Dense:
-    """Return a network out of a model file's arrays: NAME/kernel0 bytes, NAME/scale0, NAME/bias0 and so on.
+    """Return a network out of a model file's arrays; as `read_layers`, whose layers have to fit each other."""
+    layers = read_layers(arrays, name)
+    for number, (before, after) in enumerate(pairwise(kernel for kernel, _ in layers), start=1):
+        if len(after) != before.shape[1]:
+            raise ValueError(f"layer {number} of {name} does not fit the one before it")
+    kernels, biases = zip(*layers, strict=True)
+    return Dense(kernels=kernels, biases=biases)
+
+
+def read_layers(arrays: Mapping[str, NDArray[Any]], name: str) -> list[tuple[Floats, Floats]]:
+    """Return each layer's kernel and bias out of a model file: NAME/kernel0 bytes, NAME/scale0, NAME/bias0 and so on.
 
     Raises
     ------
     KeyError, ValueError
         If an array is missing, or one's shape does not fit or its values are not finite.
     """
-    kernels: list[Floats] = []
-    biases: list[Floats] = []
+    layers = []
     for layer in range(sum(key.startswith(f"{name}/kernel") for key in arrays) or 1):
         kernel, scale, bias = (arrays[f"{name}/{part}{layer}"] for part in ("kernel", "scale", "bias"))
         if kernel.dtype != np.int8 or kernel.ndim != 2 or not kernel.shape[1:] == scale.shape == bias.shape:
             raise ValueError(f"layer {layer} of {name} has arrays that do not fit")
-        if layer and kernel.shape[0] != kernels[-1].shape[1]:
-            raise ValueError(f"layer {layer} of {name} does not fit the one before it")
         if not (np.isfinite(scale).all() and np.isfinite(bias).all()):
             raise ValueError(f"layer {layer} of {name} has weights that are not finite")
-        kernels.append(kernel.astype(np.float32) * scale.astype(np.float32))
-        biases.append(bias.astype(np.float32))
-    return Dense(kernels=tuple(kernels), biases=tuple(biases))
+        layers.append((kernel.astype(np.float32) * scale.astype(np.float32), bias.astype(np.float32)))
+    return layers
 
 
 @cache

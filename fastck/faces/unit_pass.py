@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.config import UNIT_VALUES
+from fastck.faces.appearance import Look
 from fastck.faces.box import FaceBox
-from fastck.faces.dense import blas
 from fastck.faces.units import UNITS, UnitReader
 
 # The mirrored face's point for each point: outline, brows, nose, eyes, lips outside and inside.
@@ -37,7 +37,7 @@ class UnitPass:
 
     def __init__(self) -> None:
         self._reader = UnitReader()
-        self._rest: NDArray[np.float32] | None = None
+        self._rest: Look | None = None
 
     def rows(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the steps of a stretch of crops, (T-1, 1, UNIT_VALUES): intensities, 0 to 5, then shape.
@@ -49,14 +49,9 @@ class UnitPass:
         """
         # The crop is the face's box.
         box = FaceBox(0, 0, *crops.shape[1:])
-        reader, out = self._reader, np.empty((len(crops) - 1, 1, UNIT_VALUES), np.float32)
         if self._rest is None:
-            self._rest = self._reader(crops[0], box).rest
-        for row, crop in zip(out[:, 0], crops[1:], strict=True):
-            look = reader.look(crop, reader.find(crop, box))
-            seen = reader.model.see(look)
-            # Sums of another number of threads could differ in their last digit.
-            with blas().limit(limits=1, user_api="blas"):
-                row[: len(UNITS)] = reader.model.intensities([seen], self._rest)[0]
-            row[len(UNITS) :] = look.shape
-        return out
+            self._rest = self._reader(crops[0], box)
+        looks = [self._reader(crop, box) for crop in crops[1:]]
+        units = [self._reader.model.intensities([look], self._rest)[0] for look in looks]
+        rows = [np.concatenate([unit, look.shape]) for unit, look in zip(units, looks, strict=True)]
+        return np.array(rows, np.float32).reshape(len(looks), 1, UNIT_VALUES)

@@ -28,9 +28,9 @@ from fastck.pipeline.frames import BadSequence, record_frames
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fastck.faces.appearance import Look
     from fastck.faces.landmarks import Landmarks
     from fastck.faces.pose import HeadPose
-    from fastck.faces.units import Seen
 
 COLUMNS = ("sequence", "frame", "top", "left", "bottom", "right", "score")
 POINT_COLUMNS = tuple(f"{axis}_{point}" for point in range(68) for axis in "xy")
@@ -53,7 +53,7 @@ class FaceRow(NamedTuple):
     person: int = 1
     landmarks: "Landmarks | None" = None
     pose: "HeadPose | None" = None
-    seen: "Seen | None" = None
+    seen: "Look | None" = None
 
     def cells(self) -> tuple[object, ...]:
         """Return the values of COLUMNS, and those of LANDMARK_COLUMNS where the points are known."""

@@ -14,7 +14,8 @@ from fastck.recogniser import Recogniser, bundled
 from fastck.recognition.segments import BoxKeeper, Moment, OnsetTracker
 
 if TYPE_CHECKING:
-    from fastck.faces.units import Seen, UnitReader
+    from fastck.faces.appearance import Look
+    from fastck.faces.units import UnitReader
     from fastck.recognition.marks import Marks
 
 SIDE = FaceConfig().side
@@ -41,7 +42,7 @@ class Reading:
         What the search found in this very frame.
     score : float
         The search's for it; NaN where it is not known.
-    seen : Seen or None
+    seen : Look or None
         What action units are read from; None where no face was found, or they were not asked for.
     marks : Marks or None
         The face's landmarks and turn; None where no face was found, or they were not asked for.
@@ -54,7 +55,7 @@ class Reading:
     emotion: str | None
     face: FaceBox | None = None
     score: float = math.nan
-    seen: "Seen | None" = None
+    seen: "Look | None" = None
     marks: "Marks | None" = None
 
     def without_flow(self) -> "Reading":
@@ -114,7 +115,7 @@ class Follower:
             moment = self._tracker.push(self._frame, crop(gray, box, side=SIDE))
         with stopwatch.stage("model"):
             probabilities = self.recogniser.probabilities(moment.flow[None])[0]
-        seen: Seen | None = None
+        seen: Look | None = None
         marks: Marks | None = None
         if found is not None and self._look is not None:
             with stopwatch.stage("units"):

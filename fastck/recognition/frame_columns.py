@@ -11,7 +11,7 @@ from fastck.faces.box import FaceBox, Gray
 from fastck.pipeline.detect import landmark_columns
 
 if TYPE_CHECKING:
-    from fastck.faces.units import Seen
+    from fastck.faces.appearance import Look
     from fastck.recognition.marks import Marks
 
 Rows = dict[str, NDArray[np.generic]]
@@ -29,7 +29,7 @@ NO_COLUMNS = FrameColumns()
 
 
 def face_columns(
-    people: NDArray[np.generic], marks: "Sequence[Marks | None]", seen: "Sequence[Seen | None]", wanted: FrameColumns
+    people: NDArray[np.generic], marks: "Sequence[Marks | None]", seen: "Sequence[Look | None]", wanted: FrameColumns
 ) -> Rows:
     """Return the wanted columns of rows of frames and faces, NaN where the face was not found in that very frame.
 
@@ -39,7 +39,7 @@ def face_columns(
         Whose face each row is; the rows of a person are in the order of the frames.
     marks : sequence of (Marks or None)
         Of each row.
-    seen : sequence of (Seen or None)
+    seen : sequence of (Look or None)
         Of each row, what action units are read from.
     wanted : FrameColumns
     """
@@ -51,7 +51,7 @@ def face_columns(
     return rows
 
 
-def unit_columns(people: NDArray[np.generic], seen: "Sequence[Seen | None]") -> Rows:
+def unit_columns(people: NDArray[np.generic], seen: "Sequence[Look | None]") -> Rows:
     """Return a column for each of UNITS, 0 to 5: each person's are judged beside that person's own rest."""
     from fastck.faces.units import UNITS, bundled_units
     from fastck.recognition.reading import read_units
@@ -74,7 +74,7 @@ def columns_of_boxes(
 
     reader = UnitReader()
     marks: list[Marks | None] = []
-    seen: list[Seen | None] = []
+    seen: list[Look | None] = []
     for box, gray in zip(boxes, frames, strict=False):
         landmarks = reader.find(gray, box)
         marks.append(with_pose(landmarks, gray.shape))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.arrayfile import model_file
+from fastck.faces.appearance import Look
 from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
@@ -202,25 +203,28 @@ def judge_readings(
     return [replace(one, emotion=recogniser.decide(one.probabilities)) for one in judged], reference
 
 
-def judge_window(window: Sequence[Reading], judge: Judge, model: UnitModel, rest: Floats | None) -> list[Reading]:
+def judge_window(window: Sequence[Reading], judge: Judge, model: UnitModel, rest: Look | None) -> list[Reading]:
     """Return a window's readings with the judge's probabilities, each by the frames up to it."""
     there = [place for place, one in enumerate(window) if one.seen is not None]
     if len(there) < FEWEST:
         return list(window)
-    course = course_of([window[place] for place in there], model, rest)
+    readings = [window[place] for place in there]
+    units = model.intensities([one.seen for one in readings if one.seen is not None], rest)
+    course = course_of(readings, units, rested=rest is not None)
     said = judge.probabilities([course.until(end) for end in range(FEWEST, len(there) + 1)])
     answers = dict(zip(there[FEWEST - 1 :], said, strict=True))
     return [replace(one, probabilities=answers.get(place, one.probabilities)) for place, one in enumerate(window)]
 
 
-def course_of(readings: Sequence[Reading], model: UnitModel, rest: Floats | None) -> Course:
-    """Return what is known of readings, in each of which the face was seen."""
-    seen = [one.seen for one in readings if one.seen is not None]
-    units = model.intensities(seen, rest)
+def course_of(readings: Sequence[Reading], units: Floats, *, rested: bool) -> Course:
+    """Return what is known of readings, in each of which the face was seen, and of their units.
+
+    `rested` says whether these are beside the face's own rest, and not beside the rendered average.
+    """
     return Course(
         units=units,
-        absolute=units if rest is None else None,
-        pose=np.stack([one.pose for one in seen]),
+        absolute=None if rested else units,
+        pose=np.stack([one.seen.pose for one in readings if one.seen is not None]),
         chances=np.stack([one.probabilities for one in readings]),
         moved=np.array([one.moment.displacement for one in readings], np.float32),
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from fastck.recogniser import STRIDES, Recogniser, logits, mirrored_flow, one_network, patches, softmax
+from fastck.faces.convolution import patches
+from fastck.recogniser import STRIDES, Recogniser, logits, mirrored_flow, one_network, softmax
 from fastck.render.dataset import Person, Take, act, draw_person, subject_rng
 from fastck.render.recipes import PEAKS, VARIANTS
 from fastck.render.variation import EASY

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import fastck
-from fastck.faces.appearance import Look, Looker
+from fastck.faces.appearance import N_PATCHES, PATCH_LEVELS, Look, Looker, median_look, stacked
 from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
-from fastck.faces.units import BUNDLED, OUTPUTS, PATCH_SCALE, UNITS, UnitModel, bundled_units, to_units
+from fastck.faces.unit_network import PATCH_SCALE, CellNetwork, PatchNetwork, points_inputs
+from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
 from fastck.recognition.reading import choose_rest
 from fastck.render.action_units import PARTING, action_units
 from fastck.render.dataset import Person
@@ -21,7 +22,11 @@ from fastck.render.variation import EASY, HARD
 from tools.landmarks.points import MIRRORED, carried
 from tools.units.acts import begin as begin_script
 from tools.units.acts import emotion_clip, played, pose_of
-from tools.units.learn import OUTPUT_MIRROR, PATCH_MIRROR, closed_smile, inputs, mirrored_shape
+from tools.units.fit import as_bytes
+from tools.units.learn import mirrored_look, turned
+from tools.units.network import NetworkConfig, bounded_error, build, cells_inputs, fit_network, folded, import_keras
+from tools.units.patches import Basis, inputs, unfolded
+from tools.units.rows import OUTPUT_MIRROR, closed_smile
 
 SEED = 4242  # of people whom the model was not fitted to
 # Units whose look on the mesh is their own; each beside the weights that show it.
@@ -141,10 +146,20 @@ def test_a_mirrored_picture_gives_mirrored_looks(wink):
     picture = wink[-1]
     points = points_of(picture)
     flipped = np.ascontiguousarray(picture[:, ::-1])
-    turned = points[MIRRORED] * np.array([-1, 1]) + np.array([picture.shape[1] - 1, 0])
-    look, other = Looker()(picture, points), Looker()(flipped, turned.astype(np.float32))
-    np.testing.assert_allclose(mirrored_shape(look.shape[None])[0], other.shape, atol=0.004)
-    np.testing.assert_allclose(look.patches[PATCH_MIRROR], other.patches, atol=0.08)
+    there = points[MIRRORED] * np.array([-1, 1]) + np.array([picture.shape[1] - 1, 0])
+    look, other = stacked([Looker()(picture, points)]), Looker()(flipped, there.astype(np.float32))
+    mirrored = mirrored_look(look)
+    np.testing.assert_allclose(mirrored.shape[0], other.shape, atol=0.004)
+    np.testing.assert_allclose(mirrored.pose[0], other.pose, atol=0.01)
+    apart = np.abs(mirrored.cells[0].astype(int) - other.cells)
+    assert apart.mean() < 1, apart.mean()
+    patches = np.abs(mirrored.patches[0].astype(int) - other.patches)
+    assert patches.mean() < 2, patches.mean()
+    assert np.abs(look.patches[0].astype(int) - other.patches).mean() > 10 * patches.mean()
+    assert np.abs(look.cells[0].astype(int) - other.cells).mean() > 10 * apart.mean()
+    for one, kept, changed in zip(turned(look, np.array([False])), look, turned(look, np.array([True])), strict=True):
+        np.testing.assert_array_equal(one, kept)
+        assert not np.array_equal(changed, kept)
     assert [OUTPUTS[number] for number in OUTPUT_MIRROR][:2] == ["AU01", "AU02_right"]
 
 
@@ -153,7 +168,7 @@ def test_looks_do_not_depend_on_the_size_of_the_picture(at_rest):
     points = points_of(at_rest[0])
     look, other = Looker()(at_rest[0], points), Looker()(small, (points + 0.5) * np.float32(0.6) - 0.5)
     np.testing.assert_allclose(look.shape, other.shape, atol=0.01)
-    assert np.abs(look.patches - other.patches).mean() < 0.03
+    assert np.abs(look.cells.astype(int) - other.cells).mean() < 8
 
 
 def test_frames_without_the_face_are_not_numbers_and_the_table_has_every_frame(at_rest):
@@ -221,9 +236,9 @@ def test_intensities_follow_the_renderers_on_people_of_another_seed():
             frame = gray(scene.render(pose, key=1, buffers=buffers))
             points = points_of(frame)
             if points is not None:
-                seen.append(model.see(look(frame, points)))
+                seen.append(look(frame, points))
                 truth.append([action_units(pose.weights)[name] for name in UNITS])
-        said.append(model.intensities(seen, seen[0].rest))
+        said.append(model.intensities(seen, seen[0]))
     one, two = np.concatenate(said), np.array(truth)
     moving = [UNITS.index(name) for name in ("AU01", "AU02", "AU05", "AU12", "AU25", "AU26")]
     correlation = [np.corrcoef(one[:, number], two[:, number])[0, 1] for number in moving]
@@ -234,7 +249,7 @@ def test_the_reference_is_the_onset_the_median_or_the_average(at_rest, scene):
     model, look = bundled_units(), Looker()
 
     def see(frame):
-        return model.see(look(frame, points_of(frame)))
+        return look(frame, points_of(frame))
 
     rest = [see(frame) for frame in at_rest]
     weights = {"jawOpen": 1.0, "browInnerUp": 1.0, "eyeWideLeft": 1.0, "eyeWideRight": 1.0, **CLEAR["AU02"]}
@@ -271,9 +286,14 @@ def changed(tmp_path, **values):
         ({"about": np.array(json.dumps({"format": 99}))}, "format 99 is of another version"),
         ({"thresholds": None}, "thresholds"),
         ({"mean_shape": np.zeros(3, np.float16)}, "mean_shape must be finite and of shape"),
-        ({"absolute/bias0": np.full(256, np.nan, np.float32)}, "not finite"),
-        ({"relative/kernel1": np.zeros((5, 96), np.int8)}, "does not fit"),
-        ({"relative/scale0": np.zeros(3, np.float32)}, "do not fit"),
+        ({"mean_cells": np.full((24, 24, 8), np.inf, np.float16)}, "mean_cells must be finite"),
+        ({"patches/mean_shape": np.zeros(3, np.float16)}, "patches/mean_shape must be finite"),
+        ({"patches/dense/kernel0": np.zeros((5, 256), np.int8)}, "does not fit"),
+        ({"absolute/cells/bias0": np.full(40, np.nan, np.float32)}, "not finite"),
+        ({"relative/cells/kernel1": np.zeros((5, 64), np.int8)}, "does not fit"),
+        ({"relative/beside/kernel0": np.zeros((5, 40), np.int8)}, "does not fit"),
+        ({"relative/dense/kernel1": np.zeros((5, 32), np.int8)}, "does not fit"),
+        ({"relative/dense/scale0": np.zeros(3, np.float32)}, "do not fit"),
     ],
 )
 def test_a_model_file_that_is_damaged_is_refused(tmp_path, values, text):
@@ -292,25 +312,95 @@ def test_the_model_is_small_and_holds_plain_arrays_only():
     assert BUNDLED.stat().st_size < 1_500_000
     assert not any(values.dtype.hasobject for values in arrays().values())
     look = Look(*(np.zeros_like(values) for values in bundled_units().mean))
-    assert bundled_units().intensities([bundled_units().see(look)]).shape == (1, 44)
+    assert bundled_units().intensities([look]).shape == (1, 44)
+    assert bundled_units().intensities([]).shape == (0, 44)
 
 
-def test_what_runs_is_the_network_that_was_fitted():
-    model, rng = bundled_units(), np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def fitted():
+    """A network that Keras has fitted a little, so that nothing in it is as at first."""
+    keras = import_keras(1)
+    network, rng = build(keras, NetworkConfig(), len(OUTPUTS)), np.random.default_rng(0)
+    network.compile("adam", loss=bounded_error)
+    faces, beside = looks(rng, 96), looks(rng, 96)
+    inputs = [cells_inputs(faces, beside), points_inputs(faces, beside, np.zeros(136, np.float32))]
+    network.fit(inputs, rng.uniform(0, 5, (96, len(OUTPUTS))), batch_size=32, epochs=3, verbose=0)
+    return network
 
-    def look():
-        return Look(*(
-            values + rng.normal(0, scale, values.shape).astype(np.float32)
-            for values, scale in zip(model.mean, (0.02, 0.2, 0.05), strict=True)
-        ))  # fmt: skip
 
-    face, rest, mean = look(), look(), model.mean
-    parts, rest_parts = ((one.patches[None] - mean.patches) * PATCH_SCALE for one in (face, rest))
-    beside = (rest.shape[None], rest.pose[None], rest_parts)
-    for reference, network, seen_rest in (
-        (None, model.absolute, None),
-        (beside, model.relative, model.see(rest).rest),
-    ):
-        fitted = to_units(network(inputs(face.shape[None], face.pose[None], parts, reference, mean)))
-        np.testing.assert_allclose(model.intensities([model.see(face)], seen_rest), fitted, atol=1e-4)
-    assert fitted.max() > 0.1, "the case shows nothing"
+def looks(rng, n):
+    shape, pose = rng.normal(0, 0.02, (n, 136)), rng.normal(0, 0.2, (n, 3))
+    patches, cells = (rng.integers(0, 256, (n, *size), np.uint8) for size in ((N_PATCHES,), (24, 24, 8)))
+    return Look(shape.astype(np.float32), pose.astype(np.float32), patches, cells)
+
+
+def test_what_runs_is_the_network_that_keras_fitted(fitted):
+    arrays = {}
+    for part, layers in folded(fitted).items():
+        arrays |= as_bytes(layers, f"one/{part}")
+    network, rng = CellNetwork(arrays, "one"), np.random.default_rng(1)
+    faces, rest, mean = looks(rng, 70), looks(rng, 1), rng.normal(0, 0.01, 136).astype(np.float32)
+    beside = Look(*(np.repeat(values, 70, axis=0) for values in rest))
+    expected = fitted.predict([cells_inputs(faces, beside), points_inputs(faces, beside, mean)], verbose=0)
+    # Weights are bytes.
+    np.testing.assert_allclose(network(faces, rest, mean), expected, atol=0.03 * np.ptp(expected))
+    assert np.corrcoef(network(faces, rest, mean).ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_what_runs_is_the_dense_network_that_was_fitted():
+    rng, mean = np.random.default_rng(4), np.full(136, 0.01, np.float32)
+    weights = {"kernel0": rng.normal(0, 0.02, (278 + N_PATCHES, 12)), "bias0": rng.normal(0, 0.1, 12)}
+    weights |= {"kernel1": rng.normal(0, 0.3, (12, 32)), "bias1": rng.normal(0, 0.1, 32)}
+    weights = {name: values.astype(np.float32) for name, values in weights.items()}
+    network = PatchNetwork({"one/mean_shape": mean, **as_bytes(weights, "one/dense")}, "one")
+    faces, rest = looks(rng, 9), looks(rng, 1)
+    parts, others = (look.patches / PATCH_LEVELS * PATCH_SCALE for look in (faces, rest))
+    values = inputs(faces.shape, faces.pose, parts, (rest.shape, rest.pose, others), mean)
+    expected = np.maximum(values @ weights["kernel0"] + weights["bias0"], 0) @ weights["kernel1"] + weights["bias1"]
+    np.testing.assert_allclose(network(faces, rest), expected, atol=0.03 * np.ptp(expected))
+
+
+def test_the_components_of_patches_are_multiplied_into_the_first_layer():
+    rng = np.random.default_rng(6)
+    basis = Basis(shape=np.zeros(136, np.float32), patches=rng.random(N_PATCHES), parts=rng.random((N_PATCHES, 256)))
+    weights = {"kernel0": rng.random((278 + 256, 5)), "bias0": rng.random(5)}
+    points, patches = rng.random((3, 278)), rng.random((3, N_PATCHES))
+    folded_in = np.concatenate([points, patches], axis=1) @ unfolded(weights, basis)["kernel0"]
+    np.testing.assert_allclose(folded_in, np.concatenate([points, patches @ basis.parts], axis=1) @ weights["kernel0"])
+
+
+def test_fitting_is_repeatable_and_learns():
+    """A point that moves and a brighter corner."""
+    rng = np.random.default_rng(3)
+    faces, rest, mean = looks(rng, 256), looks(rng, 1), np.zeros(136, np.float32)
+    faces.cells[:, :12, :12] //= 1 + (np.arange(256) % 2)[:, None, None, None].astype(np.uint8)
+    wanted = np.stack([2 + 50 * faces.shape[:, 7], 1.0 + np.arange(256) % 2], axis=1).astype(np.float32)
+    wanted = np.concatenate([wanted] * 16, axis=1)
+
+    def batches(chosen, rng):
+        some = Look(*(values[chosen] for values in faces))
+        beside = Look(*(np.repeat(values, len(chosen), axis=0) for values in rest))
+        return cells_inputs(some, beside), points_inputs(some, beside, mean), wanted[chosen]
+
+    config = NetworkConfig(filters=(4, 6), hidden=16, epochs=20, batch=32, rate=1e-2, drop=0.0, drop_maps=0.0)
+    first, second = (fit_network(batches, 256, config, seed=7) for _ in range(2))
+    arrays = {}
+    for part, layers in first.items():
+        assert all((values == second[part][name]).all() for name, values in layers.items()), part
+        arrays |= as_bytes(layers, f"one/{part}")
+    said = CellNetwork(arrays, "one")(faces, rest, mean)
+    assert all(np.corrcoef(said[:, column], wanted[:, column])[0, 1] > 0.8 for column in (0, 1))
+
+
+def test_what_is_beyond_the_scale_is_no_error():
+    wanted, outputs = np.array([[0.0, 5.0, 2.0]], np.float32), np.array([[-1.0, 6.0, 1.0]], np.float32)
+    assert float(bounded_error(wanted, outputs)[0]) == 0.5
+    assert float(bounded_error(wanted, -outputs)[0]) == pytest.approx(0.5 * (1 + 121 + 9))
+
+
+def test_rest_is_the_median_value_by_value():
+    rng = np.random.default_rng(2)
+    many = looks(rng, 5)
+    found = median_look([Look(*one) for one in zip(*many, strict=True)])
+    for values, medians in zip(many, found, strict=True):
+        np.testing.assert_array_equal(medians, np.median(values, axis=0).astype(np.float32))

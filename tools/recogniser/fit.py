@@ -10,18 +10,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastck.dataset.labels import EMOTIONS
-from fastck.recogniser import (
-    INSIDE,
-    STRIDES,
-    TAPS,
-    as_maps,
-    convolved,
-    inputs,
-    logits,
-    mirrored_flow,
-    patches,
-    softmax,
-)
+from fastck.faces.convolution import TAPS, as_maps, patches
+from fastck.recogniser import INSIDE, STRIDES, convolved, inputs, logits, mirrored_flow, softmax
 from tools.recogniser.people import NO_CLASS, Windows
 
 CLASSES = len(EMOTIONS)

@@ -26,16 +26,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="processes; never changes the file (default: all cores)")
     given = parser.parse_args()
     plan = Plan(folder=given.folder, seed=given.seed, n_jobs=given.jobs)
-    print(f"render {plan.all_people} people to learn from, and others to calibrate and to check on")
+    print(f"render {plan.people + plan.judge_people} people to learn from, and others to calibrate and to check on")
     data = render(plan)
     # The order in which a library's threads add up changes the last digits.
     with threadpool_limits(1):
-        print(f"fit the units' networks, to {plan.first_people} and to {plan.people} people")
-        _, first = fitted(plan, data, plan.first_people)
-        arrays, final = fitted(plan, data, plan.people)
-        given.units.write_bytes(finished(plan, final, arrays, data))
-        print("fit the judge")
-        shown = judging_data(plan, first, final, data)
+        print(f"fit the units' networks to {plan.people} people")
+        arrays, model = fitted(plan, data)
+        given.units.write_bytes(finished(plan, model, arrays, data))
+        print(f"fit the judge to the other {plan.judge_people}")
+        shown = judging_data(plan, model, data)
         checked = {name: shown[name] for name in CHECKED}
         given.judge.write_bytes(make_judge(shown["train"], shown["turned"], checked, seed=plan.seed))
     about = UnitModel(given.units).about

@@ -77,9 +77,9 @@ def main(arguments: list[str]) -> int:
         return 2
     plan = Plan(folder=Path(arguments[0]))
     frames = render(plan)
-    first, final = (UnitModel(plan.folder / f"fitted-{people}.npz") for people in (plan.first_people, plan.people))
+    model = UnitModel(plan.folder / "fitted.npz")
     with threadpool_limits(1):
-        data = judging_data(plan, first, final, frames)
+        data = judging_data(plan, model, frames)
         checked = Stretches.join(data[name] for name in CHECKED)
         whole = judge_of(data["train"], data["turned"])
         print("| left out | clips asked about | right without | with |\n|---|---:|---:|---:|")

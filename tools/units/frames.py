@@ -8,10 +8,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from fastck.faces.appearance import N_PATCHES, N_SHAPE, Looker
+from fastck.faces.appearance import GRID, N_PATCHES, N_SHAPE, Looker
 from fastck.faces.box import FaceBox, Gray, largest
 from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
+from fastck.kernels.landmarks import DIRECTIONS
 from fastck.ops.flow import FLOW_SHAPES
 from fastck.recognition.follow import Follower
 from fastck.render.action_units import action_units
@@ -35,7 +36,6 @@ from tools.units.acts import (
 )
 
 UNITS = tuple(sorted(action_units({})))
-PATCH_SCALE = 600.0  # a patch's value as a byte; the largest is 0.3 before the last normalising
 KEPT = 10  # people in a file
 OTHER_SKIN = 0.6  # share of the training people
 SOFT = 0.2  # share of the training clips
@@ -48,10 +48,8 @@ class Frames(Rows):
 
     Attributes
     ----------
-    shape, pose : ndarray of float32
+    shape, pose, patches, cells : ndarray
         As `fastck.faces.appearance.Look` has them.
-    patches : ndarray of shape (N, P), uint8
-        `PATCH_SCALE` times those.
     flow : ndarray of shape (N, 3, 28, 28), float16
         From the onset.
     truth : ndarray of shape (N, U), float32
@@ -70,6 +68,7 @@ class Frames(Rows):
     shape: NDArray[np.float32]
     pose: NDArray[np.float32]
     patches: NDArray[np.uint8]
+    cells: NDArray[np.uint8]
     flow: NDArray[np.float16]
     truth: NDArray[np.float32]
     moved: NDArray[np.float32]
@@ -185,7 +184,7 @@ def person_frames(name: str, seed: int, number: int) -> Frames:
             seen = look(gray, points)
             truth = action_units(pose.weights)
             rows.append((
-                seen.shape, seen.pose, np.clip(np.rint(seen.patches * PATCH_SCALE), 0, 255).astype(np.uint8),
+                *seen,
                 reading.moment.flow.astype(np.float16), [truth[unit] for unit in UNITS],
                 reading.moment.displacement, reading.moment.onset, time, number, number * 100 + place,
                 shown.code, shown.act,
@@ -193,8 +192,8 @@ def person_frames(name: str, seed: int, number: int) -> Frames:
     if not rows:
         return nobody()
     columns = list(zip(*rows, strict=True))
-    kinds = (np.float32, np.float32, np.uint8, np.float16, np.float32, np.float32, np.int16, np.int16, np.int32,
-             np.int32, np.int16, np.str_)  # fmt: skip
+    kinds = (np.float32, np.float32, np.uint8, np.uint8, np.float16, np.float32, np.float32, np.int16, np.int16,
+             np.int32, np.int32, np.int16, np.str_)  # fmt: skip
     arrays = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     return Frames(**{entry.name: values for entry, values in zip(fields(Frames), arrays, strict=True)})
 
@@ -239,6 +238,7 @@ def nobody() -> Frames:
         shape=np.empty((none, N_SHAPE), np.float32),
         pose=np.empty((none, 3), np.float32),
         patches=np.empty((none, N_PATCHES), np.uint8),
+        cells=np.empty((none, GRID, GRID, DIRECTIONS), np.uint8),
         flow=np.empty((none, *FLOW_SHAPES["flow"]), np.float16),
         truth=np.empty((none, len(UNITS)), np.float32),
         moved=np.empty(none, np.float32),

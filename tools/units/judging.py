@@ -1,16 +1,14 @@
 """Fit the network that tells emotions from units and flow, on rendered clips, and measure it beside flow alone."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.appearance import Look
 from fastck.faces.dense import Dense, read_dense
-from fastck.faces.units import UNITS, Seen, UnitModel
+from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, Course, judged_inputs, pooled
 from fastck.recognition.reading import FEWEST_CALM, calm_frames, expressiveness, read_units
@@ -24,7 +22,7 @@ from tools.rows import Rows
 from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
 from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
 from tools.units.frames import Frames
-from tools.units.learn import patches_of, predicted
+from tools.units.learn import looks_of, predicted
 from tools.units.make import Data, Plan
 
 MEMBERS, CONFIG = 3, DenseConfig(hidden=(64,), epochs=25, batch=128, drop=0.3, decay=1e-2)
@@ -48,25 +46,18 @@ class Stretches(Rows):
     reference: NDArray[np.str_]
 
 
-def seen_of(model: UnitModel, frames: Frames) -> list[Seen]:
-    """Return what a model sees of frames."""
-    looks = zip(frames.shape, frames.pose, patches_of(frames), strict=True)
-    return [model.see(Look(*look)) for look in looks]
-
-
-def stretches(frames: Frames, models: Sequence[UnitModel], recogniser: Recogniser) -> Stretches:
-    """Return the stretches of clips; each person's by the model that was not fitted to them, in turn."""
+def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser) -> Stretches:
+    """Return the stretches of clips."""
     rows = []
     for clip in np.unique(frames.clip):
         own = frames.pick(np.flatnonzero(frames.clip == clip))
         if own.act[0] in ("rest", "random") or len(own) < 4:
             continue
-        model = models[int(own.person[0]) % len(models)]
-        seen = seen_of(model, own)
+        looks = looks_of(own)
         chances = recogniser.probabilities(own.flow.astype(np.float32))
         for ending in ENDINGS:
             end = max(4, round(ending * len(own)))
-            units, reference = read_units(model, seen[:end])
+            units, reference = read_units(model, looks[:end])
             moved = own.moved[:end]
             course = Course(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
             rows.append(
@@ -241,22 +232,14 @@ def answers(chances: Floats, data: Stretches) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def judging_data(plan: Plan, first: UnitModel, final: UnitModel, data: Data) -> dict[str, Stretches]:
-    """Return what the judge learns from ("train"), and the worlds it is calibrated and checked on.
-
-    The units of each person are read by a model that was not fitted to them: those of the second half of the people by
-    one that was fitted to the first half, the later ones' by the final one.
-    """
-    recogniser, person = Recogniser(), data.learnt.person
-    begin = max(plan.first_people, plan.all_people - plan.judge_people)
-    middle = data.learnt.pick((person > begin) & (person <= plan.people))
-    late = data.learnt.pick(person > plan.people)
-    rendered = [stretches(middle, [first], recogniser), stretches(late, [final], recogniser)]
-    drawn = synthetic(final, late, SYNTHETIC, plan.seed)
+def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretches]:
+    """Return what the judge learns from ("train"), people whom the units were not fitted to, and the other worlds."""
+    recogniser = Recogniser()
+    rendered, drawn = stretches(data.judged, model, recogniser), synthetic(model, data.judged, SYNTHETIC, plan.seed)
     worlds = {"turned": data.calibrating, **data.checked}
     return {
-        "train": Stretches.join([*rendered * RENDERED, drawn]),
-        **{name: stretches(frames, [final], recogniser) for name, frames in worlds.items()},
+        "train": Stretches.join([*[rendered] * RENDERED, drawn]),
+        **{name: stretches(frames, model, recogniser) for name, frames in worlds.items()},
     }
 
 

@@ -12,25 +12,18 @@ from numpy.typing import NDArray
 from fastck.faces.appearance import Look
 from fastck.faces.units import FORMAT, UNITS, UnitModel
 from tools.npzfile import npz_bytes
-from tools.units.fit import DenseConfig, as_bytes
+from tools.units.fit import as_bytes
 from tools.units.frames import Frames, render_frames
-from tools.units.learn import (
-    basis_of,
-    fit_units,
-    mean_scores,
-    predicted,
-    rows_of,
-    scores,
-    thresholds_of,
-    unfolded,
-)
+from tools.units.learn import fit_units, mean_look, mean_scores, predicted, scores, thresholds_of
+from tools.units.network import NetworkConfig
+from tools.units.patches import CONFIG, fit_patches
 
-SEED, FIRST_PEOPLE, PEOPLE, ALL_PEOPLE, JUDGE_PEOPLE = 101, 380, 760, 800, 220
+SEED, PEOPLE, CELLS_PEOPLE, JUDGE_PEOPLE = 101, 760, 700, 200
 CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
 CHECKED = ("easy", "hard", "compressed")
-EVERYTHING = frozenset({"shape", "patches"})
+EVERYTHING = frozenset({"shape", "picture"})
 NETWORKS = {"absolute": False, "relative": True}
 
 
@@ -43,40 +36,35 @@ class Plan:
     folder : Path
         Receives the frames; files that are there are used again.
     seed : int
-    first_people, people, all_people : int
-        People whom the units' networks are fitted to, the first ones of them alone for a model that reads the others;
-        and how many there are with those whom only the judge learns from.
+    people, cells_people : int
+        Whom the units' networks are fitted to, and the first ones of them, to whom the convolutional ones are.
     judge_people : int
-        The last of all, whom the judge learns from.
+        Others, whom the judge learns from.
     calibrating_people, checking_people : int
         The latter for each world.
-    config : DenseConfig
+    config : NetworkConfig
     n_jobs : int
     """
 
     folder: Path
     seed: int = SEED
-    first_people: int = FIRST_PEOPLE
     people: int = PEOPLE
-    all_people: int = ALL_PEOPLE
+    cells_people: int = CELLS_PEOPLE
     judge_people: int = JUDGE_PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
-    config: DenseConfig = field(default_factory=lambda: DenseConfig(hidden=(256, 96), epochs=9))
+    config: NetworkConfig = field(default_factory=NetworkConfig)
     n_jobs: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is rendered: people to learn from, with those of the judge, to calibrate on, and of each world checked."""
+    """What is rendered: people to learn from, the judge's own, those to calibrate on, and of each world checked."""
 
     learnt: Frames
+    judged: Frames
     calibrating: Frames
     checked: dict[str, Frames]
-
-    def first(self, people: int) -> Frames:
-        """Return the frames of the first people to learn from."""
-        return self.learnt.pick(self.learnt.person <= people)
 
 
 def render(plan: Plan) -> Data:
@@ -86,30 +74,36 @@ def render(plan: Plan) -> Data:
         return render_frames(plan.folder, name, seed, people, n_jobs=plan.n_jobs)
 
     plan.folder.mkdir(parents=True, exist_ok=True)
+    everyone = world("train", plan.seed, plan.people + plan.judge_people)
     return Data(
-        learnt=world("train", plan.seed, plan.all_people),
+        learnt=everyone.pick(everyone.person <= plan.people),
+        judged=everyone.pick(everyone.person > plan.people),
         # Heads that are turned further than any that is learnt from.
         calibrating=world("turned", plan.seed + CALIBRATING, plan.calibrating_people),
         checked={name: world(name, plan.seed + CHECKING, plan.checking_people) for name in CHECKED},
     )
 
 
-def fit_both(plan: Plan, frames: Frames, parts: frozenset[str] = EVERYTHING) -> dict[str, NDArray[Any]]:
+def fit_all(plan: Plan, frames: Frames, parts: frozenset[str] = EVERYTHING) -> dict[str, NDArray[Any]]:
     """Return the arrays of a model file but for the thresholds, fitted to frames.
 
-    `parts` is what the networks may look at, for an ablation.
+    `parts` is what the convolutional networks may look at, for an ablation.
     """
-    basis = basis_of(frames, plan.seed)
-    rows = rows_of(frames, basis)
-    arrays: dict[str, NDArray[Any]] = {
-        f"mean_{name}": getattr(basis.mean, name).astype(np.float16) for name in Look._fields
-    }
-    both = Parallel(n_jobs=plan.n_jobs)(
-        delayed(fit_units)(rows, basis, plan.config, relative=relative, parts=parts, seed=plan.seed)
-        for relative in NETWORKS.values()
-    )
-    for name, weights in zip(NETWORKS, both, strict=True):
-        arrays |= as_bytes(unfolded(weights, basis), name)
+    some = frames.pick(frames.person <= plan.cells_people)
+    mean = mean_look(some)
+    arrays: dict[str, NDArray[Any]] = {f"mean_{name}": getattr(mean, name).astype(np.float16) for name in Look._fields}
+    # Processes: each computes with one thread, and TensorFlow's settings last as long as the process.
+    (dense, shape), *fitted = Parallel(n_jobs=plan.n_jobs)([
+        delayed(fit_patches)(frames, CONFIG, seed=plan.seed),
+        *(
+            delayed(fit_units)(some, mean, plan.config, relative=relative, parts=parts, seed=plan.seed)
+            for relative in NETWORKS.values()
+        ),
+    ])  # fmt: skip
+    arrays |= {"patches/mean_shape": shape.astype(np.float16), **as_bytes(dense, "patches/dense")}
+    for name, weights in zip(NETWORKS, fitted, strict=True):
+        for part, layers in weights.items():
+            arrays |= as_bytes(layers, f"{name}/{part}")
     return arrays
 
 
@@ -130,10 +124,10 @@ def model_bytes(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes
     return npz_bytes({**arrays, "about": np.array(json.dumps({"format": FORMAT, **about}, sort_keys=True))})
 
 
-def fitted(plan: Plan, data: Data, people: int) -> tuple[dict[str, NDArray[Any]], UnitModel]:
-    """Return networks that are fitted to the first people, as arrays and as a model without thresholds."""
-    arrays = fit_both(plan, data.first(people))
-    path = plan.folder / f"fitted-{people}.npz"
+def fitted(plan: Plan, data: Data) -> tuple[dict[str, NDArray[Any]], UnitModel]:
+    """Return networks that are fitted to the people, as arrays and as a model without thresholds."""
+    arrays = fit_all(plan, data.learnt)
+    path = plan.folder / "fitted.npz"
     path.write_bytes(model_bytes({**arrays, "thresholds": np.ones(len(UNITS), np.float32)}, {}))
     return arrays, UnitModel(path)
 
@@ -144,7 +138,7 @@ def finished(plan: Plan, units: UnitModel, arrays: dict[str, NDArray[Any]], data
     about = {
         "seed": plan.seed,
         "people": plan.people,
-        "frames": len(data.first(plan.people)),
+        "frames": len(data.learnt),
         "check_seed": plan.seed + CHECKING,
         "check_people": plan.checking_people,
         "figures": figures,

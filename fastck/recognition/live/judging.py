@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.faces.appearance import Look, median_look
 from fastck.faces.people import LOST
-from fastck.faces.units import UNITS, Seen, UnitReader
+from fastck.faces.units import UNITS, UnitReader
 from fastck.recogniser import Recogniser, bundled
 from fastck.recognition.follow import Reading
 from fastck.recognition.judge import FEWEST, MOST, bundled_judge, course_of
-from fastck.recognition.reading import Reference, choose_rest
+from fastck.recognition.reading import Reference, rest_frames
 from fastck.recognition.windows import WindowTracker
+
+Floats = NDArray[np.float32]
 
 REST_FROM = 50  # frames with the face, two seconds of a camera, in which its rest is looked for
 
@@ -46,12 +49,14 @@ class LiveJudge:
         """Begin with another face."""
         self.reference: Reference = "average"
         self.units: dict[str, float] | None = None
-        self._first: deque[Seen] = deque(maxlen=REST_FROM)
+        # Frames that its rest is chosen from, with their numbers and their units beside the rendered average.
+        self._first: deque[tuple[int, Look, Floats]] = deque(maxlen=REST_FROM)
         self._looked = self._count = self._missed = 0
-        self._rest: NDArray[np.float32] | None = None
+        self._rest: Look | None = None
+        self._rested: list[int] = []  # the numbers of the frames that it is taken from
         self._windows = WindowTracker()
-        # With their numbers.
-        self._recent: deque[tuple[int, Reading]] = deque(maxlen=MOST)
+        # With their numbers, and their units beside the rest.
+        self._recent: deque[tuple[int, Reading, Floats]] = deque(maxlen=MOST)
 
     def judge(self, reading: Reading) -> Reading:
         """Return the next reading with the judge's answer, or as it is where the face was not found or is at rest."""
@@ -64,19 +69,31 @@ class LiveJudge:
         if reading.seen is None:
             self.units = None
             return reading
-        self._choose_rest(reading.seen)
-        self._recent.append((number, reading.without_flow()))
+        units = self._units_of(number, reading.seen)
+        self._recent.append((number, reading.without_flow(), units))
         begin = self._windows.begin if self._windows.moved else 0
-        course = course_of([one for at, one in self._recent if at >= begin], self.look.model, self._rest)
-        self.units = dict(zip(UNITS, course.units[-1].tolist(), strict=True))
+        window = [(one, own) for at, one, own in self._recent if at >= begin]
+        course = course_of([one for one, _ in window], np.stack([own for _, own in window]), rested=bool(self._rested))
+        self.units = dict(zip(UNITS, units.tolist(), strict=True))
         # Between two windows the face is at rest.
         if len(course.units) < FEWEST or (self._windows.ended and not self._windows.moved):
             return reading
         (said,) = self._judge.probabilities([course])
         return replace(reading, probabilities=said, emotion=self._recogniser.decide(said))
 
-    def _choose_rest(self, seen: Seen) -> None:
-        if self.reference == "average" or self._looked < REST_FROM:
-            self._looked += 1
-            self._first.append(seen)
-            self._rest, self.reference = choose_rest(self.look.model, list(self._first))
+    def _units_of(self, number: int, look: Look) -> Floats:
+        """Return a frame's units, beside the face's rest where it is known by now."""
+        model = self.look.model
+        if self.reference != "average" and self._looked >= REST_FROM:
+            return np.asarray(model.intensities([look], self._rest)[0])
+        self._looked += 1
+        self._first.append((number, look, model.intensities([look])[0]))
+        frames, self.reference = rest_frames(np.stack([own for *_, own in self._first]))
+        if (rested := [self._first[frame][0] for frame in frames]) != self._rested:
+            self._rested = rested
+            self._rest = median_look([self._first[frame][1] for frame in frames]) if frames else None
+            # What was compared with another rest is compared with this one.
+            again = model.intensities([one.seen for _, one, _ in self._recent if one.seen is not None], self._rest)
+            renewed = [(at, one, own) for (at, one, _), own in zip(self._recent, again, strict=True)]
+            self._recent = deque(renewed, maxlen=MOST)
+        return np.asarray(model.intensities([look], self._rest)[0])

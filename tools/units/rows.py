@@ -1,0 +1,73 @@
+"""What all the networks learn from: which frames are shown how often, how faces are mirrored, and references vary."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastck.faces.appearance import N_PATCHES, N_SHAPE, PATCH_CELLS, patch_centres
+from fastck.faces.units import OUTPUTS, UNITS
+from fastck.kernels.landmarks import DIRECTIONS
+from tools.landmarks.points import MIRRORED
+from tools.units.fit import Floats
+
+MOST_RESTING = 4  # frames that a reference is the mean of
+REFERENCES = 8  # of a person, to be drawn from
+STAINED, STAIN = 0.25, 0.3  # share of the references with some of the frame itself in them, and how much at most
+OFFSET = 0.02  # of a person's points, shares of the eye corners' distance: real points lie elsewhere than rendered ones
+JITTER = 0.004  # of a frame's points
+LOPSIDED, MORE_LOPSIDED = 1.5, 2  # difference of intensity between the sides; how often more such rows are shown
+# Intensity from which on a mouth smiles, how often more it is shown smiling with lips that are closed: a dimpler looks
+# nearly the same, and is rarer.
+SMILING, MORE_SMILING = 0.7, 2
+# Units that are seen least, from which intensity on, and how often more.
+RARE, CLEARLY, MORE_RARE = ("AU18", "AU28"), 1.5, 2
+FACING = [(DIRECTIONS // 2 - way) % DIRECTIONS for way in range(DIRECTIONS)]  # of a mirrored picture's gradients
+OUTPUT_MIRROR = np.array([
+    OUTPUTS.index(name.replace("left", "right") if "left" in name else name.replace("right", "left"))
+    for name in OUTPUTS
+])  # fmt: skip
+POSE_MIRROR = np.array([-1, 1, -1], np.float32)
+
+
+def patch_mirror() -> NDArray[np.intp]:
+    """Return where each value of the patches comes from in a mirrored picture."""
+    centres = patch_centres()
+    places = {(float(x), float(y)): number for number, (x, y) in enumerate(centres)}
+    middle = float(centres[:, 0].min() + centres[:, 0].max())
+    index = np.arange(N_PATCHES).reshape(len(centres), PATCH_CELLS, PATCH_CELLS, DIRECTIONS)
+    other = [places[middle - float(x), float(y)] for x, y in centres]
+    return index[other][:, :, ::-1][..., FACING].ravel()
+
+
+PATCH_MIRROR = patch_mirror()
+
+
+def mirrored_shape(shape: Floats) -> Floats:
+    """Return the shapes (N, 136) of mirrored faces."""
+    return (shape.reshape(-1, N_SHAPE // 2, 2)[:, MIRRORED] * np.array([-1, 1], np.float32)).reshape(-1, N_SHAPE)
+
+
+def wanted_of(truth: Floats) -> Floats:
+    """Return what the networks should give for frames whose units are (N, 44)."""
+    return truth[:, [UNITS.index(name) for name in OUTPUTS]]
+
+
+def shown_rows(usable: NDArray[np.intp], wanted: Floats) -> NDArray[np.intp]:
+    """Return the rows that are shown in a pass: the usable ones, and those of rare kinds several times."""
+    rare = (wanted[:, [OUTPUTS.index(name) for name in RARE]] >= CLEARLY).any(axis=1)
+    # Most faces move both sides alike.
+    shown = ((lopsided(wanted), MORE_LOPSIDED), (closed_smile(wanted), MORE_SMILING), (rare, MORE_RARE))
+    return np.concatenate([usable, *[usable[these] for these, times in shown for _ in range(times)]])
+
+
+def lopsided(wanted: Floats) -> NDArray[np.bool_]:
+    """Return which rows have a unit that is far stronger on one side than on the other."""
+    return np.asarray((np.abs(wanted - wanted[:, OUTPUT_MIRROR]) >= LOPSIDED).any(axis=1))
+
+
+def closed_smile(wanted: Floats) -> NDArray[np.bool_]:
+    """Return which rows show a mouth that smiles with closed lips, on both sides."""
+    smile, dimple = (
+        wanted[:, [OUTPUTS.index(f"{name}_{side}") for side in ("left", "right")]].min(axis=1)
+        for name in ("AU12", "AU14")
+    )
+    return (smile >= SMILING) & (smile > dimple) & (wanted[:, OUTPUTS.index("AU25")] < SMILING)
