@@ -26,6 +26,11 @@ class Dense:
     kernels: tuple[Floats, ...]
     biases: tuple[Floats, ...]
 
+    @property
+    def outputs(self) -> int:
+        """How many values it gives."""
+        return len(self.biases[-1])
+
     def __call__(self, values: Floats) -> Floats:
         """Return the last layer's output: (N, D) float32 -> (N, M) float32."""
         sums = values @ self.kernels[0] + self.biases[0]

@@ -52,22 +52,17 @@ class PatchNetwork:
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
-        self._dense, self._mean = read_dense(arrays, f"{name}/dense"), arrays[f"{name}/mean_shape"].astype(np.float32)
+        self.dense, self._mean = read_dense(arrays, f"{name}/dense"), arrays[f"{name}/mean_shape"].astype(np.float32)
         if self._mean.shape != (N_SHAPE,) or not np.isfinite(self._mean).all():
             raise ValueError(f"{name}/mean_shape must be finite and of shape {(N_SHAPE,)}")
-        if len(self._dense.kernels[0]) != N_POINTS + N_PATCHES:
+        if len(self.dense.kernels[0]) != N_POINTS + N_PATCHES:
             raise ValueError(f"{name}/dense must take {N_POINTS + N_PATCHES} values: it does not fit")
-
-    @property
-    def outputs(self) -> int:
-        """How many values it gives."""
-        return len(self._dense.biases[-1])
 
     def __call__(self, faces: Look, beside: Look) -> Floats:
         """Return the outputs (N, M) float32; as `CellNetwork`, with the average face that it was fitted with."""
         values = np.concatenate([points_inputs(faces, beside, self._mean), patches_inputs(faces, beside)], axis=1)
         with blas().limit(limits=1, user_api="blas"):
-            return self._dense(values)
+            return self.dense(values)
 
 
 class CellNetwork:
@@ -90,25 +85,20 @@ class CellNetwork:
         # The first convolution is linear in the face's cells and in those of the other one.
         ((self._face, self._bias), self._second) = read_layers(arrays, f"{name}/cells")
         ((self._beside, _),) = read_layers(arrays, f"{name}/beside")
-        self._dense = read_dense(arrays, f"{name}/dense")
+        self.dense = read_dense(arrays, f"{name}/dense")
         side = GRID // 4  # cells of the second convolution's maps
         wanted = {
             "cells/kernel0": (self._face, (TAPS**2 * DIRECTIONS, self._face.shape[1])),
             "beside/kernel0": (self._beside, self._face.shape),
             "cells/kernel1": (self._second[0], (TAPS**2 * self._face.shape[1], self._second[0].shape[1])),
             "dense/kernel0": (
-                self._dense.kernels[0],
-                (side**2 * self._second[0].shape[1] + N_POINTS, self._dense.kernels[0].shape[1]),
+                self.dense.kernels[0],
+                (side**2 * self._second[0].shape[1] + N_POINTS, self.dense.kernels[0].shape[1]),
             ),
         }
         for part, (kernel, shape) in wanted.items():
             if kernel.shape != shape:
                 raise ValueError(f"{name}/{part} must have the shape {shape}, got {kernel.shape}: it does not fit")
-
-    @property
-    def outputs(self) -> int:
-        """How many values it gives."""
-        return len(self._dense.biases[-1])
 
     def __call__(self, faces: Look, beside: Look, mean: Floats) -> Floats:
         """Return the outputs (N, M) float32.
@@ -122,7 +112,7 @@ class CellNetwork:
         mean : ndarray of shape (136,), float32
             The shape of the average face.
         """
-        found = [np.empty((0, self.outputs), np.float32)]
+        found = [np.empty((0, self.dense.outputs), np.float32)]
         with blas().limit(limits=1, user_api="blas"):
             other = self._first(beside.cells, self._beside) + self._bias
             for start in range(0, len(faces.cells), ROWS):
@@ -130,7 +120,7 @@ class CellNetwork:
                 seen = np.maximum(self._first(shown.cells, self._face) + other, 0)
                 kernel, bias = self._second
                 maps = np.maximum(patches(seen, 2) @ kernel + bias, 0).reshape(len(seen), -1)
-                found.append(self._dense(np.concatenate([maps, points_inputs(shown, beside, mean)], axis=1)))
+                found.append(self.dense(np.concatenate([maps, points_inputs(shown, beside, mean)], axis=1)))
         return np.concatenate(found)
 
     @staticmethod

@@ -87,8 +87,8 @@ class UnitModel:
             if values.shape != shape or not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite and of shape {shape}, got {values.shape}")
         for network in (self._absolute, self._relative, self._patches):
-            if network.outputs != len(OUTPUTS):
-                raise ValueError(f"a network must give {len(OUTPUTS)} units, got {network.outputs}")
+            if network.dense.outputs != len(OUTPUTS):
+                raise ValueError(f"a network must give {len(OUTPUTS)} units, got {network.dense.outputs}")
 
     def intensities(self, looks: Sequence[Look], rest: Look | None = None) -> Floats:
         """Return the intensity of each unit, 0 to 5: (N, 44) float32 in the order of UNITS.

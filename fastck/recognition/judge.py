@@ -158,7 +158,7 @@ class Judge:
         with model_file(path, "judge", FORMAT) as (self.about, arrays):
             self._networks = [read_dense(arrays, f"judge{member}") for member in range(self.about["members"])]
             for network in self._networks:
-                if len(network.kernels[0]) != N_INPUTS or len(network.biases[-1]) != N_EMOTIONS:
+                if len(network.kernels[0]) != N_INPUTS or network.outputs != N_EMOTIONS:
                     raise ValueError(f"a network must take {N_INPUTS} values and give {N_EMOTIONS}")
 
     def probabilities(self, courses: Sequence[Course]) -> Floats:

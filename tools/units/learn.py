@@ -23,6 +23,7 @@ from tools.units.rows import (
     STAIN,
     STAINED,
     mirrored_shape,
+    mixed,
     shown_rows,
     wanted_of,
 )
@@ -83,9 +84,7 @@ def references_of(frames: Frames, seed: int) -> References:
     return References(person=people, shape=shape, pose=pose, cells=cells.astype(np.float16))
 
 
-def fit_units(
-    frames: Frames, mean: Look, config: NetworkConfig, *, relative: bool, parts: frozenset[str], seed: int
-) -> dict[str, Weights]:
+def fit_units(frames: Frames, mean: Look, config: NetworkConfig, *, relative: bool, seed: int) -> dict[str, Weights]:
     """Return the weights of one of the two networks.
 
     Parameters
@@ -96,8 +95,6 @@ def fit_units(
     config : NetworkConfig
     relative : bool
         Which network.
-    parts : frozenset of str
-        What it may look at: "shape", "picture".
     seed : int
     """
     references = references_of(frames, seed)
@@ -121,17 +118,10 @@ def fit_units(
         faces, beside = (turned(look, other) for look in (faces, beside))
         wanted = np.where(other[:, None], wanted[:, OUTPUT_MIRROR], wanted)
         cells, points = cells_inputs(faces, beside), points_inputs(faces, beside, mean.shape)
-        points *= (rng.random((n, 1)) >= BLIND) * ("shape" in parts)
-        cells *= np.float32("picture" in parts)
+        points *= rng.random((n, 1)) >= BLIND
         return cells, points, wanted
 
     return fit_network(batches, len(shown), config, seed=1000 * seed + 28 + int(relative))
-
-
-def mixed(one: Floats, other: Floats, share: Floats) -> Floats:
-    """Return rows of one array with a share of another one's in each."""
-    share = share.reshape(-1, *[1] * (one.ndim - 1))
-    return (1 - share) * one + share * other
 
 
 def turned(look: Look, rows: NDArray[np.bool_]) -> Look:

@@ -23,7 +23,6 @@ CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
 CHECKED = ("easy", "hard", "compressed")
-EVERYTHING = frozenset({"shape", "picture"})
 NETWORKS = {"absolute": False, "relative": True}
 
 
@@ -84,11 +83,8 @@ def render(plan: Plan) -> Data:
     )
 
 
-def fit_all(plan: Plan, frames: Frames, parts: frozenset[str] = EVERYTHING) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a model file but for the thresholds, fitted to frames.
-
-    `parts` is what the convolutional networks may look at, for an ablation.
-    """
+def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a model file but for the thresholds, fitted to frames."""
     some = frames.pick(frames.person <= plan.cells_people)
     mean = mean_look(some)
     arrays: dict[str, NDArray[Any]] = {f"mean_{name}": getattr(mean, name).astype(np.float16) for name in Look._fields}
@@ -96,7 +92,7 @@ def fit_all(plan: Plan, frames: Frames, parts: frozenset[str] = EVERYTHING) -> d
     (dense, shape), *fitted = Parallel(n_jobs=plan.n_jobs)([
         delayed(fit_patches)(frames, CONFIG, seed=plan.seed),
         *(
-            delayed(fit_units)(some, mean, plan.config, relative=relative, parts=parts, seed=plan.seed)
+            delayed(fit_units)(some, mean, plan.config, relative=relative, seed=plan.seed)
             for relative in NETWORKS.values()
         ),
     ])  # fmt: skip

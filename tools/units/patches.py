@@ -25,6 +25,7 @@ from tools.units.rows import (
     STAIN,
     STAINED,
     mirrored_shape,
+    mixed,
     shown_rows,
     wanted_of,
 )
@@ -153,11 +154,10 @@ def fit_patches(frames: Frames, config: DenseConfig, *, seed: int) -> tuple[Weig
             shape = rows.shape[chosen] + offset + rng.normal(0, JITTER, (n, N_SHAPE)).astype(np.float32)
             pose, own = rows.pose[chosen], rows.parts[chosen]
             # A reference that is a median over a clip holds some of what the clip shows.
-            stain = (rng.uniform(0, STAIN, (n, 1)) * (rng.random((n, 1)) < STAINED)).astype(np.float32)
+            stain = (rng.uniform(0, STAIN, n) * (rng.random(n) < STAINED)).astype(np.float32)
             which = rng.integers(REFERENCES, size=n)
             then = [kind[whose[chosen], which] for kind in means]
-            mixed = (1 - stain) * (then[0] + offset) + stain * shape, (1 - stain) * then[2] + stain * own
-            rest = np.asarray(mixed[0], np.float32), then[1], np.asarray(mixed[1], np.float32)
+            rest = mixed(then[0] + offset, shape, stain), then[1], mixed(then[2], own, stain)
             values = inputs(shape, pose, own, rest, basis.shape)
             kept = (rng.random((n, COMPONENTS), dtype=np.float32) < KEPT) / np.float32(KEPT)
             values[:, -COMPONENTS:] *= kept * (rng.random((n, 1)) >= BLIND)

@@ -46,6 +46,12 @@ def mirrored_shape(shape: Floats) -> Floats:
     return (shape.reshape(-1, N_SHAPE // 2, 2)[:, MIRRORED] * np.array([-1, 1], np.float32)).reshape(-1, N_SHAPE)
 
 
+def mixed(one: Floats, other: Floats, share: Floats) -> Floats:
+    """Return rows of one array with a share (N,) of another one's in each."""
+    share = share.reshape(-1, *[1] * (one.ndim - 1))
+    return np.asarray((1 - share) * one + share * other, np.float32)
+
+
 def wanted_of(truth: Floats) -> Floats:
     """Return what the networks should give for frames whose units are (N, 44)."""
     return truth[:, [UNITS.index(name) for name in OUTPUTS]]

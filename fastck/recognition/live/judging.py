@@ -87,7 +87,8 @@ class LiveJudge:
         if self.reference != "average" and self._looked >= REST_FROM:
             return np.asarray(model.intensities([look], self._rest)[0])
         self._looked += 1
-        self._first.append((number, look, model.intensities([look])[0]))
+        absolute: Floats = model.intensities([look])[0]
+        self._first.append((number, look, absolute))
         frames, self.reference = rest_frames(np.stack([own for *_, own in self._first]))
         if (rested := [self._first[frame][0] for frame in frames]) != self._rested:
             self._rested = rested
@@ -96,4 +97,4 @@ class LiveJudge:
             again = model.intensities([one.seen for _, one, _ in self._recent if one.seen is not None], self._rest)
             renewed = [(at, one, own) for (at, one, _), own in zip(self._recent, again, strict=True)]
             self._recent = deque(renewed, maxlen=MOST)
-        return np.asarray(model.intensities([look], self._rest)[0])
+        return absolute if self._rest is None else np.asarray(model.intensities([look], self._rest)[0])
