@@ -83,14 +83,14 @@ class CellNetwork:
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
         # The first convolution is linear in the face's cells and in those of the other one.
-        ((self._face, self._bias), self._second) = read_layers(arrays, f"{name}/cells")
+        ((self._face, self._bias), self._second) = read_layers(arrays, f"{name}/maps")
         ((self._beside, _),) = read_layers(arrays, f"{name}/beside")
         self.dense = read_dense(arrays, f"{name}/dense")
         side = GRID // 4  # cells of the second convolution's maps
         wanted = {
-            "cells/kernel0": (self._face, (TAPS**2 * DIRECTIONS, self._face.shape[1])),
+            "maps/kernel0": (self._face, (TAPS**2 * DIRECTIONS, self._face.shape[1])),
             "beside/kernel0": (self._beside, self._face.shape),
-            "cells/kernel1": (self._second[0], (TAPS**2 * self._face.shape[1], self._second[0].shape[1])),
+            "maps/kernel1": (self._second[0], (TAPS**2 * self._face.shape[1], self._second[0].shape[1])),
             "dense/kernel0": (
                 self.dense.kernels[0],
                 (side**2 * self._second[0].shape[1] + N_POINTS, self.dense.kernels[0].shape[1]),

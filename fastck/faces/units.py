@@ -1,8 +1,8 @@
 """Action units of one face, frame by frame: how strong each one is, from its points and an aligned picture.
 
-Small networks, learnt from rendered people. The absolute one sees the frame beside the rendered average, the relative
-ones beside the same face at rest, the reference: what a face is like matters less to them. There are two of these, one
-for fine cells and one for coarse patches, whose mean counts: they are wrong about different things.
+Two small networks, learnt from rendered people, see the frame beside the same face at rest, the reference: one by fine
+cells and one by coarse patches. Their mean counts: they are wrong about different things. Where a face is not known at
+rest the first one sees it beside the rendered average.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from fastck.faces.unit_network import CellNetwork, PatchNetwork
 from fastck.kernels.landmarks import DIRECTIONS
 
 BUNDLED = Path(__file__).with_name("units.npz")
-FORMAT = 2  # raised when the networks are of another kind
+FORMAT = 3  # raised when the networks are of another kind
 STRONGEST = 5.0
 ONE_SIDED = ("AU01", "AU17", "AU18", "AU22", "AU24", "AU25", "AU26", "AU28")
 TWO_SIDED = ("AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU20", "AU45")
@@ -71,8 +71,7 @@ class UnitModel:
         with model_file(path, "action units", FORMAT) as (self.about, arrays):
             self.mean = Look(*(arrays[f"mean_{name}"].astype(np.float32) for name in Look._fields))
             self.thresholds = arrays["thresholds"].astype(np.float32)
-            self._absolute, self._relative = (CellNetwork(arrays, name) for name in ("absolute", "relative"))
-            self._patches = PatchNetwork(arrays, "patches")
+            self._cells, self._patches = CellNetwork(arrays, "cells"), PatchNetwork(arrays, "patches")
             self._check()
 
     def _check(self) -> None:
@@ -86,7 +85,7 @@ class UnitModel:
         for name, (values, shape) in wanted.items():
             if values.shape != shape or not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite and of shape {shape}, got {values.shape}")
-        for network in (self._absolute, self._relative, self._patches):
+        for network in (self._cells, self._patches):
             if network.dense.outputs != len(OUTPUTS):
                 raise ValueError(f"a network must give {len(OUTPUTS)} units, got {network.dense.outputs}")
 
@@ -104,9 +103,9 @@ class UnitModel:
             return np.empty((0, len(UNITS)), np.float32)
         faces = stacked(looks)
         if rest is None:
-            return to_units(self._absolute(faces, stacked([self.mean]), self.mean.shape))
+            return to_units(self._cells(faces, stacked([self.mean]), self.mean.shape))
         beside = stacked([rest])
-        both = self._relative(faces, beside, self.mean.shape), self._patches(faces, beside)
+        both = self._cells(faces, beside, self.mean.shape), self._patches(faces, beside)
         return to_units((both[0] + both[1]) / np.float32(2))
 
     def present(self, intensities: Floats) -> NDArray[np.bool_]:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.arrayfile import model_file
-from fastck.faces.appearance import Look
 from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.follow import Reading
-from fastck.recognition.reading import Reference, choose_rest
+from fastck.recognition.reading import Reference, read_units
 from fastck.recognition.windows import NEAR_APEX, motion_windows
 
 Floats = NDArray[np.float32]
@@ -191,26 +190,27 @@ def judge_readings(
     model : UnitModel
     """
     judge = bundled_judge()
-    seen = [one.seen for one in readings if one.seen is not None]
-    rest, reference = choose_rest(model, seen)
+    units, reference = read_units(model, [one.seen for one in readings])
     judged: list[Reading] = []
     for window in motion_windows(readings):
         # A window may begin later than the one before it ends: what lies between is at rest.
         begin = window[0].moment.frame
         judged += [one for one in readings if one.moment.frame < begin][len(judged) :]
-        judged += judge_window(window, judge, model, rest)
+        own = units[len(judged) : len(judged) + len(window)]
+        judged += judge_window(window, judge, own, rested=reference != "average")
     judged += readings[len(judged) :]
     return [replace(one, emotion=recogniser.decide(one.probabilities)) for one in judged], reference
 
 
-def judge_window(window: Sequence[Reading], judge: Judge, model: UnitModel, rest: Look | None) -> list[Reading]:
-    """Return a window's readings with the judge's probabilities, each by the frames up to it."""
+def judge_window(window: Sequence[Reading], judge: Judge, units: Floats, *, rested: bool) -> list[Reading]:
+    """Return a window's readings with the judge's probabilities, each by the frames up to it and their units (T, 44).
+
+    `rested` as for `course_of`.
+    """
     there = [place for place, one in enumerate(window) if one.seen is not None]
     if len(there) < FEWEST:
         return list(window)
-    readings = [window[place] for place in there]
-    units = model.intensities([one.seen for one in readings if one.seen is not None], rest)
-    course = course_of(readings, units, rested=rest is not None)
+    course = course_of([window[place] for place in there], units[there], rested=rested)
     said = judge.probabilities([course.until(end) for end in range(FEWEST, len(there) + 1)])
     answers = dict(zip(there[FEWEST - 1 :], said, strict=True))
     return [replace(one, probabilities=answers.get(place, one.probabilities)) for place, one in enumerate(window)]

@@ -51,16 +51,13 @@ def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
     return [], "average"
 
 
-def choose_rest(model: UnitModel, looks: Sequence[Look]) -> tuple[Look | None, Reference]:
-    """Return a face's rest for `UnitModel.intensities`, None for the rendered average, and what it was taken from."""
-    frames, reference = rest_frames(model.intensities(looks))
-    return median_look([looks[frame] for frame in frames]) if frames else None, reference
-
-
 def read_units(model: UnitModel, looks: Sequence[Look | None]) -> tuple[Floats, Reference]:
     """Return the intensities (N, 44) of a face's frames, NaN where it was not seen, and the reference."""
     there = [one for one in looks if one is not None]
-    rest, reference = choose_rest(model, there)
+    units = model.intensities(there)
+    frames, reference = rest_frames(units)
+    if frames:
+        units = model.intensities(there, median_look([there[frame] for frame in frames]))
     found = np.full((len(looks), len(UNITS)), np.nan, np.float32)
-    found[[one is not None for one in looks]] = model.intensities(there, rest)
+    found[[one is not None for one in looks]] = units
     return found, reference

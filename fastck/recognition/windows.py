@@ -109,8 +109,10 @@ class WindowTracker:
         """Take in the next reading's moment; return the window that ended before it, None for none."""
         index, new_onset, window = self._count, self._count > 0 and moment.onset != self._onset, None
         if self.moved and (new_onset or self._rested >= SHORTEST_REST):
-            window = slice(self.begin, index)
-            self.moved, self.ended = False, True
+            # A face that moves again at once begins its window with the frame at rest before.
+            end = index if new_onset or moment.resting else index - 1
+            window = slice(self.begin, end)
+            self.begin, self.moved, self.ended = end, False, True
         if new_onset:
             self.begin, self._rested = index, 0
         if moment.resting:

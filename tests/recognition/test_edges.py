@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 from fastck.cli import app
 from fastck.cli.console import encodable
 from fastck.faces.box import FaceBox
+from fastck.faces.units import bundled_units
 from fastck.recogniser import BUNDLED, Recogniser, blas, bundled
 from fastck.recognition.clip import recognise
 from fastck.recognition.follow import Reading
 from fastck.recognition.inputs import Answer
+from fastck.recognition.judge import judge_readings
 from fastck.recognition.live.sources import open_source
 from fastck.recognition.person import Person
 from fastck.recognition.segments import LOST, Moment
@@ -41,6 +43,27 @@ def test_a_face_may_move_in_the_frame_where_the_onset_moves_on(after: list[float
     (answer,), strongest = answered_windows(readings, bundled())
     assert strongest == 0
     assert np.isfinite(list(answer.probabilities.values())).all()
+
+
+@pytest.mark.parametrize("rests", [3, 4, 7])
+def test_a_window_begins_with_the_last_frame_at_rest_and_every_frame_is_answered_once(rests: int):
+    sizes = [0.0, 0.0, 0.02, 0.03, 0.02, *[0.001] * rests, 0.03, 0.04]
+    readings = [reading(frame, 0, size) for frame, size in enumerate(sizes)]
+    windows = motion_windows(readings)
+    assert [window[0].moment.frame for window in windows] == [1, 4 + rests]
+    assert windows[0][-1].moment.frame < windows[1][0].moment.frame
+    judged, _ = judge_readings(readings, bundled(), bundled_units())
+    assert [one.moment.frame for one in judged] == list(range(len(readings)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_windows_follow_one_another(seed: int):
+    rng = np.random.default_rng(seed)
+    sizes = rng.choice([0.0, 0.001, 0.02, 0.05], 60)
+    onsets = np.cumsum(rng.random(60) < 0.05)
+    readings = [reading(frame, int(onsets[frame]), float(size)) for frame, size in enumerate(sizes)]
+    frames = [one.moment.frame for window in motion_windows(readings) for one in window]
+    assert frames == sorted(set(frames))
 
 
 def test_a_clip_that_rests_after_its_first_frame_has_an_apex():

@@ -20,9 +20,9 @@ from fastck.recogniser import Recogniser
 from fastck.render.dataset import render_dataset
 from fastck.render.variation import EASY, HARD
 from fastck.store.reader import Store
-from fastck.training.models.linear import LinearModel, sequence_vectors, view_of
-from fastck.training.models.linear_fitting import fit_regression
-from fastck.training.settings.config import PHASES, TrainConfig
+from fastck.training.models.linear import sequence_vectors
+from fastck.training.models.linear_fitting import fit_linear_model
+from fastck.training.settings.config import TrainConfig
 
 WORLDS = {"easy": EASY, "hard": HARD}
 SUBJECTS, SEED, FOLDS = 40, 33, 10
@@ -36,13 +36,9 @@ def linear_share(store: Store, phase: int) -> float:
     table = store.table[store.table["label"] != ""]
     people, labels = (table[name].to_numpy(dtype=str) for name in ("subject", "label"))
     vectors = sequence_vectors(store, table["sequence"].tolist(), config)
-    shape = config.network_shape(store.feature(config.feature).shape[1:])
     right = []
     for learnt, asked in GroupKFold(FOLDS).split(vectors, groups=people):
-        arrays, _ = fit_regression(
-            vectors[learnt], labels[learnt], people[learnt], config.class_names, phase=PHASES[phase]
-        )
-        model = LinearModel(**arrays, view=view_of(config, config.feature), input_shape=shape.input_shape)
+        model, _ = fit_linear_model(store, vectors[learnt], labels[learnt], people[learnt], config)
         said = np.array(config.class_names)[model.probabilities(vectors[asked]).argmax(axis=1)]
         right += (said == labels[asked]).tolist()
     return float(np.mean(right))

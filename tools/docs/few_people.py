@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from fastck.store.reader import open_store
-from fastck.training.models.linear import LinearModel, sequence_vectors, view_of
-from fastck.training.models.linear_fitting import fit_regression
-from fastck.training.settings.config import PHASES, TrainConfig
+from fastck.training.models.linear import sequence_vectors
+from fastck.training.models.linear_fitting import fit_linear_model
+from fastck.training.settings.config import TrainConfig
 
 PEOPLE = 5
 SEED = 0
@@ -33,19 +33,14 @@ def shares(store_path: Path, config: TrainConfig) -> list[float]:
     seen = sequence_vectors(store, names, config)
     varied = sequence_vectors(store, names, config, augment=True).reshape(len(names), -1, seen.shape[1])
     everyone = np.random.default_rng(SEED).permutation(np.unique(people))
-    shape = config.network_shape(store.feature(config.feature).shape[1:])
     right = []
     for group in np.split(everyone, len(everyone) // PEOPLE):
         own = np.isin(people, group)
         copies = varied.shape[1]
-        arrays, _ = fit_regression(
-            varied[own].reshape(-1, varied.shape[2]),
-            np.repeat(labels[own], copies),
-            np.repeat(people[own], copies),
-            config.class_names,
-            phase=PHASES[config.phase],
+        learnt = varied[own].reshape(-1, varied.shape[2])
+        model, _ = fit_linear_model(
+            store, learnt, np.repeat(labels[own], copies), np.repeat(people[own], copies), config
         )
-        model = LinearModel(**arrays, view=view_of(config, config.feature), input_shape=shape.input_shape)
         said = np.array(config.class_names)[model.probabilities(seen[~own]).argmax(axis=1)]
         right.append(float((said == labels[~own]).mean()))
     return right

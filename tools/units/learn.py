@@ -1,4 +1,4 @@
-"""Fit the networks of the action units to rendered frames, and measure them."""
+"""Fit the network that sees cells to rendered frames, and measure all that read action units."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastck.faces.appearance import N_SHAPE, Look
 from fastck.faces.unit_network import points_inputs
-from fastck.faces.units import UNITS, UnitModel
+from fastck.faces.units import OUTPUTS, UNITS, UnitModel
 from tools.units.fit import Floats, Weights
 from tools.units.frames import Frames
 from tools.units.network import NetworkConfig, cells_inputs, fit_network
@@ -30,6 +30,7 @@ from tools.units.rows import (
 
 PRESENT = 1.0  # FACS' A: from this intensity on a unit is there
 BLIND = 0.1  # share of the rows whose points are all left out
+UNKNOWN = 0.25  # share of the rows that are shown beside the rendered average: their face is not known at rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,8 @@ def references_of(frames: Frames, seed: int) -> References:
     return References(person=people, shape=shape, pose=pose, cells=cells.astype(np.float16))
 
 
-def fit_units(frames: Frames, mean: Look, config: NetworkConfig, *, relative: bool, seed: int) -> dict[str, Weights]:
-    """Return the weights of one of the two networks.
+def fit_cells(frames: Frames, mean: Look, config: NetworkConfig, *, seed: int) -> dict[str, Weights]:
+    """Return the weights of the network.
 
     Parameters
     ----------
@@ -93,13 +94,12 @@ def fit_units(frames: Frames, mean: Look, config: NetworkConfig, *, relative: bo
     mean : Look
         The rendered average.
     config : NetworkConfig
-    relative : bool
-        Which network.
     seed : int
     """
     references = references_of(frames, seed)
     usable = np.flatnonzero(np.isin(frames.person, references.person))
     shown = shown_rows(usable, wanted_of(frames.truth[usable]))
+    average_face = mean._replace(patches=no_patches(1))
 
     def batches(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         rows = shown[chosen]
@@ -107,13 +107,13 @@ def fit_units(frames: Frames, mean: Look, config: NetworkConfig, *, relative: bo
         offset = rng.normal(0, OFFSET, (n, N_SHAPE)).astype(np.float32)
         shape = frames.shape[rows] + offset + rng.normal(0, JITTER, (n, N_SHAPE)).astype(np.float32)
         faces = Look(shape, frames.pose[rows], no_patches(n), frames.cells[rows].astype(np.float32))
-        beside = Look(*(np.repeat(values[None], n, axis=0) for values in mean))._replace(patches=no_patches(n))
-        if relative:
-            then = references.of(frames.person[rows], rng.integers(REFERENCES, size=n))
-            # A reference that is a median over a clip holds some of what the clip shows.
-            stain = (rng.uniform(0, STAIN, n) * (rng.random(n) < STAINED)).astype(np.float32)
-            shape, cells = mixed(then.shape + offset, faces.shape, stain), mixed(then.cells, faces.cells, stain)
-            beside = then._replace(shape=shape, cells=cells)
+        then = references.of(frames.person[rows], rng.integers(REFERENCES, size=n))
+        # A reference that is a median over a clip holds some of what the clip shows.
+        stain = (rng.uniform(0, STAIN, n) * (rng.random(n) < STAINED)).astype(np.float32)
+        shape, cells = mixed(then.shape + offset, faces.shape, stain), mixed(then.cells, faces.cells, stain)
+        beside, unknown = then._replace(shape=shape, cells=cells), rng.random(n) < UNKNOWN
+        for values, average in zip(beside, average_face, strict=True):
+            values[unknown] = average
         wanted, other = wanted_of(frames.truth[rows]), rng.random(n) < 0.5
         faces, beside = (turned(look, other) for look in (faces, beside))
         wanted = np.where(other[:, None], wanted[:, OUTPUT_MIRROR], wanted)
@@ -121,7 +121,7 @@ def fit_units(frames: Frames, mean: Look, config: NetworkConfig, *, relative: bo
         points *= rng.random((n, 1)) >= BLIND
         return cells, points, wanted
 
-    return fit_network(batches, len(shown), config, seed=1000 * seed + 28 + int(relative))
+    return fit_network(batches, len(shown), len(OUTPUTS), config, seed=1000 * seed + 28)
 
 
 def turned(look: Look, rows: NDArray[np.bool_]) -> Look:

@@ -14,7 +14,7 @@ from fastck.faces.units import FORMAT, UNITS, UnitModel
 from tools.npzfile import npz_bytes
 from tools.units.fit import as_bytes
 from tools.units.frames import Frames, render_frames
-from tools.units.learn import fit_units, mean_look, mean_scores, predicted, scores, thresholds_of
+from tools.units.learn import fit_cells, mean_look, mean_scores, predicted, scores, thresholds_of
 from tools.units.network import NetworkConfig
 from tools.units.patches import CONFIG, fit_patches
 
@@ -23,7 +23,7 @@ CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
 CHECKED = ("easy", "hard", "compressed")
-NETWORKS = {"absolute": False, "relative": True}
+KNOWN = {"average": False, "rest": True}  # what a face is seen beside, and whether it is known at rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Plan:
         Receives the frames; files that are there are used again.
     seed : int
     people, cells_people : int
-        Whom the units' networks are fitted to, and the first ones of them, to whom the convolutional ones are.
+        Whom the units' networks are fitted to, and the first ones of them, to whom the convolutional one is.
     judge_people : int
         Others, whom the judge learns from.
     calibrating_people, checking_people : int
@@ -89,17 +89,13 @@ def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
     mean = mean_look(some)
     arrays: dict[str, NDArray[Any]] = {f"mean_{name}": getattr(mean, name).astype(np.float16) for name in Look._fields}
     # Processes: each computes with one thread, and TensorFlow's settings last as long as the process.
-    (dense, shape), *fitted = Parallel(n_jobs=plan.n_jobs)([
+    cells, (dense, shape) = Parallel(n_jobs=plan.n_jobs)([
+        delayed(fit_cells)(some, mean, plan.config, seed=plan.seed),
         delayed(fit_patches)(frames, CONFIG, seed=plan.seed),
-        *(
-            delayed(fit_units)(some, mean, plan.config, relative=relative, seed=plan.seed)
-            for relative in NETWORKS.values()
-        ),
     ])  # fmt: skip
     arrays |= {"patches/mean_shape": shape.astype(np.float16), **as_bytes(dense, "patches/dense")}
-    for name, weights in zip(NETWORKS, fitted, strict=True):
-        for part, layers in weights.items():
-            arrays |= as_bytes(layers, f"{name}/{part}")
+    for part, layers in cells.items():
+        arrays |= as_bytes(layers, f"cells/{part}")
     return arrays
 
 
@@ -107,7 +103,7 @@ def check(units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, 
     """Return the thresholds, by the people who are calibrated on, and the figures of each world."""
     thresholds = thresholds_of(predicted(units, data.calibrating, relative=True), data.calibrating.truth)
     figures: dict[str, Any] = {}
-    for name, relative in NETWORKS.items():
+    for name, relative in KNOWN.items():
         figures[name] = {}
         for world, frames in {"turned": data.calibrating, **data.checked}.items():
             found = scores(predicted(units, frames, relative=relative), frames.truth, thresholds)

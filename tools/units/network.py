@@ -26,8 +26,8 @@ Batches = Callable[[NDArray[np.intp], np.random.Generator], tuple[Floats, Floats
 class NetworkConfig:
     """How a network is fitted: filters of the two convolutions, units of the inner layer, passes over the rows."""
 
-    filters: tuple[int, int] = (40, 64)
-    hidden: int = 160
+    filters: tuple[int, int] = (64, 128)
+    hidden: int = 320
     epochs: int = 8
     batch: int = 128
     rate: float = 2e-3
@@ -73,9 +73,8 @@ def build(keras: Any, config: NetworkConfig, outputs: int) -> Any:
         if number == 0:
             seen = layers.SpatialDropout2D(config.drop_maps)(seen)
     both = layers.Concatenate()([layers.Dropout(config.drop)(layers.Flatten()(seen)), points])
-    inner = layers.Dense(config.hidden, activation="relu", name="dense0")(both)
-    given = layers.Dense(outputs, name="dense1")(layers.Dropout(config.drop)(inner))
-    return keras.Model([cells, points], given)
+    inner = layers.Dropout(config.drop)(layers.Dense(config.hidden, activation="relu", name="dense0")(both))
+    return keras.Model([cells, points], layers.Dense(outputs, name="dense1")(inner))
 
 
 def bounded_error(wanted: Any, outputs: Any) -> Any:
@@ -89,12 +88,11 @@ def bounded_error(wanted: Any, outputs: Any) -> Any:
     return 0.5 * ops.sum(ops.where(fine, ops.zeros_like(error), ops.square(error)), axis=-1)
 
 
-def fit_network(batches: Batches, rows: int, config: NetworkConfig, *, seed: int) -> dict[str, Weights]:
-    """Return the weights of a network: "cells", "beside" and "dense", as `folded` has them."""
+def fit_network(batches: Batches, rows: int, outputs: int, config: NetworkConfig, *, seed: int) -> dict[str, Weights]:
+    """Return the weights of a network: "maps", "beside" and "dense", as `folded` has them."""
     keras = import_keras(seed)
     rng = np.random.default_rng(seed)
-    wanted = batches(np.arange(min(rows, 2)), rng)[2]
-    network = build(keras, config, wanted.shape[1])
+    network = build(keras, config, outputs)
     steps = config.epochs * (rows // config.batch)
     adam = keras.optimizers.AdamW(config.rate, weight_decay=config.decay)
     adam.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
@@ -125,7 +123,7 @@ def folded(network: Any) -> dict[str, Weights]:
     face, beside = (values.reshape(-1, values.shape[-1]) / np.float32(MIDDLE) for values in pairs)
     dense = [network.get_layer(f"dense{number}").get_weights() for number in range(2)]
     return {
-        "cells": as_weights([(face, bias), second]),
+        "maps": as_weights([(face, bias), second]),
         "beside": as_weights([(beside, np.zeros_like(bias))]),
         "dense": as_weights([(kernel, bias) for kernel, bias in dense]),
     }

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastck.batches.gather import SequenceStore
 from fastck.training.data.folds import Split
 from fastck.training.data.samples import Samples
 from fastck.training.models.calibration import fit_temperature
 from fastck.training.models.fit import Fit
 from fastck.training.models.linear import ENDINGS, LinearModel, sequence_vectors, view_of
-from fastck.training.settings.config import PHASES, Phase, probability_columns
+from fastck.training.settings.config import PHASES, Phase, TrainConfig, probability_columns
 
 # Inverse strengths of the penalty, of which people that were not trained on choose one.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -47,16 +48,14 @@ def fit_linear_split(samples: Samples, split: Split) -> Fit:
     copies = 2 * len(ENDINGS) if config.augment else 1
     seen = sequence_vectors(samples, split.train, config, augment=True) if config.augment else vectors["train"]
     input_seconds = time.perf_counter() - began
-    arrays, iterations = fit_regression(
+    model, iterations = fit_linear_model(
+        samples,
         seen,
         np.repeat(labels["train"], copies),
         np.repeat(table.loc[list(split.train), "subject"].to_numpy(dtype=str), copies),
-        classes,
-        phase=PHASES[config.phase],
+        config,
         seed=config.seed + split.repeat,
     )
-    shape = config.network_shape(samples.feature(config.feature).shape[1:])
-    model = LinearModel(**arrays, view=view_of(config, config.feature), input_shape=shape.input_shape)
     index = {name: np.array([classes.index(label) for label in labels[name]], np.int64) for name in PARTS}
     values = {name: model.probabilities(part) for name, part in vectors.items()}
     history = {"epoch": 1} | _quality(values["train"], index["train"], "")
@@ -79,6 +78,23 @@ def fit_linear_split(samples: Samples, split: Split) -> Fit:
         input_seconds=input_seconds,
         optimizer_steps=iterations,
     )
+
+
+def fit_linear_model(
+    samples: SequenceStore,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    subjects: np.ndarray,
+    config: TrainConfig,
+    *,
+    seed: int = 0,
+) -> tuple[LinearModel, int]:
+    """Fit a model to `sequence_vectors` of the samples; returns it and the solver's iterations. As `fit_regression`."""
+    arrays, iterations = fit_regression(
+        vectors, labels, subjects, config.class_names, phase=PHASES[config.phase], seed=seed
+    )
+    shape = config.network_shape(samples.feature(config.feature).shape[1:])
+    return LinearModel(**arrays, view=view_of(config, config.feature), input_shape=shape.input_shape), iterations
 
 
 def fit_regression(
