@@ -14,8 +14,9 @@ Reference = Literal["onset", "median", "average"]
 # Of the sums of the intensities beside the average face, without blinks. Of a hundred rendered faces at rest 95 lie
 # below the first, and nearly as many where their points lie 0.03 of the eye corners' distance elsewhere, as real ones
 # do. Real faces at rest reach 9.8: one that hardly changes shows its rest below the second. A face that rises by RISE
-# over a clip shows its own rest: all within SLACK of its lowest.
-CALM, UTMOST, RISE, SLACK = 7.0, 10.0, 2.0, 1.5
+# over a clip shows its own rest: all within SLACK of its lowest. No single unit is CHANGE from where it is in the
+# calmest frame: a smile may rise while others fall.
+CALM, UTMOST, RISE, SLACK, CHANGE = 7.0, 10.0, 2.0, 1.5, 1.5
 ONSET = 5  # frames at most that an onset is the median of
 FEWEST_CALM = 3  # frames, for a median
 LASTING = [number for number, name in enumerate(UNITS) if "_" not in name and name != "AU45"]
@@ -26,12 +27,14 @@ def expressiveness(absolute: Floats) -> Floats:
     return np.asarray(absolute[:, LASTING].sum(axis=1), np.float32)
 
 
-def calm_frames(sums: Floats) -> NDArray[np.bool_]:
-    """Return in which frames a face is at rest, by its `expressiveness` in them."""
-    lowest = float(sums.min())
-    if sums.max() - lowest >= RISE:
-        return np.asarray(sums < max(CALM, lowest + SLACK))
-    return np.asarray(sums < UTMOST)
+def calm_frames(absolute: Floats) -> NDArray[np.bool_]:
+    """Return in which frames a face is at rest, by intensities beside the rendered average (N, 44)."""
+    sums = expressiveness(absolute)
+    lowest = int(sums.argmin())
+    rises = sums.max() - sums[lowest] >= RISE
+    low = sums < (max(CALM, float(sums[lowest]) + SLACK) if rises else UTMOST)
+    change = np.abs(absolute[:, LASTING] - absolute[lowest, LASTING]).max(axis=1)
+    return np.asarray(low & (change < CHANGE))
 
 
 def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
@@ -42,7 +45,7 @@ def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
     """
     if not len(absolute):
         return [], "average"
-    calm = calm_frames(expressiveness(absolute))
+    calm = calm_frames(absolute)
     if calm[0]:
         end = int(np.argmin(calm)) or len(calm)
         return list(range(min(end, ONSET))), "onset"

@@ -12,7 +12,7 @@ from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
 from fastck.faces.unit_network import PATCH_SCALE, CellNetwork, PatchNetwork, points_inputs
 from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
-from fastck.recognition.reading import read_units
+from fastck.recognition.reading import read_units, rest_frames
 from fastck.render.action_units import PARTING, action_units
 from fastck.render.dataset import Person
 from fastck.render.model import deform, load_model
@@ -258,6 +258,15 @@ def test_the_reference_is_the_onset_the_median_or_the_average(at_rest, scene):
         assert read_units(model, looks)[1] == reference
     assert read_units(model, [])[1] == "average"
     np.testing.assert_array_equal(read_units(model, [wide, None])[0][0], model.intensities([wide])[0])
+
+
+def test_a_smile_that_rises_while_others_fall_is_not_at_rest():
+    absolute = np.zeros((6, len(UNITS)), np.float32)
+    absolute[:, UNITS.index("AU12")] = [0, 0.2, 1.6, 2.4, 3.0, 3.0]
+    absolute[:, UNITS.index("AU24")] = [3.0, 2.9, 1.5, 0.8, 0.3, 0.3]
+    assert rest_frames(absolute) == ([0, 1], "onset")
+    assert rest_frames(absolute[:2]) == ([0, 1], "onset")
+    assert rest_frames(absolute[:0]) == ([], "average")
 
 
 def test_a_shut_eye_is_neither_wide_nor_does_it_look():
