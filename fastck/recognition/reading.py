@@ -15,7 +15,7 @@ Reference = Literal["onset", "median", "average"]
 # below the first, and nearly as many where their points lie 0.03 of the eye corners' distance elsewhere, as real ones
 # do. Real faces at rest reach 9.8: one that hardly changes shows its rest below the second. A face that rises by RISE
 # over a clip shows its own rest: all within SLACK of its lowest. No single unit is CHANGE from where it is in the
-# calmest frame: a smile may rise while others fall.
+# first frame, or in the calmest where that shows more: a smile may rise while others fall.
 CALM, UTMOST, RISE, SLACK, CHANGE = 7.0, 10.0, 2.0, 1.5, 1.5
 ONSET = 5  # frames at most that an onset is the median of
 FEWEST_CALM = 3  # frames, for a median
@@ -33,7 +33,7 @@ def calm_frames(absolute: Floats) -> NDArray[np.bool_]:
     lowest = int(sums.argmin())
     rises = sums.max() - sums[lowest] >= RISE
     low = sums < (max(CALM, float(sums[lowest]) + SLACK) if rises else UTMOST)
-    change = np.abs(absolute[:, LASTING] - absolute[lowest, LASTING]).max(axis=1)
+    change = np.abs(absolute[:, LASTING] - absolute[0 if low[0] else lowest, LASTING]).max(axis=1)
     return np.asarray(low & (change < CHANGE))
 
 

@@ -266,6 +266,8 @@ def test_a_smile_that_rises_while_others_fall_is_not_at_rest():
     absolute[:, UNITS.index("AU24")] = [3.0, 2.9, 1.5, 0.8, 0.3, 0.3]
     assert rest_frames(absolute) == ([0, 1], "onset")
     assert rest_frames(absolute[:2]) == ([0, 1], "onset")
+    absolute[:, UNITS.index("AU24")] *= 2
+    assert rest_frames(absolute) == ([0, 1], "onset"), "less is seen in the smile than before it"
     assert rest_frames(absolute[:0]) == ([], "average")
 
 
