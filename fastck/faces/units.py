@@ -38,8 +38,7 @@ def to_units(outputs: Floats) -> Floats:
     sided = dict(zip(OUTPUTS, np.clip(outputs, 0, STRONGEST).T, strict=True))
     for name in TWO_SIDED:
         sided[name] = np.maximum(sided[f"{name}_left"], sided[f"{name}_right"])
-    # The last digits depend on how many threads a process' BLAS has.
-    return np.stack([sided[name] for name in UNITS], axis=1).round(3).astype(np.float32)
+    return np.stack([sided[name] for name in UNITS], axis=1).astype(np.float32)
 
 
 class UnitModel:

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -229,7 +230,7 @@ def preprocess(
             if len(to_do) and (not _workers_are_threads() or (searches(config.faces) and is_first_call())):
                 compile_kernels(config)
             context = WorkerContext(listing.root, config, builder.target)
-            with _single_threaded_cv2(), Cancellation() as cancellation:
+            with _single_threaded(config.features), Cancellation() as cancellation:
                 work = (delayed(work_batch)(Batch(batch), context, cancellation) for batch in batches)
                 # Threads, unless the caller's parallel_config differs: decoding, dlib, OpenCV and the kernels release
                 # the GIL.
@@ -309,12 +310,22 @@ def _workers_are_threads() -> bool:
 
 
 @contextmanager
-def _single_threaded_cv2() -> Iterator[None]:
-    """Keep OpenCV to one thread per worker, and give the caller's setting back."""
+def _single_threaded(features: Sequence[str]) -> Iterator[None]:
+    """Keep OpenCV, and BLAS where it is used, to one thread per worker, and give the caller's settings back.
+
+    Of the threads of a process threadpoolctl lets one limit OpenBLAS at a time: with limits of their own, workers would
+    compute with one thread or with several, as it happens, and a unit's last digit with them.
+    """
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    limited: AbstractContextManager[Any] = nullcontext()
+    if "units" in features:
+        from fastck.faces.dense import blas
+
+        limited = blas().limit(limits=1, user_api="blas")
     try:
-        yield
+        with limited:
+            yield
     finally:
         cv2.setNumThreads(before)
 

@@ -13,6 +13,7 @@ from fastck.config import UNIT_VALUES, PreprocessConfig
 from fastck.dataset.clip import clip_record
 from fastck.faces.appearance import N_SHAPE
 from fastck.faces.box import FaceBox, crop
+from fastck.faces.dense import Dense, blas
 from fastck.faces.unit_pass import UnitPass, mirror_points
 from fastck.faces.units import UNITS
 from fastck.images.image import read_gray
@@ -73,6 +74,26 @@ def test_a_store_holds_them_whatever_the_workers(tmp_path: Path, monkeypatch: py
     alone = process_record(record, PreprocessConfig(features=("units",)))
     np.testing.assert_array_equal(one.sequence("L008_001", "units"), alone.features["units"])
     assert FaceBox(*one.boxes[0]) == alone.boxes[0]
+
+
+def test_workers_compute_with_one_blas_thread_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Sums by several threads end in other digits."""
+    monkeypatch.setenv("FASTCK_CACHE_DIR", str(tmp_path / "cache"))
+    seen, network = [], Dense.__call__
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in blas().info() if library["user_api"] == "blas"]
+
+    def watched(dense: Dense, values: np.ndarray) -> np.ndarray:
+        found = network(dense, values)
+        seen.extend(threads())
+        return found
+
+    monkeypatch.setattr(Dense, "__call__", watched)
+    before = threads()
+    fastck.preprocess(fastck.sample(), tmp_path / "store", features=("units",), n_jobs=2)
+    assert set(seen) == {1}
+    assert threads() == before
 
 
 def test_phase_6_takes_models_of_vectors():
