@@ -11,7 +11,7 @@ from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, Course, judged_inputs, pooled
-from fastck.recognition.reading import FEWEST_CALM, calm_frames, read_units
+from fastck.recognition.reading import read_units, rest_frames
 from fastck.render.action_units import action_units
 from fastck.render.expression import Manner, draw_manner
 from fastck.render.recipes import EMOTION_CODES
@@ -169,8 +169,7 @@ def synthetic(model: UnitModel, held: Frames, count: int, seed: int) -> Stretche
         relative, absolute = both[:, : len(UNITS)], both[:, len(UNITS) :]
         for ending in ENDINGS:
             end = max(4, round(ending * len(truth)))
-            calm = calm_frames(absolute[:end])
-            reference = "onset" if calm[0] else "median" if calm.sum() >= FEWEST_CALM else "average"
+            _, reference = rest_frames(absolute[:end])
             units = absolute if reference == "average" else relative
             level = level_of(units[:end], reference)
             course = Course(units[:end], level, pose[:end], blank[:end], np.zeros(end, np.float32))
