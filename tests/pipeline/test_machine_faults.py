@@ -144,7 +144,7 @@ def test_a_retry_that_is_killed_loses_nothing(dataset, quarantined, whole, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(StoreArrays, "_replace", dying)
-        patch.setattr(dispatch, "_single_threaded_cv2", die)
+        patch.setattr(dispatch, "_single_threaded", die)
         with pytest.raises(Killed):
             fastck.preprocess(dataset, quarantined, retry=True, **OPTIONS)
     assert not (quarantined / "manifest.json").exists()
