@@ -6,30 +6,14 @@ from numpy.typing import NDArray
 from fastck.config import UNIT_VALUES
 from fastck.faces.appearance import Look
 from fastck.faces.box import FaceBox
+from fastck.faces.mirror import mirrored_names, mirrored_shape
 from fastck.faces.units import UNITS, UnitReader
-
-# The mirrored face's point for each point: outline, brows, nose, eyes, lips outside and inside.
-_SPANS = ((0, 17), (17, 27), (31, 36), (48, 55), (55, 60), (60, 65), (65, 68))
-_EYES = (45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40)
-
-
-def mirror_points() -> NDArray[np.intp]:
-    """Return for each point which one is in its place on the face seen in a mirror, (68,)."""
-    order = np.arange(68)
-    for first, end in _SPANS:
-        order[first:end] = order[first:end][::-1]
-    order[36:48] = _EYES
-    return order
 
 
 def mirrored_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows (..., UNIT_VALUES) of the face seen in a mirror: sides change places, and columns their sign."""
-    other = {"left": "right", "right": "left"}
-    names = [name.partition("_") for name in UNITS]
-    order = [UNITS.index(f"{name}_{other[side]}" if side else name) for name, _, side in names]
     units, shape = rows[..., : len(UNITS)], rows[..., len(UNITS) :]
-    points = shape.reshape(*shape.shape[:-1], 68, 2)[..., mirror_points(), :] * np.array([-1, 1], np.float32)
-    return np.concatenate([units[..., order], points.reshape(shape.shape)], axis=-1)
+    return np.concatenate([units[..., mirrored_names(UNITS)], mirrored_shape(shape)], axis=-1)
 
 
 class UnitPass:

@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
+from fastck.faces.mirror import MIRRORED
 from fastck.kernels.raster import EYE, rasterise
 from fastck.render.dataset import draw_person, subject_rng
 from fastck.render.model import load_model
 from fastck.render.motion import Pose
 from fastck.render.scene import Scene
 from tools.landmarks.pictures import Pictures, person_pictures
-from tools.landmarks.points import MIRRORED, OUTLINE, Carriers, neutral_points
+from tools.landmarks.points import OUTLINE, Carriers, neutral_points
 
 EYES = (slice(36, 42), slice(42, 48))
 

@@ -10,6 +10,7 @@ import fastck
 from fastck.faces.appearance import N_PATCHES, PATCH_LEVELS, Look, Looker, median_look, stacked
 from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
+from fastck.faces.mirror import MIRRORED, mirrored_look
 from fastck.faces.unit_network import PATCH_SCALE, CellNetwork, PatchNetwork, points_inputs
 from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
 from fastck.recognition.reading import read_units, rest_frames
@@ -19,11 +20,11 @@ from fastck.render.model import deform, load_model
 from fastck.render.motion import Pose
 from fastck.render.recipes import PEAKS
 from fastck.render.variation import EASY, HARD
-from tools.landmarks.points import MIRRORED, carried
+from tools.landmarks.points import carried
 from tools.units.acts import begin as begin_script
 from tools.units.acts import emotion_clip, played, pose_of
 from tools.units.fit import as_bytes
-from tools.units.learn import mirrored_look, turned
+from tools.units.learn import turned
 from tools.units.network import NetworkConfig, bounded_error, build, cells_inputs, fit_network, folded, import_keras
 from tools.units.patches import Basis, inputs, unfolded
 from tools.units.rows import OUTPUT_MIRROR, closed_smile

@@ -29,8 +29,9 @@ from fastck.faces.landmarks import (
     shape_frame,
     warp,
 )
+from fastck.faces.mirror import MIRRORED
 from tools.landmarks.pictures import Pictures
-from tools.landmarks.points import MIRRORED, neutral_points
+from tools.landmarks.points import neutral_points
 
 BOX_SHIFT, BOX_STRETCH = 0.06, 0.08  # of a jittered box: standard deviations in shares of its side, and of its log
 LOWER, WIDER = (-0.08, 0.2), (0.9, 1.3)  # some boxes lie so much lower, and are so much wider

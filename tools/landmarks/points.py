@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fastck.faces.mirror import MIRRORED
 from fastck.kernels.raster import SKIN, rasterise
 from fastck.render.model import load_model
 from fastck.render.subject import Subject
@@ -17,11 +18,6 @@ from fastck.render.subject import Subject
 Floats = NDArray[np.float64]
 
 POINTS, OUTLINE = 68, 17
-# The mirrored face's point for each point.
-MIRRORED = np.array([
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46,
-    39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
-])  # fmt: skip
 RESOLUTION = 0.0016  # decimetres to a pixel of the picture that the points are looked up in
 REACH = (1.35, 1.35)  # that picture's half width and half height, decimetres
 MIDDLE = 7.1  # the height of its middle

@@ -6,23 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.appearance import N_SHAPE, Look
+from fastck.faces.mirror import mirrored_look
 from fastck.faces.unit_network import points_inputs
 from fastck.faces.units import OUTPUTS, UNITS, UnitModel
 from tools.units.fit import Floats, Weights
 from tools.units.frames import Frames
 from tools.units.network import NetworkConfig, cells_inputs, fit_network
 from tools.units.rows import (
-    FACING,
     JITTER,
     MOST_RESTING,
     OFFSET,
     OUTPUT_MIRROR,
-    PATCH_MIRROR,
-    POSE_MIRROR,
     REFERENCES,
     STAIN,
     STAINED,
-    mirrored_shape,
     mixed,
     shown_rows,
     wanted_of,
@@ -52,12 +49,6 @@ class References:
 def no_patches(rows: int) -> Floats:
     """Return what stands for patches where none are looked at."""
     return np.empty((rows, 0), np.float32)
-
-
-def mirrored_look(look: Look) -> Look:
-    """Return looks as of mirrored pictures; arrays with rows. Patches may be left out."""
-    patches = look.patches[:, PATCH_MIRROR] if look.patches.shape[1] else look.patches
-    return Look(mirrored_shape(look.shape), look.pose * POSE_MIRROR, patches, look.cells[:, :, ::-1][..., FACING])
 
 
 def mean_look(frames: Frames) -> Look:

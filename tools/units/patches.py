@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastck.faces.appearance import N_PATCHES, N_SHAPE, PATCH_LEVELS
+from fastck.faces.mirror import PATCH_MIRROR, POSE_MIRROR, mirrored_shape
 from fastck.faces.unit_network import PATCH_SCALE, POSE_SCALE, SHAPE_SCALE
 from tools.units.fit import DenseConfig, Floats, Weights, fit_dense, squared
 from tools.units.frames import Frames
@@ -19,12 +20,9 @@ from tools.units.rows import (
     MOST_RESTING,
     OFFSET,
     OUTPUT_MIRROR,
-    PATCH_MIRROR,
-    POSE_MIRROR,
     REFERENCES,
     STAIN,
     STAINED,
-    mirrored_shape,
     mixed,
     shown_rows,
     wanted_of,

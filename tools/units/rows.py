@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.appearance import N_PATCHES, N_SHAPE, PATCH_CELLS, patch_centres
+from fastck.faces.mirror import mirrored_names
 from fastck.faces.units import OUTPUTS, UNITS
-from fastck.kernels.landmarks import DIRECTIONS
-from tools.landmarks.points import MIRRORED
 from tools.units.fit import Floats
 
 MOST_RESTING = 4  # frames that a reference is the mean of
@@ -20,30 +18,7 @@ LOPSIDED, MORE_LOPSIDED = 1.5, 2  # difference of intensity between the sides; h
 SMILING, MORE_SMILING = 0.7, 2
 # Units that are seen least, from which intensity on, and how often more.
 RARE, CLEARLY, MORE_RARE = ("AU18", "AU28"), 1.5, 2
-FACING = [(DIRECTIONS // 2 - way) % DIRECTIONS for way in range(DIRECTIONS)]  # of a mirrored picture's gradients
-OUTPUT_MIRROR = np.array([
-    OUTPUTS.index(name.replace("left", "right") if "left" in name else name.replace("right", "left"))
-    for name in OUTPUTS
-])  # fmt: skip
-POSE_MIRROR = np.array([-1, 1, -1], np.float32)
-
-
-def patch_mirror() -> NDArray[np.intp]:
-    """Return where each value of the patches comes from in a mirrored picture."""
-    centres = patch_centres()
-    places = {(float(x), float(y)): number for number, (x, y) in enumerate(centres)}
-    middle = float(centres[:, 0].min() + centres[:, 0].max())
-    index = np.arange(N_PATCHES).reshape(len(centres), PATCH_CELLS, PATCH_CELLS, DIRECTIONS)
-    other = [places[middle - float(x), float(y)] for x, y in centres]
-    return index[other][:, :, ::-1][..., FACING].ravel()
-
-
-PATCH_MIRROR = patch_mirror()
-
-
-def mirrored_shape(shape: Floats) -> Floats:
-    """Return the shapes (N, 136) of mirrored faces."""
-    return (shape.reshape(-1, N_SHAPE // 2, 2)[:, MIRRORED] * np.array([-1, 1], np.float32)).reshape(-1, N_SHAPE)
+OUTPUT_MIRROR = mirrored_names(OUTPUTS)
 
 
 def mixed(one: Floats, other: Floats, share: Floats) -> Floats:
