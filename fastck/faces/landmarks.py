@@ -111,12 +111,22 @@ def seen_through(frame: Floats, points: NDArray[Any]) -> Floats:
     return np.asarray(cv2.transform(points[:, None], frame)[:, 0])
 
 
-def cut_out(gray: Gray, box: Sequence[float] | NDArray[Any]) -> tuple[Gray, Floats]:
-    """Return the picture around a box, (CUT_SIDE, CUT_SIDE), and the (2, 3) matrix from its pixels to the image's."""
+def cut_place(box: Sequence[float] | NDArray[Any]) -> tuple[NDArray[np.int64], int]:
+    """Return where the square around a box begins, row and column, and its side; in pixels, perhaps outside."""
     top, left, bottom, right = (float(edge) for edge in box)
     half = CUT_SPAN * max(bottom - top, right - left) / 2
-    first = np.floor([(top + bottom) / 2 - half, (left + right) / 2 - half]).astype(int)
-    extent = int(np.ceil(2 * half))
+    return np.floor([(top + bottom) / 2 - half, (left + right) / 2 - half]).astype(int), int(np.ceil(2 * half))
+
+
+def in_view(box: Sequence[float] | NDArray[Any], gray: Gray) -> bool:
+    """Return whether the square around a box has a pixel in common with an image: what `cut_out` needs."""
+    first, extent = cut_place(box)
+    return bool((first + extent > 0).all() and (first < gray.shape).all())
+
+
+def cut_out(gray: Gray, box: Sequence[float] | NDArray[Any]) -> tuple[Gray, Floats]:
+    """Return the picture around a box, (CUT_SIDE, CUT_SIDE), and the (2, 3) matrix from its pixels to the image's."""
+    first, extent = cut_place(box)
     # By whole numbers first: means of 2x2 and more are fast, and what is left is less than a factor of 2.
     factor = max(extent // CUT_SIDE, 1)
     extent += -extent % factor

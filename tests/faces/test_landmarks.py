@@ -18,7 +18,7 @@ from fastck.cli import app
 from fastck.faces.aligned import cut_aligned, find_alignments, steady
 from fastck.faces.box import FaceBox
 from fastck.faces.detector import FaceDetector, find_landmarks
-from fastck.faces.landmarks import BUNDLED, LandmarkFinder, Landmarks, load_landmark_model
+from fastck.faces.landmarks import BUNDLED, LandmarkFinder, Landmarks, in_view, load_landmark_model
 from fastck.faces.pose import head_pose
 from fastck.kernels.landmarks import gradient_sums, patch_features, weigh
 from fastck.pipeline.sequence import process_record
@@ -29,6 +29,7 @@ from fastck.render.scene import Scene
 from tools.landmarks.fit import errors_of
 from tools.landmarks.make import HardFrame, hard_frames, model_bytes, nearest_face
 from tools.landmarks.points import Carriers
+from tools.units.frames import Keeper
 
 UNSEEN = 4711
 MOST_ERROR = 0.025  # shares of the outer eye corners' distance
@@ -124,6 +125,29 @@ def test_a_box_may_reach_outside_and_be_tiny():
         (points,), (confidence,) = fastck.detect_landmarks(gray, [box], confidence=True)
         assert np.isfinite(points).all()
         assert 0 <= confidence <= 1
+
+
+def test_a_box_whose_surroundings_are_in_view_is_one_that_points_are_found_in():
+    gray, finder = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8), LandmarkFinder()
+    for top in range(-70, 80, 10):
+        for left in range(-70, 70, 10):
+            box = FaceBox(top, left, top + 20, left + 20)
+            if in_view(box, gray):
+                assert np.isfinite(finder(gray, box).points).all()
+            touches = -20 < top < 40 and -20 < left < 30
+            far = not (-40 < top < 60 and -40 < left < 50)
+            assert in_view(box, gray) if touches else not (far and in_view(box, gray)), box
+
+
+def test_a_rendered_face_that_leaves_the_picture_is_lost():
+    """What is taken for a face's points may run off."""
+    gray = np.zeros((100, 100), np.uint8)
+    keeper = Keeper(lambda _: [FaceBox(30, 30, 70, 70)], np.random.default_rng(0), None)
+    points = np.full((68, 2), 50, np.float32)
+    for shift, kept in ((0, True), (60, True), (300, False)):
+        assert (keeper.box(gray) is not None) or not kept
+        keeper.follow(points + np.float32(shift))
+    assert keeper.box(gray) is None
 
 
 def test_a_face_takes_little_time(unseen: Found):

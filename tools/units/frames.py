@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastck.faces.appearance import GRID, N_PATCHES, N_SHAPE, Looker
 from fastck.faces.box import FaceBox, Gray, largest
 from fastck.faces.detector import FaceDetector
-from fastck.faces.landmarks import LandmarkFinder
+from fastck.faces.landmarks import LandmarkFinder, in_view
 from fastck.kernels.landmarks import DIRECTIONS
 from fastck.ops.flow import FLOW_SHAPES
 from fastck.recognition.follow import Follower
@@ -199,7 +199,7 @@ def person_frames(name: str, seed: int, number: int) -> Frames:
 
 
 class Keeper:
-    """Where a rendered face is: searched in the first frame, then taken along with its points.
+    """Where a rendered face is: searched in the first frame, then taken along with its points while these are in view.
 
     A search in every frame takes as long as to render it. Its boxes jump between sizes; so do these. Where it finds
     nothing the face is where the person's was before.
@@ -212,7 +212,7 @@ class Keeper:
         self._start: NDArray[np.float64] | None = None
 
     def box(self, gray: Gray) -> NDArray[np.float64] | None:
-        """Return the box in the next frame; None where the first one has no face."""
+        """Return the box in the next frame; None where the first one has no face, or where it has left the picture."""
         if self.first is None:
             self.first = largest(self._search(gray)) or self._known
             if self.first is None:
@@ -221,7 +221,8 @@ class Keeper:
         side = bottom - top
         half = 0.5 * side * float(np.exp(self._rng.normal(0, 0.05)))
         middle = np.array([(left + right) / 2, (top + bottom) / 2]) + self._shift + self._rng.normal(0, 0.025, 2) * side
-        return np.array([middle[1] - half, middle[0] - half, middle[1] + half, middle[0] + half])
+        box = np.array([middle[1] - half, middle[0] - half, middle[1] + half, middle[0] + half])
+        return box if in_view(box, gray) else None
 
     def follow(self, points: NDArray[np.float32]) -> None:
         """Take in the points of the frame."""
