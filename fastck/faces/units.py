@@ -23,7 +23,7 @@ from fastck.faces.unit_network import CellNetwork, PatchNetwork
 from fastck.kernels.landmarks import DIRECTIONS
 
 BUNDLED = Path(__file__).with_name("units.npz")
-FORMAT = 3  # raised when the networks are of another kind
+FORMAT = 4  # raised when the file holds something else
 STRONGEST = 5.0
 ONE_SIDED = ("AU01", "AU17", "AU18", "AU22", "AU24", "AU25", "AU26", "AU28")
 TWO_SIDED = ("AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU20", "AU45")
@@ -55,8 +55,9 @@ class UnitModel:
         How it was made: seed, people, figures.
     mean : Look
         The rendered average.
-    thresholds : ndarray of shape (44,), float32
-        From which intensity on a unit is said to be present, in the order of UNITS.
+    thresholds : ndarray of shape (2, 44), float32
+        From which intensity on a unit is said to be present, in the order of UNITS: where the face is known at rest,
+        and beside the average.
 
     Raises
     ------
@@ -80,7 +81,7 @@ class UnitModel:
             "mean_pose": (self.mean.pose, (3,)),
             "mean_patches": (self.mean.patches, (N_PATCHES,)),
             "mean_cells": (self.mean.cells, (GRID, GRID, DIRECTIONS)),
-            "thresholds": (self.thresholds, (len(UNITS),)),
+            "thresholds": (self.thresholds, (2, len(UNITS))),
         }
         for name, (values, shape) in wanted.items():
             if values.shape != shape or not np.isfinite(values).all():
@@ -101,16 +102,15 @@ class UnitModel:
         """
         if not looks:
             return np.empty((0, len(UNITS)), np.float32)
-        faces = stacked(looks)
-        if rest is None:
-            return to_units(self._cells(faces, stacked([self.mean]), self.mean.shape))
-        beside = stacked([rest])
-        both = self._cells(faces, beside, self.mean.shape), self._patches(faces, beside)
-        return to_units((both[0] + both[1]) / np.float32(2))
+        faces, beside = stacked(looks), stacked([self.mean if rest is None else rest])
+        outputs = self._cells(faces, beside, self.mean.shape)
+        if rest is not None:
+            outputs = (outputs + self._patches(faces, beside)) / np.float32(2)
+        return to_units(outputs)
 
-    def present(self, intensities: Floats) -> NDArray[np.bool_]:
-        """Return which units are there, of intensities (..., 44)."""
-        return np.asarray(intensities >= self.thresholds)
+    def present(self, intensities: Floats, *, known: bool = True) -> NDArray[np.bool_]:
+        """Return which units are there, of intensities (..., 44) beside a face known at rest, or beside the average."""
+        return np.asarray(intensities >= self.thresholds[0 if known else 1])
 
 
 @cache

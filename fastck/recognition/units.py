@@ -71,7 +71,7 @@ class ActionUnits:
     @property
     def present(self) -> NDArray[np.bool_]:
         """Which units are there, (T, 44): those whose intensity reaches the unit's threshold."""
-        return bundled_units().present(self.intensities)
+        return bundled_units().present(self.intensities, known=self.reference != "average")
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each frame and person: input, frame (counted from 1), seconds, person, and each unit."""

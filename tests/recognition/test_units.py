@@ -5,12 +5,13 @@ import json
 import cv2
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 import fastck
 from fastck.faces.appearance import N_PATCHES, PATCH_LEVELS, Look, Looker, median_look, stacked
 from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
-from fastck.faces.mirror import MIRRORED, mirrored_look
+from fastck.faces.mirror import MIRRORED
 from fastck.faces.unit_network import PATCH_SCALE, CellNetwork, PatchNetwork, points_inputs
 from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
 from fastck.recognition.reading import read_units, rest_frames
@@ -24,10 +25,11 @@ from tools.landmarks.points import carried
 from tools.units.acts import begin as begin_script
 from tools.units.acts import emotion_clip, played, pose_of
 from tools.units.fit import as_bytes
-from tools.units.learn import turned
+from tools.units.learn import thresholds_of, turned
+from tools.units.mirror import OUTPUT_MIRROR, mirrored_look
 from tools.units.network import NetworkConfig, bounded_error, build, cells_inputs, fit_network, folded, import_keras
 from tools.units.patches import Basis, inputs, unfolded
-from tools.units.rows import OUTPUT_MIRROR, closed_smile
+from tools.units.rows import closed_smile
 
 SEED = 4242  # of people whom the model was not fitted to
 # Units whose look on the mesh is their own; each beside the weights that show it.
@@ -297,6 +299,7 @@ def changed(tmp_path, **values):
     [
         ({"about": np.array(json.dumps({"format": 99}))}, "format 99 is of another version"),
         ({"thresholds": None}, "thresholds"),
+        ({"thresholds": np.ones(44, np.float32)}, "thresholds must be finite and of shape"),
         ({"mean_shape": np.zeros(3, np.float16)}, "mean_shape must be finite and of shape"),
         ({"mean_cells": np.full((24, 24, 8), np.inf, np.float16)}, "mean_cells must be finite"),
         ({"patches/mean_shape": np.zeros(3, np.float16)}, "patches/mean_shape must be finite"),
@@ -328,6 +331,35 @@ def test_the_model_is_small_and_holds_plain_arrays_only():
     assert bundled_units().intensities([]).shape == (0, 44)
 
 
+def test_presence_has_a_threshold_for_either_reference():
+    model = bundled_units()
+    assert model.thresholds.shape == (2, len(UNITS))
+    level = model.thresholds.mean(axis=0)
+    np.testing.assert_array_equal(model.present(level), level >= model.thresholds[0])
+    np.testing.assert_array_equal(model.present(level, known=False), level >= model.thresholds[1])
+    frames = np.stack([level, np.full(len(UNITS), np.nan, np.float32)])
+    for reference, row in (("onset", 0), ("median", 0), ("average", 1)):
+        units = fastck.ActionUnits(source="a", intensities=frames, reference=reference, seconds=np.zeros(2))
+        np.testing.assert_array_equal(units.present[0], level >= model.thresholds[row])
+        assert not units.present[1].any()
+
+
+def test_thresholds_have_the_best_mean_f1_over_kinds_of_people():
+    rng, kinds = np.random.default_rng(9), []
+    for gain, people in ((0.7, 400), (1.3, 150)):
+        truth = rng.uniform(0, 3, (people, len(UNITS))).astype(np.float32)
+        kinds.append((gain * truth + rng.normal(0, 0.4, truth.shape).astype(np.float32), truth))
+
+    def mean_f1(unit, value):
+        return np.mean([f1_score(truth[:, unit] >= 1, said[:, unit] >= value) for said, truth in kinds])
+
+    found = thresholds_of(kinds)
+    for unit in (0, 20, 43):
+        best = max(mean_f1(unit, value) for value in np.arange(0.4, 2.6, 0.1))
+        assert mean_f1(unit, found[unit] - 1e-4) == pytest.approx(best)
+    assert not np.array_equal(found, thresholds_of(kinds[:1]))
+
+
 @pytest.fixture(scope="module")
 def fitted():
     """A network that Keras has fitted a little, so that nothing in it is as at first."""
@@ -355,8 +387,9 @@ def test_what_runs_is_the_network_that_keras_fitted(fitted):
     beside = Look(*(np.repeat(values, 70, axis=0) for values in rest))
     expected = fitted.predict([cells_inputs(faces, beside), points_inputs(faces, beside, mean)], verbose=0)
     # Weights are bytes.
-    np.testing.assert_allclose(network(faces, rest, mean), expected, atol=0.03 * np.ptp(expected))
-    assert np.corrcoef(network(faces, rest, mean).ravel(), expected.ravel())[0, 1] > 0.999
+    said = network(faces, rest, mean)
+    np.testing.assert_allclose(said, expected, atol=0.03 * np.ptp(expected))
+    assert np.corrcoef(said.ravel(), expected.ravel())[0, 1] > 0.999
 
 
 def test_what_runs_is_the_dense_network_that_was_fitted():

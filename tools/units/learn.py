@@ -1,22 +1,22 @@
 """Fit the network that sees cells to rendered frames, and measure all that read action units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.appearance import N_SHAPE, Look
-from fastck.faces.mirror import mirrored_look
 from fastck.faces.unit_network import points_inputs
 from fastck.faces.units import OUTPUTS, UNITS, UnitModel
 from tools.units.fit import Floats, Weights
 from tools.units.frames import Frames
+from tools.units.mirror import OUTPUT_MIRROR, mirrored_look
 from tools.units.network import NetworkConfig, cells_inputs, fit_network
 from tools.units.rows import (
     JITTER,
     MOST_RESTING,
     OFFSET,
-    OUTPUT_MIRROR,
     REFERENCES,
     STAIN,
     STAINED,
@@ -143,11 +143,21 @@ def predicted(units: UnitModel, frames: Frames, *, relative: bool) -> Floats:
     return said
 
 
-def thresholds_of(said: Floats, truth: Floats) -> Floats:
-    """Return for each unit the intensity from which on to call it present: the one with the best F1."""
+def thresholds_of(kinds: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Return for each unit the intensity from which on to call it present: the one with the best mean F1.
+
+    Parameters
+    ----------
+    kinds : sequence of (ndarray of shape (N, 44), ndarray of shape (N, 44))
+        What is said and what is true of the frames of each kind of people.
+    """
     candidates = np.arange(0.4, 2.6, 0.1)
     found = [
-        [f1(said[:, unit] >= value, truth[:, unit] >= PRESENT) for value in candidates] for unit in range(len(UNITS))
+        [
+            np.mean([f1(said[:, unit] >= value, truth[:, unit] >= PRESENT) for said, truth in kinds])
+            for value in candidates
+        ]
+        for unit in range(len(UNITS))
     ]
     return candidates[np.argmax(found, axis=1)].astype(np.float32)
 

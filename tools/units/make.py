@@ -18,12 +18,13 @@ from tools.units.learn import fit_cells, mean_look, mean_scores, predicted, scor
 from tools.units.network import NetworkConfig
 from tools.units.patches import CONFIG, fit_patches
 
-SEED, PEOPLE, CELLS_PEOPLE, JUDGE_PEOPLE = 101, 760, 700, 200
-CALIBRATING_PEOPLE, CHECKING_PEOPLE = 10, 10
+SEED, PEOPLE, JUDGE_PEOPLE = 101, 1230, 200
+CALIBRATING_PEOPLE, CHECKING_PEOPLE = 30, 30
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
+CALIBRATED = ("train", "turned")  # presence: other people of the training's kind, and of one that it never sees
 CHECKED = ("easy", "hard", "compressed")
-KNOWN = {"average": False, "rest": True}  # what a face is seen beside, and whether it is known at rest
+KNOWN = {"rest": True, "average": False}  # what a face is seen beside, and whether it is known at rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class Plan:
     folder : Path
         Receives the frames; files that are there are used again.
     seed : int
-    people, cells_people : int
-        Whom the units' networks are fitted to, and the first ones of them, to whom the convolutional one is.
+    people : int
+        Whom the units' networks are fitted to.
     judge_people : int
         Others, whom the judge learns from.
     calibrating_people, checking_people : int
@@ -48,7 +49,6 @@ class Plan:
     folder: Path
     seed: int = SEED
     people: int = PEOPLE
-    cells_people: int = CELLS_PEOPLE
     judge_people: int = JUDGE_PEOPLE
     calibrating_people: int = CALIBRATING_PEOPLE
     checking_people: int = CHECKING_PEOPLE
@@ -58,10 +58,20 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is rendered: people to learn from, the judge's own, those to calibrate on, and of each world checked."""
+    """What is rendered: people to learn from, the judge's own, those to calibrate on, and of each world checked.
+
+    Attributes
+    ----------
+    learnt, judged, alike : Frames
+        Of the training's kind; the last are the first ones of the judge's, on whom the units are calibrated, too.
+    calibrating : Frames
+        Of another kind.
+    checked : dict of str to Frames
+    """
 
     learnt: Frames
     judged: Frames
+    alike: Frames
     calibrating: Frames
     checked: dict[str, Frames]
 
@@ -74,9 +84,11 @@ def render(plan: Plan) -> Data:
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     everyone = world("train", plan.seed, plan.people + plan.judge_people)
+    learnt, judged = (everyone.pick(whose) for whose in (everyone.person <= plan.people, everyone.person > plan.people))
     return Data(
-        learnt=everyone.pick(everyone.person <= plan.people),
-        judged=everyone.pick(everyone.person > plan.people),
+        learnt=learnt,
+        judged=judged,
+        alike=judged.pick(judged.person <= plan.people + plan.calibrating_people),
         # Heads that are turned further than any that is learnt from.
         calibrating=world("turned", plan.seed + CALIBRATING, plan.calibrating_people),
         checked={name: world(name, plan.seed + CHECKING, plan.checking_people) for name in CHECKED},
@@ -85,12 +97,11 @@ def render(plan: Plan) -> Data:
 
 def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
     """Return the arrays of a model file but for the thresholds, fitted to frames."""
-    some = frames.pick(frames.person <= plan.cells_people)
-    mean = mean_look(some)
+    mean = mean_look(frames)
     arrays: dict[str, NDArray[Any]] = {f"mean_{name}": getattr(mean, name).astype(np.float16) for name in Look._fields}
     # Processes: each computes with one thread, and TensorFlow's settings last as long as the process.
     cells, (dense, shape) = Parallel(n_jobs=plan.n_jobs)([
-        delayed(fit_cells)(some, mean, plan.config, seed=plan.seed),
+        delayed(fit_cells)(frames, mean, plan.config, seed=plan.seed),
         delayed(fit_patches)(frames, CONFIG, seed=plan.seed),
     ])  # fmt: skip
     arrays |= {"patches/mean_shape": shape.astype(np.float16), **as_bytes(dense, "patches/dense")}
@@ -100,15 +111,18 @@ def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
 
 
 def check(units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Return the thresholds, by the people who are calibrated on, and the figures of each world."""
-    thresholds = thresholds_of(predicted(units, data.calibrating, relative=True), data.calibrating.truth)
+    """Return the thresholds (2, 44), by the people who are calibrated on, and the figures of each world."""
+    worlds = {"train": data.alike, "turned": data.calibrating, **data.checked}
+    thresholds: list[NDArray[np.float32]] = []
     figures: dict[str, Any] = {}
     for name, relative in KNOWN.items():
+        said = {world: (predicted(units, frames, relative=relative), frames.truth) for world, frames in worlds.items()}
+        thresholds.append(thresholds_of([said[world] for world in CALIBRATED]))
         figures[name] = {}
-        for world, frames in {"turned": data.calibrating, **data.checked}.items():
-            found = scores(predicted(units, frames, relative=relative), frames.truth, thresholds)
-            figures[name][world] = {"mean": mean_scores(found), "units": found, "frames": len(frames)}
-    return thresholds, figures
+        for world, (intensities, truth) in said.items():
+            found = scores(intensities, truth, thresholds[-1])
+            figures[name][world] = {"mean": mean_scores(found), "units": found, "frames": len(truth)}
+    return np.stack(thresholds), figures
 
 
 def model_bytes(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
@@ -120,7 +134,7 @@ def fitted(plan: Plan, data: Data) -> tuple[dict[str, NDArray[Any]], UnitModel]:
     """Return networks that are fitted to the people, as arrays and as a model without thresholds."""
     arrays = fit_all(plan, data.learnt)
     path = plan.folder / "fitted.npz"
-    path.write_bytes(model_bytes({**arrays, "thresholds": np.ones(len(UNITS), np.float32)}, {}))
+    path.write_bytes(model_bytes({**arrays, "thresholds": np.ones((len(KNOWN), len(UNITS)), np.float32)}, {}))
     return arrays, UnitModel(path)
 
 

@@ -28,7 +28,7 @@ class NetworkConfig:
 
     filters: tuple[int, int] = (64, 128)
     hidden: int = 320
-    epochs: int = 8
+    epochs: int = 5
     batch: int = 128
     rate: float = 2e-3
     decay: float = 2e-2

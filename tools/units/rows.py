@@ -1,11 +1,11 @@
-"""What all the networks learn from: which frames are shown how often, how faces are mirrored, and references vary."""
+"""What all the networks learn from: which frames are shown how often, and how references vary."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.mirror import mirrored_names
 from fastck.faces.units import OUTPUTS, UNITS
 from tools.units.fit import Floats
+from tools.units.mirror import OUTPUT_MIRROR
 
 MOST_RESTING = 4  # frames that a reference is the mean of
 REFERENCES = 8  # of a person, to be drawn from
@@ -18,7 +18,6 @@ LOPSIDED, MORE_LOPSIDED = 1.5, 2  # difference of intensity between the sides; h
 SMILING, MORE_SMILING = 0.7, 2
 # Units that are seen least, from which intensity on, and how often more.
 RARE, CLEARLY, MORE_RARE = ("AU18", "AU28"), 1.5, 2
-OUTPUT_MIRROR = mirrored_names(OUTPUTS)
 
 
 def mixed(one: Floats, other: Floats, share: Floats) -> Floats:
