@@ -13,10 +13,10 @@ Floats = NDArray[np.float32]
 Reference = Literal["onset", "median", "average"]
 # Of the sums of the intensities beside the average face, without blinks. Of a hundred rendered faces at rest 95 lie
 # below the first, and nearly as many where their points lie 0.03 of the eye corners' distance elsewhere, as real ones
-# do. Real faces at rest reach 9.8: one that hardly changes shows its rest below the second. A face that rises by RISE
+# do. Real faces at rest reach 11.3: one that hardly changes shows its rest below the second. A face that rises by RISE
 # over a clip shows its own rest: all within SLACK of its lowest. No single unit is CHANGE from where it is in the
 # first frame, or in the calmest where that shows more: a smile may rise while others fall.
-CALM, UTMOST, RISE, SLACK, CHANGE = 7.0, 10.0, 2.0, 1.5, 1.5
+CALM, UTMOST, RISE, SLACK, CHANGE = 7.0, 12.0, 2.0, 1.5, 1.5
 ONSET = 5  # frames at most that an onset is the median of
 FEWEST_CALM = 3  # frames, for a median
 LASTING = [number for number, name in enumerate(UNITS) if "_" not in name and name != "AU45"]
