@@ -9,7 +9,7 @@ import fastck
 from fastck.faces.units import UNITS
 from fastck.recognition.judge import BUNDLED, N_INPUTS, Course, Judge, bundled_judge, judged_inputs, pooled, swings
 from tools.units.fit import DenseConfig, fit_dense, gradients, squared
-from tools.units.judging import cross_entropy, wanted_of, without_flow
+from tools.units.judging import Stretches, cross_entropy, told, wanted_of, without_flow
 
 
 def stretch(n=6, chances=None):
@@ -97,6 +97,16 @@ def test_the_gradient_is_that_of_the_cross_entropy():
     step = 1e-3 * np.eye(8)
     expected = [(loss(one) - loss(-one)) / 2e-3 for one in step]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_an_expression_that_was_taken_for_rest_is_not_learnt_from():
+    acts = ("anger begun", "anger begun", "anger held", "fear begun and released", "talk")
+    references, n = ("onset", "average", "onset", "onset", "onset"), len(acts)
+    data = Stretches(
+        values=np.zeros((n, 3), np.float32), flow=np.zeros((n, 8), np.float32), code=np.arange(n, dtype=np.int16),
+        person=np.arange(n), act=np.array(acts), whole=np.ones(n, np.bool_), reference=np.array(references),
+    )  # fmt: skip
+    assert told(data).code.tolist() == [1, 2, 4]
 
 
 def test_without_flow_nothing_of_it_is_left():

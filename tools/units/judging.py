@@ -78,8 +78,8 @@ def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
 def told(data: Stretches) -> Stretches:
     """Return the stretches that can be told from what is compared.
 
-    An expression that a clip begins with, and that is taken for the face at rest, looks like a face that is lopsided or
-    frowns by nature: learning from it would name an emotion in those.
+    An expression that a clip begins with, and that is taken for the face at rest, looks like a face that frowns or
+    smiles by nature: learning from it would name an emotion in those.
     """
     begun = np.array(["begun" in str(act) for act in data.act])
     return data.pick(~(begun & (data.reference == "onset")))
@@ -255,8 +255,9 @@ def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretche
 def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stretches], *, seed: int) -> bytes:
     """Fit, calibrate and check; return the model file."""
     arrays: dict[str, NDArray[Any]] = {}
+    data = told(data)
     for member in range(MEMBERS):
-        arrays |= as_bytes(fit_judge(told(data), CONFIG, seed=seed + member), f"judge{member}")
+        arrays |= as_bytes(fit_judge(data, CONFIG, seed=seed + member), f"judge{member}")
     networks = [read_dense(arrays, f"judge{member}") for member in range(MEMBERS)]
     temperature = temperature_of(networks, calibrating)
     figures: dict[str, Any] = {}
