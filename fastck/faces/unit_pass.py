@@ -9,11 +9,13 @@ from fastck.faces.box import FaceBox
 from fastck.faces.mirror import mirrored_names, mirrored_shape
 from fastck.faces.units import UNITS, UnitReader
 
+UNIT_MIRROR = mirrored_names(UNITS)
+
 
 def mirrored_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows (..., UNIT_VALUES) of the face seen in a mirror: sides change places, and columns their sign."""
     units, shape = rows[..., : len(UNITS)], rows[..., len(UNITS) :]
-    return np.concatenate([units[..., mirrored_names(UNITS)], mirrored_shape(shape)], axis=-1)
+    return np.concatenate([units[..., UNIT_MIRROR], mirrored_shape(shape)], axis=-1)
 
 
 class UnitPass:

@@ -247,7 +247,7 @@ def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretche
     rendered, drawn = stretches(data.judged, model, recogniser), synthetic(model, data.judged, SYNTHETIC, plan.seed)
     worlds = {"turned": data.calibrating, **data.checked}
     return {
-        "train": Stretches.join([*[rendered] * RENDERED, drawn]),
+        "train": told(Stretches.join([*[rendered] * RENDERED, drawn])),
         **{name: stretches(frames, model, recogniser) for name, frames in worlds.items()},
     }
 
@@ -255,7 +255,6 @@ def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretche
 def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stretches], *, seed: int) -> bytes:
     """Fit, calibrate and check; return the model file."""
     arrays: dict[str, NDArray[Any]] = {}
-    data = told(data)
     for member in range(MEMBERS):
         arrays |= as_bytes(fit_judge(data, CONFIG, seed=seed + member), f"judge{member}")
     networks = [read_dense(arrays, f"judge{member}") for member in range(MEMBERS)]

@@ -24,7 +24,8 @@ CALIBRATING_PEOPLE, CHECKING_PEOPLE = 30, 30
 CALIBRATING, CHECKING = 606, 500
 CALIBRATED = ("train", "turned")  # presence: other people of the training's kind, and of one that it never sees
 CHECKED = ("easy", "hard", "compressed")
-KNOWN = {"rest": True, "average": False}  # what a face is seen beside, and whether it is known at rest
+# What a face is seen beside, and whether it is known at rest; in the order of the thresholds.
+KNOWN = {"rest": True, "average": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +59,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is rendered: people to learn from, the judge's own, those to calibrate on, and of each world checked.
-
-    Attributes
-    ----------
-    learnt, judged, alike : Frames
-        Of the training's kind; the last are the first ones of the judge's, on whom the units are calibrated, too.
-    calibrating : Frames
-        Of another kind.
-    checked : dict of str to Frames
-    """
+    """What is rendered: people to learn from, the judge's own, those to calibrate on, and of each world checked."""
 
     learnt: Frames
     judged: Frames
-    alike: Frames
     calibrating: Frames
     checked: dict[str, Frames]
 
@@ -84,11 +75,9 @@ def render(plan: Plan) -> Data:
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     everyone = world("train", plan.seed, plan.people + plan.judge_people)
-    learnt, judged = (everyone.pick(whose) for whose in (everyone.person <= plan.people, everyone.person > plan.people))
     return Data(
-        learnt=learnt,
-        judged=judged,
-        alike=judged.pick(judged.person <= plan.people + plan.calibrating_people),
+        learnt=everyone.pick(everyone.person <= plan.people),
+        judged=everyone.pick(everyone.person > plan.people),
         # Heads that are turned further than any that is learnt from.
         calibrating=world("turned", plan.seed + CALIBRATING, plan.calibrating_people),
         checked={name: world(name, plan.seed + CHECKING, plan.checking_people) for name in CHECKED},
@@ -110,9 +99,11 @@ def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def check(units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, Any]]:
+def check(plan: Plan, units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Return the thresholds (2, 44), by the people who are calibrated on, and the figures of each world."""
-    worlds = {"train": data.alike, "turned": data.calibrating, **data.checked}
+    # The units were not fitted to the judge's people.
+    alike = data.judged.pick(data.judged.person <= plan.people + plan.calibrating_people)
+    worlds = {"train": alike, "turned": data.calibrating, **data.checked}
     thresholds: list[NDArray[np.float32]] = []
     figures: dict[str, Any] = {}
     for name, relative in KNOWN.items():
@@ -140,7 +131,7 @@ def fitted(plan: Plan, data: Data) -> tuple[dict[str, NDArray[Any]], UnitModel]:
 
 def finished(plan: Plan, units: UnitModel, arrays: dict[str, NDArray[Any]], data: Data) -> bytes:
     """Return the model file of networks that are fitted, with thresholds and figures."""
-    thresholds, figures = check(units, data)
+    thresholds, figures = check(plan, units, data)
     about = {
         "seed": plan.seed,
         "people": plan.people,
