@@ -2,7 +2,7 @@
 
 Two small networks, learnt from rendered people, see the frame beside the same face at rest, the reference: one by fine
 cells and one by coarse patches. Their mean counts: they are wrong about different things. Where a face is not known at
-rest the first one sees it beside the rendered average.
+rest the first one sees it beside the rendered average. Each sees the face and its mirror image.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from fastck.faces.appearance import GRID, N_PATCHES, N_SHAPE, Look, Looker, stac
 from fastck.faces.box import FaceBox, Gray
 from fastck.faces.dense import Floats
 from fastck.faces.landmarks import LandmarkFinder, Landmarks
+from fastck.faces.mirror import mirrored_look, mirrored_names
 from fastck.faces.unit_network import CellNetwork, PatchNetwork
 from fastck.kernels.landmarks import DIRECTIONS
 
@@ -31,6 +32,7 @@ TWO_SIDED = ("AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU
 UNITS = tuple(sorted([*ONE_SIDED, *TWO_SIDED, *(f"{name}_{side}" for name in TWO_SIDED for side in ("left", "right"))]))
 # What the networks give: the stronger side is taken from them.
 OUTPUTS = tuple(name for name in UNITS if name not in TWO_SIDED)
+OUTPUT_MIRROR = mirrored_names(OUTPUTS)
 
 
 def to_units(outputs: Floats) -> Floats:
@@ -103,10 +105,14 @@ class UnitModel:
         if not looks:
             return np.empty((0, len(UNITS)), np.float32)
         faces, beside = stacked(looks), stacked([self.mean if rest is None else rest])
+        own = self._outputs(faces, beside, known=rest is not None)
+        other = self._outputs(mirrored_look(faces), mirrored_look(beside), known=rest is not None)
+        return to_units((own + other[:, OUTPUT_MIRROR]) / np.float32(2))
+
+    def _outputs(self, faces: Look, beside: Look, *, known: bool) -> Floats:
+        """Return the networks' outputs (N, 32): their mean, or the first one's where the face is not known at rest."""
         outputs = self._cells(faces, beside, self.mean.shape)
-        if rest is not None:
-            outputs = (outputs + self._patches(faces, beside)) / np.float32(2)
-        return to_units(outputs)
+        return (outputs + self._patches(faces, beside)) / np.float32(2) if known else outputs
 
     def present(self, intensities: Floats, *, known: bool = True) -> NDArray[np.bool_]:
         """Return which units are there, of intensities (..., 44) beside a face known at rest, or beside the average."""

@@ -112,7 +112,8 @@ def judged_inputs(course: Course) -> Floats:
 MOST = 90  # frames before one that its own answer is taken from, within its window
 FEWEST = 2  # frames with the face in a window, below which flow alone answers
 # The flow's own say: of whether there is an emotion, and of which one. It costs a hundredth of the rendered clips, and
-# the flow is what has been measured on real smiles.
+# the flow is what has been measured on real smiles. It has none where the face never rests: no motion from an
+# expression that is held is no rest.
 SAY, SAY_OF_KIND = 0.35, 0.7
 FLOW_INPUTS = slice(-(3 * N_EMOTIONS + 2), None)  # of `judged_inputs`
 N_INPUTS = 7 * len(PLAIN) + len(LOPSIDED) + len(SWINGING) + 6 + 3 * N_EMOTIONS + 2
@@ -123,12 +124,13 @@ def near_apex(moved: Floats) -> NDArray[np.bool_]:
     return np.asarray(moved >= NEAR_APEX * moved.max())
 
 
-def pooled(judged: Floats, flow: Floats) -> Floats:
-    """Return probabilities (N, 8) of the judge's and of the flow's network alone, each heard."""
+def pooled(judged: Floats, flow: Floats, rested: NDArray[np.bool_]) -> Floats:
+    """Return probabilities (N, 8) of the judge's network and of the flow's alone: both heard where the face rests."""
     neutral = (1 - SAY) * judged[:, :1] + SAY * flow[:, :1]
     kinds, others = (one[:, 1:] / np.maximum(one[:, 1:].sum(axis=1, keepdims=True), 1e-9) for one in (judged, flow))
     say = SAY_OF_KIND * flow[:, 1:].sum(axis=1, keepdims=True)
-    return np.concatenate([neutral, (1 - neutral) * ((1 - say) * kinds + say * others)], axis=1).astype(np.float32)
+    both = np.concatenate([neutral, (1 - neutral) * ((1 - say) * kinds + say * others)], axis=1)
+    return np.where(rested[:, None], both, judged).astype(np.float32)
 
 
 class Judge:
@@ -161,11 +163,12 @@ class Judge:
                     raise ValueError(f"a network must take {N_INPUTS} values and give {N_EMOTIONS}")
 
     def probabilities(self, courses: Sequence[Course]) -> Floats:
-        """Return the probability of each class for each stretch, (N, 8), with the flow's own say in it."""
+        """Return the probability of each class for each stretch, (N, 8), with the flow's own say where a face rests."""
         rows, flow = np.stack([judged_inputs(one) for one in courses]), np.stack([one.flow() for one in courses])
+        rested = np.array([one.absolute is None for one in courses])
         with blas().limit(limits=1, user_api="blas"):
             outputs = np.mean([network(rows) for network in self._networks], axis=0)
-        return pooled(softmax(np.asarray(outputs / np.float32(self.about["temperature"]), np.float32)), flow)
+        return pooled(softmax(np.asarray(outputs / np.float32(self.about["temperature"]), np.float32)), flow, rested)
 
 
 @cache

@@ -37,10 +37,19 @@ def test_swings_count_speech_and_not_noise():
 def test_the_flow_has_a_say_and_probabilities_sum_to_one():
     judged = np.full((1, 8), 1 / 8, np.float32)
     flow = np.eye(8, dtype=np.float32)[[3]]
-    both = pooled(judged, flow)
+    rested = np.array([True])
+    both = pooled(judged, flow, rested)
     assert both.sum() == pytest.approx(1.0, abs=1e-6)
     assert both.argmax() == 3
-    assert pooled(judged, judged) == pytest.approx(judged)
+    assert pooled(judged, judged, rested) == pytest.approx(judged)
+
+
+def test_the_flow_has_no_say_where_the_face_never_rests():
+    judged = np.random.default_rng(0).dirichlet(np.ones(8), 2).astype(np.float32)
+    flow = np.eye(8, dtype=np.float32)[[0, 0]]
+    found = pooled(judged, flow, np.array([False, True]))
+    np.testing.assert_array_equal(found[0], judged[0])
+    assert found[1, 0] > judged[1, 0]
 
 
 def test_a_damaged_file_is_refused(tmp_path):

@@ -11,9 +11,9 @@ import fastck
 from fastck.faces.appearance import N_PATCHES, PATCH_LEVELS, Look, Looker, median_look, stacked
 from fastck.faces.detector import FaceDetector
 from fastck.faces.landmarks import LandmarkFinder
-from fastck.faces.mirror import MIRRORED
+from fastck.faces.mirror import MIRRORED, mirrored_look
 from fastck.faces.unit_network import PATCH_SCALE, CellNetwork, PatchNetwork, points_inputs
-from fastck.faces.units import BUNDLED, OUTPUTS, UNITS, UnitModel, bundled_units
+from fastck.faces.units import BUNDLED, OUTPUT_MIRROR, OUTPUTS, UNITS, UnitModel, bundled_units
 from fastck.recognition.reading import read_units, rest_frames
 from fastck.render.action_units import PARTING, action_units
 from fastck.render.dataset import Person
@@ -26,7 +26,6 @@ from tools.units.acts import begin as begin_script
 from tools.units.acts import emotion_clip, played, pose_of
 from tools.units.fit import as_bytes
 from tools.units.learn import thresholds_of, turned
-from tools.units.mirror import OUTPUT_MIRROR, mirrored_look
 from tools.units.network import NetworkConfig, bounded_error, build, cells_inputs, fit_network, folded, import_keras
 from tools.units.patches import Basis, inputs, unfolded
 from tools.units.rows import closed_smile
@@ -142,6 +141,26 @@ def test_a_wink_is_on_its_own_side_and_a_mirrored_one_on_the_other(wink):
     assert other.present[-1, right]
     assert own.intensities[-1, left] > own.intensities[-1, right] + 0.5
     assert other.intensities[-1, right] > other.intensities[-1, left] + 0.5
+
+
+def test_a_mirrored_face_has_the_mirrored_answer():
+    rng = np.random.default_rng(5)
+    faces, rest, model = looks(rng, 6), looks(rng, 1), bundled_units()
+    sides = [UNITS.index(swapped(name)) for name in UNITS]
+
+    def rows(many):
+        return [Look(*one) for one in zip(*many, strict=True)]
+
+    for known in (True, False):
+        said = model.intensities(rows(faces), rows(rest)[0] if known else None)
+        other = model.intensities(rows(mirrored_look(faces)), rows(mirrored_look(rest))[0] if known else None)
+        np.testing.assert_allclose(other, said[:, sides], atol=1e-4)
+
+
+def swapped(name):
+    """Return a unit's name on the other side."""
+    unit, _, side = name.partition("_")
+    return {"left": f"{unit}_right", "right": f"{unit}_left"}.get(side, name)
 
 
 def test_a_mirrored_picture_gives_mirrored_looks(wink):
@@ -427,7 +446,7 @@ def test_fitting_is_repeatable_and_learns():
         beside = Look(*(np.repeat(values, len(chosen), axis=0) for values in rest))
         return cells_inputs(some, beside), points_inputs(some, beside, mean), wanted[chosen]
 
-    config = NetworkConfig(filters=(4, 6), hidden=16, epochs=20, batch=32, rate=1e-2, drop=0.0, drop_maps=0.0)
+    config = NetworkConfig(filters=(4, 6), hidden=16, epochs=20, batch=32, rate=1e-2)
     first, second = (fit_network(batches, 256, 32, config, seed=7) for _ in range(2))
     arrays = {}
     for part, layers in first.items():

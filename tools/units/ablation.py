@@ -25,6 +25,7 @@ from tools.units.judging import (
     fit_judge,
     judging_data,
     mean_outputs,
+    rested,
     temperature_of,
 )
 from tools.units.make import CHECKED, SEED, Plan, render
@@ -64,7 +65,9 @@ def judge_of(learnt: Stretches, calibrating: Stretches) -> tuple[Dense, float]:
 def share_right(judge: tuple[Dense, float], asked: Stretches) -> str:
     """Return the share of whole clips that are answered rightly; for clips without emotion unsure is right, too."""
     network, temperature = judge
-    chances = pooled(softmax(mean_outputs([network], asked.values) / np.float32(temperature)), asked.flow)
+    chances = pooled(
+        softmax(mean_outputs([network], asked.values) / np.float32(temperature)), asked.flow, rested(asked)
+    )
     best = chances.argmax(axis=1)
     best[chances.max(axis=1) < UNSURE_BELOW] = 0
     return f"{100 * (best == asked.code)[asked.whole].mean():.0f} %"

@@ -75,6 +75,11 @@ def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
     )  # fmt: skip
 
 
+def rested(data: Stretches) -> NDArray[np.bool_]:
+    """Return which stretches show the face at rest."""
+    return np.asarray(data.reference != "average")
+
+
 def told(data: Stretches) -> Stretches:
     """Return the stretches that can be told from what is compared.
 
@@ -265,7 +270,9 @@ def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stret
         without_flow(without, np.ones(len(without), np.bool_))
         chances = {
             "flow": own.flow,
-            "judge": pooled(softmax(mean_outputs(networks, own.values) / np.float32(temperature)), own.flow),
+            "judge": pooled(
+                softmax(mean_outputs(networks, own.values) / np.float32(temperature)), own.flow, rested(own)
+            ),
             "units": softmax(mean_outputs(networks, without) / np.float32(temperature)),
         }
         figures[name] = {kind: answers(values, own) for kind, values in chances.items()}

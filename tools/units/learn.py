@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.faces.appearance import N_SHAPE, Look
+from fastck.faces.mirror import mirrored_look
 from fastck.faces.unit_network import points_inputs
-from fastck.faces.units import OUTPUTS, UNITS, UnitModel
+from fastck.faces.units import OUTPUT_MIRROR, OUTPUTS, UNITS, UnitModel
 from tools.units.fit import Floats, Weights
 from tools.units.frames import Frames
-from tools.units.mirror import OUTPUT_MIRROR, mirrored_look
 from tools.units.network import NetworkConfig, cells_inputs, fit_network
 from tools.units.rows import (
     JITTER,

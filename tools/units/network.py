@@ -32,8 +32,6 @@ class NetworkConfig:
     batch: int = 128
     rate: float = 2e-3
     decay: float = 2e-2
-    drop: float = 0.2
-    drop_maps: float = 0.1
 
 
 def cells_inputs(faces: Look, beside: Look) -> Floats:
@@ -70,10 +68,8 @@ def build(keras: Any, config: NetworkConfig, outputs: int) -> Any:
         seen = layers.Conv2D(filters, TAPS, strides=2, padding="same", use_bias=False, name=f"cells{number}")(seen)
         seen = layers.BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=f"norm{number}")(seen)
         seen = layers.ReLU()(seen)
-        if number == 0:
-            seen = layers.SpatialDropout2D(config.drop_maps)(seen)
-    both = layers.Concatenate()([layers.Dropout(config.drop)(layers.Flatten()(seen)), points])
-    inner = layers.Dropout(config.drop)(layers.Dense(config.hidden, activation="relu", name="dense0")(both))
+    both = layers.Concatenate()([layers.Flatten()(seen), points])
+    inner = layers.Dense(config.hidden, activation="relu", name="dense0")(both)
     return keras.Model([cells, points], layers.Dense(outputs, name="dense1")(inner))
 
 

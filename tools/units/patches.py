@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastck.faces.appearance import N_PATCHES, N_SHAPE, PATCH_LEVELS
-from fastck.faces.mirror import mirrored_shape
+from fastck.faces.mirror import PATCH_MIRROR, POSE_MIRROR, mirrored_shape
 from fastck.faces.unit_network import PATCH_SCALE, POSE_SCALE, SHAPE_SCALE
+from fastck.faces.units import OUTPUT_MIRROR
 from tools.units.fit import DenseConfig, Floats, Weights, fit_dense, squared
 from tools.units.frames import Frames
-from tools.units.mirror import OUTPUT_MIRROR, PATCH_MIRROR, POSE_MIRROR
 from tools.units.rows import (
     JITTER,
     MOST_RESTING,
@@ -28,7 +28,7 @@ from tools.units.rows import (
     wanted_of,
 )
 
-CONFIG = DenseConfig(hidden=(256, 96), epochs=20)
+CONFIG = DenseConfig(hidden=(256, 96), epochs=12, drop=0.0)
 COMPONENTS = 256
 BASIS_PEOPLE = 200  # whom the components are taken from
 CHUNK = 4096  # frames whose patches are taken as numbers at once

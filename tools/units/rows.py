@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fastck.faces.units import OUTPUTS, UNITS
+from fastck.faces.units import OUTPUT_MIRROR, OUTPUTS, UNITS
 from tools.units.fit import Floats
-from tools.units.mirror import OUTPUT_MIRROR
 
 MOST_RESTING = 4  # frames that a reference is the mean of
 REFERENCES = 8  # of a person, to be drawn from
