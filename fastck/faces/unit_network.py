@@ -14,7 +14,12 @@ from fastck.kernels.landmarks import DIRECTIONS
 MIDDLE = 64  # levels of a cell that count as 0, and stand beyond the picture
 SHAPE_SCALE, POSE_SCALE, PATCH_SCALE = np.float32(20), np.float32(3), np.float32(5)  # of the networks' inputs
 N_POINTS = 2 * (N_SHAPE + 3)  # values of them
-ROWS = 64  # frames at a time: what the convolutions need for them stays in the cache
+
+
+def each_beside(faces: Look, beside: Look) -> Look:
+    """Return a row of `beside` for each face: each of its G rows stands beside as many faces, one after another."""
+    times = len(faces.shape) // len(beside.shape)
+    return Look(*(np.repeat(values, times, axis=0) for values in beside))
 
 
 def points_inputs(faces: Look, beside: Look, mean: Floats) -> Floats:
@@ -60,7 +65,8 @@ class PatchNetwork:
 
     def __call__(self, faces: Look, beside: Look) -> Floats:
         """Return the outputs (N, M) float32; as `CellNetwork`, with the average face that it was fitted with."""
-        values = np.concatenate([points_inputs(faces, beside, self._mean), patches_inputs(faces, beside)], axis=1)
+        each = each_beside(faces, beside)
+        values = np.concatenate([points_inputs(faces, each, self._mean), patches_inputs(faces, each)], axis=1)
         with blas().limit(limits=1, user_api="blas"):
             return self.dense(values)
 
@@ -108,20 +114,19 @@ class CellNetwork:
         faces : Look
             Arrays with a row for each of N faces.
         beside : Look
-            Arrays with one row.
+            Arrays with G rows: the first stands beside the first N / G faces, and so on.
         mean : ndarray of shape (136,), float32
             The shape of the average face.
         """
-        found = [np.empty((0, self.dense.outputs), np.float32)]
+        points = points_inputs(faces, each_beside(faces, beside), mean)
         with blas().limit(limits=1, user_api="blas"):
-            other = self._first(beside.cells, self._beside) + self._bias
-            for start in range(0, len(faces.cells), ROWS):
-                shown = Look(*(values[start : start + ROWS] for values in faces))
-                seen = np.maximum(self._first(shown.cells, self._face) + other, 0)
-                kernel, bias = self._second
-                maps = np.maximum(patches(seen, 2) @ kernel + bias, 0).reshape(len(seen), -1)
-                found.append(self.dense(np.concatenate([maps, points_inputs(shown, beside, mean)], axis=1)))
-        return np.concatenate(found)
+            seen, other = self._first(faces.cells, self._face), self._first(beside.cells, self._beside) + self._bias
+            pairs = seen.reshape(len(other), -1, *other.shape[1:])
+            pairs += other[:, None]
+            np.maximum(seen, 0, out=seen)
+            kernel, bias = self._second
+            maps = np.maximum(patches(seen, 2) @ kernel + bias, 0).reshape(len(seen), -1)
+            return self.dense(np.concatenate([maps, points], axis=1))
 
     @staticmethod
     def _first(cells: NDArray[Any], kernel: Floats) -> Floats:

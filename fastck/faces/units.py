@@ -26,6 +26,7 @@ from fastck.kernels.landmarks import DIRECTIONS
 BUNDLED = Path(__file__).with_name("units.npz")
 FORMAT = 4  # raised when the file holds something else
 STRONGEST = 5.0
+ROWS = 32  # frames at a time: what the convolutions need for them stays in the cache
 ONE_SIDED = ("AU01", "AU17", "AU18", "AU22", "AU24", "AU25", "AU26", "AU28")
 TWO_SIDED = ("AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU20", "AU45")
 # By number; a unit with two sides is followed by its left and its right, which are the subject's own.
@@ -41,6 +42,12 @@ def to_units(outputs: Floats) -> Floats:
     for name in TWO_SIDED:
         sided[name] = np.maximum(sided[f"{name}_left"], sided[f"{name}_right"])
     return np.stack([sided[name] for name in UNITS], axis=1).astype(np.float32)
+
+
+def both_ways(looks: Sequence[Look]) -> Look:
+    """Return looks as one with a row for each, and then for each as its mirror image."""
+    own = stacked(looks)
+    return Look(*(np.concatenate(pair) for pair in zip(own, mirrored_look(own), strict=True)))
 
 
 class UnitModel:
@@ -102,17 +109,16 @@ class UnitModel:
         rest : Look, optional
             The same face at rest; without it the rendered average takes its place.
         """
-        if not looks:
-            return np.empty((0, len(UNITS)), np.float32)
-        faces, beside = stacked(looks), stacked([self.mean if rest is None else rest])
-        own = self._outputs(faces, beside, known=rest is not None)
-        other = self._outputs(mirrored_look(faces), mirrored_look(beside), known=rest is not None)
-        return to_units((own + other[:, OUTPUT_MIRROR]) / np.float32(2))
-
-    def _outputs(self, faces: Look, beside: Look, *, known: bool) -> Floats:
-        """Return the networks' outputs (N, 32): their mean, or the first one's where the face is not known at rest."""
-        outputs = self._cells(faces, beside, self.mean.shape)
-        return (outputs + self._patches(faces, beside)) / np.float32(2) if known else outputs
+        beside = both_ways([self.mean if rest is None else rest])
+        found = [np.empty((0, len(UNITS)), np.float32)]
+        for start in range(0, len(looks), ROWS):
+            faces = both_ways(looks[start : start + ROWS])
+            outputs = self._cells(faces, beside, self.mean.shape)
+            if rest is not None:
+                outputs = (outputs + self._patches(faces, beside)) / np.float32(2)
+            own, mirrored = np.split(outputs, 2)
+            found.append(to_units((own + mirrored[:, OUTPUT_MIRROR]) / np.float32(2)))
+        return np.concatenate(found)
 
     def present(self, intensities: Floats, *, known: bool = True) -> NDArray[np.bool_]:
         """Return which units are there, of intensities (..., 44) beside a face known at rest, or beside the average."""
