@@ -16,27 +16,26 @@ SHAPE_SCALE, POSE_SCALE, PATCH_SCALE = np.float32(20), np.float32(3), np.float32
 N_POINTS = 2 * (N_SHAPE + 3)  # values of them
 
 
-def each_beside(faces: Look, beside: Look) -> Look:
-    """Return a row of `beside` for each face: each of its G rows stands beside as many faces, one after another."""
-    times = len(faces.shape) // len(beside.shape)
-    return Look(*(np.repeat(values, times, axis=0) for values in beside))
+def each(values: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return what N faces stand beside, a row for each: G rows, each beside as many faces, one after another."""
+    return np.repeat(values, n // len(values), axis=0)
 
 
 def points_inputs(faces: Look, beside: Look, mean: Floats) -> Floats:
     """Return what a network takes of points and pose, (N, 278): change, place beside the mean, turn, and its change."""
-    change, level = faces.shape - beside.shape, faces.shape - mean
+    shape, pose = (each(values, len(faces.shape)) for values in (beside.shape, beside.pose))
     parts = [
-        change * SHAPE_SCALE,
-        level * SHAPE_SCALE,
+        (faces.shape - shape) * SHAPE_SCALE,
+        (faces.shape - mean) * SHAPE_SCALE,
         faces.pose * POSE_SCALE,
-        (faces.pose - beside.pose) * POSE_SCALE,
+        (faces.pose - pose) * POSE_SCALE,
     ]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def patches_inputs(faces: Look, beside: Look) -> Floats:
     """Return what a network takes of patches, (N, 3232): their change."""
-    change = faces.patches.astype(np.float32) - np.asarray(beside.patches, np.float32)
+    change = faces.patches.astype(np.float32) - each(np.asarray(beside.patches, np.float32), len(faces.patches))
     return np.asarray(change * (PATCH_SCALE / np.float32(PATCH_LEVELS)), np.float32)
 
 
@@ -65,8 +64,7 @@ class PatchNetwork:
 
     def __call__(self, faces: Look, beside: Look) -> Floats:
         """Return the outputs (N, M) float32; as `CellNetwork`, with the average face that it was fitted with."""
-        each = each_beside(faces, beside)
-        values = np.concatenate([points_inputs(faces, each, self._mean), patches_inputs(faces, each)], axis=1)
+        values = np.concatenate([points_inputs(faces, beside, self._mean), patches_inputs(faces, beside)], axis=1)
         with blas().limit(limits=1, user_api="blas"):
             return self.dense(values)
 
@@ -118,7 +116,7 @@ class CellNetwork:
         mean : ndarray of shape (136,), float32
             The shape of the average face.
         """
-        points = points_inputs(faces, each_beside(faces, beside), mean)
+        points = points_inputs(faces, beside, mean)
         with blas().limit(limits=1, user_api="blas"):
             seen, other = self._first(faces.cells, self._face), self._first(beside.cells, self._beside) + self._bias
             pairs = seen.reshape(len(other), -1, *other.shape[1:])
