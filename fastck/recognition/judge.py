@@ -178,7 +178,7 @@ def bundled_judge() -> Judge:
 
 
 def judge_readings(
-    readings: Sequence[Reading], recogniser: Recogniser, model: UnitModel
+    readings: Sequence[Reading], recogniser: Recogniser, model: UnitModel, *, begins_at_rest: bool = False
 ) -> tuple[list[Reading], Reference]:
     """Return a person's readings with the judge's answers for each frame, and what their face was compared with.
 
@@ -191,9 +191,11 @@ def judge_readings(
     recogniser : Recogniser
         Says what is unsure.
     model : UnitModel
+    begins_at_rest : bool
+        Whether the first reading is known to show the face at rest.
     """
     judge = bundled_judge()
-    units, reference = read_units(model, [one.seen for one in readings])
+    units, reference = read_units(model, [one.seen for one in readings], begins_at_rest=begins_at_rest)
     judged: list[Reading] = []
     for window in motion_windows(readings):
         # A window may begin later than the one before it ends: what lies between is at rest.

@@ -136,14 +136,14 @@ def look_at_photo(
 
 
 def _readings(pair: Sequence[tuple[Gray, FaceBox]], recogniser: Recogniser, *, judged: bool) -> list[Reading]:
-    """Return the readings of two pictures and their faces, as those of a clip."""
+    """Return the readings of two pictures and their faces, as those of a clip that begins with the face at rest."""
     from fastck.faces.units import UnitReader
     from fastck.recognition.judge import judge_readings
 
     look = UnitReader() if judged else None
     follower = Follower(recogniser, look)
     readings = [reading for gray, box in pair if (reading := follower.push(gray, box)) is not None]
-    return readings if look is None else judge_readings(readings, recogniser, look.model)[0]
+    return readings if look is None else judge_readings(readings, recogniser, look.model, begins_at_rest=True)[0]
 
 
 def _rows(faces: Sequence[Scored], classes: Sequence[str]) -> Rows:

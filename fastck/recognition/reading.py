@@ -54,11 +54,18 @@ def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
     return [], "average"
 
 
-def read_units(model: UnitModel, looks: Sequence[Look | None]) -> tuple[Floats, Reference]:
-    """Return the intensities (N, 44) of a face's frames, NaN where it was not seen, and the reference."""
+def read_units(
+    model: UnitModel, looks: Sequence[Look | None], *, begins_at_rest: bool = False
+) -> tuple[Floats, Reference]:
+    """Return the intensities (N, 44) of a face's frames, NaN where it was not seen, and the reference.
+
+    `begins_at_rest` says that the first frame with the face is known to show it at rest, whatever it looks like.
+    """
     there = [one for one in looks if one is not None]
     units = model.intensities(there)
     frames, reference = rest_frames(units)
+    if begins_at_rest and there:
+        frames, reference = [0], "onset"
     if frames:
         units = model.intensities(there, median_look([there[frame] for frame in frames]))
     found = np.full((len(looks), len(UNITS)), np.nan, np.float32)

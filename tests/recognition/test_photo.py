@@ -55,6 +55,16 @@ def test_a_photo_beside_the_face_at_rest_is_answered_as_a_clip(tmp_path: Path):
     assert prediction.span == (1, 1)
 
 
+def test_the_picture_at_rest_counts_whatever_it_looks_like(monkeypatch: pytest.MonkeyPatch):
+    expected = fastck.predict(APEX, neutral=REST).probabilities
+    # A face that frowns by nature lies far from the rendered average.
+    monkeypatch.setattr("fastck.recognition.reading.CALM", 0.1)
+    monkeypatch.setattr("fastck.recognition.reading.SLACK", -1.0)
+    monkeypatch.setattr("fastck.recognition.reading.UTMOST", 0.1)
+    assert fastck.predict(APEX, neutral=REST).probabilities == expected
+    assert fastck.predict([cv2.imread(str(path)) for path in (REST, APEX)]).reference == "average"
+
+
 @pytest.mark.parametrize(("shows", "emotion"), [(APEX, "happy"), (REST, "neutral")])
 @pytest.mark.parametrize(("degrees", "scale"), [(0, 1.4), (6, 1.0), (-5, 0.8)])
 def test_another_distance_and_a_tilted_head_are_put_right(
