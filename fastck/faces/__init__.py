@@ -1,4 +1,4 @@
-"""Face boxes: what one is, and the searches that find them."""
+"""Faces: their boxes and the searches that find them, landmarks, head pose, action units."""
 
 from fastck.faces.box import FaceBox
 from fastck.faces.detector import Detector, FaceDetector, detect_faces, detect_landmarks

@@ -112,8 +112,8 @@ def judged_inputs(course: Course) -> Floats:
 MOST = 90  # frames before one that its own answer is taken from, within its window
 FEWEST = 2  # frames with the face in a window, below which flow alone answers
 # The flow's own say: of whether there is an emotion, and of which one. It costs a hundredth of the rendered clips, and
-# the flow is what has been measured on real smiles. It has none where the face never rests: no motion from an
-# expression that is held is no rest.
+# the flow is what has been measured on real smiles. It has none where the face never rests: a face that does not move
+# from its onset is at rest only if that is.
 SAY, SAY_OF_KIND = 0.35, 0.7
 FLOW_INPUTS = slice(-(3 * N_EMOTIONS + 2), None)  # of `judged_inputs`
 N_INPUTS = 7 * len(PLAIN) + len(LOPSIDED) + len(SWINGING) + 6 + 3 * N_EMOTIONS + 2

@@ -62,12 +62,14 @@ def read_units(
     `begins_at_rest` says that the first frame with the face is known to show it at rest, whatever it looks like.
     """
     there = [one for one in looks if one is not None]
-    units = model.intensities(there)
-    frames, reference = rest_frames(units)
-    if begins_at_rest and there:
-        frames, reference = [0], "onset"
-    if frames:
-        units = model.intensities(there, median_look([there[frame] for frame in frames]))
+    known = there[:1] if begins_at_rest else []
+    reference: Reference = "onset"
+    if not known:
+        units = model.intensities(there)
+        frames, reference = rest_frames(units)
+        known = [there[frame] for frame in frames]
+    if known:
+        units = model.intensities(there, median_look(known))
     found = np.full((len(looks), len(UNITS)), np.nan, np.float32)
     found[[one is not None for one in looks]] = units
     return found, reference

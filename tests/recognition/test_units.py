@@ -147,14 +147,15 @@ def test_a_mirrored_face_has_the_mirrored_answer():
     rng = np.random.default_rng(5)
     faces, rest, model = looks(rng, 6), looks(rng, 1), bundled_units()
     sides = [UNITS.index(swapped(name)) for name in UNITS]
-
-    def rows(many):
-        return [Look(*one) for one in zip(*many, strict=True)]
-
     for known in (True, False):
         said = model.intensities(rows(faces), rows(rest)[0] if known else None)
         other = model.intensities(rows(mirrored_look(faces)), rows(mirrored_look(rest))[0] if known else None)
         np.testing.assert_allclose(other, said[:, sides], atol=1e-4)
+
+
+def rows(many):
+    """Return each row of arrays as a look."""
+    return [Look(*one) for one in zip(*many, strict=True)]
 
 
 def swapped(name):
@@ -465,6 +466,6 @@ def test_what_is_beyond_the_scale_is_no_error():
 def test_rest_is_the_median_value_by_value():
     rng = np.random.default_rng(2)
     many = looks(rng, 5)
-    found = median_look([Look(*one) for one in zip(*many, strict=True)])
+    found = median_look(rows(many))
     for values, medians in zip(many, found, strict=True):
         np.testing.assert_array_equal(medians, np.median(values, axis=0).astype(np.float32))

@@ -15,17 +15,14 @@ from threadpoolctl import threadpool_limits
 
 from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UnitModel
-from fastck.recogniser import softmax
-from fastck.recognition.judge import pooled
 from tools.units.fit import as_bytes
 from tools.units.judging import (
     CONFIG,
     UNSURE_BELOW,
     Stretches,
     fit_judge,
+    heard,
     judging_data,
-    mean_outputs,
-    rested,
     temperature_of,
 )
 from tools.units.make import CHECKED, SEED, Plan, render
@@ -65,9 +62,7 @@ def judge_of(learnt: Stretches, calibrating: Stretches) -> tuple[Dense, float]:
 def share_right(judge: tuple[Dense, float], asked: Stretches) -> str:
     """Return the share of whole clips that are answered rightly; for clips without emotion unsure is right, too."""
     network, temperature = judge
-    chances = pooled(
-        softmax(mean_outputs([network], asked.values) / np.float32(temperature)), asked.flow, rested(asked)
-    )
+    chances = heard([network], temperature, asked)
     best = chances.argmax(axis=1)
     best[chances.max(axis=1) < UNSURE_BELOW] = 0
     return f"{100 * (best == asked.code)[asked.whole].mean():.0f} %"

@@ -75,11 +75,6 @@ def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
     )  # fmt: skip
 
 
-def rested(data: Stretches) -> NDArray[np.bool_]:
-    """Return which stretches show the face at rest."""
-    return np.asarray(data.reference != "average")
-
-
 def told(data: Stretches) -> Stretches:
     """Return the stretches that can be told from what is compared.
 
@@ -227,6 +222,12 @@ def mean_outputs(networks: list[Dense], values: Floats) -> Floats:
     return np.asarray(sum(network(values) for network in networks) / np.float32(len(networks)), np.float32)
 
 
+def heard(networks: list[Dense], temperature: float, data: Stretches) -> Floats:
+    """Return probabilities (N, 8) as `fastck.recognition.judge.Judge` does: with the flow's say where a face rests."""
+    judged = softmax(mean_outputs(networks, data.values) / np.float32(temperature))
+    return pooled(judged, data.flow, data.reference != "average")
+
+
 def answers(chances: Floats, data: Stretches) -> dict[str, float]:
     """Return what is published about whole clips: shares right, of neutral and begun clips, and of what is sure."""
     rows = data.whole & (data.code >= 0)
@@ -270,9 +271,7 @@ def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stret
         without_flow(without, np.ones(len(without), np.bool_))
         chances = {
             "flow": own.flow,
-            "judge": pooled(
-                softmax(mean_outputs(networks, own.values) / np.float32(temperature)), own.flow, rested(own)
-            ),
+            "judge": heard(networks, temperature, own),
             "units": softmax(mean_outputs(networks, without) / np.float32(temperature)),
         }
         figures[name] = {kind: answers(values, own) for kind, values in chances.items()}
