@@ -4,8 +4,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastck.faces.units import UnitModel
 from fastck.recogniser import TRAINED_ON, Recogniser
 from fastck.recognition.inputs import Answer
+from fastck.recognition.judge import Judge
 from fastck.recognition.prediction import UNSURE, Prediction
 from fastck.training.settings.config import probability_columns
 
@@ -49,25 +51,37 @@ def answer_table(answer: Answer, classes: Sequence[str]) -> "pd.DataFrame":
     return pd.DataFrame([row.reindex(names)])
 
 
-def card_lines(recogniser: Recogniser) -> list[str]:
-    """Return the bundled recogniser's model card, at most 80 columns wide."""
-    about = recogniser.about
-    begun = [100 * (1 - shares["unsure"] - shares["neutral"]) for shares in about["begun"].values()]
+def _percents(figures: list[dict[str, float]], name: str) -> str:
+    return ", ".join(f"{100 * one[name]:.0f}" for one in figures) + " %"
+
+
+def card_lines(recogniser: Recogniser, units: UnitModel, judge: Judge) -> list[str]:
+    """Return the bundled models' card, at most 80 columns wide."""
+    about, of_units, of_judge = recogniser.about, units.about, judge.about["figures"]
+    worlds = "easy, hard, compressed"
+    read = [of_units["figures"]["rest"][world]["mean"] for world in worlds.split(", ")]
+    answered = [of_judge[world]["judge"] for world in worlds.split(", ")]
     rows = [
         ("what it says", f"{', '.join(recogniser.classes[1:])}, or neutral; unsure below "
          f"{100 * recogniser.unsure_below:.0f} %"),
         ("looks at", "action units, their course over time, and optical flow of the face from onset to apex; "
          "never at a single picture"),
-        (TRAINED_ON, f"{about['people']} people, none of them real; {about['windows']} windows of flow, "
-         f"seed {about['seed']}"),
-        ("rendered people of another seed, the flow alone", f"{100 * about['accuracy']:.0f} % right, calibration error "
+        (TRAINED_ON, f"none of them real: {of_units['people']} people for action units, {about['people']} for flow; "
+         f"seeds {of_units['seed']} and {about['seed']}"),
+        (f"rendered people of another seed ({worlds})", "of clips cut anywhere, at every strength and among speech, "
+         f"winks and chewing, {_percents(answered, 'all_right')} are right; "
+         f"of what it says with 90 %, {_percents(answered, 'sure_right')}; "
+         f"of clips that begin with the expression, {_percents(answered, 'begun_right')}"),
+        ("their action units", "beside the face's own rest, correlation of intensities "
+         f"{', '.join(f'{correlation:.2f}' for correlation, _ in read)}; "
+         f"F1 of presence {', '.join(f'{presence:.2f}' for _, presence in read)}"),
+        ("the flow alone, onset to apex, hard", f"{100 * about['accuracy']:.0f} % right, calibration error "
          f"{about['calibration_error']:.3f}; of what it says with 90 %, {100 * about['sure_right']:.0f} % is right"),
         ("real people", "verified on smiles only: 12 of 14 of the Face Research Lab London Set are called happy, "
          "and the same people at rest neutral; the documentation lists each clip"),
         ("unknown", "all other emotions of real people; children, profiles, masks, hands over the face"),
-        ("sensitive to", "a first frame that is not neutral (it names an emotion in "
-         f"{min(begun):.0f} to {max(begun):.0f} % of rendered clips that begin with an expression), fast turns "
-         "of the head, a face below about 80 pixels, hard changes of light"),
+        ("sensitive to", "a first frame that is not neutral, fast turns of the head, a face below about 80 pixels, "
+         "hard changes of light"),
         ("not for", "decisions about people: what a face shows is not what a person feels"),
     ]  # fmt: skip
     lines = []

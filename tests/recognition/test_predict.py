@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.faces.units import bundled_units
 from fastck.recogniser import TRAINED_ON
 from fastck.recognition.clip import predict
+from fastck.recognition.judge import bundled_judge
 
 
 def run(*arguments: object, width: int = 80) -> tuple[int, str, str]:
@@ -155,6 +157,11 @@ def test_about_is_the_model_card():
     assert code == 0
     assert TRAINED_ON in out
     assert "decisions about people" in out
+    said = " ".join(out.split())
+    read, answered = bundled_units().about["figures"]["rest"], bundled_judge().about["figures"]
+    worlds = ("easy", "hard", "compressed")
+    assert ", ".join(f"{read[world]['mean'][0]:.2f}" for world in worlds) in said
+    assert ", ".join(f"{100 * answered[world]['judge']['begun_right']:.0f}" for world in worlds) in said
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
