@@ -14,7 +14,7 @@ from fastck.faces.landmarks import LandmarkFinder
 from fastck.faces.mirror import MIRRORED, mirrored_look
 from fastck.faces.unit_network import PATCH_SCALE, CellNetwork, PatchNetwork, points_inputs
 from fastck.faces.units import BUNDLED, OUTPUT_MIRROR, OUTPUTS, UNITS, UnitModel, bundled_units
-from fastck.recognition.reading import read_units, rest_frames
+from fastck.recognition.reading import BY_NATURE, read_units, rest_frames
 from fastck.render.action_units import PARTING, action_units
 from fastck.render.dataset import Person
 from fastck.render.model import deform, load_model
@@ -289,9 +289,19 @@ def test_a_smile_that_rises_while_others_fall_is_not_at_rest():
     absolute[:, UNITS.index("AU24")] = [3.0, 2.9, 1.5, 0.8, 0.3, 0.3]
     assert rest_frames(absolute) == ([0, 1], "onset")
     assert rest_frames(absolute[:2]) == ([0, 1], "onset")
-    absolute[:, UNITS.index("AU24")] *= 2
+    absolute[:, UNITS.index("AU24")] *= 1.6
     assert rest_frames(absolute) == ([0, 1], "onset"), "less is seen in the smile than before it"
     assert rest_frames(absolute[:0]) == ([], "average")
+
+
+@pytest.mark.parametrize("name", BY_NATURE)
+def test_a_look_by_nature_is_a_face_at_rest_until_it_changes(name):
+    absolute = np.zeros((6, len(UNITS)), np.float32)
+    absolute[:, UNITS.index(name)] = 5.0
+    absolute[:, UNITS.index("AU04")] = 4.0
+    assert rest_frames(absolute) == ([0, 1, 2, 3, 4], "onset")
+    absolute[3:, UNITS.index(name)] = 2.0
+    assert rest_frames(absolute) == ([0, 1, 2], "onset")
 
 
 def test_a_shut_eye_is_neither_wide_nor_does_it_look():

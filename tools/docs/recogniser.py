@@ -1,12 +1,15 @@
-"""Prints the tables of explanation/recogniser.md and draws its picture: `python -m tools.docs.recogniser REAL_FACES`.
+"""Prints the tables of explanation/recogniser.md and draws its picture.
+
+`python -m tools.docs.recogniser REAL_FACES [PHOTOS]`
 
 What it says about rendered people was measured when the model was made and stands in the model file.
 
-REAL_FACES is a folder in CK+'s layout; labelled sequences are smiles, the others people who talk or sign.
+REAL_FACES is a folder in CK+'s layout; labelled sequences are smiles, the others people who talk or sign. PHOTOS is a
+folder of photographs of faces at rest.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from fastck.dataset.clip import clip_record
 from fastck.dataset.layouts import scan
 from fastck.dataset.records import SequenceRecord
 from fastck.faces.box import Gray
+from fastck.images.image import read_gray
 from fastck.pipeline.frames import BadSequence, record_frames
 from fastck.recogniser import bundled
 from fastck.recognition.clip import recognise
@@ -62,10 +66,16 @@ def clip_rows(records: list[SequenceRecord]) -> Iterator[str]:
         yield row(record.sequence, prediction.probabilities)
 
 
-def rest_rows(records: list[SequenceRecord]) -> Iterator[str]:
-    """Yield a row for each person's first frame, repeated with camera noise."""
-    for seed, record in enumerate(records):
-        yield row(record.sequence, fastck.predict(noisy(next(record_frames(record)), seed)).probabilities)
+def rest_rows(frames: Iterable[tuple[str, Gray]]) -> Iterator[str]:
+    """Yield a row for each picture of a face at rest, repeated with camera noise."""
+    for seed, (name, frame) in enumerate(frames):
+        yield row(name, fastck.predict(noisy(frame, seed)).probabilities)
+
+
+def photographs(folder: Path) -> Iterator[tuple[str, Gray]]:
+    """Yield names and gray levels of a folder's photographs."""
+    for path in sorted(folder.glob("*.jpg")):
+        yield path.stem, read_gray(path)
 
 
 def rendered_rows(about: dict[str, Any]) -> Iterator[str]:
@@ -94,7 +104,9 @@ def main() -> None:
     records = scan(Path(sys.argv[1]), layout="ckplus").records
     smiles = [record for record in records if record.emotion is not None]
     others = [record for record in records if record.emotion is None]
-    for rows in (clip_rows(smiles), rest_rows(smiles), clip_rows(others)):
+    first = ((record.sequence, next(record_frames(record))) for record in smiles)
+    photos = photographs(Path(sys.argv[2])) if len(sys.argv) > 2 else ()
+    for rows in (clip_rows(smiles), rest_rows(first), rest_rows(photos), clip_rows(others)):
         print("| clip | answer | most likely | next |\n|---|---|---|---|")
         for line in rows:
             print(line, flush=True)
