@@ -74,17 +74,18 @@ def predict(
     --run the bundled recogniser answers, which was trained on rendered people. A clip that cannot be used gets a line
     on stderr, the others are answered all the same, and the exit code is 2. Each answer is written when it is there.
     """
-    from fastck.faces.units import bundled_units
     from fastck.recogniser import bundled
     from fastck.recognition.clip import answering, check_fps, check_stride
     from fastck.recognition.frame_columns import FrameColumns
     from fastck.recognition.inputs import answer, list_clips
-    from fastck.recognition.judge import bundled_judge
     from fastck.views.frames_file import check_frames_file
     from fastck.views.prediction import card_lines, prediction_line
     from fastck.views.prediction_files import AnswerFiles, Drawings, check_outputs, draw, name_drawings
 
     if about:
+        from fastck.faces.units import bundled_units
+        from fastck.recognition.judge import bundled_judge
+
         for line in card_lines(bundled(), bundled_units(), bundled_judge()):
             say(line)
         return

@@ -4,15 +4,16 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastck.faces.units import UnitModel
 from fastck.recogniser import TRAINED_ON, Recogniser
 from fastck.recognition.inputs import Answer
-from fastck.recognition.judge import Judge
 from fastck.recognition.prediction import UNSURE, Prediction
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fastck.faces.units import UnitModel
+    from fastck.recognition.judge import Judge
 
 NAME, BAR, WIDTH = 24, 18, 80  # characters
 
@@ -55,12 +56,12 @@ def _percents(figures: list[dict[str, float]], name: str) -> str:
     return ", ".join(f"{100 * one[name]:.0f}" for one in figures) + " %"
 
 
-def card_lines(recogniser: Recogniser, units: UnitModel, judge: Judge) -> list[str]:
+def card_lines(recogniser: Recogniser, units: "UnitModel", judge: "Judge") -> list[str]:
     """Return the bundled models' card, at most 80 columns wide."""
     about, of_units, of_judge = recogniser.about, units.about, judge.about["figures"]
-    worlds = "easy, hard, compressed"
-    read = [of_units["figures"]["rest"][world]["mean"] for world in worlds.split(", ")]
-    answered = [of_judge[world]["judge"] for world in worlds.split(", ")]
+    worlds = ("easy", "hard", "compressed")
+    read = [of_units["figures"]["rest"][world]["mean"] for world in worlds]
+    answered = [of_judge[world]["judge"] for world in worlds]
     rows = [
         ("what it says", f"{', '.join(recogniser.classes[1:])}, or neutral; unsure below "
          f"{100 * recogniser.unsure_below:.0f} %"),
@@ -68,8 +69,8 @@ def card_lines(recogniser: Recogniser, units: UnitModel, judge: Judge) -> list[s
          "never at a single picture"),
         (TRAINED_ON, f"none of them real: {of_units['people']} people for action units, {about['people']} for flow; "
          f"seeds {of_units['seed']} and {about['seed']}"),
-        (f"rendered people of another seed ({worlds})", "of clips cut anywhere, at every strength and among speech, "
-         f"winks and chewing, {_percents(answered, 'all_right')} are right; "
+        (f"rendered people of another seed ({', '.join(worlds)})", "of clips cut anywhere, at every "
+         f"strength and among speech, winks and chewing, {_percents(answered, 'all_right')} are right; "
          f"of what it says with 90 %, {_percents(answered, 'sure_right')}; "
          f"of clips that begin with the expression, {_percents(answered, 'begun_right')}"),
         ("their action units", "beside the face's own rest, correlation of intensities "
@@ -77,8 +78,8 @@ def card_lines(recogniser: Recogniser, units: UnitModel, judge: Judge) -> list[s
          f"F1 of presence {', '.join(f'{presence:.2f}' for _, presence in read)}"),
         ("the flow alone, onset to apex, hard", f"{100 * about['accuracy']:.0f} % right, calibration error "
          f"{about['calibration_error']:.3f}; of what it says with 90 %, {100 * about['sure_right']:.0f} % is right"),
-        ("real people", "verified on smiles only: 12 of 14 of the Face Research Lab London Set are called happy, "
-         "and the same people at rest neutral; the documentation lists each clip"),
+        ("real people", "verified on smiles and faces at rest only: 12 of 14 smiles of the Face Research Lab London "
+         "Set are called happy, and 30 people at rest neutral; the documentation lists each one"),
         ("unknown", "all other emotions of real people; children, profiles, masks, hands over the face"),
         ("sensitive to", "a first frame that is not neutral, fast turns of the head, a face below about 80 pixels, "
          "hard changes of light"),

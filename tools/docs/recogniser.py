@@ -105,8 +105,9 @@ def main() -> None:
     smiles = [record for record in records if record.emotion is not None]
     others = [record for record in records if record.emotion is None]
     first = ((record.sequence, next(record_frames(record))) for record in smiles)
-    photos = photographs(Path(sys.argv[2])) if len(sys.argv) > 2 else ()
-    for rows in (clip_rows(smiles), rest_rows(first), rest_rows(photos), clip_rows(others)):
+    tables = [clip_rows(smiles), rest_rows(first), clip_rows(others)]
+    tables += [rest_rows(photographs(Path(folder))) for folder in sys.argv[2:]]
+    for rows in tables:
         print("| clip | answer | most likely | next |\n|---|---|---|---|")
         for line in rows:
             print(line, flush=True)
