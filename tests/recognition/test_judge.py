@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 
 import fastck
-from fastck.faces.units import UNITS
+from fastck.faces.units import UNITS, bundled_units
+from fastck.recogniser import Recogniser
 from fastck.recognition.judge import BUNDLED, N_INPUTS, Course, Judge, bundled_judge, judged_inputs, pooled, swings
+from tools.units import judging
 from tools.units.fit import DenseConfig, fit_dense, gradients, squared
-from tools.units.judging import Stretches, cross_entropy, told, wanted_of, without_flow
+from tools.units.frames import Frames, person_frames
+from tools.units.judging import (
+    Stretches,
+    cross_entropy,
+    judging_data,
+    stretches,
+    told,
+    wanted_of,
+    without_flow,
+)
+from tools.units.make import Data, Plan
 
 
 def stretch(n=6, chances=None):
@@ -114,8 +126,23 @@ def test_an_expression_that_was_taken_for_rest_is_not_learnt_from():
     data = Stretches(
         values=np.zeros((n, 3), np.float32), flow=np.zeros((n, 8), np.float32), code=np.arange(n, dtype=np.int16),
         person=np.arange(n), act=np.array(acts), whole=np.ones(n, np.bool_), reference=np.array(references),
+        begins=np.zeros(n, np.float32),
     )  # fmt: skip
     assert told(data).code.tolist() == [1, 2, 4]
+
+
+def test_judging_data_is_the_same_in_parts_and_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "KEPT", 1)
+    monkeypatch.setattr(judging, "SYNTHETIC", 6)
+    frames = Frames.join(person_frames("easy", 3, number) for number in (1, 2))
+    data = Data(learnt=frames, judged=frames, calibrating=frames, checked={"easy": frames})
+    one, two = (judging_data(Plan(folder=tmp_path, n_jobs=jobs), bundled_units(), data) for jobs in (1, 2))
+    whole = stretches(frames, bundled_units(), Recogniser())
+    for name, expected in whole.arrays().items():
+        np.testing.assert_array_equal(one["easy"].arrays()[name], expected)
+        for part in ("easy", "train"):
+            np.testing.assert_array_equal(one[part].arrays()[name], two[part].arrays()[name])
+    assert set(whole.person) == {1, 2}
 
 
 def test_without_flow_nothing_of_it_is_left():

@@ -1,9 +1,10 @@
-"""Print what each kind of act is worth to the judge, for docs/explanation/recogniser.md.
+"""Print what each kind of act is worth to the judge, and how strong an expression must be that a clip begins with.
 
 python -m tools.units.ablation FOLDER
 
 FOLDER is that of `python -m tools.units`: its frames and its units' networks are used again. The judge is fitted
-without the clips of a kind, and asked about those of other people.
+without the clips of a kind, and asked about those of other people. The tables stand in
+docs/explanation/recogniser.md.
 """
 
 import sys
@@ -26,6 +27,8 @@ from tools.units.judging import (
     temperature_of,
 )
 from tools.units.make import CHECKED, SEED, Plan, render
+
+FIFTHS = 5
 
 
 def of(*names: str) -> Callable[[str], bool]:
@@ -68,8 +71,24 @@ def share_right(judge: tuple[Dense, float], asked: Stretches) -> str:
     return f"{100 * (best == asked.code)[asked.whole].mean():.0f} %"
 
 
+def begun_rows(judge: tuple[Dense, float], asked: Stretches) -> list[str]:
+    """Return a table's rows of the clips that begin with an expression, in fifths from the weakest to the strongest."""
+    network, temperature = judge
+    begun = asked.pick(asked.whole & (asked.code > 0) & np.array([" begun" in str(act) for act in asked.act]))
+    best = heard([network], temperature, begun).argmax(axis=1)
+    limits = np.quantile(begun.begins, np.linspace(0, 1, FIFTHS + 1))
+    fifth = np.clip(np.searchsorted(limits, begun.begins, side="right") - 1, 0, FIFTHS - 1)
+    rows = []
+    for place in range(FIFTHS):
+        own = fifth == place
+        named, neutral = (100 * float(part[own].mean()) for part in (best == begun.code, best == 0))
+        span = f"{limits[place]:.1f} to {limits[place + 1]:.1f}"
+        rows.append(f"| {span} | {own.sum()} | {named:.0f} % | {neutral:.0f} % |")
+    return rows
+
+
 def main(arguments: list[str]) -> int:
-    """Print the table."""
+    """Print the tables."""
     if len(arguments) != 1:
         print("usage: python -m tools.units.ablation FOLDER", file=sys.stderr)
         return 2
@@ -86,6 +105,8 @@ def main(arguments: list[str]) -> int:
             without = judge_of(picked(data["train"], kind, shown=False), data["turned"])
             shares = f"{share_right(without, asked)} | {share_right(whole, asked)}"
             print(f"| {name} | {asked.whole.sum()} | {shares} |", flush=True)
+        print("\n| units of the first frame, sum | clips | named | neutral |\n|---|---:|---:|---:|")
+        print("\n".join(begun_rows(whole, Stretches.join([checked, data["turned"]]))))
     return 0
 
 

@@ -1,17 +1,20 @@
 """Fit the network that tells emotions from units and flow, on rendered clips, and measure it beside flow alone."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, Course, judged_inputs, pooled
-from fastck.recognition.reading import read_units, rest_frames
+from fastck.recognition.reading import LASTING, read_units, rest_frames
 from fastck.render.action_units import action_units
 from fastck.render.expression import Manner, draw_manner
 from fastck.render.recipes import EMOTION_CODES
@@ -21,7 +24,7 @@ from tools.recogniser.people import WIDE
 from tools.rows import Rows
 from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
 from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
-from tools.units.frames import Frames
+from tools.units.frames import KEPT, Frames
 from tools.units.learn import looks_of, predicted
 from tools.units.make import Data, Plan
 
@@ -44,6 +47,7 @@ class Stretches(Rows):
     act: NDArray[np.str_]
     whole: NDArray[np.bool_]
     reference: NDArray[np.str_]
+    begins: Floats  # the sum of the true intensities in the first frame, without blinks
 
 
 def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser) -> Stretches:
@@ -61,17 +65,18 @@ def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser) -> Stret
             moved = own.moved[:end]
             course = Course(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
             rows.append(
-                (judged_inputs(course), course.flow(), own.code[0], own.person[0], own.act[0], ending == 1.0, reference)
-            )
+                (judged_inputs(course), course.flow(), own.code[0], own.person[0], own.act[0], ending == 1.0, reference,
+                 own.truth[0, LASTING].sum())
+            )  # fmt: skip
     return as_stretches(rows)
 
 
 def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
     """Return rows as columns."""
-    values, flow, code, person, act, whole, reference = zip(*rows, strict=True)
+    values, flow, code, person, act, whole, reference, begins = zip(*rows, strict=True)
     return Stretches(
         values=np.stack(values), flow=np.stack(flow), code=np.array(code), person=np.array(person), act=np.array(act),
-        whole=np.array(whole), reference=np.array(reference),
+        whole=np.array(whole), reference=np.array(reference), begins=np.array(begins, np.float32),
     )  # fmt: skip
 
 
@@ -183,7 +188,10 @@ def synthetic(model: UnitModel, held: Frames, count: int, seed: int) -> Stretche
             units = absolute if reference == "average" else relative
             level = level_of(units[:end], reference)
             course = Course(units[:end], level, pose[:end], blank[:end], np.zeros(end, np.float32))
-            rows.append((judged_inputs(course), blank[0], shown.code, -number, shown.act, ending == 1.0, reference))
+            begins = truth[0, LASTING].sum()
+            rows.append(
+                (judged_inputs(course), blank[0], shown.code, -number, shown.act, ending == 1.0, reference, begins)
+            )
     return as_stretches(rows)
 
 
@@ -248,14 +256,34 @@ def answers(chances: Floats, data: Stretches) -> dict[str, float]:
 
 
 def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretches]:
-    """Return what the judge learns from ("train"), people whom the units were not fitted to, and the other worlds."""
-    recogniser = Recogniser()
-    rendered, drawn = stretches(data.judged, model, recogniser), synthetic(model, data.judged, SYNTHETIC, plan.seed)
-    worlds = {"turned": data.calibrating, **data.checked}
-    return {
-        "train": told(Stretches.join([*[rendered] * RENDERED, drawn])),
-        **{name: stretches(frames, model, recogniser) for name, frames in worlds.items()},
+    """Return what the judge learns from ("train"), people whom the units were not fitted to, and the other worlds.
+
+    The same for any number of processes.
+    """
+    worlds = {"judged": data.judged, "turned": data.calibrating, **data.checked}
+    parts = [(name, part) for name, frames in worlds.items() for part in in_parts(frames)]
+    drawn, *found = Parallel(n_jobs=plan.n_jobs, batch_size=1)([
+        delayed(one_thread)(synthetic, model, data.judged, SYNTHETIC, plan.seed),
+        *[delayed(one_thread)(stretches, part, model, Recogniser()) for _, part in parts],
+    ])  # fmt: skip
+    joined = {
+        name: Stretches.join(one for (world, _), one in zip(parts, found, strict=True) if world == name)
+        for name in worlds
     }
+    rendered = joined.pop("judged")
+    return {"train": told(Stretches.join([*[rendered] * RENDERED, drawn])), **joined}
+
+
+def in_parts(frames: Frames) -> list[Frames]:
+    """Return frames in parts of `KEPT` people, in their order."""
+    people = np.unique(frames.person)
+    return [frames.pick(np.isin(frames.person, people[first : first + KEPT])) for first in range(0, len(people), KEPT)]
+
+
+def one_thread(work: Callable[..., Stretches], *arguments: Any) -> Stretches:
+    """Do one process' work: the order in which a library's threads add up changes the last digits."""
+    with threadpool_limits(1):
+        return work(*arguments)
 
 
 def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stretches], *, seed: int) -> bytes:
