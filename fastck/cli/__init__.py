@@ -23,7 +23,7 @@ from fastck.version import __version__
 # What `fastck --help` shows: the commands by what they are for, each with a line that 80 columns do not cut.
 GROUPS: dict[str, dict[Callable[..., None], str]] = {
     "Use what is there": {
-        predict: "Say which emotion videos or folders of frames show",
+        predict: "Say which emotion videos, folders of frames and photos show",
         live: "Say it while a camera runs",
         detect: "Find faces: a table of boxes",
         demo: "Show the whole way on rendered faces, in minutes",
