@@ -9,6 +9,7 @@ import fastck
 from fastck.faces.units import UNITS, bundled_units
 from fastck.recogniser import Recogniser
 from fastck.recognition.judge import BUNDLED, N_INPUTS, Course, Judge, bundled_judge, judged_inputs, pooled, swings
+from tools.units import frames as rendered
 from tools.units import judging
 from tools.units.fit import DenseConfig, fit_dense, gradients, squared
 from tools.units.frames import Frames, person_frames
@@ -132,7 +133,7 @@ def test_an_expression_that_was_taken_for_rest_is_not_learnt_from():
 
 
 def test_judging_data_is_the_same_in_parts_and_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "KEPT", 1)
+    monkeypatch.setattr(rendered, "KEPT", 1)
     monkeypatch.setattr(judging, "SYNTHETIC", 6)
     frames = Frames.join(person_frames("easy", 3, number) for number in (1, 2))
     data = Data(learnt=frames, judged=frames, calibrating=frames, checked={"easy": frames})

@@ -374,20 +374,17 @@ def test_presence_has_a_threshold_for_either_reference():
         assert not units.present[1].any()
 
 
-def test_thresholds_have_the_best_mean_f1_over_kinds_of_people():
-    rng, kinds = np.random.default_rng(9), []
-    for gain, people in ((0.7, 400), (1.3, 150)):
-        truth = rng.uniform(0, 3, (people, len(UNITS))).astype(np.float32)
-        kinds.append((gain * truth + rng.normal(0, 0.4, truth.shape).astype(np.float32), truth))
-
-    def mean_f1(unit, value):
-        return np.mean([f1_score(truth[:, unit] >= 1, said[:, unit] >= value) for said, truth in kinds])
-
-    found = thresholds_of(kinds)
+def test_thresholds_have_the_best_f1():
+    rng = np.random.default_rng(9)
+    truth = rng.uniform(0, 3, (400, len(UNITS))).astype(np.float32)
+    said = rng.uniform(0.6, 1.4, len(UNITS)).astype(np.float32) * truth + rng.normal(0, 0.4, truth.shape)
+    said = said.astype(np.float32)
+    found = thresholds_of(said, truth)
     for unit in (0, 20, 43):
-        best = max(mean_f1(unit, value) for value in np.arange(0.4, 2.6, 0.1))
-        assert mean_f1(unit, found[unit] - 1e-4) == pytest.approx(best)
-    assert not np.array_equal(found, thresholds_of(kinds[:1]))
+        candidates = np.arange(0.4, 2.6, 0.1)
+        shares = [f1_score(truth[:, unit] >= 1, said[:, unit] >= value) for value in candidates]
+        assert shares[np.abs(candidates - found[unit]).argmin()] == max(shares)
+    assert np.ptp(found) > 0.3
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -34,10 +35,11 @@ from tools.units.acts import (
     random_frames,
     resting_frames,
 )
+from tools.units.pulls import Pulls, draw_pulls, pulled, pulled_units
 
 UNITS = tuple(sorted(action_units({})))
 KEPT = 10  # people in a file
-OTHER_SKIN = 0.6  # share of the training people
+OTHER_SKIN = 0.6  # share of the training people, who have pulls of their own as well
 SOFT = 0.2  # share of the training clips
 SIZES = (0.5, 0.8)  # of the training people's pictures
 
@@ -106,8 +108,18 @@ WORLDS = {
 }
 
 
-def draw_scene(world: World, seed: int, number: int) -> tuple[Scene, Manner, np.random.Generator, Variation]:
-    """Return a person's scene and manner."""
+class Sitter(NamedTuple):
+    """Who is rendered, and the generator that what they do is drawn with."""
+
+    scene: Scene
+    manner: Manner
+    pulls: Pulls
+    variation: Variation
+    rng: np.random.Generator
+
+
+def draw_sitter(world: World, seed: int, number: int) -> Sitter:
+    """Return a person."""
     rng = np.random.default_rng([seed, number, 28])
     # In training two in five people are of the wide set.
     variation = WIDE if world.other_skin and number % 5 < 2 else world.variation
@@ -123,7 +135,8 @@ def draw_scene(world: World, seed: int, number: int) -> tuple[Scene, Manner, np.
     scene = Scene(subject, noise=variation.noise, worn=worn)
     if painted:
         scene.backdrop = draw_backdrop(rng, scene.backdrop)
-    return scene, manner, rng, variation
+    pulls = draw_pulls(np.random.default_rng([seed, number, 29])) if painted else {}
+    return Sitter(scene, manner, pulls, variation, rng)
 
 
 def person_shows(
@@ -158,7 +171,7 @@ def person_frames(name: str, seed: int, number: int) -> Frames:
     """Render one person and return what is seen of them; depends on the world, the seed and the number only."""
     cv2.setNumThreads(1)
     world = WORLDS[name]
-    scene, manner, rng, variation = draw_scene(world, seed, number)
+    scene, manner, pulls, variation, rng = draw_sitter(world, seed, number)
     buffers, finder, look, unasked = scene.buffers(), LandmarkFinder(), Looker(), Unasked()
     search = FaceDetector(0)
     rows: list[tuple[object, ...]] = []
@@ -171,7 +184,8 @@ def person_frames(name: str, seed: int, number: int) -> Frames:
             soft = float(rng.uniform(1.1, 1.6))
         follower, keeper = Follower(unasked), Keeper(search, rng, known)
         for time, pose in enumerate(shown.poses):
-            gray = gray_of(scene.render(pose, key=int(rng.integers(2**63)), buffers=buffers))
+            own = pulled(pose, pulls)
+            gray = gray_of(scene.render(own, key=int(rng.integers(2**63)), buffers=buffers))
             gray = spoiled(gray, soft, quality)
             box = keeper.box(gray)
             if box is None:
@@ -182,7 +196,7 @@ def person_frames(name: str, seed: int, number: int) -> Frames:
             points = finder(gray, box).points
             keeper.follow(points)
             seen = look(gray, points)
-            truth = action_units(pose.weights)
+            truth = pulled_units(pose, own)
             rows.append((
                 *seen,
                 reading.moment.flow.astype(np.float16), [truth[unit] for unit in UNITS],
@@ -266,3 +280,9 @@ def render_frames(folder: Path, name: str, seed: int, people: int, *, n_jobs: in
         parts.append(Frames.load(path))
     whole = Frames.join(parts)
     return whole.pick(whole.person <= people)
+
+
+def in_parts(frames: Frames) -> list[Frames]:
+    """Return frames in parts of `KEPT` people, in their order."""
+    people = np.unique(frames.person)
+    return [frames.pick(np.isin(frames.person, people[first : first + KEPT])) for first in range(0, len(people), KEPT)]

@@ -24,7 +24,7 @@ from tools.recogniser.people import WIDE
 from tools.rows import Rows
 from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
 from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
-from tools.units.frames import KEPT, Frames
+from tools.units.frames import Frames, in_parts
 from tools.units.learn import looks_of, predicted
 from tools.units.make import Data, Plan
 
@@ -272,12 +272,6 @@ def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretche
     }
     rendered = joined.pop("judged")
     return {"train": told(Stretches.join([*[rendered] * RENDERED, drawn])), **joined}
-
-
-def in_parts(frames: Frames) -> list[Frames]:
-    """Return frames in parts of `KEPT` people, in their order."""
-    people = np.unique(frames.person)
-    return [frames.pick(np.isin(frames.person, people[first : first + KEPT])) for first in range(0, len(people), KEPT)]
 
 
 def one_thread(work: Callable[..., Stretches], *arguments: Any) -> Stretches:

@@ -1,6 +1,5 @@
 """Fit the network that sees cells to rendered frames, and measure all that read action units."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,21 +142,17 @@ def predicted(units: UnitModel, frames: Frames, *, relative: bool) -> Floats:
     return said
 
 
-def thresholds_of(kinds: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Return for each unit the intensity from which on to call it present: the one with the best mean F1.
+def thresholds_of(said: Floats, truth: Floats) -> Floats:
+    """Return for each unit the intensity from which on to call it present: the one with the best F1.
 
     Parameters
     ----------
-    kinds : sequence of (ndarray of shape (N, 44), ndarray of shape (N, 44))
-        What is said and what is true of the frames of each kind of people.
+    said, truth : ndarray of shape (N, 44)
+        What is said of frames, and what is true of them.
     """
     candidates = np.arange(0.4, 2.6, 0.1)
     found = [
-        [
-            np.mean([f1(said[:, unit] >= value, truth[:, unit] >= PRESENT) for said, truth in kinds])
-            for value in candidates
-        ]
-        for unit in range(len(UNITS))
+        [f1(said[:, unit] >= value, truth[:, unit] >= PRESENT) for value in candidates] for unit in range(len(UNITS))
     ]
     return candidates[np.argmax(found, axis=1)].astype(np.float32)
 

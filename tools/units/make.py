@@ -13,16 +13,15 @@ from fastck.faces.appearance import Look
 from fastck.faces.units import FORMAT, UNITS, UnitModel
 from tools.npzfile import npz_bytes
 from tools.units.fit import as_bytes
-from tools.units.frames import Frames, render_frames
+from tools.units.frames import Frames, in_parts, render_frames
 from tools.units.learn import fit_cells, mean_look, mean_scores, predicted, scores, thresholds_of
 from tools.units.network import NetworkConfig
 from tools.units.patches import CONFIG, fit_patches
 
 SEED, PEOPLE, JUDGE_PEOPLE = 101, 1230, 200
-CALIBRATING_PEOPLE, CHECKING_PEOPLE = 30, 30
+CALIBRATING_PEOPLE, CHECKING_PEOPLE = 30, 60
 # Added to the seed: other people.
 CALIBRATING, CHECKING = 606, 500
-CALIBRATED = ("train", "turned")  # presence: other people of the training's kind, and of one that it never sees
 CHECKED = ("easy", "hard", "compressed")
 # What a face is seen beside, and whether it is known at rest; in the order of the thresholds.
 KNOWN = {"rest": True, "average": False}
@@ -88,7 +87,7 @@ def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
     """Return the arrays of a model file but for the thresholds, fitted to frames."""
     mean = mean_look(frames)
     arrays: dict[str, NDArray[Any]] = {f"mean_{name}": getattr(mean, name).astype(np.float16) for name in Look._fields}
-    # Processes: each computes with one thread, and TensorFlow's settings last as long as the process.
+    # Processes: the settings of TensorFlow, and the limits of other libraries, last as long as one does.
     cells, (dense, shape) = Parallel(n_jobs=plan.n_jobs)([
         delayed(fit_cells)(frames, mean, plan.config, seed=plan.seed),
         delayed(fit_patches)(frames, CONFIG, seed=plan.seed),
@@ -100,20 +99,25 @@ def fit_all(plan: Plan, frames: Frames) -> dict[str, NDArray[Any]]:
 
 
 def check(plan: Plan, units: UnitModel, data: Data) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Return the thresholds (2, 44), by the people who are calibrated on, and the figures of each world."""
-    # The units were not fitted to the judge's people.
-    alike = data.judged.pick(data.judged.person <= plan.people + plan.calibrating_people)
-    worlds = {"train": alike, "turned": data.calibrating, **data.checked}
+    """Return the thresholds (2, 44), by the judge's people, and the figures of each world."""
+    # The units were not fitted to the judge's people: presence is calibrated on them.
+    worlds = {"train": data.judged, "turned": data.calibrating, **data.checked}
     thresholds: list[NDArray[np.float32]] = []
     figures: dict[str, Any] = {}
     for name, relative in KNOWN.items():
-        said = {world: (predicted(units, frames, relative=relative), frames.truth) for world, frames in worlds.items()}
-        thresholds.append(thresholds_of([said[world] for world in CALIBRATED]))
+        said = {world: (said_of(plan, units, frames, relative), frames.truth) for world, frames in worlds.items()}
+        thresholds.append(thresholds_of(*said["train"]))
         figures[name] = {}
         for world, (intensities, truth) in said.items():
             found = scores(intensities, truth, thresholds[-1])
             figures[name][world] = {"mean": mean_scores(found), "units": found, "frames": len(truth)}
     return np.stack(thresholds), figures
+
+
+def said_of(plan: Plan, units: UnitModel, frames: Frames, relative: bool) -> NDArray[np.float32]:
+    """Return what `predicted` gives, computed side by side."""
+    jobs = (delayed(predicted)(units, part, relative=relative) for part in in_parts(frames))
+    return np.concatenate(list(Parallel(n_jobs=plan.n_jobs, batch_size=1)(jobs)))
 
 
 def model_bytes(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ from fastck.kernels.landmarks import DIRECTIONS
 from tools.units.fit import Floats, Weights, falling
 
 PLANES, CHANGE = 3, 2  # of a cell's directions: the face's own, its change, which counts twice, the reference's
+THREADS = 2
 EPSILON, MOMENTUM = 1e-5, 0.95  # of the batches' means
 # Cells (n, 24, 24, 24), points (n, 278) and wanted outputs (n, M) of a batch, for the rows that are drawn.
 Batches = Callable[[NDArray[np.intp], np.random.Generator], tuple[Floats, Floats, Floats]]
@@ -42,9 +43,10 @@ def cells_inputs(faces: Look, beside: Look) -> Floats:
 
 
 def import_keras(seed: int) -> Any:
-    """Import Keras on TensorFlow for one thread, and let it draw from a seed.
+    """Import Keras on TensorFlow for `THREADS` threads, and let it draw from a seed.
 
-    The order in which threads add up changes the last digits; another process has settings of its own.
+    How many threads share a sum changes the last digits; on how many cores they run does not. Another process has
+    settings of its own.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -52,7 +54,7 @@ def import_keras(seed: int) -> Any:
     import tensorflow as tf
 
     with suppress(RuntimeError):  # TensorFlow has begun, and keeps the threads that it has
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
