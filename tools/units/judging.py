@@ -262,9 +262,10 @@ def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretche
     """
     worlds = {"judged": data.judged, "turned": data.calibrating, **data.checked}
     parts = [(name, part) for name, frames in worlds.items() for part in in_parts(frames)]
+    recogniser = Recogniser()
     drawn, *found = Parallel(n_jobs=plan.n_jobs, batch_size=1)([
         delayed(one_thread)(synthetic, model, data.judged, SYNTHETIC, plan.seed),
-        *[delayed(one_thread)(stretches, part, model, Recogniser()) for _, part in parts],
+        *[delayed(one_thread)(stretches, part, model, recogniser) for _, part in parts],
     ])  # fmt: skip
     joined = {
         name: Stretches.join(one for (world, _), one in zip(parts, found, strict=True) if world == name)
