@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastck.dataset.inputs import is_photo
 from fastck.dataset.records import SequenceRecord
-from fastck.faces.box import Gray, check_gray
+from fastck.faces.box import Gray
 from fastck.pipeline.frames import record_frames
 
 Frames = NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
@@ -84,8 +84,14 @@ def frames_in_memory(frames: Frames, *, fps: float | None = None) -> Footage:
     Raises
     ------
     TypeError, ValueError
-        If an array is no (T, H, W) or (T, H, W, 3) uint8. An iterator's frames are checked when they come.
+        If they are neither an array nor an iterable, or an array is no (T, H, W) or (T, H, W, 3) uint8. An iterator's
+        frames are checked when they come.
     """
+    if isinstance(frames, bytes) or not isinstance(frames, Iterable):
+        raise TypeError(
+            "a clip must be a path, a list of paths, an array of frames (T, H, W) or (T, H, W, 3), or an iterable of "
+            f"frames, got {type(frames).__name__}"
+        )
     if isinstance(frames, np.ndarray) and frames.ndim not in (3, 4):
         raise ValueError(f"frames must have shape (T, H, W) or (T, H, W, 3), got {frames.shape}")
     known = len(frames) if isinstance(frames, Sized) else 0
@@ -95,9 +101,10 @@ def frames_in_memory(frames: Frames, *, fps: float | None = None) -> Footage:
 def as_gray(frame: Any) -> Gray:
     """Return a frame, (H, W) or (H, W, 3) uint8 with red first, as gray levels."""
     frame = np.asarray(frame)
-    if frame.ndim == 3 and frame.shape[-1] == 3 and frame.dtype == np.uint8 and frame.size:
+    if frame.dtype != np.uint8:
+        raise TypeError(f"frames must be uint8, gray levels of 0 to 255, got {frame.dtype}: scale and convert them")
+    if frame.ndim == 3 and frame.shape[-1] == 3 and frame.size:
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY), np.uint8)
-    if frame.dtype == np.uint8 and (frame.ndim != 2 or not frame.size):
+    if frame.ndim != 2 or not frame.size:
         raise ValueError(f"a frame must have shape (H, W) or (H, W, 3), got {frame.shape}")
-    check_gray(frame)
     return frame

@@ -1,7 +1,8 @@
 """Landmarks and action units as columns of a table of frames, from what was seen when the frames were read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,10 +27,15 @@ class FrameColumns:
 
 
 NO_COLUMNS = FrameColumns()
+NOBODY: "Mapping[int, Look]" = MappingProxyType({})
 
 
 def face_columns(
-    people: NDArray[np.generic], marks: "Sequence[Marks | None]", seen: "Sequence[Look | None]", wanted: FrameColumns
+    people: NDArray[np.generic],
+    marks: "Sequence[Marks | None]",
+    seen: "Sequence[Look | None]",
+    wanted: FrameColumns,
+    neutral: "Mapping[int, Look]" = NOBODY,
 ) -> Rows:
     """Return the wanted columns of rows of frames and faces, NaN where the face was not found in that very frame.
 
@@ -42,31 +48,45 @@ def face_columns(
     seen : sequence of (Look or None)
         Of each row, what action units are read from.
     wanted : FrameColumns
+    neutral : mapping of int to Look
+        Whose rest is known from another picture, and that.
     """
     rows: Rows = {}
     if wanted.landmarks:
         rows |= landmark_columns([None if one is None else (one.landmarks, one.pose) for one in marks])
     if wanted.units:
-        rows |= unit_columns(people, seen)
+        rows |= unit_columns(people, seen, neutral)
     return rows
 
 
-def unit_columns(people: NDArray[np.generic], seen: "Sequence[Look | None]") -> Rows:
-    """Return a column for each of UNITS, 0 to 5: each person's are judged beside that person's own rest."""
+def unit_columns(
+    people: NDArray[np.generic], seen: "Sequence[Look | None]", neutral: "Mapping[int, Look]" = NOBODY
+) -> Rows:
+    """Return a column for each of UNITS, 0 to 5: each person's are judged beside that person's own rest.
+
+    That is the one in `neutral`, or what `read_units` takes for it.
+    """
     from fastck.faces.units import UNITS, bundled_units
     from fastck.recognition.reading import read_units
 
     values = np.full((len(seen), len(UNITS)), np.nan, np.float32)
     for person in np.unique(people):
         own = np.flatnonzero(people == person).tolist()
-        values[own], _ = read_units(bundled_units(), [seen[row] for row in own])
+        values[own], _ = read_units(bundled_units(), [seen[row] for row in own], neutral=neutral.get(int(person)))
     return dict(zip(UNITS, values.round(3).T, strict=True))
 
 
 def columns_of_boxes(
-    boxes: Iterable[FaceBox], frames: Iterable[Gray], people: NDArray[np.generic], wanted: FrameColumns
+    boxes: Iterable[FaceBox],
+    frames: Iterable[Gray],
+    people: NDArray[np.generic],
+    wanted: FrameColumns,
+    neutral: tuple[Gray, FaceBox] | None = None,
 ) -> Rows:
-    """Return the wanted columns of faces whose boxes are known, each with its frame; see `face_columns`."""
+    """Return the wanted columns of faces whose boxes are known, each with its frame; see `face_columns`.
+
+    `neutral` is another picture, with a box: of the first person's face at rest.
+    """
     if wanted == NO_COLUMNS:
         return {}
     from fastck.faces.units import UnitReader
@@ -79,4 +99,5 @@ def columns_of_boxes(
         landmarks = reader.find(gray, box)
         marks.append(with_pose(landmarks, gray.shape))
         seen.append(reader.see(gray, landmarks) if wanted.units else None)
-    return face_columns(people, marks, seen, wanted)
+    rest = {1: reader(*neutral)} if wanted.units and neutral is not None else {}
+    return face_columns(people, marks, seen, wanted, rest)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastck.arrayfile import model_file
+from fastck.faces.appearance import Look
 from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
@@ -178,7 +179,7 @@ def bundled_judge() -> Judge:
 
 
 def judge_readings(
-    readings: Sequence[Reading], recogniser: Recogniser, model: UnitModel, *, begins_at_rest: bool = False
+    readings: Sequence[Reading], recogniser: Recogniser, model: UnitModel, *, neutral: Look | None = None
 ) -> tuple[list[Reading], Reference]:
     """Return a person's readings with the judge's answers for each frame, and what their face was compared with.
 
@@ -191,11 +192,11 @@ def judge_readings(
     recogniser : Recogniser
         Says what is unsure.
     model : UnitModel
-    begins_at_rest : bool
-        Whether the first reading is known to show the face at rest.
+    neutral : Look, optional
+        The face in a picture that is known to show it at rest.
     """
     judge = bundled_judge()
-    units, reference = read_units(model, [one.seen for one in readings], begins_at_rest=begins_at_rest)
+    units, reference = read_units(model, [one.seen for one in readings], neutral=neutral)
     judged: list[Reading] = []
     for window in motion_windows(readings):
         # A window may begin later than the one before it ends: what lies between is at rest.

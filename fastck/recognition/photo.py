@@ -29,6 +29,7 @@ from fastck.recognition.windows import Window, answered_windows
 from fastck.training.settings.config import probability_columns
 
 NO_MOTION = "one picture has no motion, so no emotion is told: name a clip, or the same face at rest with --neutral"
+BESIDE_AVERAGE = "units of one picture are beside the average of rendered people; --neutral names the same face at rest"
 MOST_POINTS = 400  # that are followed from the face at rest to the other one
 FEWEST_POINTS = 12  # fewer that agree say nothing about how the head is turned
 AGREE = 0.02  # shares of the face's height
@@ -57,6 +58,12 @@ def read_photo(path: Path) -> tuple[Gray, list[Scored]]:
     """
     gray = read_gray(path)
     return gray, sorted_faces(gray, one_line(path.name))
+
+
+def photo_at_rest(path: Path) -> tuple[Gray, FaceBox]:
+    """Return a picture of somebody at rest, and their face in it, the largest; raises as `read_photo` does."""
+    gray, faces = read_photo(path)
+    return gray, faces[0][0]
 
 
 def sorted_faces(gray: Gray, name: str) -> list[Scored]:
@@ -100,12 +107,12 @@ def look_at_photo(
     faces = sorted_faces(gray, footage.name)
     windows: tuple[Window, ...] = ()
     rows = _rows(faces, recogniser.classes)
-    rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns)
-    notes = [NO_MOTION]
+    notes = [NO_MOTION, *([BESIDE_AVERAGE] if columns.units else [])]
+    known: tuple[Gray, FaceBox] | None = None
     if neutral is not None:
-        rest, at_rest = read_photo(neutral)
-        laid = aligned(gray, faces[0][0], rest, at_rest[0][0])
-        pair = ((rest, at_rest[0][0]), (laid, faces[0][0] if laid is gray else at_rest[0][0]))
+        known = rest, at_rest = photo_at_rest(neutral)
+        laid = aligned(gray, faces[0][0], rest, at_rest)
+        pair = (known, (laid, faces[0][0] if laid is gray else at_rest))
         readings = _readings(pair, recogniser, judged=judged)
         windows, _ = answered_windows(readings, recogniser, judged=judged)
         windows = tuple(window._replace(first_frame=1, last_frame=1) for window in windows)
@@ -115,6 +122,7 @@ def look_at_photo(
         notes = [f"compared with {one_line(neutral.name)}"]
         if len(faces) > 1:
             notes.append(f"{len(faces) - 1} smaller faces have no face at rest to be compared with")
+    rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns, known)
     answered = [
         Prediction(
             clip=footage.name,
@@ -143,7 +151,7 @@ def _readings(pair: Sequence[tuple[Gray, FaceBox]], recogniser: Recogniser, *, j
     look = UnitReader() if judged else None
     follower = Follower(recogniser, look)
     readings = [reading for gray, box in pair if (reading := follower.push(gray, box)) is not None]
-    return readings if look is None else judge_readings(readings, recogniser, look.model, begins_at_rest=True)[0]
+    return readings if look is None else judge_readings(readings, recogniser, look.model, neutral=readings[0].seen)[0]
 
 
 def _rows(faces: Sequence[Scored], classes: Sequence[str]) -> Rows:

@@ -10,7 +10,7 @@ from fastck.faces.appearance import Look, median_look
 from fastck.faces.units import UNITS, UnitModel
 
 Floats = NDArray[np.float32]
-Reference = Literal["onset", "median", "average"]
+Reference = Literal["onset", "median", "average", "neutral"]
 # Units that many faces seem to show by nature: how far eyes are open, how wide the mouth is, how full the lips are and
 # how the chin is shaped. They do not count here; without them real faces at rest are told from rendered expressions
 # far better (area under the curve 0.88 for 0.72), and rendered ones a little (0.953 for 0.949).
@@ -60,21 +60,22 @@ def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
 
 
 def read_units(
-    model: UnitModel, looks: Sequence[Look | None], *, begins_at_rest: bool = False
+    model: UnitModel, looks: Sequence[Look | None], *, neutral: Look | None = None
 ) -> tuple[Floats, Reference]:
     """Return the intensities (N, 44) of a face's frames, NaN where it was not seen, and the reference.
 
-    `begins_at_rest` says that the first frame with the face is known to show it at rest, whatever it looks like.
+    `neutral` is the same face in a picture that is known to show it at rest, whatever it looks like.
     """
     there = [one for one in looks if one is not None]
-    known = there[:1] if begins_at_rest else []
-    reference: Reference = "onset"
-    if not known:
+    reference: Reference = "neutral"
+    if neutral is None:
         units = model.intensities(there)
-        frames, reference = rest_frames(units)
-        known = [there[frame] for frame in frames]
-    if known:
-        units = model.intensities(there, median_look(known))
+        # One frame alone has nothing to be compared with: beside itself no face shows anything.
+        frames, reference = rest_frames(units) if len(there) > 1 else ([], "average")
+        if frames:
+            neutral = median_look([there[frame] for frame in frames])
+    if neutral is not None:
+        units = model.intensities(there, neutral)
     found = np.full((len(looks), len(UNITS)), np.nan, np.float32)
     found[[one is not None for one in looks]] = units
     return found, reference

@@ -1,7 +1,6 @@
 """Action units of the people in clips and photos: what ``fastck.action_units`` gives."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fastck.faces.appearance import Look
 from fastck.faces.units import UNITS, UnitReader, bundled_units
 from fastck.messages import error_text, one_line
 from fastck.pipeline.compiling import compile_on_first_call
@@ -18,13 +18,20 @@ from fastck.pipeline.frames import BadSequence, decode
 from fastck.pipeline.stopwatch import Stopwatch
 from fastck.recogniser import bundled
 from fastck.recognition.clip import Paths, check_fps
-from fastck.recognition.follow import Reading, compile_reading
+from fastck.recognition.follow import compile_reading
 from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_memory
 from fastck.recognition.people import FEWEST, n_found, read_people
-from fastck.recognition.photo import path_record
+from fastck.recognition.photo import path_record, photo_at_rest, sorted_faces
 from fastck.recognition.reading import Reference, read_units
 
 log = logging.getLogger(__name__)
+REFERENCES: dict[Reference, str] = {
+    "onset": "the onset", "median": "the median at rest", "average": "the average of rendered people",
+    "neutral": "the picture at rest",
+}  # fmt: skip
+
+
+Looks = list[tuple[int, Look | None]]  # of a person: the numbers of frames, and what was seen of the face in each
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -37,9 +44,10 @@ class ActionUnits:
         What was asked for: a path, or "frames".
     intensities : ndarray of shape (T, 44), float32
         0 to 5 of each unit in each frame of the clip; NaN in frames without this person's face.
-    reference : {"onset", "median", "average"}
+    reference : {"onset", "median", "average", "neutral"}
         What the frames were compared with: the face in the clip's first frames, the median of the frames in which it
-        rests, or, where it never rests, the average of the rendered people.
+        rests, where it never rests, and in a photo alone, the average of the rendered people; or the picture at rest
+        that was named.
     seconds : ndarray of shape (T,), float64
         Times of the frames; NaN where they are not known.
     person : int
@@ -105,17 +113,25 @@ class ActionUnits:
             table = self.summary()["largest"]
             best = table[[name for name in UNITS if "_" not in name]].nlargest(3)
             what = ", ".join(f"{name} {value:.1f}" for name, value in best.items())
-            what += f"; {len(self.intensities)} frames beside the {self.reference}"
+            n_frames = len(self.intensities)
+            what += f"; {n_frames} frame{'s' * (n_frames != 1)} beside {REFERENCES[self.reference]}"
         people = f", and {len(self.others)} others" if self.others else ""
         return f"<ActionUnits {one_line(self.source)}: {what}{people}>"
 
 
 @overload
-def action_units(clip: Paths, *, fps: float | None = None) -> list[ActionUnits]: ...
-@overload
-def action_units(clip: str | PathLike[str] | Frames, *, fps: float | None = None) -> ActionUnits: ...
 def action_units(
-    clip: str | PathLike[str] | Frames | Paths, *, fps: float | None = None
+    clip: Paths, *, fps: float | None = None, neutral: str | PathLike[str] | None = None
+) -> list[ActionUnits]: ...
+@overload
+def action_units(
+    clip: str | PathLike[str] | Frames, *, fps: float | None = None, neutral: str | PathLike[str] | None = None
+) -> ActionUnits: ...
+def action_units(
+    clip: str | PathLike[str] | Frames | Paths,
+    *,
+    fps: float | None = None,
+    neutral: str | PathLike[str] | None = None,
 ) -> ActionUnits | list[ActionUnits]:
     """Say how strong each action unit of the Facial Action Coding System is in the faces of a clip or photo.
 
@@ -126,6 +142,9 @@ def action_units(
         shape (T, H, W) or (T, H, W, 3), uint8, colour with red first, or an iterator of such frames.
     fps : float, optional
         Frames a second, for the times; by default a video's own times, and none for the rest.
+    neutral : path-like, optional
+        A photo of the same person at rest, which all frames are compared with. In a clip that is the person whose face
+        is the largest.
 
     Returns
     -------
@@ -152,17 +171,18 @@ def action_units(
     True
     """
     check_fps(fps)
+    rest = None if neutral is None else UnitReader()(*photo_at_rest(Path(neutral)))
     if isinstance(clip, str | PathLike):
-        return units_of(footage_of(path_record(Path(clip)), source=fspath(clip), fps=fps))
+        return units_of(footage_of(path_record(Path(clip)), source=fspath(clip), fps=fps), rest)
     if isinstance(clip, list | tuple) and clip and all(isinstance(path, str | PathLike) for path in clip):
-        return [_units_or_error(Path(path), fps) for path in clip]
-    return units_of(frames_in_memory(cast("Frames", clip), fps=fps))
+        return [_units_or_error(Path(path), fps, rest) for path in clip]
+    return units_of(frames_in_memory(cast("Frames", clip), fps=fps), rest)
 
 
-def _units_or_error(path: Path, fps: float | None) -> ActionUnits:
+def _units_or_error(path: Path, fps: float | None, neutral: Look | None) -> ActionUnits:
     """Return the units of one of several clips, or why there are none."""
     try:
-        return units_of(footage_of(path_record(path), source=str(path), fps=fps))
+        return units_of(footage_of(path_record(path), source=str(path), fps=fps), neutral)
     except (ValueError, OSError) as error:
         text = one_line(error_text(error))
         log.warning("%s: %s", one_line(path), text)
@@ -170,8 +190,8 @@ def _units_or_error(path: Path, fps: float | None) -> ActionUnits:
         return ActionUnits(source=str(path), intensities=nothing, reference="average", seconds=np.empty(0), error=text)
 
 
-def units_of(footage: Footage) -> ActionUnits:
-    """Return the units of the people of a clip or photo; see `action_units`.
+def units_of(footage: Footage, neutral: Look | None = None) -> ActionUnits:
+    """Return the units of the people of a clip or photo, the first one's beside a face at rest; see `action_units`.
 
     Raises
     ------
@@ -180,23 +200,36 @@ def units_of(footage: Footage) -> ActionUnits:
     """
     compile_on_first_call(footage.decode_some, compile_reading)
     reader = UnitReader()
-    everyone, n_frames, _ = read_people(decode(footage.open(), Stopwatch()), bundled(), look=reader)
-    if not any(everyone):
-        raise BadSequence(f"no face found in any of its {n_frames} frames")
-    there = [readings for readings in everyone if n_found(readings) >= min(FEWEST, n_frames)] or everyone[:1]
+    people, n_frames = _photo_looks(footage, reader) if footage.photo else _clip_looks(footage, reader)
     found = [
-        _person_units(footage, readings, reader, n_frames, number) for number, readings in enumerate(there, start=1)
+        _person_units(footage, looks, reader, n_frames, number, neutral if number == 1 else None)
+        for number, looks in enumerate(people, start=1)
     ]
     return replace(found[0], others=tuple(found[1:]))
 
 
+def _photo_looks(footage: Footage, reader: UnitReader) -> tuple[list[Looks], int]:
+    """Return what is seen of each face in a photo, and 1; the boxes are those of `fastck.predict`."""
+    gray = next(footage.open())
+    return [[(0, reader(gray, box))] for box, _ in sorted_faces(gray, footage.name)], 1
+
+
+def _clip_looks(footage: Footage, reader: UnitReader) -> tuple[list[Looks], int]:
+    """Return what is seen of each person in a clip, and how many frames it has."""
+    everyone, n_frames, _ = read_people(decode(footage.open(), Stopwatch()), bundled(), look=reader)
+    if not any(everyone):
+        raise BadSequence(f"no face found in any of its {n_frames} frames")
+    there = [readings for readings in everyone if n_found(readings) >= min(FEWEST, n_frames)] or everyone[:1]
+    return [[(reading.moment.frame, reading.seen) for reading in readings] for readings in there], n_frames
+
+
 def _person_units(
-    footage: Footage, readings: Sequence[Reading], reader: UnitReader, n_frames: int, person: int
+    footage: Footage, looks: Looks, reader: UnitReader, n_frames: int, person: int, neutral: Look | None
 ) -> ActionUnits:
     """Return one person's units in every frame of a clip."""
-    own, reference = read_units(reader.model, [reading.seen for reading in readings])
+    own, reference = read_units(reader.model, [look for _, look in looks], neutral=neutral)
     intensities = np.full((n_frames, len(UNITS)), np.nan, np.float32)
-    intensities[[reading.moment.frame for reading in readings]] = own
+    intensities[[frame for frame, _ in looks]] = own
     return ActionUnits(
         source=footage.source, intensities=intensities, reference=reference, seconds=footage.seconds(n_frames),
         person=person,

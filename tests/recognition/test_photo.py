@@ -7,11 +7,14 @@ from pathlib import Path
 import cv2
 import dlib
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import fastck
 from fastck.cli import app
+from fastck.faces.box import FaceBox
+from fastck.faces.units import UnitReader
 
 SMILE = sorted((fastck.sample() / "cohn-kanade-images/L008/001").glob("*.png"))
 REST, APEX = SMILE[0], SMILE[-1]
@@ -123,3 +126,47 @@ def test_a_folder_of_photos_is_no_clip(tmp_path: Path):
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[:2]] == ["anna.png", "bert.png"]
     assert err.count("one picture has no motion") == 1
+
+
+def test_units_of_a_photo_alone_are_beside_the_average_face(tmp_path: Path):
+    photo = fastck.action_units(APEX)
+    assert photo.reference == "average"
+    smile = photo.names.index("AU12")
+    assert photo.present[0, smile]
+    assert photo.intensities[0, smile] > fastck.action_units(REST).intensities[0, smile] + 1
+    said = fastck.predict(APEX, units=True)
+    assert "average of rendered people" in said.notes[-1]
+    (face,) = said.frames.to_dict("records")
+    reader, gray = UnitReader(), cv2.imread(str(APEX), cv2.IMREAD_GRAYSCALE)
+    look = reader(gray, FaceBox(*(face[edge] for edge in FaceBox._fields)))
+    np.testing.assert_allclose(photo.intensities, reader.model.intensities([look]), atol=1e-5)
+    assert face["AU12"] == pytest.approx(photo.intensities[0, smile], abs=1e-3)
+    # The search of `detect` doubles a picture first: another box, nearly the same units.
+    assert CliRunner().invoke(app, ["detect", str(APEX), "--frames", str(tmp_path / "f.csv"), "--units"]).exit_code == 0
+    assert pd.read_csv(tmp_path / "f.csv")["AU12"].tolist() == [pytest.approx(face["AU12"], abs=0.3)]
+
+
+def test_units_of_a_photo_beside_the_face_at_rest_are_those_of_a_clip():
+    clip = fastck.action_units([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in (REST, APEX)])
+    photo = fastck.action_units(APEX, neutral=REST)
+    assert (clip.reference, photo.reference) == ("onset", "neutral")
+    np.testing.assert_allclose(photo.intensities, clip.intensities[1:], atol=1e-5)
+    said = fastck.predict(APEX, neutral=REST, units=True).frames
+    np.testing.assert_allclose(said[list(photo.names)].to_numpy(), photo.intensities, atol=1e-3)
+    # A clip that begins in the smile, too, and each of a list.
+    begun = fastck.action_units([*map(cv2.imread, map(str, (APEX, APEX)))], neutral=REST)
+    np.testing.assert_allclose(begun.intensities, np.repeat(photo.intensities, 2, axis=0), atol=1e-5)
+    (listed,) = fastck.action_units([APEX], neutral=REST)
+    np.testing.assert_allclose(listed.intensities, photo.intensities, atol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [None, 3, b"frames"])
+def test_what_is_no_clip_is_told(clip: object):
+    for ask in (fastck.predict, fastck.action_units):
+        with pytest.raises(TypeError, match=f"a clip must be a path.*got {type(clip).__name__}"):
+            ask(clip)
+
+
+def test_frames_of_another_dtype_are_told():
+    with pytest.raises(TypeError, match=r"frames must be uint8.*got float32"):
+        fastck.action_units(np.zeros((2, 120, 120), np.float32))
