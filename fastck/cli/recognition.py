@@ -59,7 +59,9 @@ def predict(
     ] = None,
     neutral: Annotated[
         Path | None,
-        typer.Option(metavar="PHOTO", help="The same person at rest: what an INPUT that is a photo is compared with."),
+        typer.Option(
+            metavar="PHOTO", help="The same person at rest: for photos, and for clips that begin in an expression."
+        ),
     ] = None,
     kind: KindOption = None,
     stride: Annotated[

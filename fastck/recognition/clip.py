@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, overload
@@ -22,12 +22,13 @@ from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_me
 from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
-from fastck.recognition.photo import look_at_photo, path_record
+from fastck.recognition.photo import look_at_photo, path_record, photo_at_rest
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
 from fastck.recognition.windows import answered_windows
 from fastck.training.run import Run, open_run
 
 if TYPE_CHECKING:
+    from fastck.faces.appearance import Look
     from fastck.faces.units import UnitReader
     from fastck.recognition.reading import Reference
 
@@ -44,9 +45,9 @@ class ClipPrediction(Prediction):
     ----------
     readings : tuple of Reading
         One for each frame from the first face on; their flow is empty unless it was asked for.
-    reference : {"onset", "median", "average"} or None
-        What the face was compared with: its own first frames, the median of those in which it rests, or, where it never
-        rests, the average of the rendered people. None where flow alone answers.
+    reference : {"onset", "median", "average", "neutral"} or None
+        What the face was compared with: its own first frames, the median of those in which it rests, where it never
+        rests the average of the rendered people, or the picture at rest that was named. None where flow alone answers.
     """
 
     readings: tuple[Reading, ...]
@@ -114,8 +115,8 @@ def predict(
     fps : float, optional
         Frames a second, for the times in `Prediction.frames`; by default a video's own times, and none for the rest.
     neutral : path-like, optional
-        A photo of the same person at rest, which a photo is compared with. Without it a photo has no emotion: one
-        picture has no motion.
+        A photo of the same person at rest, for photos, and for clips that do not begin at rest. Without it a photo has
+        no emotion: one picture has no motion. In a clip it is of the person whose face is the largest.
     landmarks : bool
         Also the 68 points of each face and the head's turn, as further columns of `Prediction.frames`.
     units : bool
@@ -180,21 +181,23 @@ def answering(
     """Return what answers for clips, with a run that is open or with the bundled recogniser; as for `predict`."""
     check_choice("person", person, PersonChoice)
     if run is not None and neutral is not None:
-        raise ValueError(
-            "a run's network looks at clips: leave the picture at rest (--neutral) out, or the run (--run)"
-        )
+        raise ValueError("a run's network knows no picture at rest: leave that (--neutral) out, or the run (--run)")
     if run is not None:
         # Before any clip is looked at: a run without a model answers for none.
         run.model_path.stat()
         return partial(predict_footage, run, stride=stride, columns=columns)
 
+    @cache
+    def at_rest() -> "Look | None":
+        from fastck.faces.units import UnitReader
+
+        return None if neutral is None else UnitReader()(*photo_at_rest(Path(neutral)))
+
     def ask(footage: Footage) -> Prediction:
         compile_on_first_call(footage.decode_some, compile_reading)
         if footage.photo:
             return look_at_photo(footage, neutral=None if neutral is None else Path(neutral), columns=columns)
-        if neutral is not None:
-            raise ValueError("a clip has its own frame at rest: the picture at rest (--neutral) is for photos")
-        return recognise_footage(footage, person=person, keep_flow=keep_flow, columns=columns)
+        return recognise_footage(footage, person=person, keep_flow=keep_flow, columns=columns, neutral=at_rest())
 
     return ask
 
@@ -233,6 +236,7 @@ def recognise_footage(
     recogniser: Recogniser | None = None,
     keep_flow: bool = False,
     columns: FrameColumns = NO_COLUMNS,
+    neutral: "Look | None" = None,
 ) -> ClipPrediction:
     """Say what the people of a clip show with the bundled recogniser.
 
@@ -247,6 +251,8 @@ def recognise_footage(
         Keep the flow of each frame, 9 kB, for a plot or a video of them.
     columns : FrameColumns
         What `Prediction.frames` has besides.
+    neutral : Look, optional
+        The first person in a picture at rest.
 
     Raises
     ------
@@ -281,9 +287,12 @@ def recognise_footage(
     left_out = [readings for readings in everyone if not any(readings is one for one in answered)]
     references: list[Reference | None] = [None] * len(answered)
     if judged and look is not None:
-        both = [judge_readings(readings, recogniser, look.model) for readings in answered]
+        both = [
+            judge_readings(readings, recogniser, look.model, neutral=neutral if number == 0 else None)
+            for number, readings in enumerate(answered)
+        ]
         answered, references = [own for own, _ in both], [reference for _, reference in both]
-    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes, columns)
+    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes, columns, neutral)
     predictions: list[ClipPrediction] = []
     notes = people_notes(answered, len(left_out))
     for own, said, reference in zip(answered, notes, references, strict=True):
@@ -311,6 +320,8 @@ def recognise_footage(
 
 def reference_notes(reference: "Reference | None") -> tuple[str, ...]:
     """Return what has to be said about a face that does not begin at rest."""
+    if reference == "neutral":
+        return ("compared with the picture at rest",)
     if reference == "median":
         return ("does not begin at rest: compared with the frames in which the face rests",)
     if reference == "average":

@@ -16,7 +16,7 @@ from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.follow import Reading
-from fastck.recognition.reading import Reference, read_units
+from fastck.recognition.reading import Reference, begins_at_rest, read_units
 from fastck.recognition.windows import NEAR_APEX, motion_windows
 
 Floats = NDArray[np.float32]
@@ -54,8 +54,8 @@ class Course(NamedTuple):
     units : ndarray of shape (T, 44)
         Intensities beside the reference.
     absolute : ndarray of shape (T, 44), optional
-        Intensities beside the rendered average, where the face never rests. Beside its own rest they say more about who
-        somebody is than about what they show.
+        Intensities beside the rendered average, where the face never rests, or beside a picture of it at rest, where
+        the clip begins otherwise. Beside its own rest they say more about who somebody is than about what they show.
     pose : ndarray of shape (T, 3)
         The head's turn, radians.
     chances : ndarray of shape (T, 8)
@@ -193,17 +193,19 @@ def judge_readings(
         Says what is unsure.
     model : UnitModel
     neutral : Look, optional
-        The face in a picture that is known to show it at rest.
+        The face in a picture that is known to show it at rest; it need not be the first reading's.
     """
     judge = bundled_judge()
     units, reference = read_units(model, [one.seen for one in readings], neutral=neutral)
+    # Beside a picture at rest an expression that a clip begins with is seen; the flow sees its way back from there.
+    rested = reference != "average" and (neutral is None or begins_at_rest(model, units, neutral))
     judged: list[Reading] = []
     for window in motion_windows(readings):
         # A window may begin later than the one before it ends: what lies between is at rest.
         begin = window[0].moment.frame
         judged += [one for one in readings if one.moment.frame < begin][len(judged) :]
         own = units[len(judged) : len(judged) + len(window)]
-        judged += judge_window(window, judge, own, rested=reference != "average")
+        judged += judge_window(window, judge, own, rested=rested)
     judged += readings[len(judged) :]
     return [replace(one, emotion=recogniser.decide(one.probabilities)) for one in judged], reference
 
@@ -225,7 +227,7 @@ def judge_window(window: Sequence[Reading], judge: Judge, units: Floats, *, rest
 def course_of(readings: Sequence[Reading], units: Floats, *, rested: bool) -> Course:
     """Return what is known of readings, in each of which the face was seen, and of their units.
 
-    `rested` says whether these are beside the face's own rest, and not beside the rendered average.
+    `rested` says whether the face is at rest where the flow begins, and the units are beside that rest.
     """
     return Course(
         units=units,

@@ -18,6 +18,7 @@ from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, fac
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
+    from fastck.faces.appearance import Look
     from fastck.faces.units import UnitReader
 
 ROUND = 5  # frames: in each of so many one person's is searched for others, too
@@ -148,8 +149,12 @@ def frame_rows(
     seconds: NDArray[np.float64],
     classes: Sequence[str],
     columns: FrameColumns = NO_COLUMNS,
+    neutral: "Look | None" = None,
 ) -> Rows:
-    """Return what is known of each frame and face as columns, by frame and person; see `Prediction.frames`."""
+    """Return what is known of each frame and face as columns, by frame and person; see `Prediction.frames`.
+
+    `neutral` is the first person in a picture at rest.
+    """
     readings = [reading for person in people for reading in person]
     numbers = [number for number, person in enumerate(people, start=1) for _ in person]
     frames = np.array([reading.moment.frame for reading in readings], np.int32)
@@ -165,6 +170,7 @@ def frame_rows(
         "motion": np.array([reading.moment.displacement for reading in readings], np.float32),
         **{name: shares[:, column] for column, name in enumerate(probability_columns(classes))},
     }
-    rows |= face_columns(person, [one.marks for one in readings], [one.seen for one in readings], columns)
+    rest = {} if neutral is None else {1: neutral}
+    rows |= face_columns(person, [one.marks for one in readings], [one.seen for one in readings], columns, rest)
     order = np.lexsort((person, frames))
     return {name: column[order] for name, column in rows.items()}

@@ -83,13 +83,38 @@ def test_another_distance_and_a_tilted_head_are_put_right(
     assert fastck.predict(photo, neutral=REST).emotion == emotion
 
 
-def test_what_neutral_is_not_for(tmp_path: Path):
-    with pytest.raises(ValueError, match="is for photos"):
-        fastck.predict(REST.parent, neutral=REST)
+def test_a_clip_that_begins_with_a_smile_is_told_beside_the_face_at_rest(tmp_path: Path):
+    rest, *_, apex = sorted((fastck.sample() / "cohn-kanade-images/L032/001").glob("*.png"))
+    held, rng = cv2.imread(str(apex), cv2.IMREAD_GRAYSCALE).astype(float), np.random.default_rng(0)
+    clip = [np.clip(held + rng.normal(0, 3, held.shape), 0, 255).astype(np.uint8) for _ in range(6)]
+    assert fastck.predict(clip).emotion == "neutral", "nothing moves, and a smile may be how a face is built"
+    said = fastck.predict(clip, neutral=rest, units=True)
+    assert (said.emotion, said.reference) == ("happy", "neutral")
+    assert "compared with the picture at rest" in said.notes
+    units = fastck.action_units(clip, neutral=rest)
+    np.testing.assert_allclose(said.frames[list(units.names)].to_numpy(), units.intensities, atol=1e-3)
+    (tmp_path / "clip").mkdir()
+    for number, frame in enumerate(clip):
+        cv2.imwrite(str(tmp_path / "clip" / f"{number:03d}.png"), frame)
+    code, out, err = run(tmp_path / "clip", "--neutral", rest)
+    assert (code, out.split()[1]) == (0, "happy")
+    assert "compared with the picture at rest" in err
+
+
+def test_a_clip_that_begins_at_rest_is_answered_as_without_the_picture():
+    alone, beside = fastck.predict(REST.parent), fastck.predict(REST.parent, neutral=REST)
+    assert (alone.reference, beside.reference) == ("onset", "neutral")
+    assert alone.emotion == beside.emotion == "happy"
+    assert beside.probabilities == pytest.approx(alone.probabilities, abs=0.05)
+
+
+def test_a_picture_at_rest_is_one_of_a_face(tmp_path: Path):
     blank = tmp_path / "blank.png"
     cv2.imwrite(str(blank), np.full((120, 120), 90, np.uint8))
     with pytest.raises(ValueError, match=r"no face found in blank\.png"):
         fastck.predict(APEX, neutral=blank)
+    with pytest.raises(ValueError, match=r"no face found in blank\.png"):
+        fastck.predict(REST.parent, neutral=blank)
     code, out, err = run(APEX, "--neutral", tmp_path / "none.png")
     assert (code, out) == (2, "")
     assert "none.png" in err

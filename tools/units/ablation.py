@@ -1,4 +1,5 @@
-"""Print what each kind of act is worth to the judge, and how strong an expression must be that a clip begins with.
+"""Print what each kind of act is worth to the judge, how strong an expression must be that a clip begins with, and
+what a picture of the face at rest is worth.
 
 python -m tools.units.ablation FOLDER
 
@@ -16,16 +17,23 @@ from threadpoolctl import threadpool_limits
 
 from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UnitModel
-from tools.units.fit import as_bytes
+from fastck.recogniser import Recogniser
+from fastck.recognition.judge import Course, Judge
+from fastck.recognition.reading import begins_at_rest, read_units
+from tools.units.fit import Floats, as_bytes
+from tools.units.frames import Frames
 from tools.units.judging import (
     CONFIG,
+    FEWEST_FRAMES,
     UNSURE_BELOW,
     Stretches,
     fit_judge,
     heard,
     judging_data,
+    level_of,
     temperature_of,
 )
+from tools.units.learn import looks_of
 from tools.units.make import CHECKED, SEED, Plan, render
 
 FIFTHS = 5
@@ -87,6 +95,35 @@ def begun_rows(judge: tuple[Dense, float], asked: Stretches) -> list[str]:
     return rows
 
 
+def picture_rows(worlds: dict[str, Frames], model: UnitModel) -> list[str]:
+    """Return a table's rows of clips by themselves, and of the same beside a picture of the face at rest."""
+    judge, recogniser = Judge(), Recogniser()
+
+    def right(own: Frames, units: Floats, absolute: Floats | None) -> bool:
+        course = Course(units, absolute, own.pose, recogniser.probabilities(own.flow.astype(np.float32)), own.moved)
+        (chances,) = judge.probabilities([course])
+        return bool(own.code[0] == (chances.argmax() if chances.max() >= UNSURE_BELOW else 0))
+
+    rows = []
+    for world, frames in worlds.items():
+        found: dict[str, list[tuple[bool, bool]]] = {"begun": [], "other": [], "everyday": []}
+        pictures = frames.pick(frames.act == "rest")
+        for clip in np.unique(frames.clip[~np.isin(frames.act, ("rest", "random"))]):
+            own = frames.pick(frames.clip == clip)
+            at_rest = looks_of(pictures.pick(pictures.person == own.person[0]))[:1]
+            if len(own) < FEWEST_FRAMES or not at_rest:
+                continue
+            units, reference = read_units(model, looks_of(own))
+            beside, _ = read_units(model, looks_of(own), neutral=at_rest[0])
+            rested = begins_at_rest(model, beside, at_rest[0])
+            kind = "begun" if " begun" in str(own.act[0]) else "other" if own.code[0] > 0 else "everyday"
+            alone = right(own, units, level_of(units, reference))
+            found[kind].append((alone, right(own, beside, None if rested else beside)))
+        shares = (f"{100 * share:.0f} %" for answers in found.values() for share in np.mean(answers, axis=0))
+        rows.append(f"| {world} | {' | '.join(shares)} |")
+    return rows
+
+
 def main(arguments: list[str]) -> int:
     """Print the tables."""
     if len(arguments) != 1:
@@ -107,6 +144,9 @@ def main(arguments: list[str]) -> int:
             print(f"| {name} | {asked.whole.sum()} | {shares} |", flush=True)
         print("\n| units of the first frame, sum | clips | named | neutral |\n|---|---:|---:|---:|")
         print("\n".join(begun_rows(whole, Stretches.join([checked, data["turned"]]))))
+        print("\n| | begun: alone | with a picture | other emotions: alone | with a picture |", end="")
+        print(" everyday acts: alone | with a picture |\n|---|---:|---:|---:|---:|---:|---:|")
+        print("\n".join(picture_rows({**frames.checked, "turned": frames.calibrating}, model)))
     return 0
 
 

@@ -32,7 +32,7 @@ MEMBERS, CONFIG = 3, DenseConfig(hidden=(64,), epochs=25, batch=128, drop=0.3, d
 SYNTHETIC = 2500  # clips
 RENDERED = 4  # times that a rendered stretch counts
 UNSURE_BELOW, SURE = 0.5, 0.9
-MOST_FRAMES = 100
+FEWEST_FRAMES, MOST_FRAMES = 4, 100
 ENDINGS = (0.7, 1.0)  # shares of a clip
 
 
@@ -55,12 +55,12 @@ def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser) -> Stret
     rows = []
     for clip in np.unique(frames.clip):
         own = frames.pick(np.flatnonzero(frames.clip == clip))
-        if own.act[0] in ("rest", "random") or len(own) < 4:
+        if own.act[0] in ("rest", "random") or len(own) < FEWEST_FRAMES:
             continue
         looks = looks_of(own)
         chances = recogniser.probabilities(own.flow.astype(np.float32))
         for ending in ENDINGS:
-            end = max(4, round(ending * len(own)))
+            end = max(FEWEST_FRAMES, round(ending * len(own)))
             units, reference = read_units(model, looks[:end])
             moved = own.moved[:end]
             course = Course(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
@@ -183,7 +183,7 @@ def synthetic(model: UnitModel, held: Frames, count: int, seed: int) -> Stretche
         both = np.clip(both, 0, 5).astype(np.float32)
         relative, absolute = both[:, : len(UNITS)], both[:, len(UNITS) :]
         for ending in ENDINGS:
-            end = max(4, round(ending * len(truth)))
+            end = max(FEWEST_FRAMES, round(ending * len(truth)))
             _, reference = rest_frames(absolute[:end])
             units = absolute if reference == "average" else relative
             level = level_of(units[:end], reference)
