@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, overload
@@ -22,13 +22,12 @@ from fastck.recognition.footage import Footage, Frames, footage_of, frames_in_me
 from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns
 from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes, read_people
 from fastck.recognition.person import following
-from fastck.recognition.photo import look_at_photo, path_record, photo_at_rest
+from fastck.recognition.photo import AtRest, look_at_photo, path_record, photo_at_rest
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
 from fastck.recognition.windows import answered_windows
 from fastck.training.run import Run, open_run
 
 if TYPE_CHECKING:
-    from fastck.faces.appearance import Look
     from fastck.faces.units import UnitReader
     from fastck.recognition.reading import Reference
 
@@ -187,17 +186,14 @@ def answering(
         run.model_path.stat()
         return partial(predict_footage, run, stride=stride, columns=columns)
 
-    @cache
-    def at_rest() -> "Look | None":
-        from fastck.faces.units import UnitReader
-
-        return None if neutral is None else UnitReader()(*photo_at_rest(Path(neutral)))
+    # Before any clip is looked at: a picture without a face is for none.
+    rest = None if neutral is None else photo_at_rest(Path(neutral))
 
     def ask(footage: Footage) -> Prediction:
         compile_on_first_call(footage.decode_some, compile_reading)
         if footage.photo:
-            return look_at_photo(footage, neutral=None if neutral is None else Path(neutral), columns=columns)
-        return recognise_footage(footage, person=person, keep_flow=keep_flow, columns=columns, neutral=at_rest())
+            return look_at_photo(footage, neutral=rest, columns=columns)
+        return recognise_footage(footage, person=person, keep_flow=keep_flow, columns=columns, neutral=rest)
 
     return ask
 
@@ -236,7 +232,7 @@ def recognise_footage(
     recogniser: Recogniser | None = None,
     keep_flow: bool = False,
     columns: FrameColumns = NO_COLUMNS,
-    neutral: "Look | None" = None,
+    neutral: AtRest | None = None,
 ) -> ClipPrediction:
     """Say what the people of a clip show with the bundled recogniser.
 
@@ -251,8 +247,8 @@ def recognise_footage(
         Keep the flow of each frame, 9 kB, for a plot or a video of them.
     columns : FrameColumns
         What `Prediction.frames` has besides.
-    neutral : Look, optional
-        The first person in a picture at rest.
+    neutral : AtRest, optional
+        The first person at rest.
 
     Raises
     ------
@@ -266,6 +262,7 @@ def recognise_footage(
     judged = recogniser is None
     look = UnitReader() if judged or columns != NO_COLUMNS else None
     recogniser = recogniser or bundled()
+    rest = None if look is None or neutral is None else look(neutral.gray, neutral.face)
     frames = decode(footage.open(), Stopwatch())
     if person == "all":
         everyone, n_frames, n_missed = read_people(
@@ -288,11 +285,11 @@ def recognise_footage(
     references: list[Reference | None] = [None] * len(answered)
     if judged and look is not None:
         both = [
-            judge_readings(readings, recogniser, look.model, neutral=neutral if number == 0 else None)
+            judge_readings(readings, recogniser, look.model, neutral=rest if number == 0 else None)
             for number, readings in enumerate(answered)
         ]
         answered, references = [own for own, _ in both], [reference for _, reference in both]
-    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes, columns, neutral)
+    rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes, columns, rest)
     predictions: list[ClipPrediction] = []
     notes = people_notes(answered, len(left_out))
     for own, said, reference in zip(answered, notes, references, strict=True):
@@ -307,7 +304,7 @@ def recognise_footage(
                 model=BUNDLED,
                 rows=rows,
                 person=len(predictions) + 1,
-                notes=(*said, *reference_notes(reference)),
+                notes=(*said, *reference_notes(reference, neutral)),
                 strongest=strongest,
                 unsure_below=recogniser.unsure_below,
                 trained_on=TRAINED_ON,
@@ -318,10 +315,10 @@ def recognise_footage(
     return replace(predictions[0], others=tuple(predictions[1:]))
 
 
-def reference_notes(reference: "Reference | None") -> tuple[str, ...]:
-    """Return what has to be said about a face that does not begin at rest."""
-    if reference == "neutral":
-        return ("compared with the picture at rest",)
+def reference_notes(reference: "Reference | None", neutral: AtRest | None) -> tuple[str, ...]:
+    """Return what has to be said about a face that is not compared with how it begins."""
+    if reference == "neutral" and neutral is not None:
+        return (f"compared with {neutral.name}",)
     if reference == "median":
         return ("does not begin at rest: compared with the frames in which the face rests",)
     if reference == "average":

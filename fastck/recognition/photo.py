@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -60,10 +61,18 @@ def read_photo(path: Path) -> tuple[Gray, list[Scored]]:
     return gray, sorted_faces(gray, one_line(path.name))
 
 
-def photo_at_rest(path: Path) -> tuple[Gray, FaceBox]:
-    """Return a picture of somebody at rest, and their face in it, the largest; raises as `read_photo` does."""
+class AtRest(NamedTuple):
+    """A picture of somebody at rest: the name of its file, its gray levels, and the face, the largest in it."""
+
+    name: str
+    gray: Gray
+    face: FaceBox
+
+
+def photo_at_rest(path: Path) -> AtRest:
+    """Return a picture of somebody at rest; raises as `read_photo` does."""
     gray, faces = read_photo(path)
-    return gray, faces[0][0]
+    return AtRest(one_line(path.name), gray, faces[0][0])
 
 
 def sorted_faces(gray: Gray, name: str) -> list[Scored]:
@@ -77,7 +86,7 @@ def sorted_faces(gray: Gray, name: str) -> list[Scored]:
 def look_at_photo(
     footage: Footage,
     *,
-    neutral: Path | None = None,
+    neutral: AtRest | None = None,
     recogniser: Recogniser | None = None,
     columns: FrameColumns = NO_COLUMNS,
 ) -> Prediction:
@@ -87,8 +96,8 @@ def look_at_photo(
     ----------
     footage : Footage
         One frame.
-    neutral : Path, optional
-        A picture of the same person at rest. Without it no emotion is told.
+    neutral : AtRest, optional
+        The same person at rest. Without it no emotion is told.
     recogniser : Recogniser, optional
         In place of the bundled one.
     columns : FrameColumns
@@ -97,9 +106,9 @@ def look_at_photo(
     Raises
     ------
     BadSequence
-        If one of the pictures has no face; a ValueError.
+        If it has no face; a ValueError.
     ValueError, OSError
-        If one cannot be read.
+        If it cannot be read.
     """
     judged = recogniser is None
     recogniser = recogniser or bundled()
@@ -108,21 +117,20 @@ def look_at_photo(
     windows: tuple[Window, ...] = ()
     rows = _rows(faces, recogniser.classes)
     notes = [NO_MOTION, *([BESIDE_AVERAGE] if columns.units else [])]
-    known: tuple[Gray, FaceBox] | None = None
     if neutral is not None:
-        known = rest, at_rest = photo_at_rest(neutral)
-        laid = aligned(gray, faces[0][0], rest, at_rest)
-        pair = (known, (laid, faces[0][0] if laid is gray else at_rest))
+        laid = aligned(gray, faces[0][0], neutral.gray, neutral.face)
+        pair = (neutral[1:], (laid, faces[0][0] if laid is gray else neutral.face))
         readings = _readings(pair, recogniser, judged=judged)
         windows, _ = answered_windows(readings, recogniser, judged=judged)
         windows = tuple(window._replace(first_frame=1, last_frame=1) for window in windows)
         rows["motion"][0] = readings[-1].moment.displacement
         for name, share in zip(recogniser.classes, readings[-1].probabilities, strict=True):
             rows[f"p_{name}"][0] = share
-        notes = [f"compared with {one_line(neutral.name)}"]
+        notes = [f"compared with {neutral.name}"]
         if len(faces) > 1:
             notes.append(f"{len(faces) - 1} smaller faces have no face at rest to be compared with")
-    rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns, known)
+    rest = None if neutral is None else neutral[1:]
+    rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns, rest)
     answered = [
         Prediction(
             clip=footage.name,
