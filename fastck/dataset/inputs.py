@@ -148,11 +148,12 @@ def _photo(folder: str, name: str, key: str) -> SequenceRecord:
 
 def _said(path: Path, records: Sequence[SequenceRecord], n_photos: int) -> list[str]:
     n_videos = sum(record.video is not None for record in records)
-    counts = {"sequences of frames": len(records) - n_photos - n_videos, "videos": n_videos, "photos": n_photos}
-    parts = [f"{number} {what}" for what, number in counts.items() if number]
+    n_sequences = len(records) - n_photos - n_videos
+    counts = {"sequence{} of frames": n_sequences, "video{}": n_videos, "photo{}": n_photos}
+    parts = [f"{number} {what.format('s' * (number != 1))}" for what, number in counts.items() if number]
     if n_photos:
         why = "file names that do not number frames are photos; --as sequence takes a folder's for one sequence"
-    elif counts["sequences of frames"]:
+    elif n_sequences:
         why = "the file names number frames; --as photos takes each file by itself"
     else:
         return []

@@ -64,7 +64,7 @@ def test_every_file_of_a_sequence_that_is_left_out_is_named(tmp_path: Path):
     touch(tmp_path / "x", [*names, "cover.png", "f3.jpg", "notes.txt", "a.heic"])
     (record,), notes = read_inputs([tmp_path / "x"])
     assert [path.name for path in record.frames] == names
-    assert "1 sequences of frames (the file names number frames; --as photos takes each file by itself)" in notes[0]
+    assert "1 sequence of frames (the file names number frames; --as photos takes each file by itself)" in notes[0]
     for name in ("cover.png", "f3.jpg", "notes.txt", "a.heic"):
         assert any(name in line for line in notes[1:])
 

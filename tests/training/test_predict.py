@@ -197,7 +197,7 @@ def test_nothing_but_the_commands_own_words_is_printed(root: Path, run: Path):
     command = [sys.executable, "-m", "fastck.cli", "predict", str(clip), "--run", str(run)]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    taken = "1 sequences of frames (the file names number frames; --as photos takes each file by itself)"
+    taken = "1 sequence of frames (the file names number frames; --as photos takes each file by itself)"
     assert (done.returncode, done.stderr) == (0, f"{clip}: {taken}\n")
     assert len(done.stdout.splitlines()) == 1
 
