@@ -82,7 +82,7 @@ class ActionUnits:
         return bundled_units().present(self.intensities, known=self.reference != "average")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row for each frame and person: input, frame (counted from 1), seconds, person, and each unit."""
+        """Return a row for each frame and person: input, frame (from 1), seconds, person, reference, and each unit."""
         parts = []
         for one in self.people:
             part = pd.DataFrame(one.intensities, columns=list(UNITS))
@@ -90,6 +90,7 @@ class ActionUnits:
             part.insert(1, "frame", np.arange(1, len(part) + 1))
             part.insert(2, "seconds", one.seconds)
             part.insert(3, "person", one.person)
+            part.insert(4, "reference", pd.Series([one.reference] * len(part), dtype=object))
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
