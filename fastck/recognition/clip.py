@@ -262,7 +262,7 @@ def recognise_footage(
     judged = recogniser is None
     look = UnitReader() if judged or columns != NO_COLUMNS else None
     recogniser = recogniser or bundled()
-    rest = None if look is None or neutral is None else look(neutral.gray, neutral.face)
+    rest = None if neutral is None else neutral.look
     frames = decode(footage.open(), Stopwatch())
     if person == "all":
         everyone, n_frames, n_missed = read_people(

@@ -1,8 +1,7 @@
 """Landmarks and action units as columns of a table of frames, from what was seen when the frames were read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +26,6 @@ class FrameColumns:
 
 
 NO_COLUMNS = FrameColumns()
-NOBODY: "Mapping[int, Look]" = MappingProxyType({})
 
 
 def face_columns(
@@ -35,7 +33,7 @@ def face_columns(
     marks: "Sequence[Marks | None]",
     seen: "Sequence[Look | None]",
     wanted: FrameColumns,
-    neutral: "Mapping[int, Look]" = NOBODY,
+    neutral: "Look | None" = None,
 ) -> Rows:
     """Return the wanted columns of rows of frames and faces, NaN where the face was not found in that very frame.
 
@@ -48,8 +46,8 @@ def face_columns(
     seen : sequence of (Look or None)
         Of each row, what action units are read from.
     wanted : FrameColumns
-    neutral : mapping of int to Look
-        Whose rest is known from another picture, and that.
+    neutral : Look, optional
+        Person 1 in a picture at rest.
     """
     rows: Rows = {}
     if wanted.landmarks:
@@ -59,12 +57,10 @@ def face_columns(
     return rows
 
 
-def unit_columns(
-    people: NDArray[np.generic], seen: "Sequence[Look | None]", neutral: "Mapping[int, Look]" = NOBODY
-) -> Rows:
+def unit_columns(people: NDArray[np.generic], seen: "Sequence[Look | None]", neutral: "Look | None" = None) -> Rows:
     """Return a column for each of UNITS, 0 to 5: each person's are judged beside that person's own rest.
 
-    That is the one in `neutral`, or what `read_units` takes for it.
+    That is `neutral` for person 1, where there is such a picture, and else what `read_units` takes for it.
     """
     from fastck.faces.units import UNITS, bundled_units
     from fastck.recognition.reading import read_units
@@ -72,7 +68,8 @@ def unit_columns(
     values = np.full((len(seen), len(UNITS)), np.nan, np.float32)
     for person in np.unique(people):
         own = np.flatnonzero(people == person).tolist()
-        values[own], _ = read_units(bundled_units(), [seen[row] for row in own], neutral=neutral.get(int(person)))
+        rest = neutral if person == 1 else None
+        values[own], _ = read_units(bundled_units(), [seen[row] for row in own], neutral=rest)
     return dict(zip(UNITS, values.round(3).T, strict=True))
 
 
@@ -81,12 +78,9 @@ def columns_of_boxes(
     frames: Iterable[Gray],
     people: NDArray[np.generic],
     wanted: FrameColumns,
-    neutral: tuple[Gray, FaceBox] | None = None,
+    neutral: "Look | None" = None,
 ) -> Rows:
-    """Return the wanted columns of faces whose boxes are known, each with its frame; see `face_columns`.
-
-    `neutral` is another picture, with a box: of the first person's face at rest.
-    """
+    """Return the wanted columns of faces whose boxes are known, each with its frame; see `face_columns`."""
     if wanted == NO_COLUMNS:
         return {}
     from fastck.faces.units import UnitReader
@@ -99,5 +93,4 @@ def columns_of_boxes(
         landmarks = reader.find(gray, box)
         marks.append(with_pose(landmarks, gray.shape))
         seen.append(reader.see(gray, landmarks) if wanted.units else None)
-    rest = {1: reader(*neutral)} if wanted.units and neutral is not None else {}
-    return face_columns(people, marks, seen, wanted, rest)
+    return face_columns(people, marks, seen, wanted, neutral)

@@ -153,7 +153,7 @@ def frame_rows(
 ) -> Rows:
     """Return what is known of each frame and face as columns, by frame and person; see `Prediction.frames`.
 
-    `neutral` is the first person in a picture at rest.
+    `neutral` is person 1 in a picture at rest.
     """
     readings = [reading for person in people for reading in person]
     numbers = [number for number, person in enumerate(people, start=1) for _ in person]
@@ -170,7 +170,6 @@ def frame_rows(
         "motion": np.array([reading.moment.displacement for reading in readings], np.float32),
         **{name: shares[:, column] for column, name in enumerate(probability_columns(classes))},
     }
-    rest = {} if neutral is None else {1: neutral}
-    rows |= face_columns(person, [one.marks for one in readings], [one.seen for one in readings], columns, rest)
+    rows |= face_columns(person, [one.marks for one in readings], [one.seen for one in readings], columns, neutral)
     order = np.lexsort((person, frames))
     return {name: column[order] for name, column in rows.items()}

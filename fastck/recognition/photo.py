@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,6 +28,9 @@ from fastck.recognition.prediction import Prediction
 from fastck.recognition.segments import SAME_FACE
 from fastck.recognition.windows import Window, answered_windows
 from fastck.training.settings.config import probability_columns
+
+if TYPE_CHECKING:
+    from fastck.faces.appearance import Look
 
 NO_MOTION = "one picture has no motion, so no emotion is told: name a clip, or the same face at rest with --neutral"
 BESIDE_AVERAGE = "units of one picture are beside the average of rendered people; --neutral names the same face at rest"
@@ -62,17 +65,21 @@ def read_photo(path: Path) -> tuple[Gray, list[Scored]]:
 
 
 class AtRest(NamedTuple):
-    """A picture of somebody at rest: the name of its file, its gray levels, and the face, the largest in it."""
+    """A picture of somebody at rest: its file's name, its gray levels, the largest face, and what is seen of that."""
 
     name: str
     gray: Gray
     face: FaceBox
+    look: "Look"
 
 
 def photo_at_rest(path: Path) -> AtRest:
     """Return a picture of somebody at rest; raises as `read_photo` does."""
+    from fastck.faces.units import UnitReader
+
     gray, faces = read_photo(path)
-    return AtRest(one_line(path.name), gray, faces[0][0])
+    face = faces[0][0]
+    return AtRest(one_line(path.name), gray, face, UnitReader()(gray, face))
 
 
 def sorted_faces(gray: Gray, name: str) -> list[Scored]:
@@ -119,7 +126,7 @@ def look_at_photo(
     notes = [NO_MOTION, *([BESIDE_AVERAGE] if columns.units else [])]
     if neutral is not None:
         laid = aligned(gray, faces[0][0], neutral.gray, neutral.face)
-        pair = (neutral[1:], (laid, faces[0][0] if laid is gray else neutral.face))
+        pair = ((neutral.gray, neutral.face), (laid, faces[0][0] if laid is gray else neutral.face))
         readings = _readings(pair, recogniser, judged=judged)
         windows, _ = answered_windows(readings, recogniser, judged=judged)
         windows = tuple(window._replace(first_frame=1, last_frame=1) for window in windows)
@@ -129,7 +136,7 @@ def look_at_photo(
         notes = [f"compared with {neutral.name}"]
         if len(faces) > 1:
             notes.append(f"{len(faces) - 1} smaller faces have no face at rest to be compared with")
-    rest = None if neutral is None else neutral[1:]
+    rest = None if neutral is None else neutral.look
     rows |= columns_of_boxes([box for box, _ in faces], repeat(gray), rows["person"], columns, rest)
     answered = [
         Prediction(

@@ -172,7 +172,7 @@ def action_units(
     True
     """
     check_fps(fps)
-    rest = None if neutral is None else UnitReader()(*photo_at_rest(Path(neutral))[1:])
+    rest = None if neutral is None else photo_at_rest(Path(neutral)).look
     if isinstance(clip, str | PathLike):
         return units_of(footage_of(path_record(Path(clip)), source=fspath(clip), fps=fps), rest)
     if isinstance(clip, list | tuple) and clip and all(isinstance(path, str | PathLike) for path in clip):
