@@ -24,11 +24,12 @@ from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes,
 from fastck.recognition.person import following
 from fastck.recognition.photo import AtRest, look_at_photo, path_record, photo_at_rest
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
-from fastck.recognition.windows import answered_windows
+from fastck.recognition.windows import answered_windows, near_apex
 from fastck.training.run import Run, open_run
 
 if TYPE_CHECKING:
     from fastck.faces.units import UnitReader
+    from fastck.recognition.judge import Judged
     from fastck.recognition.reading import Reference
 
 log = logging.getLogger(__name__)
@@ -282,18 +283,20 @@ def recognise_footage(
         raise BadSequence(f"motion takes two frames from the first face on, which is in the last of {n_frames}")
     answered = [readings for readings in moving if n_found(readings) >= min(FEWEST, n_frames)] or moving[:1]
     left_out = [readings for readings in everyone if not any(readings is one for one in answered)]
-    references: list[Reference | None] = [None] * len(answered)
+    heard: list[Judged | None] = [None] * len(answered)
     if judged and look is not None:
-        both = [
+        heard = [
             judge_readings(readings, recogniser, look.model, neutral=rest if number == 0 else None)
             for number, readings in enumerate(answered)
         ]
-        answered, references = [own for own, _ in both], [reference for _, reference in both]
+        answered = [one.readings for one in heard if one is not None]
     rows = frame_rows([*answered, *left_out], footage.seconds(n_frames), recogniser.classes, columns, rest)
     predictions: list[ClipPrediction] = []
     notes = people_notes(answered, len(left_out))
-    for own, said, reference in zip(answered, notes, references, strict=True):
-        windows, strongest = answered_windows(own, recogniser, judged=judged)
+    for own, said, judgement in zip(answered, notes, heard, strict=True):
+        reference = None if judgement is None else judgement.reference
+        answering = near_apex if judgement is None else judgement.answering
+        windows, strongest = answered_windows(own, recogniser, answering)
         predictions.append(
             ClipPrediction(
                 clip=footage.name,

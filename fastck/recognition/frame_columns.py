@@ -69,7 +69,7 @@ def unit_columns(people: NDArray[np.generic], seen: "Sequence[Look | None]", neu
     for person in np.unique(people):
         own = np.flatnonzero(people == person).tolist()
         rest = neutral if person == 1 else None
-        values[own], _ = read_units(bundled_units(), [seen[row] for row in own], neutral=rest)
+        values[own] = read_units(bundled_units(), [seen[row] for row in own], neutral=rest).intensities
     return dict(zip(UNITS, values.round(3).T, strict=True))
 
 

@@ -16,8 +16,8 @@ from fastck.faces.dense import blas, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.follow import Reading
-from fastck.recognition.reading import Reference, begins_at_rest, read_units
-from fastck.recognition.windows import NEAR_APEX, motion_windows
+from fastck.recognition.reading import Reference, expressiveness, read_units
+from fastck.recognition.windows import NEAR_APEX, from_apex, motion_windows, near_apex
 
 Floats = NDArray[np.float32]
 
@@ -53,9 +53,8 @@ class Course(NamedTuple):
     ----------
     units : ndarray of shape (T, 44)
         Intensities beside the reference.
-    absolute : ndarray of shape (T, 44), optional
-        Intensities beside the rendered average, where the face never rests, or beside a picture of it at rest, where
-        the clip begins otherwise. Beside its own rest they say more about who somebody is than about what they show.
+    level : ndarray of shape (T, 44), optional
+        As in `fastck.recognition.reading.FaceUnits`: None where the clip begins at rest.
     pose : ndarray of shape (T, 3)
         The head's turn, radians.
     chances : ndarray of shape (T, 8)
@@ -65,7 +64,7 @@ class Course(NamedTuple):
     """
 
     units: Floats
-    absolute: Floats | None
+    level: Floats | None
     pose: Floats
     chances: Floats
     moved: Floats
@@ -73,21 +72,21 @@ class Course(NamedTuple):
     def until(self, end: int) -> "Course":
         """Return the last frames before one, `MOST` of them."""
         part = slice(max(0, end - MOST), end)
-        absolute = None if self.absolute is None else self.absolute[part]
-        return Course(self.units[part], absolute, self.pose[part], self.chances[part], self.moved[part])
+        level = None if self.level is None else self.level[part]
+        return Course(self.units[part], level, self.pose[part], self.chances[part], self.moved[part])
 
     def flow(self) -> Floats:
         """Return what the flow alone says, (8,): its mean near the apex."""
-        return np.asarray(self.chances[near_apex(self.moved)].mean(axis=0), np.float32)
+        return np.asarray(self.chances[near_top(self.moved)].mean(axis=0), np.float32)
 
 
 def judged_inputs(course: Course) -> Floats:
     """Return what the network takes of a stretch of frames, (D,) float32."""
-    units, absolute, pose, chances, moved = course
+    units, level, pose, chances, moved = course
     plain = units[:, PLAIN]
-    level = np.zeros_like(plain) if absolute is None else absolute[:, PLAIN]
+    level = np.zeros_like(plain) if level is None else level[:, PLAIN]
     top = plain.max(axis=0)
-    near = near_apex(moved)
+    near = near_top(moved)
     shares = np.log(np.maximum(chances, np.float32(LEAST_SHARE)))
     parts = [
         top,
@@ -113,20 +112,20 @@ def judged_inputs(course: Course) -> Floats:
 MOST = 90  # frames before one that its own answer is taken from, within its window
 FEWEST = 2  # frames with the face in a window, below which flow alone answers
 # The flow's own say: of whether there is an emotion, and of which one. It costs a hundredth of the rendered clips, and
-# the flow is what has been measured on real smiles. It has none where the face never rests: a face that does not move
-# from its onset is at rest only if that is.
+# the flow is what has been measured on real smiles. It has none where a clip begins otherwise: a face that does not
+# move from its onset is at rest only if that is.
 SAY, SAY_OF_KIND = 0.35, 0.7
 FLOW_INPUTS = slice(-(3 * N_EMOTIONS + 2), None)  # of `judged_inputs`
 N_INPUTS = 7 * len(PLAIN) + len(LOPSIDED) + len(SWINGING) + 6 + 3 * N_EMOTIONS + 2
 
 
-def near_apex(moved: Floats) -> NDArray[np.bool_]:
+def near_top(moved: Floats) -> NDArray[np.bool_]:
     """Return which of a stretch's frames are near its largest displacement."""
     return np.asarray(moved >= NEAR_APEX * moved.max())
 
 
 def pooled(judged: Floats, flow: Floats, rested: NDArray[np.bool_]) -> Floats:
-    """Return probabilities (N, 8) of the judge's network and of the flow's alone: both heard where the face rests."""
+    """Return probabilities (N, 8) of the judge's network and of the flow's, both heard where a clip begins at rest."""
     neutral = (1 - SAY) * judged[:, :1] + SAY * flow[:, :1]
     kinds, others = (one[:, 1:] / np.maximum(one[:, 1:].sum(axis=1, keepdims=True), 1e-9) for one in (judged, flow))
     say = SAY_OF_KIND * flow[:, 1:].sum(axis=1, keepdims=True)
@@ -164,9 +163,9 @@ class Judge:
                     raise ValueError(f"a network must take {N_INPUTS} values and give {N_EMOTIONS}")
 
     def probabilities(self, courses: Sequence[Course]) -> Floats:
-        """Return the probability of each class for each stretch, (N, 8), with the flow's own say where a face rests."""
+        """Return each class' probability for each stretch, (N, 8), with the flow's say where one begins at rest."""
         rows, flow = np.stack([judged_inputs(one) for one in courses]), np.stack([one.flow() for one in courses])
-        rested = np.array([one.absolute is None for one in courses])
+        rested = np.array([one.level is None for one in courses])
         with blas().limit(limits=1, user_api="blas"):
             outputs = np.mean([network(rows) for network in self._networks], axis=0)
         return pooled(softmax(np.asarray(outputs / np.float32(self.about["temperature"]), np.float32)), flow, rested)
@@ -178,10 +177,45 @@ def bundled_judge() -> Judge:
     return Judge()
 
 
+class Judged(NamedTuple):
+    """A person's readings with the judge's answers.
+
+    Attributes
+    ----------
+    readings : list of Reading
+    reference : {"onset", "median", "average", "neutral"}
+        What the face was compared with.
+    shown : dict of int to float, optional
+        Where the clip does not begin at rest: how much the face shows beside the reference, for each frame with it.
+    """
+
+    readings: list[Reading]
+    reference: Reference
+    shown: dict[int, float] | None
+
+    def answering(self, window: Sequence[Reading]) -> Sequence[Reading]:
+        """Return those of a window's readings whose mean is its answer.
+
+        Each has heard the window up to there, and the later ones the most: the later half of the readings from the apex
+        on. Where a clip does not begin at rest its largest displacement may be its rest: all readings from the one on
+        that shows nearly the most. None that no longer hears the apex.
+        """
+        if self.shown is None:
+            late = from_apex(window)[:MOST]
+            return late[len(late) // 2 :]
+        there = [place for place, one in enumerate(window) if one.moment.frame in self.shown]
+        if len(there) < FEWEST:
+            return near_apex(window)
+        sizes = [self.shown[window[place].moment.frame] for place in there]
+        heard = list(zip(there, sizes, strict=True))[FEWEST - 1 :]
+        first = next((place for place, size in heard if size >= NEAR_APEX * max(sizes)), heard[0][0])
+        return window[first : first + MOST]
+
+
 def judge_readings(
     readings: Sequence[Reading], recogniser: Recogniser, model: UnitModel, *, neutral: Look | None = None
-) -> tuple[list[Reading], Reference]:
-    """Return a person's readings with the judge's answers for each frame, and what their face was compared with.
+) -> Judged:
+    """Return a person's readings with the judge's answers for each frame.
 
     A frame is judged by its window up to there. Where the face was not seen the answer stays the flow's.
 
@@ -196,42 +230,47 @@ def judge_readings(
         The face in a picture that is known to show it at rest; it need not be the first reading's.
     """
     judge = bundled_judge()
-    units, reference = read_units(model, [one.seen for one in readings], neutral=neutral)
-    # Beside a picture at rest an expression that a clip begins with is seen; the flow sees its way back from there.
-    rested = reference != "average" and (neutral is None or begins_at_rest(model, units, neutral))
+    units, reference, level = read_units(model, [one.seen for one in readings], neutral=neutral)
     judged: list[Reading] = []
     for window in motion_windows(readings):
         # A window may begin later than the one before it ends: what lies between is at rest.
         begin = window[0].moment.frame
         judged += [one for one in readings if one.moment.frame < begin][len(judged) :]
-        own = units[len(judged) : len(judged) + len(window)]
-        judged += judge_window(window, judge, own, rested=rested)
+        own = slice(len(judged), len(judged) + len(window))
+        judged += judge_window(window, judge, units[own], None if level is None else level[own])
     judged += readings[len(judged) :]
-    return [replace(one, emotion=recogniser.decide(one.probabilities)) for one in judged], reference
+    return Judged(
+        readings=[replace(one, emotion=recogniser.decide(one.probabilities)) for one in judged],
+        reference=reference,
+        shown=None if level is None else shown_by(readings, units),
+    )
 
 
-def judge_window(window: Sequence[Reading], judge: Judge, units: Floats, *, rested: bool) -> list[Reading]:
+def shown_by(readings: Sequence[Reading], units: Floats) -> dict[int, float]:
+    """Return the sum of the intensities that tell (N, 44) for each frame in which the face was seen."""
+    sums = expressiveness(units).tolist()
+    return {one.moment.frame: size for one, size in zip(readings, sums, strict=True) if one.seen is not None}
+
+
+def judge_window(window: Sequence[Reading], judge: Judge, units: Floats, level: Floats | None) -> list[Reading]:
     """Return a window's readings with the judge's probabilities, each by the frames up to it and their units (T, 44).
 
-    `rested` as for `course_of`.
+    `level` as in `Course`.
     """
     there = [place for place, one in enumerate(window) if one.seen is not None]
     if len(there) < FEWEST:
         return list(window)
-    course = course_of([window[place] for place in there], units[there], rested=rested)
+    course = course_of([window[place] for place in there], units[there], None if level is None else level[there])
     said = judge.probabilities([course.until(end) for end in range(FEWEST, len(there) + 1)])
     answers = dict(zip(there[FEWEST - 1 :], said, strict=True))
     return [replace(one, probabilities=answers.get(place, one.probabilities)) for place, one in enumerate(window)]
 
 
-def course_of(readings: Sequence[Reading], units: Floats, *, rested: bool) -> Course:
-    """Return what is known of readings, in each of which the face was seen, and of their units.
-
-    `rested` says whether the face is at rest where the flow begins, and the units are beside that rest.
-    """
+def course_of(readings: Sequence[Reading], units: Floats, level: Floats | None) -> Course:
+    """Return what is known of readings, in each of which the face was seen, and of their units."""
     return Course(
         units=units,
-        absolute=None if rested else units,
+        level=level,
         pose=np.stack([one.seen.pose for one in readings if one.seen is not None]),
         chances=np.stack([one.probabilities for one in readings]),
         moved=np.array([one.moment.displacement for one in readings], np.float32),

@@ -128,7 +128,8 @@ def look_at_photo(
         laid = aligned(gray, faces[0][0], neutral.gray, neutral.face)
         pair = ((neutral.gray, neutral.face), (laid, faces[0][0] if laid is gray else neutral.face))
         readings = _readings(pair, recogniser, judged=judged)
-        windows, _ = answered_windows(readings, recogniser, judged=judged)
+        # The one behind the picture at rest answers.
+        windows, _ = answered_windows(readings, recogniser)
         windows = tuple(window._replace(first_frame=1, last_frame=1) for window in windows)
         rows["motion"][0] = readings[-1].moment.displacement
         for name, share in zip(recogniser.classes, readings[-1].probabilities, strict=True):
@@ -166,7 +167,9 @@ def _readings(pair: Sequence[tuple[Gray, FaceBox]], recogniser: Recogniser, *, j
     look = UnitReader() if judged else None
     follower = Follower(recogniser, look)
     readings = [reading for gray, box in pair if (reading := follower.push(gray, box)) is not None]
-    return readings if look is None else judge_readings(readings, recogniser, look.model, neutral=readings[0].seen)[0]
+    if look is None:
+        return readings
+    return judge_readings(readings, recogniser, look.model, neutral=readings[0].seen).readings
 
 
 def _rows(faces: Sequence[Scored], classes: Sequence[str]) -> Rows:

@@ -1,7 +1,7 @@
 """Action units of a clip's frames: read one after another, and judged against the face's own rest where it shows it."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,27 +65,49 @@ def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
 
 def begins_at_rest(model: UnitModel, units: Floats, neutral: Look) -> bool:
     """Return whether a face first looks as in a picture at rest, by the intensities (N, 44) of frames beside that."""
-    first = units[~np.isnan(units[:, 0])][:1]
-    return bool(np.all(expressiveness(first) - expressiveness(model.intensities([neutral], neutral)) < BEGUN))
+    return bool(np.all(expressiveness(units[:1]) - expressiveness(model.intensities([neutral], neutral)) < BEGUN))
 
 
-def read_units(
-    model: UnitModel, looks: Sequence[Look | None], *, neutral: Look | None = None
-) -> tuple[Floats, Reference]:
-    """Return the intensities (N, 44) of a face's frames, NaN where it was not seen, and the reference.
+class FaceUnits(NamedTuple):
+    """Action units of a face's frames, and what they are compared with.
+
+    Attributes
+    ----------
+    intensities : ndarray of shape (N, 44)
+        Beside the reference; NaN where the face was not seen.
+    reference : {"onset", "median", "average", "neutral"}
+    level : ndarray of shape (N, 44), optional
+        Where the face is not at rest in the first frame: the intensities that tell what it shows then, beside the
+        rendered average or the picture at rest. Beside its own rest they say more about who somebody is.
+    """
+
+    intensities: Floats
+    reference: Reference
+    level: Floats | None
+
+
+def read_units(model: UnitModel, looks: Sequence[Look | None], *, neutral: Look | None = None) -> FaceUnits:
+    """Return the action units of a face's frames, None where it was not seen.
 
     `neutral` is the same face in a picture that is known to show it at rest, whatever it looks like.
     """
     there = [one for one in looks if one is not None]
-    reference: Reference = "neutral"
-    if neutral is None:
-        units = model.intensities(there)
+    if neutral is not None:
+        units = model.intensities(there, neutral)
+        reference: Reference = "neutral"
+        level = None if begins_at_rest(model, units, neutral) else units
+    else:
+        level = units = model.intensities(there)
         # One frame alone has nothing to be compared with: beside itself no face shows anything.
         frames, reference = rest_frames(units) if len(there) > 1 else ([], "average")
         if frames:
-            neutral = median_look([there[frame] for frame in frames])
-    if neutral is not None:
-        units = model.intensities(there, neutral)
-    found = np.full((len(looks), len(UNITS)), np.nan, np.float32)
-    found[[one is not None for one in looks]] = units
-    return found, reference
+            units = model.intensities(there, median_look([there[frame] for frame in frames]))
+        level = None if reference == "onset" else level
+    seen = np.array([one is not None for one in looks], np.bool_)
+
+    def spread(values: Floats) -> Floats:
+        found = np.full((len(looks), len(UNITS)), np.nan, np.float32)
+        found[seen] = values
+        return found
+
+    return FaceUnits(spread(units), reference, None if level is None else spread(level))

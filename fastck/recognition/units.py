@@ -228,7 +228,7 @@ def _person_units(
     footage: Footage, looks: Looks, reader: UnitReader, n_frames: int, person: int, neutral: Look | None
 ) -> ActionUnits:
     """Return one person's units in every frame of a clip."""
-    own, reference = read_units(reader.model, [look for _, look in looks], neutral=neutral)
+    own, reference, _ = read_units(reader.model, [look for _, look in looks], neutral=neutral)
     intensities = np.full((n_frames, len(UNITS)), np.nan, np.float32)
     intensities[[frame for frame, _ in looks]] = own
     return ActionUnits(

@@ -1,6 +1,6 @@
 """The windows of a clip's motion: from rest to rest, and what the recogniser says about each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,19 +35,36 @@ class Window(NamedTuple):
     probabilities: dict[str, float]
 
 
+def near_apex(window: Sequence[Reading]) -> list[Reading]:
+    """Return the readings of a window whose displacement is nearly the largest.
+
+    The frame at rest that a window begins with is never among them. A window has none where the face moves in the very
+    frame from which on a new onset counts.
+    """
+    moving = window[1:] if window[0].moment.resting and len(window) > 1 else window
+    largest = max(map(_size, moving))
+    return [reading for reading in moving if _size(reading) >= NEAR_APEX * largest]
+
+
+def from_apex(window: Sequence[Reading]) -> Sequence[Reading]:
+    """Return the readings of a window from the first one on whose displacement is nearly the largest."""
+    first = near_apex(window)[0]
+    return window[next(place for place, reading in enumerate(window) if reading is first) :]
+
+
 def answered_windows(
-    readings: Sequence[Reading], recogniser: Recogniser, *, judged: bool = False
+    readings: Sequence[Reading],
+    recogniser: Recogniser,
+    answering: Callable[[Sequence[Reading]], Sequence[Reading]] = near_apex,
 ) -> tuple[tuple[Window, ...], int]:
     """Return the windows of a clip, and the place of the one that shows the largest motion.
 
-    A window's answer is the mean over the frames near its apex; where each frame was judged by its window up to there,
-    over all frames from the apex on.
+    A window's answer is the mean over those of its readings that `answering` returns.
     """
     answered = []
     windows = motion_windows(readings)
     for window in windows:
-        rows_of = from_apex if judged else near_apex
-        mean = np.mean([reading.probabilities for reading in rows_of(window)], axis=0)
+        mean = np.mean([reading.probabilities for reading in answering(window)], axis=0)
         answered.append(
             Window(
                 first_frame=window[0].moment.frame + 1,
@@ -64,23 +81,6 @@ def answered_windows(
 def strongest_window(readings: Sequence[Reading]) -> Sequence[Reading]:
     """Return the window with the largest displacement: the one that answers for the clip."""
     return max(motion_windows(readings), key=lambda window: max(map(_size, window)))
-
-
-def near_apex(window: Sequence[Reading]) -> list[Reading]:
-    """Return the readings of a window whose displacement is nearly the largest.
-
-    The frame at rest that a window begins with is never among them. A window has none where the face moves in the very
-    frame from which on a new onset counts.
-    """
-    moving = window[1:] if window[0].moment.resting and len(window) > 1 else window
-    largest = max(map(_size, moving))
-    return [reading for reading in moving if _size(reading) >= NEAR_APEX * largest]
-
-
-def from_apex(window: Sequence[Reading]) -> Sequence[Reading]:
-    """Return the readings of a window from the first one on whose displacement is nearly the largest."""
-    first = near_apex(window)[0]
-    return window[next(place for place, reading in enumerate(window) if reading is first) :]
 
 
 def _size(reading: Reading) -> float:

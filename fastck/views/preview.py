@@ -233,7 +233,7 @@ def with_units(preview: Preview) -> Preview:
 
     reader = UnitReader()
     seen = [None if box is None else reader(gray, box) for gray, box in _shown_faces(preview)]
-    found, _ = read_units(reader.model, seen)
+    found = read_units(reader.model, seen).intensities
     return replace(preview, units=[None if one is None else row for one, row in zip(seen, found, strict=True)])
 
 

@@ -18,7 +18,7 @@ from fastck.recogniser import BUNDLED, Recogniser, blas, bundled
 from fastck.recognition.clip import recognise
 from fastck.recognition.follow import Reading
 from fastck.recognition.inputs import Answer
-from fastck.recognition.judge import judge_readings
+from fastck.recognition.judge import MOST, Judged, judge_readings
 from fastck.recognition.live.sources import open_source
 from fastck.recognition.person import Person
 from fastck.recognition.segments import LOST, Moment
@@ -52,7 +52,7 @@ def test_a_window_begins_with_the_last_frame_at_rest_and_every_frame_is_answered
     windows = motion_windows(readings)
     assert [window[0].moment.frame for window in windows] == [1, 4 + rests]
     assert windows[0][-1].moment.frame < windows[1][0].moment.frame
-    judged, _ = judge_readings(readings, bundled(), bundled_units())
+    judged = judge_readings(readings, bundled(), bundled_units()).readings
     assert [one.moment.frame for one in judged] == list(range(len(readings)))
 
 
@@ -64,6 +64,30 @@ def test_windows_follow_one_another(seed: int):
     readings = [reading(frame, int(onsets[frame]), float(size)) for frame, size in enumerate(sizes)]
     frames = [one.moment.frame for window in motion_windows(readings) for one in window]
     assert frames == sorted(set(frames))
+
+
+def test_the_later_half_from_the_apex_on_answers_for_a_window():
+    window = [reading(frame, 0, size) for frame, size in enumerate([0.0, 0.01, 0.019, 0.02, 0.02, 0.019, 0.01])]
+    judged = Judged(window, "onset", None)
+    assert [one.moment.frame for one in judged.answering(window)] == [4, 5, 6]
+    assert [one.moment.frame for one in judged.answering(window[:3])] == [2]
+    assert [one.moment.frame for one in judged.answering(window[:1])] == [0]
+    # No reading that no longer hears the apex.
+    long = [reading(frame, 0, 0.02 if frame == 1 else 0.01) for frame in range(3 * MOST)]
+    assert [one.moment.frame for one in judged.answering(long)] == list(range(1 + MOST // 2, 1 + MOST))
+
+
+def test_where_a_clip_begins_in_an_expression_its_rest_is_not_its_apex():
+    window = [reading(frame, 0, 0.01 * frame) for frame in range(6)]
+    shown = {0: 9.0, 1: 8.5, 2: 9.4, 3: 4.0, 5: 0.1}
+    assert [one.moment.frame for one in Judged(window, "median", shown).answering(window)] == [1, 2, 3, 4, 5]
+    late = shown | {3: 20.0}
+    assert [one.moment.frame for one in Judged(window, "average", late).answering(window)] == [3, 4, 5]
+    # The first frame with the face is never judged: two are needed.
+    first = shown | {0: 20.0}
+    assert [one.moment.frame for one in Judged(window, "average", first).answering(window)] == [1, 2, 3, 4, 5]
+    # Fewer leave the answer to the flow.
+    assert [one.moment.frame for one in Judged(window, "average", {0: 9.0}).answering(window)] == [5]
 
 
 def test_a_clip_that_rests_after_its_first_frame_has_an_apex():

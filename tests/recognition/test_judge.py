@@ -127,7 +127,7 @@ def test_an_expression_that_was_taken_for_rest_is_not_learnt_from():
     data = Stretches(
         values=np.zeros((n, 3), np.float32), flow=np.zeros((n, 8), np.float32), code=np.arange(n, dtype=np.int16),
         person=np.arange(n), act=np.array(acts), whole=np.ones(n, np.bool_), reference=np.array(references),
-        begins=np.zeros(n, np.float32),
+        rested=np.ones(n, np.bool_), begins=np.zeros(n, np.float32),
     )  # fmt: skip
     assert told(data).code.tolist() == [1, 2, 4]
 

@@ -68,8 +68,8 @@ def test_the_largest_person_is_answered_as_before(happy: list[np.ndarray], surpr
     prediction = fastck.predict(clip, person="largest")
     look = UnitReader()
     readings, _, _ = read_frames(iter(clip), bundled(), look=look)
-    judged, _ = judge_readings(readings, bundled(), look.model)
-    windows, strongest = answered_windows(judged, bundled(), judged=True)
+    judged = judge_readings(readings, bundled(), look.model)
+    windows, strongest = answered_windows(judged.readings, bundled(), judged.answering)
     assert prediction.windows == windows
     assert (prediction.strongest, prediction.others) == (strongest, ())
     # One person alone has the same answer either way.

@@ -19,8 +19,8 @@ from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UnitModel
 from fastck.recogniser import Recogniser
 from fastck.recognition.judge import Course, Judge
-from fastck.recognition.reading import begins_at_rest, read_units
-from tools.units.fit import Floats, as_bytes
+from fastck.recognition.reading import FaceUnits, read_units
+from tools.units.fit import as_bytes
 from tools.units.frames import Frames
 from tools.units.judging import (
     CONFIG,
@@ -30,7 +30,6 @@ from tools.units.judging import (
     fit_judge,
     heard,
     judging_data,
-    level_of,
     temperature_of,
 )
 from tools.units.learn import looks_of
@@ -99,26 +98,24 @@ def picture_rows(worlds: dict[str, Frames], model: UnitModel) -> list[str]:
     """Return a table's rows of clips by themselves, and of the same beside a picture of the face at rest."""
     judge, recogniser = Judge(), Recogniser()
 
-    def right(own: Frames, units: Floats, absolute: Floats | None) -> bool:
-        course = Course(units, absolute, own.pose, recogniser.probabilities(own.flow.astype(np.float32)), own.moved)
+    def right(own: Frames, found: FaceUnits) -> bool:
+        chances = recogniser.probabilities(own.flow.astype(np.float32))
+        course = Course(found.intensities, found.level, own.pose, chances, own.moved)
         (chances,) = judge.probabilities([course])
         return bool(own.code[0] == (chances.argmax() if chances.max() >= UNSURE_BELOW else 0))
 
     rows = []
     for world, frames in worlds.items():
-        found: dict[str, list[tuple[bool, bool]]] = {"begun": [], "other": [], "everyday": []}
+        found: dict[str, list[tuple[bool, ...]]] = {"begun": [], "other": [], "everyday": []}
         pictures = frames.pick(frames.act == "rest")
         for clip in np.unique(frames.clip[~np.isin(frames.act, ("rest", "random"))]):
             own = frames.pick(frames.clip == clip)
             at_rest = looks_of(pictures.pick(pictures.person == own.person[0]))[:1]
             if len(own) < FEWEST_FRAMES or not at_rest:
                 continue
-            units, reference = read_units(model, looks_of(own))
-            beside, _ = read_units(model, looks_of(own), neutral=at_rest[0])
-            rested = begins_at_rest(model, beside, at_rest[0])
+            answers = (right(own, read_units(model, looks_of(own), neutral=rest)) for rest in (None, at_rest[0]))
             kind = "begun" if " begun" in str(own.act[0]) else "other" if own.code[0] > 0 else "everyday"
-            alone = right(own, units, level_of(units, reference))
-            found[kind].append((alone, right(own, beside, None if rested else beside)))
+            found[kind].append(tuple(answers))
         shares = (f"{100 * share:.0f} %" for answers in found.values() for share in np.mean(answers, axis=0))
         rows.append(f"| {world} | {' | '.join(shares)} |")
     return rows

@@ -14,7 +14,7 @@ from fastck.faces.dense import Dense, read_dense
 from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.judge import FLOW_INPUTS, FORMAT, LOPSIDED, N_EMOTIONS, PLAIN, Course, judged_inputs, pooled
-from fastck.recognition.reading import LASTING, read_units, rest_frames
+from fastck.recognition.reading import LASTING, Reference, read_units, rest_frames
 from fastck.render.action_units import action_units
 from fastck.render.expression import Manner, draw_manner
 from fastck.render.recipes import EMOTION_CODES
@@ -33,7 +33,7 @@ SYNTHETIC = 2500  # clips
 RENDERED = 4  # times that a rendered stretch counts
 UNSURE_BELOW, SURE = 0.5, 0.9
 FEWEST_FRAMES, MOST_FRAMES = 4, 100
-ENDINGS = (0.7, 1.0)  # shares of a clip
+ENDINGS = (0.4, 0.7, 1.0)  # shares of a clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,36 +47,47 @@ class Stretches(Rows):
     act: NDArray[np.str_]
     whole: NDArray[np.bool_]
     reference: NDArray[np.str_]
+    rested: NDArray[np.bool_]  # whether it begins at rest
     begins: Floats  # the sum of the true intensities in the first frame, without blinks
 
 
-def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser) -> Stretches:
-    """Return the stretches of clips."""
+def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser, *, pictures: bool = False) -> Stretches:
+    """Return the stretches of clips, or the same beside one of the pictures of each person at rest."""
     rows = []
     for clip in np.unique(frames.clip):
         own = frames.pick(np.flatnonzero(frames.clip == clip))
         if own.act[0] in ("rest", "random") or len(own) < FEWEST_FRAMES:
             continue
+        at_rest = looks_of(frames.pick((frames.person == own.person[0]) & (frames.act == "rest"))) if pictures else []
+        if pictures and not at_rest:
+            continue
+        neutral = at_rest[clip % len(at_rest)] if pictures else None
         looks = looks_of(own)
         chances = recogniser.probabilities(own.flow.astype(np.float32))
         for ending in ENDINGS:
             end = max(FEWEST_FRAMES, round(ending * len(own)))
-            units, reference = read_units(model, looks[:end])
-            moved = own.moved[:end]
-            course = Course(units, level_of(units, reference), own.pose[:end], chances[:end], moved)
-            rows.append(
-                (judged_inputs(course), course.flow(), own.code[0], own.person[0], own.act[0], ending == 1.0, reference,
-                 own.truth[0, LASTING].sum())
-            )  # fmt: skip
+            units, reference, level = read_units(model, looks[:end], neutral=neutral)
+            course = Course(units, level, own.pose[:end], chances[:end], own.moved[:end])
+            begins = own.truth[0, LASTING].sum()
+            rows.append(row_of(course, own.code[0], own.person[0], own.act[0], ending == 1.0, reference, begins))
     return as_stretches(rows)
+
+
+def row_of(
+    course: Course, code: int, person: int, act: str, whole: bool, reference: Reference, begins: float
+) -> tuple[Any, ...]:
+    """Return a row of `Stretches`, in the order of its columns."""
+    rested = course.level is None
+    return judged_inputs(course), course.flow(), code, person, act, whole, reference, rested, begins
 
 
 def as_stretches(rows: list[tuple[Any, ...]]) -> Stretches:
     """Return rows as columns."""
-    values, flow, code, person, act, whole, reference, begins = zip(*rows, strict=True)
+    values, flow, code, person, act, whole, reference, rested, begins = zip(*rows, strict=True)
     return Stretches(
         values=np.stack(values), flow=np.stack(flow), code=np.array(code), person=np.array(person), act=np.array(act),
-        whole=np.array(whole), reference=np.array(reference), begins=np.array(begins, np.float32),
+        whole=np.array(whole), reference=np.array(reference), rested=np.array(rested),
+        begins=np.array(begins, np.float32),
     )  # fmt: skip
 
 
@@ -88,11 +99,6 @@ def told(data: Stretches) -> Stretches:
     """
     begun = np.array(["begun" in str(act) for act in data.act])
     return data.pick(~(begun & (data.reference == "onset")))
-
-
-def level_of(units: Floats, reference: str) -> Floats | None:
-    """Return intensities beside the average, where that is the reference."""
-    return units if reference == "average" else None
 
 
 # Augmentation: other people's units are stronger or weaker, and real ones are read less exactly.
@@ -186,12 +192,10 @@ def synthetic(model: UnitModel, held: Frames, count: int, seed: int) -> Stretche
             end = max(FEWEST_FRAMES, round(ending * len(truth)))
             _, reference = rest_frames(absolute[:end])
             units = absolute if reference == "average" else relative
-            level = level_of(units[:end], reference)
+            level = None if reference == "onset" else absolute[:end]
             course = Course(units[:end], level, pose[:end], blank[:end], np.zeros(end, np.float32))
-            begins = truth[0, LASTING].sum()
-            rows.append(
-                (judged_inputs(course), blank[0], shown.code, -number, shown.act, ending == 1.0, reference, begins)
-            )
+            begins = float(truth[0, LASTING].sum())
+            rows.append(row_of(course, shown.code, -number, shown.act, ending == 1.0, reference, begins))
     return as_stretches(rows)
 
 
@@ -231,9 +235,9 @@ def mean_outputs(networks: list[Dense], values: Floats) -> Floats:
 
 
 def heard(networks: list[Dense], temperature: float, data: Stretches) -> Floats:
-    """Return probabilities (N, 8) as `fastck.recognition.judge.Judge` does: with the flow's say where a face rests."""
+    """Return probabilities (N, 8) as `fastck.recognition.judge.Judge`, with the flow's say where one begins at rest."""
     judged = softmax(mean_outputs(networks, data.values) / np.float32(temperature))
-    return pooled(judged, data.flow, data.reference != "average")
+    return pooled(judged, data.flow, data.rested)
 
 
 def answers(chances: Floats, data: Stretches) -> dict[str, float]:
@@ -266,19 +270,21 @@ def judging_data(plan: Plan, model: UnitModel, data: Data) -> dict[str, Stretche
     drawn, *found = Parallel(n_jobs=plan.n_jobs, batch_size=1)([
         delayed(one_thread)(synthetic, model, data.judged, SYNTHETIC, plan.seed),
         *[delayed(one_thread)(stretches, part, model, recogniser) for _, part in parts],
+        *[delayed(one_thread)(stretches, part, model, recogniser, pictures=True) for part in in_parts(data.judged)],
     ])  # fmt: skip
+    found, pictured = found[: len(parts)], found[len(parts) :]
     joined = {
         name: Stretches.join(one for (world, _), one in zip(parts, found, strict=True) if world == name)
         for name in worlds
     }
     rendered = joined.pop("judged")
-    return {"train": told(Stretches.join([*[rendered] * RENDERED, drawn])), **joined}
+    return {"train": told(Stretches.join([*[rendered] * RENDERED, *pictured, drawn])), **joined}
 
 
-def one_thread(work: Callable[..., Stretches], *arguments: Any) -> Stretches:
+def one_thread(work: Callable[..., Stretches], *arguments: Any, **options: Any) -> Stretches:
     """Do one process' work: the order in which a library's threads add up changes the last digits."""
     with threadpool_limits(1):
-        return work(*arguments)
+        return work(*arguments, **options)
 
 
 def make_judge(data: Stretches, calibrating: Stretches, checked: dict[str, Stretches], *, seed: int) -> bytes:

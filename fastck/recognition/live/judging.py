@@ -55,8 +55,8 @@ class LiveJudge:
         self._rest: Look | None = None
         self._rested: list[int] = []  # the numbers of the frames that it is taken from
         self._windows = WindowTracker()
-        # With their numbers, and their units beside the rest.
-        self._recent: deque[tuple[int, Reading, Floats]] = deque(maxlen=MOST)
+        # With their numbers, their units beside the rest, and beside the average.
+        self._recent: deque[tuple[int, Reading, Floats, Floats | None]] = deque(maxlen=MOST)
 
     def judge(self, reading: Reading) -> Reading:
         """Return the next reading with the judge's answer, or as it is where the face was not found or is at rest."""
@@ -69,11 +69,11 @@ class LiveJudge:
         if reading.seen is None:
             self.units = None
             return reading
-        units = self._units_of(number, reading.seen)
-        self._recent.append((number, reading.without_flow(), units))
+        units, absolute = self._units_of(number, reading.seen)
+        self._recent.append((number, reading.without_flow(), units, absolute))
         begin = self._windows.begin if self._windows.moved else 0
-        window = [(one, own) for at, one, own in self._recent if at >= begin]
-        course = course_of([one for one, _ in window], np.stack([own for _, own in window]), rested=bool(self._rested))
+        _, window, compared, level = zip(*[one for one in self._recent if one[0] >= begin], strict=True)
+        course = course_of(window, np.stack(compared), None if self.reference == "onset" else np.stack(level))
         self.units = dict(zip(UNITS, units.tolist(), strict=True))
         # Between two windows the face is at rest.
         if len(course.units) < FEWEST or (self._windows.ended and not self._windows.moved):
@@ -81,20 +81,30 @@ class LiveJudge:
         (said,) = self._judge.probabilities([course])
         return replace(reading, probabilities=said, emotion=self._recogniser.decide(said))
 
-    def _units_of(self, number: int, look: Look) -> Floats:
-        """Return a frame's units, beside the face's rest where it is known by now."""
+    def _units_of(self, number: int, look: Look) -> tuple[Floats, Floats | None]:
+        """Return a frame's units, beside the face's rest where it is known by now, and beside the average.
+
+        The latter is None where the rest is known to be the onset.
+        """
         model = self.look.model
-        if self.reference != "average" and self._looked >= REST_FROM:
-            return np.asarray(model.intensities([look], self._rest)[0])
-        self._looked += 1
+        settled = self.reference != "average" and self._looked >= REST_FROM
+        if settled and self.reference == "onset":
+            return model.intensities([look], self._rest)[0], None
         absolute: Floats = model.intensities([look])[0]
+        if not settled:
+            self._look_for_rest(number, look, absolute)
+        return absolute if self._rest is None else model.intensities([look], self._rest)[0], absolute
+
+    def _look_for_rest(self, number: int, look: Look, absolute: Floats) -> None:
+        """Choose the face's rest anew with the next frame."""
+        self._looked += 1
         self._first.append((number, look, absolute))
         frames, self.reference = rest_frames(np.stack([own for *_, own in self._first]))
         if (rested := [self._first[frame][0] for frame in frames]) != self._rested:
             self._rested = rested
             self._rest = median_look([self._first[frame][1] for frame in frames]) if frames else None
             # What was compared with another rest is compared with this one.
-            again = model.intensities([one.seen for _, one, _ in self._recent if one.seen is not None], self._rest)
-            renewed = [(at, one, own) for (at, one, _), own in zip(self._recent, again, strict=True)]
+            looks = [one.seen for _, one, *_ in self._recent if one.seen is not None]
+            again = self.look.model.intensities(looks, self._rest)
+            renewed = [(at, one, own, mean) for (at, one, _, mean), own in zip(self._recent, again, strict=True)]
             self._recent = deque(renewed, maxlen=MOST)
-        return absolute if self._rest is None else np.asarray(model.intensities([look], self._rest)[0])

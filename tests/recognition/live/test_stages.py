@@ -17,6 +17,7 @@ from fastck.recognition.live.picture import BOX, draw, jpeg
 from fastck.recognition.live.sources import Frame
 from fastck.recognition.live.stages import Extras, LiveResult, Totals, watch
 from fastck.recognition.live.text import lines, totals_line
+from fastck.recognition.reading import FEWEST_CALM
 from fastck.recognition.windows import SHORTEST_REST
 from tests.helpers.acted import acted
 
@@ -83,6 +84,17 @@ def test_the_answers_are_those_of_the_clip_so_far(shown: Callable[[], list[np.nd
     # Back at rest after the window has ended.
     assert result.reading.moment.resting
     assert result.reading.emotion == "neutral"
+
+
+def test_a_clip_that_begins_in_an_expression_is_answered_as_it_comes_to_rest():
+    surprise = acted(2, "surprise", 8)
+    clip = [surprise[-1], *surprise[::-1], *[surprise[0]] * FEWEST_CALM]
+    results = live_results(clip)
+    for result, end in list(zip(results, range(1, len(clip) + 1), strict=True))[1:]:
+        expected = fastck.predict(clip[:end])
+        assert (result.reading.emotion, result.reference) == (expected.readings[-1].emotion, expected.reference)
+    assert {result.reference for result in results} == {"average", "median"}
+    assert fastck.predict(clip).emotion == "surprise"
 
 
 def live_results(grays: list[np.ndarray]) -> list[LiveResult]:
