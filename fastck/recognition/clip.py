@@ -24,7 +24,7 @@ from fastck.recognition.people import FEWEST, frame_rows, n_found, people_notes,
 from fastck.recognition.person import following
 from fastck.recognition.photo import AtRest, look_at_photo, path_record, photo_at_rest
 from fastck.recognition.prediction import Prediction, predict_footage, unanswered
-from fastck.recognition.windows import answered_windows, near_apex
+from fastck.recognition.windows import answered_windows, motion_windows
 from fastck.training.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -294,9 +294,12 @@ def recognise_footage(
     predictions: list[ClipPrediction] = []
     notes = people_notes(answered, len(left_out))
     for own, said, judgement in zip(answered, notes, heard, strict=True):
-        reference = None if judgement is None else judgement.reference
-        answering = near_apex if judgement is None else judgement.answering
-        windows, strongest = answered_windows(own, recogniser, answering)
+        reference: Reference | None = None
+        if judgement is None:
+            windows, strongest = answered_windows(motion_windows(own), recogniser)
+        else:
+            reference, parts = judgement.reference, judgement.windows
+            windows, strongest = answered_windows(parts, recogniser, judgement.answering, judgement.apex)
         predictions.append(
             ClipPrediction(
                 clip=footage.name,

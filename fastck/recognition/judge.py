@@ -17,7 +17,7 @@ from fastck.faces.units import UNITS, UnitModel
 from fastck.recogniser import Recogniser, softmax
 from fastck.recognition.follow import Reading
 from fastck.recognition.reading import Reference, expressiveness, read_units
-from fastck.recognition.windows import NEAR_APEX, from_apex, motion_windows, near_apex
+from fastck.recognition.windows import NEAR_APEX, from_apex, largest_motion, motion_windows, near_apex
 
 Floats = NDArray[np.float32]
 
@@ -110,7 +110,7 @@ def judged_inputs(course: Course) -> Floats:
 
 
 MOST = 90  # frames before one that its own answer is taken from, within its window
-FEWEST = 2  # frames with the face in a window, below which flow alone answers
+FEWEST = 2  # frames with the face in a window that begins at rest, below which flow alone answers
 # The flow's own say: of whether there is an emotion, and of which one. It costs a hundredth of the rendered clips, and
 # the flow is what has been measured on real smiles. It has none where a clip begins otherwise: a face that does not
 # move from its onset is at rest only if that is.
@@ -193,23 +193,39 @@ class Judged(NamedTuple):
     reference: Reference
     shown: dict[int, float] | None
 
+    @property
+    def windows(self) -> list[Sequence[Reading]]:
+        """The windows of the readings."""
+        return motion_windows(self.readings, rested=self.shown is None)
+
+    def apex(self, window: Sequence[Reading]) -> Reading:
+        """Return the reading that a window is said to end with.
+
+        The one with the largest displacement; where the clip does not begin at rest that may be its rest, and it is the
+        last one that shows nearly the most.
+        """
+        most = self._showing_most(window)
+        return window[most[-1]] if most else largest_motion(window)
+
     def answering(self, window: Sequence[Reading]) -> Sequence[Reading]:
         """Return those of a window's readings whose mean is its answer.
 
         Each has heard the window up to there, and the later ones the most: the later half of the readings from the apex
-        on. Where a clip does not begin at rest its largest displacement may be its rest: all readings from the one on
-        that shows nearly the most. None that no longer hears the apex.
+        on. Where a clip does not begin at rest: all readings from the one on that shows nearly the most. None that no
+        longer hears the apex.
         """
         if self.shown is None:
             late = from_apex(window)[:MOST]
             return late[len(late) // 2 :]
-        there = [place for place, one in enumerate(window) if one.moment.frame in self.shown]
-        if len(there) < FEWEST:
-            return near_apex(window)
-        sizes = [self.shown[window[place].moment.frame] for place in there]
-        heard = list(zip(there, sizes, strict=True))[FEWEST - 1 :]
-        first = next((place for place, size in heard if size >= NEAR_APEX * max(sizes)), heard[0][0])
-        return window[first : first + MOST]
+        most = self._showing_most(window)
+        return window[most[0] :][:MOST] if most else near_apex(window)
+
+    def _showing_most(self, window: Sequence[Reading]) -> list[int]:
+        """Return the places of a window's readings that show nearly the most; none of a clip that begins at rest."""
+        shown = self.shown or {}
+        sizes = {place: shown[one.moment.frame] for place, one in enumerate(window) if one.moment.frame in shown}
+        least = NEAR_APEX * max(sizes.values(), default=0.0)
+        return [place for place, size in sizes.items() if size >= least]
 
 
 def judge_readings(
@@ -232,7 +248,7 @@ def judge_readings(
     judge = bundled_judge()
     units, reference, level = read_units(model, [one.seen for one in readings], neutral=neutral)
     judged: list[Reading] = []
-    for window in motion_windows(readings):
+    for window in motion_windows(readings, rested=level is None):
         # A window may begin later than the one before it ends: what lies between is at rest.
         begin = window[0].moment.frame
         judged += [one for one in readings if one.moment.frame < begin][len(judged) :]
@@ -258,11 +274,12 @@ def judge_window(window: Sequence[Reading], judge: Judge, units: Floats, level: 
     `level` as in `Course`.
     """
     there = [place for place, one in enumerate(window) if one.seen is not None]
-    if len(there) < FEWEST:
+    fewest = FEWEST if level is None else 1
+    if len(there) < fewest:
         return list(window)
     course = course_of([window[place] for place in there], units[there], None if level is None else level[there])
-    said = judge.probabilities([course.until(end) for end in range(FEWEST, len(there) + 1)])
-    answers = dict(zip(there[FEWEST - 1 :], said, strict=True))
+    said = judge.probabilities([course.until(end) for end in range(fewest, len(there) + 1)])
+    answers = dict(zip(there[fewest - 1 :], said, strict=True))
     return [replace(one, probabilities=answers.get(place, one.probabilities)) for place, one in enumerate(window)]
 
 

@@ -26,7 +26,7 @@ from fastck.recognition.footage import Footage
 from fastck.recognition.frame_columns import NO_COLUMNS, FrameColumns, Rows, columns_of_boxes
 from fastck.recognition.prediction import Prediction
 from fastck.recognition.segments import SAME_FACE
-from fastck.recognition.windows import Window, answered_windows
+from fastck.recognition.windows import Window, answered_windows, motion_windows
 from fastck.training.settings.config import probability_columns
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def look_at_photo(
         pair = ((neutral.gray, neutral.face), (laid, faces[0][0] if laid is gray else neutral.face))
         readings = _readings(pair, recogniser, judged=judged)
         # The one behind the picture at rest answers.
-        windows, _ = answered_windows(readings, recogniser)
+        windows, _ = answered_windows(motion_windows(readings), recogniser)
         windows = tuple(window._replace(first_frame=1, last_frame=1) for window in windows)
         rows["motion"][0] = readings[-1].moment.displacement
         for name, share in zip(recogniser.classes, readings[-1].probabilities, strict=True):

@@ -52,23 +52,28 @@ def from_apex(window: Sequence[Reading]) -> Sequence[Reading]:
     return window[next(place for place, reading in enumerate(window) if reading is first) :]
 
 
+def largest_motion(window: Sequence[Reading]) -> Reading:
+    """Return the first reading of a window with the largest displacement."""
+    return max(window, key=_size)
+
+
 def answered_windows(
-    readings: Sequence[Reading],
+    windows: Sequence[Sequence[Reading]],
     recogniser: Recogniser,
     answering: Callable[[Sequence[Reading]], Sequence[Reading]] = near_apex,
+    apex: Callable[[Sequence[Reading]], Reading] = largest_motion,
 ) -> tuple[tuple[Window, ...], int]:
-    """Return the windows of a clip, and the place of the one that shows the largest motion.
+    """Return what is said about the windows of a clip, and the place of the one that shows the largest motion.
 
-    A window's answer is the mean over those of its readings that `answering` returns.
+    A window's answer is the mean over those of its readings that `answering` returns; it is said to end at its `apex`.
     """
     answered = []
-    windows = motion_windows(readings)
     for window in windows:
         mean = np.mean([reading.probabilities for reading in answering(window)], axis=0)
         answered.append(
             Window(
                 first_frame=window[0].moment.frame + 1,
-                last_frame=max(window, key=_size).moment.frame + 1,
+                last_frame=apex(window).moment.frame + 1,
                 predicted=recogniser.classes[int(np.argmax(mean))],
                 emotion=recogniser.decide(mean),
                 probabilities=dict(zip(recogniser.classes, mean.tolist(), strict=True)),
@@ -125,9 +130,16 @@ class WindowTracker:
         return window
 
 
-def motion_windows(readings: Sequence[Reading]) -> list[Sequence[Reading]]:
-    """Cut readings into windows, as `WindowTracker` has them; a clip that rests all the time is one."""
+def motion_windows(readings: Sequence[Reading], *, rested: bool = True) -> list[Sequence[Reading]]:
+    """Cut readings into windows, as `WindowTracker` has them; a clip that rests all the time is one.
+
+    Where the face is not at rest when it does not move at first (`rested`), the first window begins with the clip.
+    """
     tracker = WindowTracker()
     ended = [tracker.push(reading.moment) for reading in readings]
-    windows = [readings[window] for window in ended if window is not None]
-    return [*windows, readings[tracker.begin :]] if tracker.moved else windows or [readings]
+    windows = [window for window in ended if window is not None]
+    if tracker.moved or not windows:
+        windows.append(slice(tracker.begin if tracker.moved else 0, len(readings)))
+    if not rested:
+        windows[0] = slice(0, windows[0].stop)
+    return [readings[window] for window in windows]

@@ -133,7 +133,9 @@ def _moment(frame: int, times: Times, unit: str) -> str:
 def _draw_faces(cells: Any, prediction: Prediction, pictures: dict[int, Gray], times: Times, unit: str) -> None:
     """Draw the face in the first and the last frame of the answer."""
     rows = prediction.rows
-    for axes, frame, name in zip(cells, prediction.span, ("onset", "apex"), strict=False):
+    at_rest = not isinstance(prediction, ClipPrediction) or prediction.reference in ("onset", None)
+    names = ("onset" if at_rest else "begin", "apex")
+    for axes, frame, name in zip(cells, prediction.span, names, strict=False):
         (place,) = np.nonzero((rows["person"] == prediction.person) & (rows["frame"] == frame))
         box = FaceBox(*(int(rows[name][place[0]]) for name in FaceBox._fields))
         axes.imshow(crop(pictures[frame], box), cmap="gray", vmin=0, vmax=255)

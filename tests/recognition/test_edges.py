@@ -40,7 +40,7 @@ def test_a_face_may_move_in_the_frame_where_the_onset_moves_on(after: list[float
     readings = [reading(frame, 0 if frame < 24 else 12, size) for frame, size in enumerate(sizes)]
     windows = motion_windows(readings)
     assert [near_apex(window)[0].moment.frame for window in windows] == [24]
-    (answer,), strongest = answered_windows(readings, bundled())
+    (answer,), strongest = answered_windows(windows, bundled())
     assert strongest == 0
     assert np.isfinite(list(answer.probabilities.values())).all()
 
@@ -79,15 +79,24 @@ def test_the_later_half_from_the_apex_on_answers_for_a_window():
 
 def test_where_a_clip_begins_in_an_expression_its_rest_is_not_its_apex():
     window = [reading(frame, 0, 0.01 * frame) for frame in range(6)]
-    shown = {0: 9.0, 1: 8.5, 2: 9.4, 3: 4.0, 5: 0.1}
-    assert [one.moment.frame for one in Judged(window, "median", shown).answering(window)] == [1, 2, 3, 4, 5]
-    late = shown | {3: 20.0}
-    assert [one.moment.frame for one in Judged(window, "average", late).answering(window)] == [3, 4, 5]
-    # The first frame with the face is never judged: two are needed.
-    first = shown | {0: 20.0}
-    assert [one.moment.frame for one in Judged(window, "average", first).answering(window)] == [1, 2, 3, 4, 5]
-    # Fewer leave the answer to the flow.
-    assert [one.moment.frame for one in Judged(window, "average", {0: 9.0}).answering(window)] == [5]
+    for shown, first, last in (
+        ({0: 9.0, 1: 8.5, 2: 9.4, 3: 4.0, 5: 0.1}, 0, 2),
+        ({0: 8.0, 1: 8.5, 2: 9.4, 3: 20.0, 5: 0.1}, 3, 3),
+        # Of no frame with the face the flow answers.
+        ({}, 5, 5),
+    ):
+        judged = Judged(window, "median", shown)
+        assert [one.moment.frame for one in judged.answering(window)] == list(range(first, 6))
+        assert judged.apex(window).moment.frame == last
+
+
+def test_a_held_expression_before_the_face_moves_is_part_of_the_window():
+    sizes = [0.0, 0.001, 0.001, 0.02, 0.03, *[0.001] * 5, 0.02]
+    window = [reading(frame, 0, size) for frame, size in enumerate(sizes)]
+    frames = [[one.moment.frame for one in part] for part in motion_windows(window)]
+    assert frames == [[2, 3, 4, 5, 6, 7], [9, 10]]
+    begun = Judged(window, "average", dict.fromkeys(range(11), 6.0))
+    assert [[one.moment.frame for one in part] for part in begun.windows] == [list(range(8)), [9, 10]]
 
 
 def test_a_clip_that_rests_after_its_first_frame_has_an_apex():

@@ -69,7 +69,7 @@ def test_the_largest_person_is_answered_as_before(happy: list[np.ndarray], surpr
     look = UnitReader()
     readings, _, _ = read_frames(iter(clip), bundled(), look=look)
     judged = judge_readings(readings, bundled(), look.model)
-    windows, strongest = answered_windows(judged.readings, bundled(), judged.answering)
+    windows, strongest = answered_windows(judged.windows, bundled(), judged.answering)
     assert prediction.windows == windows
     assert (prediction.strongest, prediction.others) == (strongest, ())
     # One person alone has the same answer either way.

@@ -71,12 +71,14 @@ class LiveJudge:
             return reading
         units, absolute = self._units_of(number, reading.seen)
         self._recent.append((number, reading.without_flow(), units, absolute))
-        begin = self._windows.begin if self._windows.moved else 0
+        rested = self.reference == "onset"
+        # The first window begins with the face where that is not at rest.
+        begin = self._windows.begin if self._windows.moved and (rested or self._windows.ended) else 0
         _, window, compared, level = zip(*[one for one in self._recent if one[0] >= begin], strict=True)
-        course = course_of(window, np.stack(compared), None if self.reference == "onset" else np.stack(level))
+        course = course_of(window, np.stack(compared), None if rested else np.stack(level))
         self.units = dict(zip(UNITS, units.tolist(), strict=True))
         # Between two windows the face is at rest.
-        if len(course.units) < FEWEST or (self._windows.ended and not self._windows.moved):
+        if (rested and len(course.units) < FEWEST) or (self._windows.ended and not self._windows.moved):
             return reading
         (said,) = self._judge.probabilities([course])
         return replace(reading, probabilities=said, emotion=self._recogniser.decide(said))
