@@ -19,7 +19,8 @@ class Window(NamedTuple):
     Attributes
     ----------
     first_frame, last_frame : int
-        Counted from 1, both inside.
+        Counted from 1, both inside: from the onset to the apex; where a clip does not begin at rest, from its first
+        frame to the last one that shows nearly the most.
     predicted : str
         The most likely class.
     emotion : str or None
