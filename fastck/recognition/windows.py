@@ -134,7 +134,7 @@ class WindowTracker:
 def motion_windows(readings: Sequence[Reading], *, rested: bool = True) -> list[Sequence[Reading]]:
     """Cut readings into windows, as `WindowTracker` has them; a clip that rests all the time is one.
 
-    Where the face is not at rest when it does not move at first (`rested`), the first window begins with the clip.
+    `rested` says whether the face is at rest in the first frame; where it is not, the first window begins with that.
     """
     tracker = WindowTracker()
     ended = [tracker.push(reading.moment) for reading in readings]
