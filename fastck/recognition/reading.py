@@ -21,6 +21,10 @@ BY_NATURE = ("AU05", "AU07", "AU17", "AU20", "AU28")
 # rest: all within SLACK of its lowest. No single unit, of all, is CHANGE from where it is in the first frame, or in the
 # calmest where that shows more: a smile may rise while others fall.
 CALM, UTMOST, RISE, SLACK, CHANGE = 5.2, 9.8, 2.0, 1.5, 1.5
+# So much less than in its first frame a face must show later in the clip, by that sum, for those frames to be its rest,
+# and so much more no unit of theirs may be: a smile rises while others fall. LOWEST is the share of frames that may be
+# lower still, of a blur or a blink.
+FALL, ROSE, LOWEST = 0.8, 0.8, 0.1
 # More than in a picture at rest a clip's first frame must show to be none itself, by that sum: 95 of a hundred rendered
 # clips that begin at rest show up to 0.8 more where heads are frontal (1.7 where they turn), of those that begin in an
 # expression one in twenty less than 1.1.
@@ -46,15 +50,31 @@ def calm_frames(absolute: Floats) -> NDArray[np.bool_]:
     return np.asarray(low & (change < CHANGE))
 
 
+def calmer_frames(absolute: Floats) -> list[int]:
+    """Return the frames in which a face shows clearly less than in the first, nothing more; none where there are none.
+
+    `absolute` are intensities beside the rendered average (N, 44).
+    """
+    sums = expressiveness(absolute)
+    lowest = np.quantile(sums, LOWEST, method="lower")
+    if sums[0] - lowest < FALL:
+        return []
+    low = np.flatnonzero(sums < (lowest + sums[0]) / 2)
+    rose = np.median(absolute[low][:, LASTING], axis=0) - absolute[0, LASTING]
+    return low.tolist() if rose.max() < ROSE else []
+
+
 def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
     """Return which frames show a face's rest, by intensities beside the rendered average (N, 44), and what they are.
 
-    Its first frames where they are calm ("onset"), else its calm frames where there are several ("median"), else none:
-    the rendered average takes their place.
+    Its first frames where they are calm ("onset") and no later ones clearly calmer, else those or its calm frames where
+    there are several ("median"), else none: the rendered average takes their place.
     """
     if not len(absolute):
         return [], "average"
     calm = calm_frames(absolute)
+    if calm[0] and (calmer := calmer_frames(absolute)):
+        return calmer, "median"
     if calm[0]:
         end = int(np.argmin(calm)) or len(calm)
         return list(range(min(end, ONSET))), "onset"

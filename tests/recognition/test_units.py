@@ -293,6 +293,21 @@ def test_a_smile_that_rises_while_others_fall_is_not_at_rest():
     assert rest_frames(absolute[:0]) == ([], "average")
 
 
+def test_a_slight_expression_that_goes_is_no_rest():
+    absolute = np.zeros((12, len(UNITS)), np.float32)
+    absolute[:, UNITS.index("AU12")] = [2, 2, 1.9, 1.2, 0.9, 0.8, 0.8, 0.8, 0.8, 0.9, 0.8, 0.8]
+    assert rest_frames(absolute) == (list(range(3, 12)), "median")
+    # One frame alone is a blur, or a blink.
+    once = absolute.copy()
+    once[:, UNITS.index("AU12")] = 2
+    once[6] = 0
+    assert rest_frames(once) == ([0, 1, 2, 3, 4], "onset")
+    # What goes down while something else rises is no way back.
+    absolute[3:, UNITS.index("AU26")] = 0.9
+    absolute[:3, UNITS.index("AU01")] = 1
+    assert rest_frames(absolute) == ([0, 1, 2, 3, 4], "onset")
+
+
 @pytest.mark.parametrize("name", BY_NATURE)
 def test_a_look_by_nature_is_a_face_at_rest_until_it_changes(name):
     absolute = np.zeros((6, len(UNITS)), np.float32)
