@@ -18,6 +18,7 @@ from fastck.recognition.windows import WindowTracker
 Floats = NDArray[np.float32]
 
 REST_FROM = 50  # frames with the face, two seconds of a camera, in which its rest is looked for
+GROWTH = 1.5  # so many times the frames a median has to be of to be taken anew
 
 
 class LiveJudge:
@@ -101,11 +102,14 @@ class LiveJudge:
         """Choose the face's rest anew with the next frame."""
         self._looked += 1
         self._first.append((number, look, absolute))
-        frames, self.reference = rest_frames(np.stack([own for *_, own in self._first]))
-        if (rested := [self._first[frame][0] for frame in frames]) != self._rested:
+        frames, reference = rest_frames(np.stack([own for *_, own in self._first]))
+        rested = [self._first[frame][0] for frame in frames]
+        more = reference == self.reference == "median" and set(self._rested) <= set(rested)
+        self.reference = reference
+        # All that was compared with another rest is compared anew: a median of many frames need not have each one.
+        if rested != self._rested and not (more and len(rested) < GROWTH * len(self._rested)):
             self._rested = rested
             self._rest = median_look([self._first[frame][1] for frame in frames]) if frames else None
-            # What was compared with another rest is compared with this one.
             looks = [one.seen for _, one, *_ in self._recent if one.seen is not None]
             again = self.look.model.intensities(looks, self._rest)
             renewed = [(at, one, own, mean) for (at, one, _, mean), own in zip(self._recent, again, strict=True)]
