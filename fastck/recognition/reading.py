@@ -73,9 +73,9 @@ def rest_frames(absolute: Floats) -> tuple[list[int], Reference]:
     if not len(absolute):
         return [], "average"
     calm = calm_frames(absolute)
-    if calm[0] and (calmer := calmer_frames(absolute)):
-        return calmer, "median"
     if calm[0]:
+        if calmer := calmer_frames(absolute):
+            return calmer, "median"
         end = int(np.argmin(calm)) or len(calm)
         return list(range(min(end, ONSET))), "onset"
     if calm.sum() >= FEWEST_CALM:

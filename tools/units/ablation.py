@@ -32,7 +32,7 @@ from tools.units.judging import (
     judging_data,
     temperature_of,
 )
-from tools.units.learn import looks_of
+from tools.units.learn import looks_at_rest, looks_of
 from tools.units.make import CHECKED, SEED, Plan, render
 
 FIFTHS = 5
@@ -99,23 +99,22 @@ def picture_rows(worlds: dict[str, Frames], model: UnitModel) -> list[str]:
     judge, recogniser = Judge(), Recogniser()
 
     def right(own: Frames, found: FaceUnits) -> bool:
-        chances = recogniser.probabilities(own.flow.astype(np.float32))
-        course = Course(found.intensities, found.level, own.pose, chances, own.moved)
-        (chances,) = judge.probabilities([course])
+        flow = recogniser.probabilities(own.flow.astype(np.float32))
+        (chances,) = judge.probabilities([Course(found.intensities, found.level, own.pose, flow, own.moved)])
         return bool(own.code[0] == (chances.argmax() if chances.max() >= UNSURE_BELOW else 0))
 
     rows = []
     for world, frames in worlds.items():
         found: dict[str, list[tuple[bool, ...]]] = {"begun": [], "other": [], "everyday": []}
-        pictures = frames.pick(frames.act == "rest")
         for clip in np.unique(frames.clip[~np.isin(frames.act, ("rest", "random"))]):
             own = frames.pick(frames.clip == clip)
-            at_rest = looks_of(pictures.pick(pictures.person == own.person[0]))[:1]
+            at_rest = looks_at_rest(frames, own.person[0])
             if len(own) < FEWEST_FRAMES or not at_rest:
                 continue
-            answers = (right(own, read_units(model, looks_of(own), neutral=rest)) for rest in (None, at_rest[0]))
+            looks = looks_of(own)
+            both = (right(own, read_units(model, looks, neutral=rest)) for rest in (None, at_rest[0]))
             kind = "begun" if " begun" in str(own.act[0]) else "other" if own.code[0] > 0 else "everyday"
-            found[kind].append(tuple(answers))
+            found[kind].append(tuple(both))
         shares = (f"{100 * share:.0f} %" for answers in found.values() for share in np.mean(answers, axis=0))
         rows.append(f"| {world} | {' | '.join(shares)} |")
     return rows

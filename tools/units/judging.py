@@ -25,7 +25,7 @@ from tools.rows import Rows
 from tools.units.acts import EVERYDAY, Shown, changing_clip, emotion_clip, everyday_clip
 from tools.units.fit import DenseConfig, Floats, Weights, as_bytes, fit_dense
 from tools.units.frames import Frames, in_parts
-from tools.units.learn import looks_of, predicted
+from tools.units.learn import looks_at_rest, looks_of, predicted
 from tools.units.make import Data, Plan
 
 MEMBERS, CONFIG = 3, DenseConfig(hidden=(64,), epochs=25, batch=128, drop=0.3, decay=1e-2)
@@ -58,10 +58,10 @@ def stretches(frames: Frames, model: UnitModel, recogniser: Recogniser, *, pictu
         own = frames.pick(np.flatnonzero(frames.clip == clip))
         if own.act[0] in ("rest", "random") or len(own) < FEWEST_FRAMES:
             continue
-        at_rest = looks_of(frames.pick((frames.person == own.person[0]) & (frames.act == "rest"))) if pictures else []
-        if pictures and not at_rest:
+        at_rest = looks_at_rest(frames, own.person[0]) if pictures else [None]
+        if not at_rest:
             continue
-        neutral = at_rest[clip % len(at_rest)] if pictures else None
+        neutral = at_rest[clip % len(at_rest)]
         looks = looks_of(own)
         chances = recogniser.probabilities(own.flow.astype(np.float32))
         for ending in ENDINGS:

@@ -127,6 +127,11 @@ def looks_of(frames: Frames) -> list[Look]:
     return [Look(*one) for one in zip(frames.shape, frames.pose, frames.patches, frames.cells, strict=True)]
 
 
+def looks_at_rest(frames: Frames, person: int) -> list[Look]:
+    """Return the looks of a person's pictures at rest."""
+    return looks_of(frames.pick((frames.person == person) & (frames.act == "rest")))
+
+
 def predicted(units: UnitModel, frames: Frames, *, relative: bool) -> Floats:
     """Return the intensities of frames, in the order of UNITS, beside their person's mean at rest or the average."""
     said = np.empty((len(frames), len(UNITS)), np.float32)
